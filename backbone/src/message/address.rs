@@ -1,0 +1,62 @@
+//! Names of queues and topics.
+
+use super::Mac;
+use std::time::Duration;
+
+/// The durable queue of tasks, as in the thesis.
+pub const TASK_QUEUE: &str = "task_queue";
+/// The durable queue of requests for the forward routers, as in the thesis.
+pub const ROUTING_QUEUE: &str = "routing";
+
+/// Where tasks go that could not be done, with their reason in a header.
+#[must_use]
+pub fn dead_letter_queue() -> String {
+    format!("{TASK_QUEUE}.dead")
+}
+
+/// Where a failed task waits before it returns to [`TASK_QUEUE`]. The delay is part of the name because it is part of the
+/// queue's arguments, which a queue keeps for life.
+#[must_use]
+pub fn retry_queue(delay: Duration) -> String {
+    format!("{TASK_QUEUE}.retry.{}ms", delay.as_millis())
+}
+
+/// Commands for the labels behind `gateway`.
+#[must_use]
+pub fn action_topic(gateway: Mac) -> String {
+    format!("/gw/{gateway}/action")
+}
+
+/// Replies of the labels behind `gateway`.
+#[must_use]
+pub fn response_topic(gateway: Mac) -> String {
+    format!("/gw/{gateway}/response")
+}
+
+/// RSSI reports of `gateway`.
+#[must_use]
+pub fn rssi_topic(gateway: Mac) -> String {
+    format!("/gw/{gateway}/rssi")
+}
+
+/// The gateway that a topic belongs to, if it is one of the three above.
+#[must_use]
+pub fn gateway_of_topic(topic: &str) -> Option<Mac> {
+    let (gateway, kind) = topic.strip_prefix("/gw/")?.split_once('/')?;
+    matches!(kind, "action" | "response" | "rssi").then(|| gateway.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_names_its_gateway() {
+        let gateway = Mac::new(0x1A_2B3C_4D5E);
+        for topic in [action_topic(gateway), response_topic(gateway), rssi_topic(gateway)] {
+            assert_eq!(gateway_of_topic(&topic), Some(gateway), "{topic}");
+        }
+        assert_eq!(gateway_of_topic("/gw/00:1A:2B:3C:4D:5E/status"), None);
+        assert_eq!(gateway_of_topic("/gw/nobody/rssi"), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! What the services report about their work, as it happens.
+//!
+//! A service calls [`Telemetry::record`] with a typed [`Event`]; what becomes of it is the receiver's business: log lines
+//! in production ([`LogTelemetry`]), measurements in a bench. Events carry no time of their own: the receiver adds it.
+
+use crate::message::{Mac, RequestId, Status, TaskId};
+use std::fmt;
+
+/// Receives the events of one replica.
+pub trait Telemetry: Send + Sync + 'static {
+    /// Takes note of `event`. Called on the hot path: must not block.
+    fn record(&self, event: &Event<'_>);
+}
+
+/// Something that happened in a service.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// Dispatcher: the broker has confirmed the task.
+    TaskDispatched {
+        /// The task.
+        task: &'a TaskId,
+    },
+    /// Worker: the task was taken from the queue for its `attempt`th try, counted from 1.
+    TaskStarted {
+        /// The task.
+        task: &'a TaskId,
+        /// Which try.
+        attempt: u32,
+    },
+    /// Worker: all labels have confirmed.
+    TaskDone {
+        /// The task.
+        task: &'a TaskId,
+        /// Which try succeeded.
+        attempt: u32,
+        /// From the first request of this try sent to its last reply received.
+        latency_us: u64,
+    },
+    /// Worker: the try failed; the task waits for the next one.
+    TaskRetried {
+        /// The task.
+        task: &'a TaskId,
+        /// Which try failed.
+        attempt: u32,
+        /// Why.
+        reason: FailReason,
+        /// As in [`Event::TaskDone`], up to the failure.
+        latency_us: u64,
+    },
+    /// Worker: the task was given up and put into the dead-letter queue.
+    TaskDeadLettered {
+        /// The task; `None` if it was too malformed to have a name.
+        task: Option<&'a TaskId>,
+        /// Which try was the last.
+        attempt: u32,
+        /// Why.
+        reason: FailReason,
+        /// As in [`Event::TaskDone`], up to the failure.
+        latency_us: u64,
+    },
+    /// Worker: a request is on its way to the routers.
+    RequestSent {
+        /// The request.
+        request: RequestId,
+        /// Its label.
+        esl: Mac,
+        /// Its task.
+        task: &'a TaskId,
+    },
+    /// Worker: the answer to a request of its own came in time.
+    ReplyReceived {
+        /// The request.
+        request: RequestId,
+        /// What the answer said.
+        status: Status,
+    },
+    /// Worker: nobody answered in time.
+    RequestTimedOut {
+        /// The request.
+        request: RequestId,
+    },
+    /// Forward router: a request came in.
+    RequestTaken {
+        /// The request.
+        request: RequestId,
+    },
+    /// Forward router: the broker has taken over the request for `gateway`.
+    RequestForwarded {
+        /// The request.
+        request: RequestId,
+        /// Where it went.
+        gateway: Mac,
+    },
+    /// Backward router: the reply is in its caller's queue.
+    ReplyReturned {
+        /// The request.
+        request: RequestId,
+    },
+    /// Backward router: the routes of a report are in the table.
+    RoutesStored {
+        /// Whose report.
+        gateway: Mac,
+        /// How many labels.
+        labels: usize,
+    },
+    /// Any service: a message was dropped for good, or handed back to its broker.
+    Dropped {
+        /// What and why.
+        reason: DropReason,
+    },
+    /// Any adapter: a connection was lost or could not be made; the adapter tries again.
+    Disconnected {
+        /// `amqp`, `mqtt` or `redis`.
+        broker: &'static str,
+        /// For people.
+        reason: &'a str,
+    },
+    /// Any adapter: a connection is up.
+    Connected {
+        /// `amqp`, `mqtt` or `redis`.
+        broker: &'static str,
+    },
+}
+
+/// Why a task's try failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailReason {
+    /// No reply before the deadline.
+    Timeout,
+    /// A reply said no.
+    Refused(Status),
+    /// The request could not be handed to the broker.
+    BrokerUnavailable,
+    /// The task does not parse.
+    Malformed,
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "timeout",
+            Self::Refused(Status::NoRoute) => "no_route",
+            Self::Refused(Status::GatewayOffline) => "gateway_offline",
+            Self::Refused(_) => "refused_by_gateway",
+            Self::BrokerUnavailable => "broker_unavailable",
+            Self::Malformed => "malformed",
+        })
+    }
+}
+
+/// Why a message was dropped or handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Does not parse or breaks a size limit.
+    Malformed,
+    /// Its deadline has passed.
+    Expired,
+    /// A reply whose request nobody waits for any more: late, or a duplicate.
+    ReplyNotAwaited,
+    /// A reply that reached a caller which never sent its request.
+    ReplyMisrouted,
+    /// A reply for which the store knows no caller.
+    CallerUnknown,
+    /// A reply whose caller's queue is gone.
+    CallerGone,
+    /// Could not be handed on now; its broker will deliver it again.
+    HandedBack,
+}
+
+/// Writes events to the log: failures as warnings, the rest at debug level.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogTelemetry;
+
+impl Telemetry for LogTelemetry {
+    fn record(&self, event: &Event<'_>) {
+        match event {
+            Event::TaskDeadLettered { .. } | Event::Disconnected { .. } => tracing::warn!(?event),
+            Event::TaskRetried { .. } | Event::Dropped { .. } | Event::Connected { .. } => tracing::info!(?event),
+            _ => tracing::debug!(?event),
+        }
+    }
+}
