@@ -1,5 +1,10 @@
 //! A seeded virtual world in which the backbone's services run unchanged: emulated brokers, gateways and labels, and a
 //! network of real TCP segments in virtual time.
+//!
+//! The code under test is the production code down to the bytes on the socket: lapin, rumqttc and redis-rs run unmodified;
+//! only the socket, the clock and the randomness are the simulator's. The seed alone decides what happens.
+//!
+//! [`Simulation`] is the way in: add pods, then run a future that starts services on them.
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -8,3 +13,20 @@ compile_error!(
 );
 
 pub mod broker;
+mod cluster;
+mod engine;
+mod env;
+mod lapin_lockstep;
+mod network;
+mod os;
+mod seed;
+mod socket;
+mod trace;
+
+pub use cluster::{Cluster, Outage};
+pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
+pub use env::SimEnv;
+pub use network::{Class, Distances, Latency, NetworkCounters};
+pub use seed::Seed;
+pub use socket::{SimListener, SimStream};
+pub use trace::Digest;

@@ -1,0 +1,165 @@
+//! Pods on hosts: deployed, crashed, powered off, cut off and restarted while an experiment runs.
+//!
+//! A pod's name outlives its incarnations. A restarted pod is a new host with a new address behind the old name, as in
+//! Kubernetes; its peers find it because names are looked up at each connect.
+
+mod on_pod;
+mod pods;
+
+pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, spawn};
+pub(crate) use pods::Pods;
+
+use crate::{
+    engine::with,
+    env::SimEnv,
+    network::{Host, Network, Reach},
+};
+use std::{fmt, time::Duration};
+
+/// The pods of the running simulation. Only one exists a simulation; it is handed to the main future.
+#[derive(Debug)]
+pub struct Cluster(());
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// The environment of the pod's current incarnation.
+    ///
+    /// # Panics
+    /// If no pod has this name.
+    #[must_use]
+    pub fn env(&self, name: &str) -> SimEnv {
+        SimEnv::new(with(|engine| engine.pods.host_of(name)))
+    }
+
+    /// Kills the pod's process: all its tasks are dropped where they stand. Its kernel closes the sockets, and resets
+    /// those with unread data; what arrives later is answered with a reset.
+    pub fn crash(&self, name: &str) -> Outage {
+        Self::stop(name, Reach::Crashed)
+    }
+
+    /// Takes the pod's host away without a last word: its peers hear nothing, ever again.
+    pub fn power_off(&self, name: &str) -> Outage {
+        Self::stop(name, Reach::PoweredOff)
+    }
+
+    fn stop(name: &str, reach: Reach) -> Outage {
+        let (host, tasks) = with(|engine| {
+            let host = engine.pods.host_of(name);
+            let state = &mut engine.network.hosts[usize::from(host)].reach;
+            assert!(matches!(state, Reach::Up | Reach::CutOff), "{name} is stopped already");
+            *state = reach;
+            if reach == Reach::PoweredOff {
+                engine.bury(host);
+            } else {
+                engine.pods.add_dying(host);
+            }
+            (host, engine.pods.take_tasks(host))
+        });
+        let sockets = sockets(host);
+        let running = tasks.iter().filter(|task| !task.is_finished()).count();
+        tasks.iter().for_each(tokio::task::AbortHandle::abort);
+        record(name, format_args!("stopped: {reach:?}, {running} tasks"));
+        Outage { tasks: running, sockets }
+    }
+
+    /// A new, empty incarnation of a stopped pod. The caller starts its services there.
+    ///
+    /// # Panics
+    /// If the pod still runs, or after more restarts than the settings allow.
+    #[must_use]
+    pub fn restart(&self, name: &str) -> SimEnv {
+        let host = with(|engine| {
+            let old = engine.pods.host_of(name);
+            let Host { class, reach } = engine.network.hosts[usize::from(old)];
+            assert!(
+                matches!(reach, Reach::Crashed | Reach::PoweredOff),
+                "{name} still runs: stop it before the restart"
+            );
+            let new = engine.pods.reincarnate(name);
+            engine.network.hosts[usize::from(new)].class = class;
+            new
+        });
+        record(name, format_args!("restarted"));
+        SimEnv::new(host)
+    }
+
+    /// Takes the pod off the network: it runs on, and neither sends nor receives.
+    pub fn cut_off(&self, name: &str) {
+        Self::set_reach(name, Reach::Up, Reach::CutOff);
+    }
+
+    /// Ends [`Cluster::cut_off`]. Lost segments come back with their senders' next retransmissions.
+    pub fn reconnect(&self, name: &str) {
+        Self::set_reach(name, Reach::CutOff, Reach::Up);
+    }
+
+    fn set_reach(name: &str, from: Reach, to: Reach) {
+        with(|engine| {
+            let host = engine.pods.host_of(name);
+            let reach = &mut engine.network.hosts[usize::from(host)].reach;
+            assert_eq!(*reach, from, "{name} cannot become {to:?}");
+            *reach = to;
+        });
+        record(name, format_args!("network: {to:?}"));
+    }
+
+    /// From now on the two pods can't hear each other.
+    pub fn cut(&self, a: &str, b: &str) {
+        with(|engine| engine.network.cut(engine.pods.host_of(a), engine.pods.host_of(b)));
+        record(a, format_args!("cut from {b}"));
+    }
+
+    /// Ends [`Cluster::cut`].
+    pub fn mend(&self, a: &str, b: &str) {
+        with(|engine| engine.network.mend(engine.pods.host_of(a), engine.pods.host_of(b)));
+        record(a, format_args!("hears {b} again"));
+    }
+
+    /// For a while nothing sent between the two pods arrives; then all of it does.
+    pub fn stall(&self, a: &str, b: &str, time: Duration) {
+        with(|engine| {
+            let until_ns = engine.now_ns() + u64::try_from(time.as_nanos()).expect("a stall ends within 584 years");
+            engine.network.stall(engine.pods.host_of(a), engine.pods.host_of(b), until_ns);
+        });
+        record(a, format_args!("stalled to {b} for {time:?}"));
+    }
+
+    /// Virtual time since the start, in microseconds.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        with(|engine| engine.now_us())
+    }
+
+    /// Sockets of the pod's current incarnation, listening ones included.
+    #[must_use]
+    pub fn sockets(&self, name: &str) -> usize {
+        sockets(with(|engine| engine.pods.host_of(name)))
+    }
+
+    /// What the network has done so far.
+    #[must_use]
+    pub fn network(&self) -> crate::network::NetworkCounters {
+        with(|engine| engine.network.counters)
+    }
+}
+
+/// What a stopped pod had, so that a test can tell that its fault hit something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Tasks that were running.
+    pub tasks: usize,
+    /// Sockets that were open.
+    pub sockets: usize,
+}
+
+fn sockets(host: u16) -> usize {
+    turmoil_net::netstat(Network::address(host)).entries.len()
+}
+
+/// Puts an event of `pod` into the trace.
+pub(crate) fn record(pod: &str, event: fmt::Arguments<'_>) {
+    with(|engine| engine.trace.event(engine.now_us(), pod, event));
+}

@@ -1,0 +1,85 @@
+//! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
+
+use crate::{engine::with, network::Reach};
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::task::AbortHandle;
+
+/// Socket calls that follow go to this host's kernel.
+pub(crate) fn enter(host: u16) {
+    turmoil_net::set_current(with(|engine| engine.pods.id_of(host)));
+}
+
+/// A future on the network stack of a host. `after` is called after each poll and after the drop.
+pub(crate) struct OnPod<F> {
+    host: u16,
+    future: Option<Pin<Box<F>>>,
+    after: fn(u16),
+}
+
+impl<F> OnPod<F> {
+    pub(crate) fn new(host: u16, future: F, after: fn(u16)) -> Self {
+        Self { host, future: Some(Box::pin(future)), after }
+    }
+}
+
+impl<F: Future> Future for OnPod<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        enter(self.host);
+        let polled = self.future.as_mut().expect("present until the drop").as_mut().poll(cx);
+        (self.after)(self.host);
+        polled
+    }
+}
+
+impl<F> Drop for OnPod<F> {
+    fn drop(&mut self) {
+        if crate::engine::is_running() {
+            enter(self.host);
+            self.future = None;
+            (self.after)(self.host);
+        }
+    }
+}
+
+/// Starts a task that ends with its pod.
+pub(crate) fn spawn(host: u16, task: impl Future<Output = ()> + Send + 'static, after: fn(u16)) -> AbortHandle {
+    let handle = known_spawn(|| tokio_spawn(OnPod::new(host, task, after)));
+    with(|engine| {
+        if matches!(engine.network.hosts[usize::from(host)].reach, Reach::Up | Reach::CutOff) {
+            engine.pods.add_task(host, handle.clone());
+        } else {
+            handle.abort(); // a dying pod's last task, started from a destructor
+        }
+    });
+    handle
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is what Env::spawn is made of in the simulation")]
+fn tokio_spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
+thread_local! {
+    static KNOWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks what `f` spawns as the simulator's own doing.
+pub(crate) fn known_spawn<R>(f: impl FnOnce() -> R) -> R {
+    KNOWN.set(true);
+    let result = f();
+    KNOWN.set(false);
+    result
+}
+
+/// tokio's `on_task_spawn`: a task spawned past the environment would survive its pod, and its calls into lapin would not
+/// be noticed.
+pub(crate) fn assert_spawned_through_env() {
+    assert!(KNOWN.get(), "a task was spawned past Env::spawn; it would outlive its pod");
+}

@@ -1,0 +1,234 @@
+//! The scheduler: a tokio runtime with a paused clock, a turmoil-net network, and an agenda of what is under way.
+//!
+//! tokio calls `on_thread_park` exactly when no task can run at the current virtual instant. There the engine
+//! 1. lets lapin's threads do what they were given to do,
+//! 2. takes what the hosts want to send onto the wire and delivers what is due,
+//! 3. and if still nothing can run, moves the clock to the next packet, but never past the next whole millisecond, where
+//!    tokio's timers live. With no packet under way it lets tokio park, whose paused clock then jumps to its next timer:
+//!    idle time costs nothing.
+//!
+//! Everything happens on one thread, in an order that the seed alone decides.
+
+pub(crate) mod agenda;
+mod simulation;
+
+pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
+
+use crate::{
+    cluster::Pods,
+    lapin_lockstep,
+    network::{Network, Step},
+    os::Identity,
+    trace::Trace,
+};
+use agenda::Agenda;
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
+use tokio::{runtime::RuntimeMetrics, time::Instant};
+use turmoil_net::{EnterGuard, Packet};
+
+const NS_PER_MS: u64 = 1_000_000;
+
+/// The simulation of this thread.
+pub(crate) struct Engine {
+    guard: EnterGuard,
+    agenda: Agenda<Step>,
+    pub(crate) network: Network,
+    pub(crate) pods: Pods,
+    pub(crate) trace: Trace,
+    now_ns: u64,
+    started: Instant,
+    identity: Identity,
+    runtime: RuntimeMetrics,
+    /// Reused by every pass.
+    leaving: Vec<Packet>,
+    audit: bool,
+    turns: Turns,
+}
+
+/// How often the engine did what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// Moments at which no task could run.
+    pub(crate) idle: u64,
+    /// Scans of all sockets for something to send.
+    pub(crate) passes: u64,
+}
+
+thread_local! {
+    static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
+    static ROOT: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    static TOUCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` on this thread's engine.
+///
+/// # Panics
+/// Outside of a simulation.
+pub(crate) fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> R {
+    ENGINE.with_borrow_mut(|engine| f(engine.as_mut().expect("called on the thread of a running simulation")))
+}
+
+/// Whether a simulation runs on this thread. While it is torn down, sockets outlive it.
+pub(crate) fn is_running() -> bool {
+    ENGINE.try_with(|engine| engine.try_borrow().is_ok_and(|engine| engine.is_some())).unwrap_or(false)
+}
+
+/// Some socket may have something to send: the next idle moment looks at all of them.
+pub(crate) fn touch_network() {
+    TOUCHED.set(true);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Idle {
+    /// Some task can run, or a millisecond has begun.
+    Over,
+    /// Nothing is under way: tokio jumps to its next timer.
+    Quiet,
+}
+
+impl Engine {
+    /// Virtual time since the start.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Virtual time since the start, in microseconds.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.now_ns / 1_000
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn sync_clock(&mut self) {
+        let now_ns = u64::try_from(self.started.elapsed().as_nanos()).expect("virtual time stays below 584 years");
+        assert!(now_ns >= self.now_ns, "virtual time went backwards");
+        self.now_ns = now_ns;
+        self.identity.set_now_ns(now_ns);
+    }
+
+    fn some_task_can_run(&self) -> bool {
+        self.runtime.worker_local_queue_depth(0) > 0 || self.runtime.global_queue_depth() > 0
+    }
+
+    fn advance_to(&mut self, at_ns: u64) {
+        assert!(!self.some_task_can_run(), "virtual time may move only when nothing can run");
+        // `advance` moves the clock in its first poll and then yields; the yield defers the (no-op) waker, which keeps tokio
+        // from parking afterwards.
+        let advance = tokio::time::advance(Duration::from_nanos(at_ns - self.now_ns));
+        let _ = pin!(advance).poll(&mut Context::from_waker(Waker::noop()));
+        self.sync_clock();
+        assert_eq!(self.now_ns, at_ns, "tokio's clock and the engine's agree");
+    }
+
+    /// Takes what the hosts want to send onto the wire. Costs a look at every socket of every host.
+    fn pass(&mut self) {
+        if !TOUCHED.replace(false) {
+            return;
+        }
+        self.turns.passes += 1;
+        let mut leaving = std::mem::take(&mut self.leaving);
+        self.guard.egress_all(&mut leaving);
+        for packet in leaving.drain(..) {
+            self.network.send(self.now_ns, &mut self.agenda, packet);
+        }
+        self.leaving = leaving;
+        // The pass above has sent the last words (FINs) of hosts that died since the one before.
+        for host in self.pods.take_dying() {
+            self.bury(host);
+        }
+        self.network.forget_closed(self.now_ns);
+    }
+
+    /// Ends the connections of a dead host.
+    pub(crate) fn bury(&mut self, host: u16) {
+        for reset in self.network.bury(self.now_ns, &mut self.agenda, host) {
+            self.guard.deliver(reset);
+        }
+        touch_network();
+    }
+
+    fn handle(&mut self, step: Step) {
+        let delivered = match step {
+            Step::Arrival(packet) => self.network.arrive(self.now_ns, &mut self.agenda, &mut self.trace, packet),
+            Step::Retransmission { flow, timer } => self.network.retransmit(self.now_ns, &mut self.agenda, flow, timer),
+        };
+        if let Some(packet) = delivered {
+            self.guard.deliver(packet);
+            touch_network();
+        }
+    }
+
+    /// Handles all that is due, then moves time until some task can run.
+    fn idle(&mut self) -> Idle {
+        self.turns.idle += 1;
+        self.sync_clock();
+        loop {
+            self.pass();
+            let mut handled = false;
+            while let Some(mut due) = self.agenda.take_due(self.now_ns) {
+                handled = true;
+                for step in due.drain(..) {
+                    self.handle(step);
+                }
+                self.agenda.recycle(due);
+            }
+            if self.some_task_can_run() {
+                return Idle::Over;
+            }
+            if handled {
+                continue; // a delivered segment may have caused an acknowledgement and woken nobody
+            }
+            let next_ms_ns = (self.now_ns / NS_PER_MS + 1) * NS_PER_MS;
+            match self.agenda.next_ns() {
+                Some(next_ns) if next_ns < next_ms_ns => self.advance_to(next_ns),
+                // tokio fires the timers of this millisecond first. Also when nothing is under way: from a whole
+                // millisecond on, tokio's own jumps are exact.
+                Some(_) => {
+                    self.advance_to(next_ms_ns);
+                    return Idle::Over;
+                }
+                None if !self.now_ns.is_multiple_of(NS_PER_MS) => {
+                    self.advance_to(next_ms_ns);
+                    return Idle::Over;
+                }
+                None => return Idle::Quiet,
+            }
+        }
+    }
+}
+
+/// tokio's `on_thread_park`: no task can run.
+fn on_idle() {
+    if !is_running() {
+        return;
+    }
+    if lapin_lockstep::settle_dirty() {
+        // lapin's threads did something at this instant; look again before time moves.
+        return wake_root();
+    }
+    let (idle, audit) = with(|engine| (engine.idle(), engine.audit));
+    if idle == Idle::Quiet && audit {
+        lapin_lockstep::assert_none_was_missed();
+    }
+}
+
+/// tokio's `on_thread_unpark`: the paused clock may have jumped.
+fn on_jump() {
+    ENGINE.with_borrow_mut(|engine| {
+        if let Some(engine) = engine {
+            engine.sync_clock();
+        }
+    });
+}
+
+fn wake_root() {
+    ROOT.with_borrow(|root| root.iter().for_each(Waker::wake_by_ref));
+}

@@ -1,0 +1,247 @@
+//! Setting up a simulation, running it on a thread of its own, and what comes back from it.
+
+use super::{ENGINE, Engine, ROOT, Turns, agenda::Agenda, on_idle, on_jump};
+use crate::{
+    cluster::{Cluster, Pods},
+    lapin_lockstep,
+    network::{Class, Distances, Host, Network, NetworkCounters, Reach},
+    os,
+    seed::Seed,
+    trace::{Digest, Trace},
+};
+use std::{any::Any, future::Future, io, path::PathBuf, pin::pin, thread};
+use tokio::{
+    runtime::{Builder, LocalRuntime, RngSeed, UnhandledPanic},
+    time::Instant,
+};
+use turmoil_net::{KernelConfig, Net};
+
+/// The simulation thread polls deep futures of three client libraries.
+const STACK_BYTES: usize = 16 << 20;
+/// Connections that may wait to be accepted. turmoil-net drops a SYN beyond it, and thousands of gateways may connect at
+/// one instant.
+const ACCEPT_BACKLOG: usize = 60_000;
+
+/// What a run depends on beside the code.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Packets arrive at multiples of this many microseconds, rounded up, so that one look at the sockets serves many of
+    /// them. 1: as exact as it gets.
+    pub quantum_us: u64,
+    /// How far hosts are from each other.
+    pub distances: Distances,
+    /// Lost segments per million, everywhere.
+    pub loss_ppm: u64,
+    /// How many times pods may be restarted: a restarted pod is a new host, and hosts can't be added later.
+    pub restarts_max: u16,
+    /// Proves at every quiet moment that no call into lapin was overlooked. For tests: costs two context switches for each
+    /// AMQP connection.
+    pub audit: bool,
+    /// Where to write the event log, if anywhere.
+    pub trace: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            quantum_us: 50,
+            distances: Distances::default(),
+            loss_ppm: 0,
+            restarts_max: 0,
+            audit: false,
+            trace: None,
+        }
+    }
+}
+
+/// What a run has cost and done, below the services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The wire.
+    pub network: NetworkCounters,
+    /// Moments at which no task could run.
+    pub idle_moments: u64,
+    /// Looks at all sockets.
+    pub passes: u64,
+    /// Turns given to lapin's threads.
+    pub lapin_turns: u64,
+    /// Packets and events in the digest.
+    pub trace_records: u64,
+}
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Finished<T> {
+    /// What the main future returned.
+    pub output: T,
+    /// Equal for equal runs.
+    pub digest: Digest,
+    /// Virtual time at the end, in microseconds.
+    pub virtual_us: u64,
+    /// Costs.
+    pub counters: Counters,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// A task or the main future panicked; what runs in the world is expected not to.
+    #[error("the simulation (seed {seed}) panicked: {message}")]
+    Panicked {
+        /// To replay it.
+        seed: u64,
+        /// The panic's message.
+        message: String,
+    },
+    /// The event log cannot be written.
+    #[error("cannot write the trace to {path}: {source}")]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the simulation's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A world before it starts: its settings and its pods.
+#[derive(Debug)]
+pub struct Simulation {
+    settings: Settings,
+    pods: Vec<(String, Class)>,
+}
+
+impl Simulation {
+    /// A world without pods.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, pods: Vec::new() }
+    }
+
+    /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there.
+    pub fn add_pod(&mut self, name: impl Into<String>, class: Class) -> &mut Self {
+        self.pods.push((name.into(), class));
+        self
+    }
+
+    /// Runs `main` until it returns. It orchestrates: it owns no socket and calls no client library itself, but spawns
+    /// services on the pods of its [`Cluster`].
+    ///
+    /// # Errors
+    /// See [`SimulationError`]; a failing assertion anywhere in the world is one.
+    pub fn run<T, F>(self, main: impl FnOnce(Cluster) -> F + Send + 'static) -> Result<Finished<T>, SimulationError>
+    where
+        T: Send + 'static,
+        F: Future<Output = T>,
+    {
+        let seed = self.settings.seed;
+        let trace = Trace::new(self.settings.trace.as_deref()).map_err(|source| SimulationError::Trace {
+            path: self.settings.trace.clone().unwrap_or_default(),
+            source,
+        })?;
+        // A fresh thread, so that std draws the thread's hash keys from the seed.
+        let thread = thread::Builder::new()
+            .name("simulation".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || self.run_here(trace, main))
+            .map_err(SimulationError::Thread)?;
+        thread.join().map_err(|panic| SimulationError::Panicked { seed, message: message_of(&*panic) })
+    }
+
+    fn run_here<T, F: Future<Output = T>>(self, trace: Trace, main: impl FnOnce(Cluster) -> F) -> Finished<T> {
+        let _core = os::lease_core();
+        let seed = Seed::new(self.settings.seed);
+        let identity = os::Identity::new(self.settings.seed);
+        identity.join();
+        let hosts_max = self.pods.len() + usize::from(self.settings.restarts_max);
+        assert!(hosts_max < usize::from(u16::MAX), "at most 65,534 hosts fit into 192.168.0.0/16");
+        let mut net =
+            Net::with_config(KernelConfig::default().retx_threshold(u32::MAX).default_backlog(ACCEPT_BACKLOG));
+        let host_ids = (0..hosts_max).map(|i| net.add_host(format!("host-{i}").as_str())).collect();
+        for i in 0..hosts_max {
+            let index = u16::try_from(i).expect("checked above");
+            assert_eq!(net.lookup(&format!("host-{i}")), Network::address(index), "turmoil-net numbers hosts in order");
+        }
+        let guard = net.enter();
+        let runtime = build_runtime(self.settings.seed);
+        let finished = runtime.block_on(async {
+            let settings = self.settings;
+            let classes = self.pods.iter().map(|(_, class)| *class).chain(std::iter::repeat(Class::Service));
+            let hosts = classes.take(hosts_max).map(|class| Host { class, reach: Reach::Up }).collect();
+            let network_rng = seed.number("network");
+            let engine = Engine {
+                guard,
+                agenda: Agenda::new(),
+                network: Network::new(hosts, settings.distances, settings.quantum_us, settings.loss_ppm, network_rng),
+                pods: Pods::new(&self.pods, host_ids, seed),
+                trace,
+                now_ns: 0,
+                started: Instant::now(),
+                identity,
+                runtime: tokio::runtime::Handle::current().metrics(),
+                leaving: Vec::new(),
+                audit: settings.audit,
+                turns: Turns::default(),
+            };
+            ENGINE.set(Some(engine));
+            let mut main = pin!(main(Cluster::new()));
+            let output = std::future::poll_fn(|cx| {
+                ROOT.set(Some(cx.waker().clone()));
+                main.as_mut().poll(cx)
+            })
+            .await;
+            conclude(output)
+        });
+        ROOT.set(None);
+        let engine = ENGINE.take(); // from here on nothing is simulated any more
+        drop(runtime); // drops the tasks, which drop their sockets, which need the network
+        drop(engine);
+        finished
+    }
+}
+
+fn conclude<T>(output: T) -> Finished<T> {
+    super::with(|engine| {
+        engine.trace.finish().expect("the trace file can be written to; is its disk full?");
+        let Turns { idle, passes } = engine.turns;
+        Finished {
+            output,
+            digest: engine.trace.digest(),
+            virtual_us: engine.now_us(),
+            counters: Counters {
+                network: engine.network.counters,
+                idle_moments: idle,
+                passes,
+                lapin_turns: lapin_lockstep::turns(),
+                trace_records: engine.trace.records(),
+            },
+        }
+    })
+}
+
+fn build_runtime(seed: u64) -> LocalRuntime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(RngSeed::from_bytes(&seed.to_le_bytes()))
+        .unhandled_panic(UnhandledPanic::ShutdownRuntime)
+        .on_task_spawn(|_| crate::cluster::assert_spawned_through_env())
+        .on_thread_park(on_idle)
+        .on_thread_unpark(on_jump)
+        .build_local(Default::default())
+        .expect("a runtime without IO needs nothing that the system could refuse")
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("(no message)")
+        .into()
+}

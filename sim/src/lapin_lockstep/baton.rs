@@ -1,0 +1,104 @@
+//! The right to run, passed back and forth between the simulation's thread and one thread of lapin's.
+//!
+//! A futex of our own: std's waiting with a time limit reads the clock, which is virtual on these threads.
+
+use std::{
+    ptr,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Who may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Holder {
+    Simulation = 0,
+    Lapin = 1,
+    /// lapin's thread has ended; the simulation holds the baton for ever.
+    Gone = 2,
+}
+
+/// How long one wait for lapin's thread may take in real time, before it is given up: it has a few microseconds of work,
+/// so even a crowded machine needs no more.
+const TURN_LIMIT_S: i64 = 60;
+
+#[derive(Debug)]
+pub(super) struct Baton(AtomicU32);
+
+impl Baton {
+    /// lapin's thread starts out with it: it runs up to its first gate.
+    pub(super) fn with_lapin() -> Self {
+        Self(AtomicU32::new(Holder::Lapin as u32))
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        match self.0.load(Ordering::Acquire) {
+            0 => Holder::Simulation,
+            1 => Holder::Lapin,
+            _ => Holder::Gone,
+        }
+    }
+
+    pub(super) fn pass_to(&self, holder: Holder) {
+        self.0.store(holder as u32, Ordering::Release);
+        // SAFETY: FUTEX_WAKE touches nothing but the address of this word.
+        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+    }
+
+    /// lapin's thread waits for its next turn, as long as it takes.
+    pub(super) fn wait_for_turn(&self) {
+        while self.holder() == Holder::Simulation {
+            self.wait(Holder::Simulation, ptr::null());
+        }
+    }
+
+    /// The simulation waits until lapin's thread stands at its gate or has ended; false if it doesn't come back.
+    #[must_use]
+    pub(super) fn wait_for_return(&self) -> bool {
+        let limit = libc::timespec { tv_sec: TURN_LIMIT_S, tv_nsec: 0 };
+        while self.holder() == Holder::Lapin {
+            if self.wait(Holder::Lapin, &raw const limit) == libc::ETIMEDOUT && self.holder() == Holder::Lapin {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sleeps while the word says `holder`; returns the error number, 0 for a wake-up.
+    fn wait(&self, holder: Holder, limit: *const libc::timespec) -> i32 {
+        let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: the word lives as long as `self`; `limit` is null or points to a timespec of the caller.
+        let result = unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), operation, holder as u32, limit) };
+        if result == 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn the_two_sides_never_run_at_the_same_time() {
+        let (baton, log) = (Arc::new(Baton::with_lapin()), Arc::new(Mutex::new(Vec::new())));
+        let (their_baton, their_log) = (baton.clone(), log.clone());
+        let lapin = std::thread::Builder::new().spawn(move || {
+            for turn in 0..1_000 {
+                their_log.lock().unwrap().push((turn, Holder::Lapin));
+                their_baton.pass_to(Holder::Simulation);
+                their_baton.wait_for_turn();
+            }
+            their_baton.pass_to(Holder::Gone);
+        });
+        for turn in 0.. {
+            assert!(baton.wait_for_return());
+            if baton.holder() == Holder::Gone {
+                break;
+            }
+            log.lock().unwrap().push((turn, Holder::Simulation));
+            baton.pass_to(Holder::Lapin);
+        }
+        lapin.unwrap().join().unwrap();
+        let expected = (0..1_000).flat_map(|turn| [(turn, Holder::Lapin), (turn, Holder::Simulation)]);
+        assert!(log.lock().unwrap().iter().copied().eq(expected));
+    }
+}

@@ -1,0 +1,276 @@
+//! The simulation's side of one AMQP connection.
+
+use super::{
+    baton::{Baton, Holder},
+    kit::SimKit,
+    pipe::{Pipe, PipeStream},
+};
+use crate::{
+    cluster,
+    engine::{touch_network, with},
+    os::Identity,
+    socket::SimStream,
+};
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+/// Bytes moved from the socket to lapin at once.
+const READ_BYTES: usize = 16 << 10;
+
+/// What the two threads share of one connection.
+pub(super) struct Bridge {
+    /// In order of opening; the order in which dirty ones get their turns.
+    id: u64,
+    host: u16,
+    pub(super) baton: Baton,
+    /// Set when lapin's thread shall end instead of taking its turn.
+    pub(super) ends: AtomicBool,
+    pipe: Mutex<Pipe>,
+    dirty: AtomicBool,
+    /// Wakes the task that moves bytes between the pipe and the socket.
+    carrier: Mutex<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Bridges {
+    /// Open connections of each host.
+    by_host: Vec<Vec<Arc<Bridge>>>,
+    dirty: Vec<Arc<Bridge>>,
+    opened: u64,
+}
+
+thread_local! {
+    static BRIDGES: RefCell<Bridges> = RefCell::default();
+    static TURNS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Turns given to lapin's threads so far.
+pub(crate) fn turns() -> u64 {
+    TURNS.get()
+}
+
+/// A task of this host was polled or dropped: it may have called lapin.
+pub(crate) fn mark_host(host: u16) {
+    BRIDGES.with_borrow_mut(|bridges| {
+        let Bridges { by_host, dirty, .. } = bridges;
+        for bridge in by_host.get(usize::from(host)).into_iter().flatten() {
+            bridge.put_on(dirty);
+        }
+    });
+}
+
+/// Gives every dirty connection's thread a turn, one after the other. Returns whether there were any. Called at idle
+/// moments only.
+pub(crate) fn settle_dirty() -> bool {
+    let mut dirty = BRIDGES.with_borrow_mut(|bridges| std::mem::take(&mut bridges.dirty));
+    if dirty.is_empty() {
+        return false;
+    }
+    dirty.sort_unstable_by_key(|bridge| bridge.id);
+    for bridge in &dirty {
+        bridge.dirty.store(false, Ordering::Relaxed);
+        bridge.take_turn();
+    }
+    true
+}
+
+/// At a quiet moment no thread may have anything left to do.
+///
+/// # Panics
+/// If one has: a call into lapin was made by a task that no pod knows of.
+pub(crate) fn assert_none_was_missed() {
+    let all: Vec<_> = BRIDGES.with_borrow(|bridges| bridges.by_host.iter().flatten().cloned().collect());
+    for bridge in all {
+        let moved = bridge.take_turn();
+        assert!(
+            !moved,
+            "a call into lapin on host {} was made by a task that was not spawned through Env",
+            bridge.host
+        );
+    }
+}
+
+impl Bridge {
+    fn new(host: u16) -> Arc<Self> {
+        BRIDGES.with_borrow_mut(|bridges| {
+            bridges.opened += 1;
+            let bridge = Arc::new(Self {
+                id: bridges.opened,
+                host,
+                baton: Baton::with_lapin(),
+                ends: AtomicBool::new(false),
+                pipe: Mutex::default(),
+                dirty: AtomicBool::new(false),
+                carrier: Mutex::default(),
+            });
+            let hosts = bridges.by_host.len().max(usize::from(host) + 1);
+            bridges.by_host.resize_with(hosts, Vec::new);
+            bridges.by_host[usize::from(host)].push(bridge.clone());
+            bridge
+        })
+    }
+
+    fn put_on(self: &Arc<Self>, list: &mut Vec<Arc<Self>>) {
+        if !self.dirty.swap(true, Ordering::Relaxed) {
+            list.push(self.clone());
+        }
+    }
+
+    pub(super) fn mark(self: &Arc<Self>) {
+        BRIDGES.with_borrow_mut(|bridges| self.put_on(&mut bridges.dirty));
+    }
+
+    pub(super) fn pipe(&self) -> MutexGuard<'_, Pipe> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner) // lapin's thread may end by unwinding
+    }
+
+    fn wait_for_return(&self) {
+        assert!(
+            self.baton.wait_for_return(),
+            "lapin's thread of connection {} (host {}) did not come back from its turn; it blocks outside of the gate",
+            self.id,
+            self.host
+        );
+    }
+
+    /// Lets lapin's thread go once round its loop: write what was asked for, read all that has arrived, handle it. Returns
+    /// whether it moved any bytes.
+    fn take_turn(self: &Arc<Self>) -> bool {
+        self.wait_for_return();
+        let moved_before = self.pipe().moved;
+        if self.baton.holder() == Holder::Simulation {
+            TURNS.set(TURNS.get() + 1);
+            let unread = self.pipe().has_news();
+            self.baton.pass_to(Holder::Lapin);
+            self.wait_for_return();
+            if unread {
+                // What it has read may have made it want to write (a close-ok, say): another turn, together with what the
+                // tasks do that it has woken.
+                self.mark();
+            }
+        }
+        let pipe = self.pipe();
+        if pipe.has_output() || self.baton.holder() == Holder::Gone {
+            self.carrier.lock().expect("held for a clone only").iter().for_each(Waker::wake_by_ref);
+        }
+        pipe.moved != moved_before
+    }
+
+    /// Ends lapin's thread and waits for it.
+    fn end(&self) {
+        self.ends.store(true, Ordering::Release);
+        self.wait_for_return();
+        if self.baton.holder() == Holder::Simulation {
+            self.baton.pass_to(Holder::Lapin);
+            self.wait_for_return();
+        }
+        assert_eq!(self.baton.holder(), Holder::Gone, "a thread that was told to end has ended");
+    }
+}
+
+/// Ends the connection's thread when the task that carries its bytes ends, however it does.
+struct EndWithCarrier(Arc<Bridge>);
+
+impl Drop for EndWithCarrier {
+    fn drop(&mut self) {
+        self.0.end();
+        BRIDGES.with_borrow_mut(|bridges| {
+            bridges.by_host[usize::from(self.0.host)].retain(|bridge| bridge.id != self.0.id);
+        });
+    }
+}
+
+/// The task that moves bytes between a simulated socket and the pipe that lapin sees.
+struct Carrier {
+    bridge: Arc<Bridge>,
+    tcp: SimStream,
+    reads: bool,
+    writes: bool,
+    outgoing: Vec<u8>,
+    buffer: Box<[u8]>,
+}
+
+impl Carrier {
+    fn read(&mut self, cx: &mut Context<'_>) {
+        while self.reads {
+            let mut read = ReadBuf::new(&mut self.buffer);
+            let Poll::Ready(result) = Pin::new(&mut self.tcp).poll_read(cx, &mut read) else { return };
+            let mut pipe = self.bridge.pipe();
+            match result {
+                Ok(()) if !read.filled().is_empty() => pipe.feed(read.filled()),
+                Ok(()) => self.reads = pipe.end(io::ErrorKind::UnexpectedEof),
+                Err(error) => self.reads = pipe.end(error.kind()),
+            }
+            drop(pipe);
+            self.bridge.mark();
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) {
+        self.bridge.pipe().take_output(&mut self.outgoing);
+        while self.writes && !self.outgoing.is_empty() {
+            match Pin::new(&mut self.tcp).poll_write(cx, &self.outgoing) {
+                Poll::Ready(Ok(n)) => drop(self.outgoing.drain(..n)),
+                Poll::Ready(Err(error)) => {
+                    self.writes = self.bridge.pipe().end(error.kind());
+                    self.bridge.mark();
+                }
+                Poll::Pending => return,
+            }
+        }
+        self.outgoing.clear();
+    }
+
+    /// Carries until lapin's thread has ended and its last words are out.
+    async fn run(mut self) {
+        let _end = EndWithCarrier(self.bridge.clone());
+        std::future::poll_fn(|cx| {
+            *self.bridge.carrier.lock().expect("held for a clone only") = Some(cx.waker().clone());
+            self.read(cx);
+            self.write(cx);
+            let done = self.bridge.baton.holder() == Holder::Gone && self.outgoing.is_empty();
+            if done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        touch_network();
+    }
+}
+
+/// Opens an AMQP connection from `host` over a simulated socket. lapin's own reconnecting finds no second socket.
+pub(crate) async fn open(
+    host: u16,
+    uri: AMQPUri,
+    properties: ConnectionProperties,
+) -> Result<Connection, lapin::Error> {
+    let tcp = SimStream::connect(host, &uri.authority.host, uri.authority.port).await.map_err(lapin::Error::from)?;
+    let bridge = Bridge::new(host);
+    let carrier = Carrier {
+        bridge: bridge.clone(),
+        tcp,
+        reads: true,
+        writes: true,
+        outgoing: Vec::new(),
+        buffer: vec![0; READ_BYTES].into(),
+    };
+    cluster::spawn(host, carrier.run(), |_| ());
+    let runtime = async_rs::Runtime::new(SimKit::new(bridge.clone()));
+    let identity: Identity = with(|engine| engine.identity());
+    let used = AtomicBool::new(false);
+    let connect = async move |_uri, _runtime| {
+        if used.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
+        }
+        Ok(lapin::tcp::AsyncTcpStream::Plain(PipeStream::attach(&bridge, identity)))
+    };
+    Connection::connector(uri, runtime, connect, properties).await
+}

@@ -1,0 +1,134 @@
+//! What lapin's thread sees of a connection: a stream that never blocks, and the gate it stops at.
+
+use super::{baton::Holder, bridge::Bridge};
+use crate::os::Identity;
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, Read as _},
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+/// Bytes on their way between lapin and the simulated socket.
+#[derive(Debug, Default)]
+pub(super) struct Pipe {
+    inbound: VecDeque<u8>,
+    outbound: Vec<u8>,
+    /// The socket has ended, and how.
+    end: Option<io::ErrorKind>,
+    /// lapin has been told of the end.
+    end_seen: bool,
+    /// Bytes that lapin has read and written so far.
+    pub(super) moved: u64,
+}
+
+impl Pipe {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.inbound.extend(bytes);
+    }
+
+    /// Notes how the socket ended. Returns false: there is nothing more to do in this direction.
+    pub(super) fn end(&mut self, how: io::ErrorKind) -> bool {
+        self.end = Some(how);
+        false
+    }
+
+    /// Whether lapin has something to read, be it the end.
+    pub(super) fn has_news(&self) -> bool {
+        !self.inbound.is_empty() || (self.end.is_some() && !self.end_seen)
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        !self.outbound.is_empty()
+    }
+
+    pub(super) fn take_output(&mut self, into: &mut Vec<u8>) {
+        into.append(&mut self.outbound);
+    }
+}
+
+/// lapin's end of the pipe.
+pub(super) struct PipeStream {
+    bridge: Arc<Bridge>,
+    /// The next flush is the first of a new turn of lapin's loop.
+    at_gate: bool,
+}
+
+/// Tells the simulation that lapin's thread has ended, whatever way it did.
+struct ReportEnd(Arc<Bridge>);
+
+impl Drop for ReportEnd {
+    fn drop(&mut self) {
+        self.0.baton.pass_to(Holder::Gone);
+    }
+}
+
+thread_local! {
+    static AT_THREAD_END: RefCell<Option<ReportEnd>> = const { RefCell::new(None) };
+}
+
+impl PipeStream {
+    /// Called on lapin's thread: makes it one of the simulation's.
+    pub(super) fn attach(bridge: &Arc<Bridge>, identity: Identity) -> Self {
+        identity.join();
+        AT_THREAD_END.set(Some(ReportEnd(bridge.clone())));
+        Self { bridge: bridge.clone(), at_gate: true }
+    }
+
+    /// Stands still until the simulation grants a turn.
+    fn pass_gate(&self) {
+        self.bridge.baton.pass_to(Holder::Simulation);
+        self.bridge.baton.wait_for_turn();
+        if self.bridge.ends.load(Ordering::Acquire) {
+            std::panic::resume_unwind(Box::new("the pod of this connection has stopped"));
+        }
+    }
+}
+
+impl futures_io::AsyncRead for PipeStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let bridge = self.bridge.clone();
+        let mut pipe = bridge.pipe();
+        if !pipe.inbound.is_empty() {
+            let n = pipe.inbound.read(buf)?;
+            pipe.moved += n as u64;
+            return Poll::Ready(Ok(n));
+        }
+        self.at_gate = true;
+        let Some(end) = pipe.end else {
+            cx.waker().wake_by_ref(); // go round to the gate instead of waiting in lapin's own way
+            return Poll::Pending;
+        };
+        pipe.end_seen = true;
+        pipe.moved += 1;
+        if end == io::ErrorKind::UnexpectedEof { Poll::Ready(Ok(0)) } else { Poll::Ready(Err(end.into())) }
+    }
+}
+
+impl futures_io::AsyncWrite for PipeStream {
+    fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let bridge = self.bridge.clone();
+        let mut pipe = bridge.pipe();
+        if let Some(end) = pipe.end.filter(|end| *end != io::ErrorKind::UnexpectedEof) {
+            pipe.end_seen = true;
+            self.at_gate = true;
+            return Poll::Ready(Err(end.into()));
+        }
+        pipe.outbound.extend_from_slice(buf);
+        pipe.moved += buf.len() as u64;
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.at_gate) {
+            self.pass_gate();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,217 @@
+//! What is lost, and how it comes back: cuts, stalls, and retransmission in virtual time.
+
+use super::{
+    Flow, Network, Reach, Step,
+    flow::{Lost, at_or_after, reset_segment, segment},
+};
+use crate::engine::agenda::Agenda;
+use turmoil_net::Packet;
+
+const NS_PER_MS: u64 = 1_000_000;
+/// Linux's `TCP_RTO_MIN`: what the timeout is on a fast network.
+const RTO_NS: u64 = 200 * NS_PER_MS;
+/// The timeout of a SYN (RFC 6298, section 2).
+const SYN_RTO_NS: u64 = 1_000 * NS_PER_MS;
+/// Linux's `TCP_RTO_MAX`.
+const RTO_NS_MAX: u64 = 120_000 * NS_PER_MS;
+/// Linux's `tcp_retries2`: about 15 minutes.
+const TRIES_MAX: u32 = 15;
+/// Linux's `tcp_syn_retries`: about 2 minutes.
+const SYN_TRIES_MAX: u32 = 6;
+
+fn pair(a: u16, b: u16) -> (u16, u16) {
+    (a.min(b), a.max(b))
+}
+
+impl Network {
+    /// From now on nothing gets through between the two hosts.
+    pub(crate) fn cut(&mut self, a: u16, b: u16) {
+        *self.cuts.entry(pair(a, b)).or_default() += 1;
+    }
+
+    /// Undoes one [`Network::cut`]. What was lost comes back with its sender's next retransmission.
+    pub(crate) fn mend(&mut self, a: u16, b: u16) {
+        let left = self.cuts.get_mut(&pair(a, b)).expect("only what is cut is mended");
+        *left -= 1;
+        if *left == 0 {
+            self.cuts.remove(&pair(a, b));
+        }
+    }
+
+    /// Nothing sent between the two hosts arrives before `until_ns`; nothing is lost.
+    pub(crate) fn stall(&mut self, a: u16, b: u16, until_ns: u64) {
+        let end_ns = self.stalls.entry(pair(a, b)).or_default();
+        *end_ns = until_ns.max(*end_ns);
+    }
+
+    pub(super) fn stalled_until_ns(&mut self, now_ns: u64, flow: Flow) -> u64 {
+        self.stalls.retain(|_, until_ns| *until_ns > now_ns);
+        self.stalls.get(&pair(flow.source.0, flow.destination.0)).copied().unwrap_or(0)
+    }
+
+    /// Whether the ends of a flow cannot hear each other.
+    pub(super) fn is_silent(&self, flow: Flow) -> bool {
+        let cut_off = |end| matches!(self.host(end).reach, Reach::PoweredOff | Reach::CutOff);
+        cut_off(flow.destination)
+            || self.host(flow.source).reach == Reach::CutOff
+            || (!self.cuts.is_empty() && self.cuts.contains_key(&pair(flow.source.0, flow.destination.0)))
+    }
+
+    /// Keeps a lost packet, or one behind a lost packet, for retransmission.
+    pub(super) fn hold(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
+        let (seq, syn) = (segment(&packet).seq, segment(&packet).flags.syn);
+        let state = self.flows.entry(flow.packed()).or_default();
+        let lost = state.lost.get_or_insert_default();
+        let place =
+            lost.packets.iter().position(|other| !at_or_after(seq, segment(other).seq)).unwrap_or(lost.packets.len());
+        lost.packets.insert(place, packet);
+        if lost.packets.len() == 1 {
+            lost.rto_ns = if syn { SYN_RTO_NS } else { RTO_NS };
+            // Timers of earlier losses of this flow may still be on the agenda; a number that was never used tells them off.
+            self.loss_episodes += 1;
+            lost.timer = self.loss_episodes;
+            agenda.put(now_ns + lost.rto_ns, Step::Retransmission { flow, timer: lost.timer });
+        }
+    }
+
+    /// A retransmission timer fires. A flow that was given up is reset: returns what its source's kernel is to be told.
+    pub(crate) fn retransmit(
+        &mut self,
+        now_ns: u64,
+        agenda: &mut Agenda<Step>,
+        flow: Flow,
+        timer: u64,
+    ) -> Option<Packet> {
+        let silent = self.is_silent(flow);
+        let state = self.flows.get_mut(&flow.packed())?;
+        let lost = state.lost.as_mut().filter(|lost| lost.timer == timer)?;
+        self.counters.retransmissions += 1;
+        if !silent {
+            let Lost { packets, .. } = *state.lost.take().expect("found above");
+            for packet in packets {
+                self.travel(now_ns, agenda, flow, packet);
+            }
+            return None;
+        }
+        lost.tries += 1;
+        let syn = segment(&lost.packets[0]).flags.syn;
+        if lost.tries > if syn { SYN_TRIES_MAX } else { TRIES_MAX } {
+            self.forget(flow);
+            // Linux says ETIMEDOUT; turmoil-net has no way to be told that from outside, so it sees a reset.
+            return Some(Self::packet(flow.reversed(), reset_segment(flow.reversed())));
+        }
+        lost.rto_ns = (lost.rto_ns * 2).min(RTO_NS_MAX);
+        agenda.put(now_ns + lost.rto_ns, Step::Retransmission { flow, timer });
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Class, Distances, Host, Latency};
+    use super::*;
+    use crate::trace::Trace;
+    use bytes::Bytes;
+    use turmoil_net::{TcpFlags, TcpSegment};
+
+    const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
+
+    fn network(loss_ppm: u64) -> (Network, Agenda<Step>) {
+        let hosts = (0..2).map(|_| Host { class: Class::Service, reach: Reach::Up }).collect();
+        let latency = Latency { low_us: 100, high_us: 100 };
+        let distances = Distances { datacenter: latency, gateway: latency };
+        (Network::new(hosts, distances, 50, loss_ppm, 1), Agenda::new())
+    }
+
+    fn data(seq: u32) -> Packet {
+        let segment = TcpSegment {
+            src_port: 1_000,
+            dst_port: 80,
+            seq,
+            ack: 0,
+            flags: TcpFlags { ack: true, ..TcpFlags::default() },
+            window: 1_000,
+            payload: Bytes::from_static(b"x"),
+        };
+        Network::packet(FLOW, segment)
+    }
+
+    /// Plays the agenda until it is empty: (time in us, sequence number) of all arrivals, and whether the flow was reset.
+    fn play(network: &mut Network, agenda: &mut Agenda<Step>) -> (Vec<(u64, u32)>, bool) {
+        let (mut trace, mut arrivals, mut reset) = (Trace::new(None).unwrap(), vec![], false);
+        while let Some(now_ns) = agenda.next_ns() {
+            for step in agenda.take_due(now_ns).unwrap() {
+                match step {
+                    Step::Arrival(packet) => arrivals.extend(
+                        network
+                            .arrive(now_ns, agenda, &mut trace, packet)
+                            .map(|packet| (now_ns / 1_000, segment(&packet).seq)),
+                    ),
+                    Step::Retransmission { flow, timer } => {
+                        reset |= network.retransmit(now_ns, agenda, flow, timer).is_some();
+                    }
+                }
+            }
+        }
+        (arrivals, reset)
+    }
+
+    #[test]
+    fn a_lost_segment_comes_back_after_the_timeout_and_holds_up_those_behind_it() {
+        let (mut network, mut agenda) = network(0);
+        network.cut(0, 1);
+        network.send(0, &mut agenda, data(1));
+        network.mend(0, 1);
+        network.send(1_000, &mut agenda, data(2));
+        let (arrivals, reset) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals, [(200_100, 1), (200_100, 2)]);
+        assert!(!reset);
+        assert_eq!((network.counters.lost, network.counters.retransmissions), (1, 1));
+    }
+
+    #[test]
+    fn a_flow_that_never_gets_through_is_reset_after_linux_retries() {
+        let (mut network, mut agenda) = network(0);
+        network.cut(0, 1);
+        network.send(0, &mut agenda, data(1));
+        let (arrivals, reset) = play(&mut network, &mut agenda);
+        assert!(arrivals.is_empty() && reset);
+        assert!(network.flows.is_empty());
+    }
+
+    #[test]
+    fn a_stall_delays_and_loses_nothing() {
+        let (mut network, mut agenda) = network(0);
+        network.stall(1, 0, 5_000_000);
+        network.send(0, &mut agenda, data(1));
+        network.send(6_000_000, &mut agenda, data(2));
+        let (arrivals, _) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals, [(5_000, 1), (6_100, 2)]);
+        assert_eq!(network.counters.lost, 0);
+    }
+
+    #[test]
+    fn under_random_loss_everything_arrives_in_order() {
+        let (mut network, mut agenda) = network(300_000);
+        for seq in 0..200 {
+            network.send(u64::from(seq) * 10_000, &mut agenda, data(seq));
+        }
+        let (arrivals, _) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
+        assert!(network.counters.lost > 0);
+    }
+
+    #[test]
+    fn a_crashed_host_answers_data_with_a_reset() {
+        let (mut network, mut agenda) = network(0);
+        network.hosts[1].reach = Reach::Crashed;
+        network.send(0, &mut agenda, data(1));
+        let mut trace = Trace::new(None).unwrap();
+        let now_ns = agenda.next_ns().unwrap();
+        let Some(Step::Arrival(packet)) = agenda.take_due(now_ns).unwrap().pop() else { panic!("the segment arrives") };
+        assert!(network.arrive(now_ns, &mut agenda, &mut trace, packet).is_none());
+        let (arrivals, _) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals, [(200, 0)], "the reset reaches the sender");
+        assert_eq!(network.counters.resets, 1);
+    }
+}

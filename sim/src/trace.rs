@@ -1,0 +1,108 @@
+//! The record of a run: a digest over every delivered packet and every service event, and on demand the log behind it.
+//!
+//! Two runs with equal digests did the same things at the same virtual microseconds. Where digests differ, the logs'
+//! first differing line names the event at which the runs parted.
+
+use crate::network::Flow;
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+use turmoil_net::TcpSegment;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Digest and log of one run.
+pub(crate) struct Trace {
+    hasher: Box<Xxh3>,
+    log: Option<BufWriter<File>>,
+    /// Packets and events recorded.
+    records: u64,
+}
+
+impl Trace {
+    /// A trace whose log goes to `path`.
+    pub(crate) fn new(path: Option<&Path>) -> io::Result<Self> {
+        let log = path.map(File::create).transpose()?.map(BufWriter::new);
+        Ok(Self { hasher: Box::default(), log, records: 0 })
+    }
+
+    /// A segment reached its host.
+    pub(crate) fn packet(&mut self, now_us: u64, flow: Flow, segment: &TcpSegment) {
+        let flags = segment.flags;
+        let flag_bits =
+            u64::from(flags.syn) | u64::from(flags.ack) << 1 | u64::from(flags.fin) << 2 | u64::from(flags.rst) << 3;
+        let mut head = [0; 32];
+        let words = [
+            now_us,
+            flow.packed(),
+            u64::from(segment.seq) << 32 | u64::from(segment.ack),
+            flag_bits << 32 | segment.payload.len() as u64,
+        ];
+        for (place, word) in head.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        self.hasher.update(&head);
+        self.hasher.update(&segment.payload);
+        self.records += 1;
+        if let Some(log) = &mut self.log {
+            let (seq, ack, len, digest) = (segment.seq, segment.ack, segment.payload.len(), self.hasher.digest());
+            let letters: String = [(flags.syn, 'S'), (flags.ack, 'A'), (flags.fin, 'F'), (flags.rst, 'R')]
+                .iter()
+                .filter_map(|(set, letter)| set.then_some(*letter))
+                .collect();
+            write_or_stop(
+                log,
+                format_args!("{now_us} packet {flow} {letters} seq={seq} ack={ack} len={len} digest={digest:016x}"),
+            );
+        }
+    }
+
+    /// Something happened on a pod.
+    pub(crate) fn event(&mut self, now_us: u64, pod: &str, event: fmt::Arguments<'_>) {
+        let text = format!("{now_us} event {pod} {event}");
+        self.hasher.update(text.as_bytes());
+        self.records += 1;
+        if let Some(log) = &mut self.log {
+            let digest = self.hasher.digest();
+            write_or_stop(log, format_args!("{text} digest={digest:016x}"));
+        }
+    }
+
+    /// The digest so far.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest(self.hasher.digest128())
+    }
+
+    /// How many packets and events the digest covers.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Writes out what the log still buffers.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+/// A log that is cut short by a full disk would be taken for a short run.
+fn write_or_stop(log: &mut BufWriter<File>, line: fmt::Arguments<'_>) {
+    writeln!(log, "{line}").expect("the trace file can be written to; is its disk full?");
+}
+
+/// What a run did, in 128 bits (XXH3 over its packets and events).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest(u128);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
