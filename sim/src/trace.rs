@@ -6,9 +6,7 @@
 use crate::network::Flow;
 use std::{
     fmt,
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::Path,
+    io::{self, Write},
 };
 use turmoil_net::TcpSegment;
 use xxhash_rust::xxh3::Xxh3;
@@ -16,16 +14,15 @@ use xxhash_rust::xxh3::Xxh3;
 /// Digest and log of one run.
 pub(crate) struct Trace {
     hasher: Box<Xxh3>,
-    log: Option<BufWriter<File>>,
+    log: Option<Box<dyn Write + Send>>,
     /// Packets and events recorded.
     records: u64,
 }
 
 impl Trace {
-    /// A trace whose log goes to `path`.
-    pub(crate) fn new(path: Option<&Path>) -> io::Result<Self> {
-        let log = path.map(File::create).transpose()?.map(BufWriter::new);
-        Ok(Self { hasher: Box::default(), log, records: 0 })
+    /// A trace that also writes a line a record to `log`.
+    pub(crate) fn new(log: Option<Box<dyn Write + Send>>) -> Self {
+        Self { hasher: Box::default(), log, records: 0 }
     }
 
     /// A segment reached its host.
@@ -82,13 +79,13 @@ impl Trace {
 
     /// Writes out what the log still buffers.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), Write::flush)
+        self.log.as_mut().map_or(Ok(()), |log| log.flush())
     }
 }
 
 /// A log that is cut short by a full disk would be taken for a short run.
-fn write_or_stop(log: &mut BufWriter<File>, line: fmt::Arguments<'_>) {
-    writeln!(log, "{line}").expect("the trace file can be written to; is its disk full?");
+fn write_or_stop(log: &mut (dyn Write + Send), line: fmt::Arguments<'_>) {
+    writeln!(log, "{line}").expect("the trace can be written; is its disk full?");
 }
 
 /// What a run did, in 128 bits (XXH3 over its packets and events).

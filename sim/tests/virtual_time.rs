@@ -22,7 +22,7 @@ where
     F: Future<Output = T>,
 {
     let mut simulation = Simulation::new(settings);
-    simulation.add_pod("server", Class::Broker).add_pod("client", Class::Service);
+    simulation.add_pod("server", Class::Redis).add_pod("client", Class::Service);
     simulation.run(main).unwrap()
 }
 

@@ -9,7 +9,13 @@ use crate::{
     seed::Seed,
     trace::{Digest, Trace},
 };
-use std::{any::Any, future::Future, io, path::PathBuf, pin::pin, thread};
+use std::{
+    any::Any,
+    future::Future,
+    io::{self, Write},
+    pin::pin,
+    thread,
+};
 use tokio::{
     runtime::{Builder, LocalRuntime, RngSeed, UnhandledPanic},
     time::Instant,
@@ -23,7 +29,7 @@ const STACK_BYTES: usize = 16 << 20;
 const ACCEPT_BACKLOG: usize = 60_000;
 
 /// What a run depends on beside the code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Decides everything that is left to chance.
     pub seed: u64,
@@ -39,21 +45,11 @@ pub struct Settings {
     /// Proves at every quiet moment that no call into lapin was overlooked. For tests: costs two context switches for each
     /// AMQP connection.
     pub audit: bool,
-    /// Where to write the event log, if anywhere.
-    pub trace: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            seed: 1,
-            quantum_us: 50,
-            distances: Distances::default(),
-            loss_ppm: 0,
-            restarts_max: 0,
-            audit: false,
-            trace: None,
-        }
+        Self { seed: 1, quantum_us: 50, distances: Distances::default(), loss_ppm: 0, restarts_max: 0, audit: false }
     }
 }
 
@@ -96,36 +92,34 @@ pub enum SimulationError {
         /// The panic's message.
         message: String,
     },
-    /// The event log cannot be written.
-    #[error("cannot write the trace to {path}: {source}")]
-    Trace {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The operating system gave no thread.
     #[error("cannot start the simulation's thread: {0}")]
     Thread(io::Error),
 }
 
 /// A world before it starts: its settings and its pods.
-#[derive(Debug)]
 pub struct Simulation {
     settings: Settings,
     pods: Vec<(String, Class)>,
+    log: Option<Box<dyn Write + Send>>,
 }
 
 impl Simulation {
     /// A world without pods.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, pods: Vec::new() }
+        Self { settings, pods: Vec::new(), log: None }
     }
 
     /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there.
     pub fn add_pod(&mut self, name: impl Into<String>, class: Class) -> &mut Self {
         self.pods.push((name.into(), class));
+        self
+    }
+
+    /// Writes the event log to `log`, a line for each delivered packet and each event.
+    pub fn write_trace_to(&mut self, log: Box<dyn Write + Send>) -> &mut Self {
+        self.log = Some(log);
         self
     }
 
@@ -140,20 +134,16 @@ impl Simulation {
         F: Future<Output = T>,
     {
         let seed = self.settings.seed;
-        let trace = Trace::new(self.settings.trace.as_deref()).map_err(|source| SimulationError::Trace {
-            path: self.settings.trace.clone().unwrap_or_default(),
-            source,
-        })?;
         // A fresh thread, so that std draws the thread's hash keys from the seed.
         let thread = thread::Builder::new()
             .name("simulation".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || self.run_here(trace, main))
+            .spawn(move || self.run_here(main))
             .map_err(SimulationError::Thread)?;
         thread.join().map_err(|panic| SimulationError::Panicked { seed, message: message_of(&*panic) })
     }
 
-    fn run_here<T, F: Future<Output = T>>(self, trace: Trace, main: impl FnOnce(Cluster) -> F) -> Finished<T> {
+    fn run_here<T, F: Future<Output = T>>(self, main: impl FnOnce(Cluster) -> F) -> Finished<T> {
         let _core = os::lease_core();
         let seed = Seed::new(self.settings.seed);
         let identity = os::Identity::new(self.settings.seed);
@@ -179,7 +169,7 @@ impl Simulation {
                 agenda: Agenda::new(),
                 network: Network::new(hosts, settings.distances, settings.quantum_us, settings.loss_ppm, network_rng),
                 pods: Pods::new(&self.pods, host_ids, seed),
-                trace,
+                trace: Trace::new(self.log),
                 now_ns: 0,
                 started: Instant::now(),
                 identity,
@@ -207,7 +197,7 @@ impl Simulation {
 
 fn conclude<T>(output: T) -> Finished<T> {
     super::with(|engine| {
-        engine.trace.finish().expect("the trace file can be written to; is its disk full?");
+        engine.trace.finish().expect("the trace can be written; is its disk full?");
         let Turns { idle, passes } = engine.turns;
         Finished {
             output,

@@ -5,8 +5,12 @@ use crate::os::split_mix;
 /// What kind of place a host is; decides how far it is from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// RabbitMQ, Redis, Mosquitto.
-    Broker,
+    /// RabbitMQ.
+    Amqp,
+    /// Redis.
+    Redis,
+    /// Mosquitto.
+    Mqtt,
     /// A replica of one of the backbone's services.
     Service,
     /// A gateway, in a store.
@@ -33,24 +37,35 @@ impl Latency {
     }
 }
 
-/// The latency of every pair of classes; the same in both directions.
+/// The latency between every two classes that talk to each other; the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distances {
-    /// Between the services and the brokers, and among each other.
-    pub datacenter: Latency,
-    /// Between a gateway and everything else.
-    pub gateway: Latency,
+    /// Services to RabbitMQ.
+    pub service_amqp: Latency,
+    /// Services to Redis.
+    pub service_redis: Latency,
+    /// Routers to the MQTT broker.
+    pub service_mqtt: Latency,
+    /// Gateways to the MQTT broker.
+    pub gateway_mqtt: Latency,
 }
 
 impl Default for Distances {
     fn default() -> Self {
-        Self { datacenter: Latency::DATACENTER, gateway: Latency::DATACENTER }
+        let near = Latency::DATACENTER;
+        Self { service_amqp: near, service_redis: near, service_mqtt: near, gateway_mqtt: near }
     }
 }
 
 impl Distances {
     pub(crate) fn between(&self, a: Class, b: Class) -> Latency {
-        if a == Class::Gateway || b == Class::Gateway { self.gateway } else { self.datacenter }
+        match (a.min(b), a.max(b)) {
+            (Class::Amqp, Class::Service) => self.service_amqp,
+            (Class::Redis, Class::Service) => self.service_redis,
+            (Class::Mqtt, Class::Service) => self.service_mqtt,
+            (Class::Mqtt, Class::Gateway) => self.gateway_mqtt,
+            _ => Latency::DATACENTER,
+        }
     }
 }
 

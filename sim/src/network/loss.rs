@@ -117,9 +117,9 @@ mod tests {
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
 
     fn network(loss_ppm: u64) -> (Network, Agenda<Step>) {
-        let hosts = (0..2).map(|_| Host { class: Class::Service, reach: Reach::Up }).collect();
-        let latency = Latency { low_us: 100, high_us: 100 };
-        let distances = Distances { datacenter: latency, gateway: latency };
+        let hosts = (0..2).map(|i| Host { class: [Class::Service, Class::Redis][i], reach: Reach::Up }).collect();
+        let service_redis = Latency { low_us: 100, high_us: 100 };
+        let distances = Distances { service_redis, ..Distances::default() };
         (Network::new(hosts, distances, 50, loss_ppm, 1), Agenda::new())
     }
 
@@ -138,7 +138,7 @@ mod tests {
 
     /// Plays the agenda until it is empty: (time in us, sequence number) of all arrivals, and whether the flow was reset.
     fn play(network: &mut Network, agenda: &mut Agenda<Step>) -> (Vec<(u64, u32)>, bool) {
-        let (mut trace, mut arrivals, mut reset) = (Trace::new(None).unwrap(), vec![], false);
+        let (mut trace, mut arrivals, mut reset) = (Trace::new(None), vec![], false);
         while let Some(now_ns) = agenda.next_ns() {
             for step in agenda.take_due(now_ns).unwrap() {
                 match step {
@@ -206,7 +206,7 @@ mod tests {
         let (mut network, mut agenda) = network(0);
         network.hosts[1].reach = Reach::Crashed;
         network.send(0, &mut agenda, data(1));
-        let mut trace = Trace::new(None).unwrap();
+        let mut trace = Trace::new(None);
         let now_ns = agenda.next_ns().unwrap();
         let Some(Step::Arrival(packet)) = agenda.take_due(now_ns).unwrap().pop() else { panic!("the segment arrives") };
         assert!(network.arrive(now_ns, &mut agenda, &mut trace, packet).is_none());
