@@ -16,6 +16,7 @@ pub mod broker;
 mod cluster;
 mod engine;
 mod env;
+pub mod fleet;
 mod lapin_lockstep;
 mod network;
 mod os;

@@ -1,0 +1,149 @@
+//! A gateway's MQTT connection: rumqttc with an event loop that connects, subscribes and connects again.
+
+use backbone::env::{Env, TaskGuard};
+use bytes::Bytes;
+use rumqttc::{
+    AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions,
+    mqttbytes::{
+        QoS,
+        v5::{Packet, Publish},
+    },
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+/// Seconds without traffic after which a gateway pings its broker.
+const KEEP_ALIVE_S: u16 = 60;
+/// Commands that the broker may have under way to a gateway. Mosquitto's own limit of 20 is lower; the margin is for
+/// brokers that overrun it.
+const RECEIVE_MAXIMUM: u16 = 100;
+/// Messages of its own that a gateway has under way.
+const IN_FLIGHT_MAX: u16 = 100;
+/// Limit of one dial with its handshake.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+/// Limit of the wait for a PUBACK: then the connection is as good as gone, and the caller's retry takes over.
+const PUBACK_LIMIT: Duration = Duration::from_secs(10);
+/// Pause before the next dial: evenly from this range, so that gateways don't come back all at once.
+const REDIAL_MS: std::ops::Range<u64> = 100..1_000;
+
+/// A message that has not been acknowledged yet.
+pub(super) struct Incoming {
+    publish: Publish,
+    /// Which life of the connection it came by: packet ids mean nothing in another one.
+    life: u64,
+}
+
+impl Incoming {
+    pub(super) fn payload(&self) -> &Bytes {
+        &self.publish.payload
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Connection {
+    client: AsyncClient,
+    life: Arc<AtomicU64>,
+    _driver: Arc<TaskGuard>,
+}
+
+impl Connection {
+    /// Starts to connect to `broker` and to subscribe to `filter`; messages come out of the receiver.
+    pub(super) fn start<E: Env>(
+        env: &E,
+        broker: (String, u16),
+        client_id: String,
+        filter: String,
+    ) -> (Self, mpsc::Receiver<Incoming>) {
+        let (client, events) =
+            AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
+        // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
+        let (incoming, received) = mpsc::channel(RECEIVE_MAXIMUM.into());
+        let life = Arc::new(AtomicU64::new(0));
+        let driver = drive(env.clone(), client.clone(), events, filter, incoming, life.clone());
+        let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
+        (Self { client, life, _driver: driver }, received)
+    }
+
+    /// Publishes with QoS 1; returns whether the broker has taken the message.
+    pub(super) async fn publish(&self, topic: String, payload: Vec<u8>) -> bool {
+        let published = async {
+            let notice = self.client.publish_tracked(topic, payload, PublishOptions::at_least_once()).await.ok()?;
+            notice.wait_completion_async().await.ok()
+        };
+        timeout(PUBACK_LIMIT, published).await.ok().flatten().is_some()
+    }
+
+    /// Whether a message's connection still stands; if not, the broker has given it to somebody else or will again.
+    pub(super) fn is_current(&self, message: &Incoming) -> bool {
+        self.life.load(Ordering::Relaxed) == message.life
+    }
+
+    /// Tells the broker that `message` is taken.
+    pub(super) async fn acknowledge(&self, message: &Incoming) {
+        if self.is_current(message) {
+            // Fails only when the event loop is gone, and with it this gateway.
+            let _ = self.client.ack(&message.publish).await;
+        }
+    }
+}
+
+fn options<E: Env>(env: &E, (host, port): (String, u16), client_id: String) -> MqttOptions {
+    let mut options = MqttOptions::new(client_id, (host.clone(), port));
+    let env = env.clone();
+    options.set_socket_connector(move |_address: String, _network| {
+        let (env, host) = (env.clone(), host.clone());
+        async move { env.connect(&host, port).await }
+    });
+    options
+        .set_keep_alive(KEEP_ALIVE_S)
+        .set_clean_start(true)
+        .set_connect_timeout(DIAL_LIMIT)
+        .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+        // Without a limit rumqttc looks through 65,535 slots at each flush.
+        .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
+        .set_ack_mode(AckMode::Manual);
+    options
+}
+
+async fn drive<E: Env>(
+    env: E,
+    client: AsyncClient,
+    mut events: EventLoop,
+    filter: String,
+    incoming: mpsc::Sender<Incoming>,
+    life: Arc<AtomicU64>,
+) {
+    loop {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                life.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = client.try_subscribe(filter.as_str(), QoS::AtLeastOnce) {
+                    tracing::warn!(%error, %filter, "a gateway could not subscribe");
+                }
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                let message = Incoming { publish, life: life.load(Ordering::Relaxed) };
+                if incoming.send(message).await.is_err() {
+                    return; // the gateway is gone
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a gateway lost its broker");
+                let mut random = [0; 2];
+                env.random(&mut random);
+                let span = REDIAL_MS.end - REDIAL_MS.start;
+                sleep(Duration::from_millis(REDIAL_MS.start + u64::from(u16::from_le_bytes(random)) % span)).await;
+            }
+        }
+    }
+}

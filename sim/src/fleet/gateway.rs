@@ -1,0 +1,157 @@
+//! A gateway: takes commands from MQTT, executes them on its labels over the air, replies, and reports whom it hears.
+
+use super::{
+    connection::{Connection, Incoming},
+    label::Labels,
+    radio::Heard,
+};
+use backbone::{
+    env::Env,
+    message::{Mac, Message as _, Reply, Request, RssiReport, Status, action_topic, response_topic, rssi_topic},
+};
+use rand_chacha::{ChaCha8Rng, rand_core::Rng as _};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// Labels that a gateway asks of its radio at the same time, in [`Work::Concurrent`].
+const CONCURRENT_COMMANDS_MAX: usize = 64;
+
+/// How a gateway works on its commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One at a time: the next is looked at when the broker has taken the reply to this one, as the thesis' emulators do.
+    Serial,
+    /// All that arrive, up to 64.
+    Concurrent,
+}
+
+/// What a gateway does first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckOrder {
+    /// Acknowledge the command, then execute it and reply.
+    AcknowledgeFirst,
+    /// Execute and reply, and acknowledge when the broker has the reply: a crash in between loses nothing.
+    ReplyFirst,
+}
+
+/// What one gateway is and does.
+#[derive(Clone, Debug)]
+pub struct GatewayPlan {
+    /// The broker's name and port.
+    pub broker: (String, u16),
+    /// Must differ between gateways.
+    pub client_id: String,
+    /// The address it answers to.
+    pub mac: Mac,
+    /// Several gateways answer to one address, as members of one shared subscription.
+    pub shared_mac: bool,
+    /// See [`Work`].
+    pub work: Work,
+    /// See [`AckOrder`].
+    pub order: AckOrder,
+    /// What a command takes over the air: shortest and longest, in microseconds. Timers have a resolution of 1 ms.
+    pub ble_us: (u64, u64),
+    /// The labels it hears; used only if `rssi_period` is not zero.
+    pub heard: Vec<Heard>,
+    /// How often labels broadcast and the gateway reports what it heard; zero: never.
+    pub rssi_period: Duration,
+}
+
+/// A running gateway. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub struct Gateway {
+    plan: Arc<GatewayPlan>,
+    labels: Labels,
+}
+
+impl Gateway {
+    /// Runs until its task is dropped. `rng` decides service times and signal strengths.
+    pub async fn run<E: Env>(env: E, plan: GatewayPlan, labels: Labels, rng: ChaCha8Rng) {
+        let filter = match plan.shared_mac {
+            true => format!("$share/gateways/{}", action_topic(plan.mac)),
+            false => action_topic(plan.mac),
+        };
+        let (connection, mut commands) = Connection::start(&env, plan.broker.clone(), plan.client_id.clone(), filter);
+        let gateway = Self { plan: Arc::new(plan), labels };
+        if !gateway.plan.rssi_period.is_zero() {
+            env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));
+        }
+        let mut rng = rng;
+        let free = Arc::new(Semaphore::new(CONCURRENT_COMMANDS_MAX));
+        while let Some(command) = commands.recv().await {
+            let ble = gateway.draw_ble_time(&mut rng);
+            match gateway.plan.work {
+                Work::Serial => gateway.serve(&connection, command, ble).await,
+                Work::Concurrent => {
+                    let permit = free.clone().acquire_owned().await.expect("never closed");
+                    let (gateway, connection) = (gateway.clone(), connection.clone());
+                    env.spawn("command", async move {
+                        gateway.serve(&connection, command, ble).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+
+    fn draw_ble_time(&self, rng: &mut ChaCha8Rng) -> Duration {
+        let (low_us, high_us) = self.plan.ble_us;
+        assert!(low_us <= high_us, "a range goes from low to high");
+        Duration::from_micros(low_us + rng.next_u64() % (high_us - low_us + 1))
+    }
+
+    async fn serve(&self, connection: &Connection, command: Incoming, ble: Duration) {
+        if !connection.is_current(&command) {
+            return;
+        }
+        if self.plan.order == AckOrder::AcknowledgeFirst {
+            connection.acknowledge(&command).await;
+        }
+        let replied = match Request::parse(command.payload()) {
+            Ok(request) => {
+                if !ble.is_zero() {
+                    sleep(ble).await;
+                }
+                let reply = self.execute(&request).to_bytes();
+                connection.publish(response_topic(self.plan.mac), reply).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, gateway = %self.plan.mac, "a gateway was sent a command that it can't read");
+                true // nobody to answer to; without an acknowledgement it would come again and again
+            }
+        };
+        if self.plan.order == AckOrder::ReplyFirst && replied {
+            connection.acknowledge(&command).await;
+        }
+    }
+
+    fn execute(&self, request: &Request) -> Reply {
+        let reachable = self.plan.heard.is_empty() || self.plan.heard.iter().any(|h| h.label == request.esl_mac);
+        let (status, detail) = match reachable {
+            true => (self.labels.execute(request.esl_mac, request.version).status(), None),
+            false => (Status::Failed, Some("out of range".into())),
+        };
+        Reply { request_id: Some(request.request_id), esl_mac: request.esl_mac, status, detail }
+    }
+
+    /// Reports the labels heard, once a period, starting at a moment of the gateway's own.
+    async fn report<E: Env>(self, env: E, connection: Connection, mut rng: ChaCha8Rng) {
+        rng.set_stream(rng.get_stream() ^ u64::MAX); // independent of the service times
+        let period = self.plan.rssi_period;
+        let phase =
+            Duration::from_micros(rng.next_u64() % u64::try_from(period.as_micros()).expect("a period is short"));
+        let mut next = Instant::now() + phase;
+        loop {
+            sleep_until(next).await;
+            next += period;
+            let heard_unix_ms = u64::try_from(env.unix_time().as_millis()).expect("the year is below 500 million");
+            let labels = self.plan.heard.iter().map(|heard| heard.reading(&mut rng)).collect();
+            let report = RssiReport { heard_unix_ms, labels };
+            // A report that is not taken is stale by the next one.
+            let _ = connection.publish(rssi_topic(self.plan.mac), report.to_bytes()).await;
+        }
+    }
+}
