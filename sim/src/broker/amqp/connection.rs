@@ -1,0 +1,108 @@
+//! The tasks of a connection. The reader hands what arrives to the state machine, all complete frames of one read at a
+//! time; the writer sends all that has gathered in one write, and heartbeats when there is nothing else to send.
+
+use super::{
+    Broker,
+    session::Phase,
+    state::{ConnectionId, Signals},
+};
+use backbone::env::{Env, Task};
+use bytes::{Buf, BytesMut};
+use std::{future::pending, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+/// From the TCP connection to `connection.open` (RabbitMQ's `handshake_timeout`).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the other side to answer `connection.close`, and for our last words to get out (RabbitMQ's `CLOSING_TIMEOUT`).
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Room for a read. Frames that don't fit grow the buffer, up to the negotiated size and this.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Starts both tasks.
+pub(super) fn spawn<E: Env>(broker: &Broker, env: &E, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+    let (reader, writer) = tokio::io::split(stream);
+    let (id, signals) = broker.state().connect();
+    let writer = env.spawn("amqp writer", write(broker.clone(), id, Arc::clone(&signals), writer));
+    let broker = broker.clone();
+    env.spawn("amqp reader", async move { read(broker, id, &signals, reader, writer).await });
+}
+
+async fn read<R: AsyncRead>(
+    broker: Broker,
+    id: ConnectionId,
+    signals: &Signals,
+    mut reader: ReadHalf<R>,
+    writer: Task,
+) {
+    let mut input = BytesMut::new();
+    let mut deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+    let mut phase = Phase::Header;
+    loop {
+        input.reserve(READ_BYTES);
+        let silence_max = broker.state().silence_max(id);
+        let arrived = async {
+            match (phase, silence_max) {
+                (Phase::Running, None) => reader.read_buf(&mut input).await.ok(),
+                (Phase::Running, Some(max)) => timeout(max, reader.read_buf(&mut input)).await.ok()?.ok(),
+                _ => timeout_at(deadline, reader.read_buf(&mut input)).await.ok()?.ok(),
+            }
+        };
+        let arrived = tokio::select! {
+            biased;
+            () = signals.dropped.notified() => None,
+            arrived = arrived => arrived,
+        };
+        if arrived.is_none_or(|bytes| bytes == 0) {
+            tracing::debug!(connection = id.0, ?phase, "AMQP connection lost, silent for too long, or dropped");
+            writer.abort();
+            break;
+        }
+        let (used, now) = broker.state().receive(id, &input);
+        input.advance(used);
+        if now == Phase::Ended {
+            // The writer may be stuck with a peer that doesn't read.
+            let _ = timeout(CLOSING_TIMEOUT, signals.flushed.notified()).await;
+            writer.abort();
+            break;
+        }
+        if now == Phase::Closing && phase != Phase::Closing {
+            deadline = Instant::now() + CLOSING_TIMEOUT;
+        }
+        phase = now;
+    }
+    broker.state().disconnect(id);
+}
+
+async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Signals>, mut writer: WriteHalf<W>) {
+    loop {
+        let (bytes, last) = broker.state().take_output(id);
+        if !bytes.is_empty() {
+            if let Err(error) = writer.write_all(&bytes).await {
+                tracing::debug!(connection = id.0, %error, "writing to an AMQP client failed");
+                signals.dropped.notify_one();
+                break;
+            }
+            broker.state().written(id);
+        } else if last {
+            let _ = writer.shutdown().await; // the peer may have been faster
+            break;
+        } else {
+            let heartbeat = broker.state().heartbeat_interval(id);
+            let pause = async {
+                match heartbeat {
+                    Some(interval) => sleep(interval).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = signals.output.notified() => {}
+                () = pause => broker.state().append(id, super::codec::put_heartbeat),
+            }
+        }
+    }
+    signals.flushed.notify_one();
+}

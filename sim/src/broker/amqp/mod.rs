@@ -1,0 +1,210 @@
+//! An emulated RabbitMQ 3 that speaks AMQP 0-9-1 over any [`Env`], simulated or real TCP.
+//!
+//! It has the default exchange only: a routing key is a queue's name. On it, queues, consumers, acknowledgements, publisher
+//! confirms, time to live and dead-lettering behave as RabbitMQ documents them and as its source has them. What it doesn't
+//! have (other exchanges, bindings, transactions, priorities, quorum queues, streams) it refuses with the protocol's own
+//! error and a log line.
+//!
+//! From the inside out: [`queue`] is one queue's messages, [`channel`] one channel's bookkeeping, [`state`] holds all of
+//! them and moves messages between them, [`session`], [`queue_methods`] and [`basic_methods`] say what each method of the
+//! protocol does to it. None of these has IO or a clock. [`connection`] has the sockets.
+
+mod arguments;
+mod basic_methods;
+mod channel;
+mod codec;
+mod connection;
+mod message;
+mod nesting;
+mod queue;
+mod queue_methods;
+mod refusal;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use message::Message;
+
+use backbone::env::{Env, Listener};
+use state::State;
+use std::{
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// Connections at a time; a further one is closed at once. As many as one client host could open.
+const CONNECTIONS_MAX: usize = 65_536;
+/// Pause after a failed accept, so that a lasting failure doesn't spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What the broker proposes to clients, and its limits. The defaults are those of RabbitMQ 3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Proposed heartbeat interval; the client decides. A peer that is silent for two of them is dropped. 0: none.
+    pub heartbeat_s: u16,
+    /// Largest frame, from 8,192 (the protocol's minimum) on.
+    pub frame_bytes_max: u32,
+    /// Highest channel number of a connection, from 1 on.
+    pub channel_max: u16,
+    /// Largest message body. A larger one closes the channel with 406.
+    pub body_bytes_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { heartbeat_s: 60, frame_bytes_max: 131_072, channel_max: 2_047, body_bytes_max: 128 * 1024 * 1024 }
+    }
+}
+
+/// A broker: its state, which outlives the processes that serve it. All clones are the same broker.
+#[derive(Clone, Debug)]
+pub struct Broker(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// What "now" counts from: the first [`Broker::serve`] or [`Broker::attach`].
+    epoch: Mutex<Option<Instant>>,
+    rescheduled: Arc<Notify>,
+}
+
+impl Broker {
+    /// A broker without queues and connections.
+    ///
+    /// # Panics
+    /// If `config` has a frame size or a channel limit below the protocol's minimum.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        assert!(config.frame_bytes_max >= 8_192, "a frame of 8,192 bytes is the least that peers must take");
+        assert!(config.channel_max >= 1, "a connection without channels is of no use");
+        let state = State::new(config);
+        let rescheduled = Arc::clone(&state.rescheduled);
+        Self(Arc::new(Shared { state: Mutex::new(state), epoch: Mutex::new(None), rescheduled }))
+    }
+
+    /// Listens on `addr` and serves all connections, each by two tasks of `env`. Returns only if it can't listen; drop the
+    /// future to stop. Messages and queues expire only while it runs.
+    ///
+    /// # Errors
+    /// Those of [`Env::listen`].
+    pub async fn serve<E: Env>(&self, env: E, addr: SocketAddr) -> io::Result<Infallible> {
+        let mut listener = env.listen(addr).await?;
+        self.start_clock(env.unix_time());
+        let accept = async {
+            loop {
+                match listener.accept().await {
+                    Ok(_) if self.connection_count() >= CONNECTIONS_MAX => {
+                        tracing::warn!("connection refused: {CONNECTIONS_MAX} are open");
+                    }
+                    Ok(stream) => self.attach(&env, stream),
+                    Err(error) => {
+                        tracing::warn!(%error, %addr, "accepting an AMQP connection failed");
+                        sleep(ACCEPT_RETRY).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            never = accept => never,
+            never = self.expire_in_time() => match never {},
+        }
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+        self.start_clock(env.unix_time());
+        connection::spawn(self, env, stream);
+    }
+
+    /// What a restart of the broker's process does: connections, exclusive, auto-delete and non-durable queues are gone, so
+    /// are messages that aren't persistent; unacknowledged ones are back in their places and marked as redelivered.
+    ///
+    /// Call it when the process that served has died; its tasks, if they still run, end.
+    pub fn restart(&self) {
+        self.state().restart();
+    }
+
+    /// Messages of a queue, delivered but unacknowledged ones included. `None`: there is no such queue.
+    #[must_use]
+    pub fn queue_depth(&self, name: &str) -> Option<usize> {
+        let state = self.state();
+        state.names.get(name).map(|id| state.queues[id].messages.depth())
+    }
+
+    /// All queues, in alphabetical order.
+    #[must_use]
+    pub fn queue_names(&self) -> Vec<String> {
+        self.state().names.keys().map(|name| name.to_string()).collect()
+    }
+
+    /// Connections that are open.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.state().connections.len()
+    }
+
+    /// The messages of a queue in their order, delivered but unacknowledged ones included. Empty if there is no such queue.
+    #[must_use]
+    pub fn messages(&self, name: &str) -> Vec<Arc<Message>> {
+        let state = self.state();
+        state.names.get(name).map(|id| state.queues[id].messages.messages()).unwrap_or_default()
+    }
+
+    fn start_clock(&self, unix: Duration) {
+        let mut epoch = self.0.epoch.lock().expect("nobody panics with the epoch in hand");
+        if epoch.is_none() {
+            *epoch = Some(Instant::now());
+            drop(epoch);
+            self.state().unix_us_at_start = micros(unix);
+        }
+    }
+
+    fn epoch(&self) -> Option<Instant> {
+        *self.0.epoch.lock().expect("nobody panics with the epoch in hand")
+    }
+
+    /// The state, with its clock set.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let now_us = self.epoch().map_or(0, |epoch| micros(epoch.elapsed()));
+        let mut state = self.0.state.lock().expect("a broker that has panicked serves nobody");
+        state.set_now(now_us);
+        state
+    }
+
+    /// Lets messages and queues expire. Sleeps until the next one does.
+    async fn expire_in_time(&self) -> Infallible {
+        loop {
+            let next_us = {
+                let mut state = self.state();
+                state.expire();
+                state.next_expiry_us()
+            };
+            let next = async {
+                match (self.epoch(), next_us) {
+                    (Some(epoch), Some(us)) => sleep_until(epoch + Duration::from_micros(us)).await,
+                    _ => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = next => {}
+                () = self.0.rescheduled.notified() => {}
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).expect("584,000 years are enough")
+}

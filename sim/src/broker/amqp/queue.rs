@@ -1,0 +1,167 @@
+//! One queue as a plain state machine: waiting and unacknowledged messages in their order, expiry, length limit, and which
+//! messages die of what. "Now" is an argument.
+//!
+//! Who consumes, who gets a dead letter and what goes over the wire is not decided here.
+
+use super::{arguments::Arguments, message::Message};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Where a message stands in its queue: smaller is earlier. A message keeps its position when it is delivered, so that it
+/// can go back to it.
+pub(super) type Position = u64;
+
+/// Why a message left a queue without having been acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its time to live was over when it stood at the head.
+    Expired,
+    /// A consumer rejected it without requeueing.
+    Rejected,
+    /// The queue was over its length limit when it stood at the head.
+    MaxLen,
+}
+
+impl Reason {
+    /// As in the `x-death` header.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::MaxLen => "maxlen",
+        }
+    }
+}
+
+/// A message that died, for the dead-letter exchange if the queue has one.
+pub(super) type Death = (Arc<Message>, Reason);
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) position: Position,
+    pub(super) message: Arc<Message>,
+    /// Whether it was delivered before.
+    pub(super) redelivered: bool,
+    /// `u64::MAX`: never.
+    expires_at_us: u64,
+}
+
+/// The messages of one queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) arguments: Arguments,
+    /// In ascending position.
+    ready: VecDeque<Entry>,
+    /// Delivered, awaiting their acknowledgement.
+    unacked: BTreeMap<Position, Entry>,
+    next_position: Position,
+}
+
+impl Queue {
+    pub(super) fn new(arguments: Arguments) -> Self {
+        Self { arguments, ..Self::default() }
+    }
+
+    /// Messages that wait for a consumer.
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// All messages, delivered ones included.
+    pub(super) fn depth(&self) -> usize {
+        self.ready.len() + self.unacked.len()
+    }
+
+    /// Appends a message. Call [`trim`](Self::trim) once consumers had their chance.
+    pub(super) fn push(&mut self, message: Arc<Message>, now_us: u64) {
+        let own_us = message.ttl_ms().map_or(u64::MAX, |ms| ms * 1_000);
+        let ttl_us = own_us.min(self.arguments.message_ttl_us.unwrap_or(u64::MAX));
+        let position = self.next_position;
+        self.next_position += 1;
+        let expires_at_us = now_us.saturating_add(ttl_us);
+        self.ready.push_back(Entry { position, message, redelivered: false, expires_at_us });
+    }
+
+    /// Takes the message at the head, after those whose time is over. With `awaits_ack` it stays in the queue as
+    /// unacknowledged, else it is gone.
+    ///
+    /// A message whose time ends at this very instant is still taken: a TTL of 0 means "now or never".
+    pub(super) fn take(&mut self, now_us: u64, awaits_ack: bool, deaths: &mut Vec<Death>) -> Option<Entry> {
+        while self.ready.front().is_some_and(|head| head.expires_at_us < now_us) {
+            self.drop_head(Reason::Expired, deaths);
+        }
+        let entry = self.ready.pop_front()?;
+        if awaits_ack {
+            self.unacked.insert(entry.position, Entry { redelivered: true, ..entry.clone() });
+        }
+        Some(entry)
+    }
+
+    /// Drops what is expired or too much, from the head on: an expired message behind one that lives on stays, as in
+    /// RabbitMQ's classic queues.
+    pub(super) fn trim(&mut self, now_us: u64, deaths: &mut Vec<Death>) {
+        while self.ready.front().is_some_and(|head| head.expires_at_us <= now_us) {
+            self.drop_head(Reason::Expired, deaths);
+        }
+        while self.arguments.length_max.is_some_and(|max| self.ready.len() > max) {
+            self.drop_head(Reason::MaxLen, deaths);
+        }
+    }
+
+    fn drop_head(&mut self, reason: Reason, deaths: &mut Vec<Death>) {
+        if let Some(head) = self.ready.pop_front() {
+            deaths.push((head.message, reason));
+        }
+    }
+
+    /// Forgets a delivered message. `false` if it wasn't there.
+    pub(super) fn ack(&mut self, position: Position) -> bool {
+        self.unacked.remove(&position).is_some()
+    }
+
+    /// Lets a delivered message die.
+    pub(super) fn reject(&mut self, position: Position, deaths: &mut Vec<Death>) {
+        if let Some(entry) = self.unacked.remove(&position) {
+            deaths.push((entry.message, Reason::Rejected));
+        }
+    }
+
+    /// Puts a delivered message back where it was, marked as redelivered. Of many, requeue the last first: each then
+    /// goes to the very front.
+    pub(super) fn requeue(&mut self, position: Position) {
+        let Some(entry) = self.unacked.remove(&position) else { return };
+        let at = match self.ready.front() {
+            Some(head) if head.position < position => self.ready.partition_point(|e| e.position < position),
+            _ => 0,
+        };
+        self.ready.insert(at, entry);
+    }
+
+    /// Drops all waiting messages and says how many they were; delivered ones stay, and nothing dies.
+    pub(super) fn purge(&mut self) -> usize {
+        std::mem::take(&mut self.ready).len()
+    }
+
+    /// What a restart leaves: persistent messages, the delivered ones among them back in their places.
+    pub(super) fn recover(&mut self) {
+        while let Some((position, _)) = self.unacked.last_key_value() {
+            self.requeue(*position);
+        }
+        self.ready.retain(|entry| entry.message.is_persistent());
+    }
+
+    /// When the head expires.
+    pub(super) fn head_expires_at_us(&self) -> Option<u64> {
+        self.ready.front().map(|head| head.expires_at_us).filter(|at| *at != u64::MAX)
+    }
+
+    /// All messages in their order, delivered ones included.
+    pub(super) fn messages(&self) -> Vec<Arc<Message>> {
+        let mut all: Vec<&Entry> = self.unacked.values().chain(&self.ready).collect();
+        all.sort_by_key(|entry| entry.position);
+        all.into_iter().map(|entry| Arc::clone(&entry.message)).collect()
+    }
+}

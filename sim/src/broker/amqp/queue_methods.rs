@@ -1,0 +1,189 @@
+//! The methods of class queue (AMQP 0-9-1 section 1.7 of the reference), with RabbitMQ's rules on names, equivalence and
+//! exclusive access; and the refusal of exchanges, which this broker doesn't have.
+
+use super::{
+    arguments::Arguments,
+    queue::Queue,
+    refusal::Refusal,
+    state::{At, NamedQueue, QueueId, State},
+};
+use amq_protocol::protocol::{
+    AMQPClass, exchange,
+    queue::{self, AMQPMethod as Method},
+};
+use std::sync::Arc;
+
+/// Most queues at a time: a client that leaks them is found out before memory is.
+const QUEUES_MAX: usize = 1_000_000;
+
+impl State {
+    pub(super) fn queue_method(&mut self, at: At, method: Method) -> Result<(), Refusal> {
+        match method {
+            Method::Declare(declare) => self.declare(at, &declare),
+            Method::Purge(purge) => {
+                let id = self.find_queue(at, purge.queue.as_str())?;
+                let queue = self.queues.get_mut(&id).expect("just found");
+                let message_count = queue.messages.purge() as u32;
+                self.reschedule(id);
+                if !purge.nowait {
+                    self.send(at, AMQPClass::Queue(Method::PurgeOk(queue::PurgeOk { message_count })));
+                }
+                Ok(())
+            }
+            Method::Delete(delete) => self.delete(at, &delete),
+            Method::Bind(bind) if bind.exchange.as_str().is_empty() => Err(default_exchange()),
+            Method::Unbind(unbind) if unbind.exchange.as_str().is_empty() => Err(default_exchange()),
+            Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings".into())),
+            _ => Err(Refusal::command_invalid("a queue method that only servers send".into())),
+        }
+    }
+
+    pub(super) fn exchange_method(method: &exchange::AMQPMethod) -> Result<(), Refusal> {
+        Err(match method {
+            exchange::AMQPMethod::Declare(declare)
+                if declare.passive && !declare.exchange.as_str().starts_with("amq.") =>
+            {
+                no_exchange(declare.exchange.as_str())
+            }
+            exchange::AMQPMethod::Declare(declare) if declare.exchange.as_str().is_empty() => default_exchange(),
+            _ => Refusal::not_implemented("exchanges other than the default one".into()),
+        })
+    }
+
+    /// The queue of that name, open to this connection. An empty name means the one declared last on the channel.
+    ///
+    /// # Errors
+    /// 404 if there is none; 405 if it is another connection's.
+    pub(super) fn find_queue(&mut self, at: At, name: &str) -> Result<QueueId, Refusal> {
+        let last;
+        let name = if name.is_empty() {
+            let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
+            last = channel.map(|channel| channel.last_queue.clone()).unwrap_or_default();
+            if last.is_empty() {
+                return Err(Refusal::not_found("no previously declared queue".into()));
+            }
+            &last
+        } else {
+            name
+        };
+        let Some(&id) = self.names.get(name) else {
+            return Err(Refusal::not_found(format!("no queue '{name}' in vhost '/'")));
+        };
+        match self.queues[&id].owner {
+            Some(owner) if owner != at.connection => Err(locked(name)),
+            _ => Ok(id),
+        }
+    }
+
+    fn declare(&mut self, at: At, declare: &queue::Declare) -> Result<(), Refusal> {
+        let name = declare.queue.as_str();
+        let id = if declare.passive {
+            self.find_queue(at, name)?
+        } else if name.starts_with("amq.") {
+            return Err(Refusal::access_refused(format!("queue name '{name}' contains reserved prefix 'amq.*'")));
+        } else if self.names.contains_key(name) {
+            self.redeclare(at, declare)?
+        } else {
+            self.declare_new(at, declare)?
+        };
+        let now_us = self.now_us();
+        let queue = self.queues.get_mut(&id).expect("just declared");
+        queue.used_at_us = now_us;
+        let ok = queue::DeclareOk {
+            queue: queue.name.as_ref().into(),
+            message_count: queue.messages.ready_count() as u32,
+            consumer_count: queue.consumers.len() as u32,
+        };
+        let name = String::from(&*queue.name);
+        self.reschedule(id);
+        if let Some(channel) = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel)) {
+            channel.last_queue = name;
+        }
+        if !declare.nowait {
+            self.send(at, AMQPClass::Queue(Method::DeclareOk(ok)));
+        }
+        Ok(())
+    }
+
+    fn declare_new(&mut self, at: At, declare: &queue::Declare) -> Result<QueueId, Refusal> {
+        if self.queues.len() >= QUEUES_MAX {
+            return Err(Refusal::resource_error(format!("{QUEUES_MAX} queues are the limit")));
+        }
+        let arguments = Arguments::parse(declare.queue.as_str(), &declare.arguments)?;
+        let name: Arc<str> = match declare.queue.as_str() {
+            "" => format!("amq.gen-{}", self.next_name()).into(),
+            name => name.into(),
+        };
+        Ok(self.create_queue(NamedQueue {
+            durable: declare.durable,
+            auto_delete: declare.auto_delete,
+            owner: declare.exclusive.then_some(at.connection),
+            ..NamedQueue::new(name, Queue::new(arguments), self.now_us())
+        }))
+    }
+
+    /// Declaring what is there already does nothing, if it is the same (RabbitMQ's guide "Queues", "Declaration and
+    /// Property Equivalence").
+    fn redeclare(&mut self, at: At, declare: &queue::Declare) -> Result<QueueId, Refusal> {
+        let name = declare.queue.as_str();
+        let id = self.find_queue(at, name)?;
+        let queue = &self.queues[&id];
+        if queue.owner.is_some() != declare.exclusive {
+            return Err(locked(name));
+        }
+        let inequivalent = |argument: &str, received: &str, current: &str| {
+            Err(Refusal::precondition_failed(format!(
+                "inequivalent arg '{argument}' for queue '{name}' in vhost '/': received {received} but current is {current}"
+            )))
+        };
+        let flags =
+            [("durable", declare.durable, queue.durable), ("auto_delete", declare.auto_delete, queue.auto_delete)];
+        for (argument, received, current) in flags {
+            if received != current {
+                return inequivalent(argument, &format!("'{received}'"), &format!("'{current}'"));
+            }
+        }
+        let arguments = Arguments::parse(name, &declare.arguments)?;
+        match arguments.difference(&queue.messages.arguments) {
+            Some(argument) => inequivalent(argument, "another value", "the one it was declared with"),
+            None => Ok(id),
+        }
+    }
+
+    fn delete(&mut self, at: At, delete: &queue::Delete) -> Result<(), Refusal> {
+        let name = delete.queue.as_str();
+        let message_count = match self.find_queue(at, name) {
+            Ok(id) => {
+                let queue = &self.queues[&id];
+                let kept =
+                    |why: &str| Refusal::precondition_failed(format!("queue '{}' in vhost '/' {why}", queue.name));
+                if delete.if_unused && !queue.consumers.is_empty() {
+                    return Err(kept("in use"));
+                }
+                if delete.if_empty && queue.messages.ready_count() > 0 {
+                    return Err(kept("not empty"));
+                }
+                self.delete_queue(id).map_or(0, |queue| queue.messages.ready_count() as u32)
+            }
+            // Deleting what isn't there succeeds since RabbitMQ 3.2.
+            Err(refusal) if refusal.code == 404 && !name.is_empty() => 0,
+            Err(refusal) => return Err(refusal),
+        };
+        if !delete.nowait {
+            self.send(at, AMQPClass::Queue(Method::DeleteOk(queue::DeleteOk { message_count })));
+        }
+        Ok(())
+    }
+}
+
+fn locked(name: &str) -> Refusal {
+    Refusal::resource_locked(format!("cannot obtain exclusive access to locked queue '{name}' in vhost '/'"))
+}
+
+fn default_exchange() -> Refusal {
+    Refusal::access_refused("operation not permitted on the default exchange".into())
+}
+
+pub(super) fn no_exchange(name: &str) -> Refusal {
+    Refusal::not_found(format!("no exchange '{name}' in vhost '/'"))
+}

@@ -1,0 +1,577 @@
+//! All that a broker process knows: queues by name, consumers, connections, and how messages move between them.
+//!
+//! What clients ask for by which method is in `session`, `queue_methods` and `basic_methods`; sockets are in
+//! `connection`. Output is left, encoded, in each connection's outbox.
+
+use super::{
+    Config,
+    channel::{Channel, Unacked},
+    codec,
+    message::Message,
+    queue::{Death, Queue},
+    session::Phase,
+};
+use amq_protocol::protocol::{
+    AMQPClass,
+    basic::{AMQPMethod, Cancel},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// Output that waits for a slow reader before its consumers get nothing more. RabbitMQ's credit flow between queue and
+/// writer does the same; with 64 KB a socket's send buffer stays fed.
+const OUTBOX_HIGH_BYTES: usize = 256 * 1024;
+/// Output that a connection may leave unread (confirms, returns, replies to `basic.get`) before it is dropped.
+const OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A queue as long as it lives: one declared again under the same name is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct QueueId(pub(super) u64);
+/// A consumer of whichever connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ConsumerId(pub(super) u64);
+/// A connection, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ConnectionId(pub(super) u64);
+
+/// A channel of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) connection: ConnectionId,
+    pub(super) channel: u16,
+}
+
+/// A queue with its name, its owner and its consumers.
+#[derive(Debug)]
+pub(super) struct NamedQueue {
+    pub(super) name: Arc<str>,
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+    /// The connection that declared it, if it is exclusive.
+    pub(super) owner: Option<ConnectionId>,
+    pub(super) messages: Queue,
+    /// All consumers.
+    pub(super) consumers: BTreeSet<ConsumerId>,
+    /// Those that may have room, the next to be served first.
+    pub(super) rotation: VecDeque<ConsumerId>,
+    /// Whether the one consumer wants to stay alone.
+    pub(super) exclusively_consumed: bool,
+    /// Last time it was declared, consumed or read (`x-expires`).
+    pub(super) used_at_us: u64,
+    /// Its entry in the schedule.
+    pub(super) scheduled_us: Option<u64>,
+}
+
+/// A subscription of a channel to a queue.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) at: At,
+    pub(super) tag: String,
+    pub(super) queue: QueueId,
+    pub(super) no_ack: bool,
+    /// Most deliveries that may be unacknowledged. 0: no limit.
+    pub(super) prefetch: u16,
+    pub(super) unacked: u16,
+}
+
+/// How the tasks of a connection hear from the state.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    /// For the writer: there is output, or there will be none any more.
+    pub(super) output: Notify,
+    /// For the reader: the broker dropped the connection.
+    pub(super) dropped: Notify,
+    /// For the reader: the writer is done.
+    pub(super) flushed: Notify,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) phase: Phase,
+    pub(super) signals: Arc<Signals>,
+    /// Negotiated.
+    pub(super) frame_bytes_max: u32,
+    pub(super) channel_max: u16,
+    pub(super) heartbeat_s: u16,
+    /// Whether the client wants to hear that a consumer ended with its queue.
+    pub(super) cancel_notify: bool,
+    /// `None`: closed by us, its `channel.close-ok` is still to come.
+    pub(super) channels: BTreeMap<u16, Option<Channel>>,
+    /// Channels with confirms to be sent when the frames at hand are done.
+    pub(super) to_confirm: BTreeSet<u16>,
+    pub(super) exclusive_queues: BTreeSet<QueueId>,
+    /// Encoded frames for the writer.
+    outbox: Vec<u8>,
+    /// What the writer has taken and not yet written.
+    writing_bytes: usize,
+}
+
+impl Connection {
+    fn unsent_bytes(&self) -> usize {
+        self.outbox.len() + self.writing_bytes
+    }
+
+    pub(super) fn channel(&mut self, channel: u16) -> Option<&mut Channel> {
+        self.channels.get_mut(&channel)?.as_mut()
+    }
+
+    fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        if self.outbox.is_empty() {
+            self.signals.output.notify_one();
+        }
+        put(&mut self.outbox);
+    }
+}
+
+/// The broker's state. Every entry point sets [`now_us`](Self::set_now) first.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) config: Config,
+    now_us: u64,
+    /// Wall-clock time at `now_us` 0.
+    pub(super) unix_us_at_start: u64,
+    pub(super) names: BTreeMap<Arc<str>, QueueId>,
+    pub(super) queues: BTreeMap<QueueId, NamedQueue>,
+    pub(super) consumers: BTreeMap<ConsumerId, Consumer>,
+    pub(super) connections: BTreeMap<ConnectionId, Connection>,
+    /// Queues with something to do at a time: a head that expires, a queue that does.
+    schedule: BTreeSet<(u64, QueueId)>,
+    /// For the timer: the schedule begins earlier now.
+    pub(super) rescheduled: Arc<Notify>,
+    last_id: u64,
+    last_generated_name: u64,
+    /// Died, not yet gone where its queue wants it.
+    deaths: Vec<(QueueId, Vec<Death>)>,
+}
+
+impl State {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    pub(super) fn set_now(&mut self, now_us: u64) {
+        self.now_us = self.now_us.max(now_us);
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// A number for a generated queue name or consumer tag.
+    pub(super) fn next_name(&mut self) -> u64 {
+        self.last_generated_name += 1;
+        self.last_generated_name
+    }
+
+    // --- connections ---------------------------------------------------------------------------------------------
+
+    pub(super) fn connect(&mut self) -> (ConnectionId, Arc<Signals>) {
+        let id = ConnectionId(self.next_id());
+        let signals = Arc::new(Signals::default());
+        let connection = Connection {
+            phase: Phase::Header,
+            signals: Arc::clone(&signals),
+            frame_bytes_max: self.config.frame_bytes_max,
+            channel_max: self.config.channel_max,
+            heartbeat_s: 0,
+            cancel_notify: false,
+            channels: BTreeMap::new(),
+            to_confirm: BTreeSet::new(),
+            exclusive_queues: BTreeSet::new(),
+            outbox: Vec::new(),
+            writing_bytes: 0,
+        };
+        self.connections.insert(id, connection);
+        (id, signals)
+    }
+
+    /// Ends a connection: its exclusive queues go, its consumers end, its unacknowledged messages return to their queues.
+    pub(super) fn disconnect(&mut self, id: ConnectionId) {
+        self.close_channels(id);
+        self.delete_exclusive_queues(id);
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.signals.output.notify_one();
+        }
+        self.settle_deaths();
+    }
+
+    pub(super) fn delete_exclusive_queues(&mut self, id: ConnectionId) {
+        let queues = self.connections.get(&id).map(|c| c.exclusive_queues.clone()).unwrap_or_default();
+        for queue in queues {
+            self.delete_queue(queue);
+        }
+    }
+
+    /// How far a connection has come. One that the broker has forgotten is at its end.
+    pub(super) fn phase(&self, id: ConnectionId) -> Phase {
+        self.connections.get(&id).map_or(Phase::Ended, |connection| connection.phase)
+    }
+
+    /// After how much silence of the peer the connection is dropped: two heartbeats (section 4.2.7).
+    pub(super) fn silence_max(&self, id: ConnectionId) -> Option<Duration> {
+        self.heartbeat_interval(id).map(|interval| interval * 4)
+    }
+
+    /// After how much silence of our own a heartbeat is due: half the negotiated time, as RabbitMQ has it.
+    pub(super) fn heartbeat_interval(&self, id: ConnectionId) -> Option<Duration> {
+        let heartbeat_s = self.connections.get(&id).map_or(0, |connection| connection.heartbeat_s);
+        (heartbeat_s > 0).then(|| Duration::from_secs(heartbeat_s.into()) / 2)
+    }
+
+    pub(super) fn close_channels(&mut self, id: ConnectionId) {
+        let channels = self.connections.get(&id).map(|c| c.channels.keys().copied().collect()).unwrap_or_default();
+        for channel in Vec::into_iter(channels) {
+            self.close_channel(At { connection: id, channel });
+        }
+    }
+
+    /// Ends a channel's consumers and requeues what it hasn't acknowledged. Its number stays taken.
+    pub(super) fn close_channel(&mut self, at: At) {
+        self.send_confirm(at);
+        let slot = self.connections.get_mut(&at.connection).and_then(|c| c.channels.get_mut(&at.channel));
+        let Some(mut channel) = slot.and_then(Option::take) else { return };
+        let mut touched = BTreeSet::new();
+        // Consumers first, or the messages would go back to them.
+        for consumer in mem::take(&mut channel.consumers).into_values() {
+            touched.extend(self.remove_consumer(consumer));
+        }
+        for Unacked { queue, position, .. } in channel.settle_all().into_iter().rev() {
+            if let Some(queue) = self.queues.get_mut(&queue) {
+                queue.messages.requeue(position);
+            }
+            touched.insert(queue);
+        }
+        for queue in touched {
+            self.pump(queue);
+        }
+    }
+
+    /// Leaves a method for the writer.
+    pub(super) fn send(&mut self, at: At, class: AMQPClass) {
+        self.append(at.connection, |out| codec::put_method(out, at.channel, class));
+    }
+
+    /// Leaves a method with content for the writer.
+    pub(super) fn send_content(&mut self, at: At, class: AMQPClass, message: &Message) {
+        let frame_bytes_max = self.connections.get(&at.connection).map_or(u32::MAX, |c| c.frame_bytes_max);
+        self.append(at.connection, |out| {
+            codec::put_method(out, at.channel, class);
+            codec::put_content(out, at.channel, message, frame_bytes_max);
+        });
+    }
+
+    pub(super) fn append(&mut self, id: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.append(put);
+        if connection.unsent_bytes() > OUTBOX_BYTES_MAX {
+            tracing::warn!(connection = id.0, "peer left {OUTBOX_BYTES_MAX} bytes unread: connection dropped");
+            connection.signals.dropped.notify_one();
+        }
+    }
+
+    /// Sends the confirm that is due on a channel.
+    pub(super) fn send_confirm(&mut self, at: At) {
+        let Some(connection) = self.connections.get_mut(&at.connection) else { return };
+        connection.to_confirm.remove(&at.channel);
+        let due = connection.channel(at.channel).and_then(Channel::take_confirm);
+        if let Some((delivery_tag, multiple)) = due {
+            let ack = amq_protocol::protocol::basic::Ack { delivery_tag, multiple };
+            self.send(at, AMQPClass::Basic(AMQPMethod::Ack(ack)));
+        }
+    }
+
+    /// All output so far, and whether it is the last.
+    pub(super) fn take_output(&mut self, id: ConnectionId) -> (Vec<u8>, bool) {
+        let Some(connection) = self.connections.get_mut(&id) else { return (Vec::new(), true) };
+        connection.writing_bytes = connection.outbox.len();
+        (mem::take(&mut connection.outbox), connection.phase == Phase::Ended)
+    }
+
+    /// What [`take_output`](Self::take_output) gave was written; consumers that waited for that go on.
+    pub(super) fn written(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let was_full = mem::take(&mut connection.writing_bytes) + connection.outbox.len() > OUTBOX_HIGH_BYTES;
+        if was_full {
+            let channels: Vec<u16> = connection.channels.keys().copied().collect();
+            for channel in channels {
+                self.unblock_channel(At { connection: id, channel });
+            }
+            self.settle_deaths();
+        }
+    }
+
+    // --- queues --------------------------------------------------------------------------------------------------
+
+    pub(super) fn create_queue(&mut self, queue: NamedQueue) -> QueueId {
+        let id = QueueId(self.next_id());
+        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(&owner)) {
+            owner.exclusive_queues.insert(id);
+        }
+        self.names.insert(Arc::clone(&queue.name), id);
+        self.queues.insert(id, queue);
+        self.reschedule(id);
+        id
+    }
+
+    /// Removes a queue with its messages, which don't die; its consumers end and, if they asked for it, are told.
+    pub(super) fn delete_queue(&mut self, id: QueueId) -> Option<NamedQueue> {
+        let queue = self.queues.remove(&id)?;
+        self.names.remove(&queue.name);
+        if let Some(at_us) = queue.scheduled_us {
+            self.schedule.remove(&(at_us, id));
+        }
+        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(&owner)) {
+            owner.exclusive_queues.remove(&id);
+        }
+        for consumer in &queue.consumers {
+            let Some(Consumer { at, tag, .. }) = self.consumers.remove(consumer) else { continue };
+            let Some(connection) = self.connections.get_mut(&at.connection) else { continue };
+            if let Some(channel) = connection.channel(at.channel) {
+                channel.consumers.remove(&tag);
+                channel.blocked.remove(consumer);
+            }
+            if connection.cancel_notify {
+                let cancel = Cancel { consumer_tag: tag.into(), nowait: true };
+                self.send(at, AMQPClass::Basic(AMQPMethod::Cancel(cancel)));
+            }
+        }
+        Some(queue)
+    }
+
+    /// Puts a message into the queue that its routing key names, or gives it back if there is none.
+    pub(super) fn route(&mut self, message: Message) -> Result<(), Message> {
+        let Some(&id) = self.names.get(message.routing_key()) else { return Err(message) };
+        let queue = self.queues.get_mut(&id).expect("a name stands for a queue");
+        queue.messages.push(Arc::new(message), self.now_us);
+        self.pump(id);
+        Ok(())
+    }
+
+    /// Gives a queue's messages to its consumers with room, in turn, and drops what then is expired or too much.
+    pub(super) fn pump(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let mut deaths = Vec::new();
+        while queue.messages.ready_count() > 0 {
+            let Some(&consumer_id) = queue.rotation.front() else { break };
+            let consumer = self.consumers.get_mut(&consumer_id).expect("the rotation holds consumers");
+            let At { connection, channel: number } = consumer.at;
+            let connection = self.connections.get_mut(&connection).expect("a consumer has a connection");
+            let unread = connection.unsent_bytes() > OUTBOX_HIGH_BYTES;
+            let frame_bytes_max = connection.frame_bytes_max;
+            let channel = connection.channel(number).expect("a consumer has an open channel");
+            let room = consumer.no_ack
+                || ((consumer.prefetch == 0 || consumer.unacked < consumer.prefetch) && channel.has_room());
+            if unread || !room {
+                queue.rotation.pop_front();
+                channel.blocked.insert(consumer_id);
+                continue;
+            }
+            let Some(entry) = queue.messages.take(self.now_us, !consumer.no_ack, &mut deaths) else { break };
+            queue.rotation.rotate_left(1);
+            let unacked = Unacked { queue: id, position: entry.position, consumer: Some(consumer_id) };
+            let tag = channel.deliver((!consumer.no_ack).then_some(unacked));
+            consumer.unacked = consumer.unacked.saturating_add(u16::from(!consumer.no_ack));
+            connection.append(|out| {
+                let Consumer { tag: name, .. } = consumer;
+                codec::put_delivery(out, number, name, tag, entry.redelivered, &entry.message, frame_bytes_max);
+            });
+        }
+        queue.messages.trim(self.now_us, &mut deaths);
+        self.bury(id, deaths);
+        self.reschedule(id);
+    }
+
+    /// Keeps what died for [`settle_deaths`](Self::settle_deaths).
+    pub(super) fn bury(&mut self, id: QueueId, deaths: Vec<Death>) {
+        if !deaths.is_empty() {
+            self.deaths.push((id, deaths));
+        }
+    }
+
+    /// Sends the dead to where their queues want them. Messages that circle without end are dropped, so this ends.
+    pub(super) fn settle_deaths(&mut self) {
+        while !self.deaths.is_empty() {
+            for (id, deaths) in mem::take(&mut self.deaths) {
+                let Some(queue) = self.queues.get(&id).filter(|queue| queue.messages.arguments.dead_letters) else {
+                    continue;
+                };
+                let name = Arc::clone(&queue.name);
+                let key = queue.messages.arguments.dead_letter_routing_key.clone();
+                let unix_s = (self.unix_us_at_start + self.now_us) / 1_000_000;
+                for (message, reason) in deaths {
+                    let letter = message.dead_lettered(&name, reason, unix_s, key.as_deref());
+                    if reason == super::queue::Reason::Rejected || !letter.circles_through(letter.routing_key()) {
+                        drop(self.route(letter)); // nobody is told when there is no such queue
+                    }
+                }
+            }
+        }
+    }
+
+    // --- consumers -----------------------------------------------------------------------------------------------
+
+    /// Adds a consumer and serves it.
+    pub(super) fn add_consumer(&mut self, consumer: Consumer, exclusive: bool) {
+        let id = ConsumerId(self.next_id());
+        let queue_id = consumer.queue;
+        let queue = self.queues.get_mut(&queue_id).expect("the caller looked the queue up");
+        queue.consumers.insert(id);
+        queue.rotation.push_back(id);
+        queue.exclusively_consumed = exclusive;
+        let channel = self.connections.get_mut(&consumer.at.connection).and_then(|c| c.channel(consumer.at.channel));
+        channel.expect("the caller's channel is open").consumers.insert(consumer.tag.clone(), id);
+        self.consumers.insert(id, consumer);
+        self.pump(queue_id);
+    }
+
+    /// Ends a consumer whose tag its channel has forgotten already; an auto-delete queue goes with its last one. The
+    /// queue, if it is still there.
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let consumer = self.consumers.remove(&id)?;
+        let queue = self.queues.get_mut(&consumer.queue)?;
+        queue.consumers.remove(&id);
+        queue.rotation.retain(|other| *other != id);
+        queue.exclusively_consumed = false;
+        queue.used_at_us = self.now_us;
+        if queue.auto_delete && queue.consumers.is_empty() {
+            self.delete_queue(consumer.queue);
+            return None;
+        }
+        self.reschedule(consumer.queue);
+        Some(consumer.queue)
+    }
+
+    /// A consumer's delivery was settled: it may have room again.
+    pub(super) fn credit(&mut self, at: At, settled: &[Unacked]) {
+        for id in settled.iter().filter_map(|unacked| unacked.consumer) {
+            if let Some(consumer) = self.consumers.get_mut(&id) {
+                consumer.unacked = consumer.unacked.saturating_sub(1);
+            }
+        }
+        let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
+        let Some(channel) = channel.filter(|channel| !channel.blocked.is_empty()) else { return };
+        if channel.channel_prefetch > 0 {
+            self.unblock_channel(at);
+            return;
+        }
+        let freed: BTreeSet<ConsumerId> = settled.iter().filter_map(|unacked| unacked.consumer).collect();
+        let freed: Vec<ConsumerId> = freed.into_iter().filter(|id| channel.blocked.remove(id)).collect();
+        self.resume(&freed);
+    }
+
+    /// Lets all consumers of a channel try again.
+    pub(super) fn unblock_channel(&mut self, at: At) {
+        let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
+        let blocked = channel.map(|channel| mem::take(&mut channel.blocked)).unwrap_or_default();
+        self.resume(&blocked.into_iter().collect::<Vec<_>>());
+    }
+
+    fn resume(&mut self, consumers: &[ConsumerId]) {
+        for id in consumers {
+            let Some(queue) = self.consumers.get(id).map(|consumer| consumer.queue) else { continue };
+            self.queues.get_mut(&queue).expect("a consumer has a queue").rotation.push_back(*id);
+            self.pump(queue);
+        }
+    }
+
+    // --- time ----------------------------------------------------------------------------------------------------
+
+    /// Keeps the schedule true to what a queue has to do next.
+    pub(super) fn reschedule(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let idle_since = queue.consumers.is_empty().then_some(queue.used_at_us);
+        let queue_us = queue.messages.arguments.expires_us.and_then(|us| idle_since.map(|since| since + us));
+        let next = [queue_us, queue.messages.head_expires_at_us()].into_iter().flatten().min();
+        if next == queue.scheduled_us {
+            return;
+        }
+        let earliest = self.schedule.first().map_or(u64::MAX, |(at_us, _)| *at_us);
+        if let Some(at_us) = queue.scheduled_us {
+            self.schedule.remove(&(at_us, id));
+        }
+        queue.scheduled_us = next;
+        if let Some(at_us) = next {
+            self.schedule.insert((at_us, id));
+            if at_us < earliest {
+                self.rescheduled.notify_one();
+            }
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(super) fn next_expiry_us(&self) -> Option<u64> {
+        self.schedule.first().map(|(at_us, _)| *at_us)
+    }
+
+    /// Does all that is due.
+    pub(super) fn expire(&mut self) {
+        while let Some(&(at_us, id)) = self.schedule.first().filter(|(at_us, _)| *at_us <= self.now_us) {
+            self.schedule.remove(&(at_us, id));
+            let queue = self.queues.get_mut(&id).expect("the schedule holds queues");
+            queue.scheduled_us = None;
+            let idle_until = queue.messages.arguments.expires_us.map(|us| queue.used_at_us + us);
+            if queue.consumers.is_empty() && idle_until.is_some_and(|until| until <= self.now_us) {
+                self.delete_queue(id);
+            } else {
+                self.pump(id);
+            }
+        }
+        self.settle_deaths();
+    }
+
+    // --- restart -------------------------------------------------------------------------------------------------
+
+    /// See [`Broker::restart`](super::Broker::restart).
+    pub(super) fn restart(&mut self) {
+        for connection in mem::take(&mut self.connections).into_values() {
+            connection.signals.dropped.notify_one();
+            connection.signals.output.notify_one();
+        }
+        self.consumers.clear();
+        self.schedule.clear();
+        let ids: Vec<QueueId> = self.queues.keys().copied().collect();
+        for id in ids {
+            let queue = self.queues.get_mut(&id).expect("nothing else removes queues here");
+            queue.scheduled_us = None;
+            if !queue.durable || queue.auto_delete || queue.owner.is_some() {
+                self.delete_queue(id);
+                continue;
+            }
+            queue.consumers.clear();
+            queue.rotation.clear();
+            queue.exclusively_consumed = false;
+            queue.used_at_us = self.now_us;
+            queue.messages.recover();
+            self.pump(id);
+        }
+        self.settle_deaths();
+    }
+}
+
+impl NamedQueue {
+    pub(super) fn new(name: Arc<str>, messages: Queue, now_us: u64) -> Self {
+        Self {
+            name,
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            messages,
+            consumers: BTreeSet::new(),
+            rotation: VecDeque::new(),
+            exclusively_consumed: false,
+            used_at_us: now_us,
+            scheduled_us: None,
+        }
+    }
+}

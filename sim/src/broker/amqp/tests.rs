@@ -1,0 +1,92 @@
+//! The broker as real clients see it: lapin over loopback TCP.
+
+use super::{Broker, Config};
+use backbone::env::{Env, TaskGuard, TokioEnv};
+use futures_util::StreamExt;
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    message::Delivery,
+    options::*,
+    types::{AMQPValue, FieldTable},
+};
+use std::{net::TcpListener, time::Duration};
+
+/// A broker on a free port, until it is dropped.
+struct Served {
+    broker: Broker,
+    port: u16,
+    _task: TaskGuard,
+}
+
+async fn serve(config: Config) -> Served {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let broker = Broker::new(config);
+    let serving = broker.clone();
+    let task = TokioEnv.spawn("broker", async move {
+        serving.serve(TokioEnv, ([127, 0, 0, 1], port).into()).await.unwrap();
+    });
+    tokio::task::yield_now().await;
+    Served { broker, port, _task: task.into() }
+}
+
+impl Served {
+    async fn connect(&self) -> Connection {
+        let uri = format!("amqp://u:p@127.0.0.1:{}/%2f", self.port);
+        let mut tries = 0;
+        loop {
+            let properties = ConnectionProperties::default();
+            match TokioEnv.open_amqp(uri.parse().unwrap(), properties).await {
+                Ok(connection) => return connection,
+                Err(error) if tries > 100 => panic!("{error}"),
+                Err(_) => tries += 1,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn declare(channel: &Channel, name: &str, arguments: &[(&str, AMQPValue)]) -> lapin::Queue {
+    let mut table = FieldTable::default();
+    for (key, value) in arguments {
+        table.insert((*key).into(), value.clone());
+    }
+    channel
+        .queue_declare(name.into(), QueueDeclareOptions { durable: true, ..Default::default() }, table)
+        .await
+        .unwrap()
+}
+
+async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) -> Confirmation {
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    channel.basic_publish("".into(), queue.into(), options, body, properties).await.unwrap().await.unwrap()
+}
+
+async fn consume(channel: &Channel, queue: &str) -> lapin::Consumer {
+    channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await.unwrap()
+}
+
+async fn next(consumer: &mut lapin::Consumer) -> Delivery {
+    let next = tokio::time::timeout(Duration::from_secs(5), consumer.next()).await;
+    next.expect("a delivery within 5 s").expect("a live consumer").unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_confirmed_delivered_and_acknowledged() {
+    let served = serve(Config::default()).await;
+    let connection = served.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    declare(&channel, "q", &[]).await;
+    let properties = BasicProperties::default().with_correlation_id("c".into());
+    let confirmation = publish(&channel, "q", &[7; 300_000], properties.clone()).await;
+    assert_eq!(confirmation, Confirmation::Ack(None));
+    let mut consumer = consume(&channel, "q").await;
+    let delivery = next(&mut consumer).await;
+    assert_eq!((delivery.data.as_slice(), &delivery.properties), (&[7; 300_000][..], &properties));
+    assert_eq!((delivery.routing_key.as_str(), delivery.redelivered), ("q", false));
+    assert_eq!(served.broker.queue_depth("q"), Some(1));
+    delivery.ack(BasicAckOptions::default()).await.unwrap();
+    channel.queue_delete("q".into(), QueueDeleteOptions::default()).await.unwrap();
+    assert_eq!(served.broker.queue_depth("q"), None);
+    connection.close(200, "bye".into()).await.unwrap();
+}
