@@ -2,4 +2,5 @@
 //! session, a keyspace; "now" is an argument) under thin connections. They know nothing of the engine, so they serve
 //! simulated and real sockets alike.
 
+pub mod mqtt;
 pub mod redis;
