@@ -3,3 +3,5 @@
 //! simulated and real sockets alike.
 
 pub mod amqp;
+pub mod mqtt;
+pub mod redis;

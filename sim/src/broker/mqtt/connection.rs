@@ -1,0 +1,261 @@
+//! One client's connection: packets in to the server, packets out of the outbox, and the keep alive.
+
+use super::{
+    Broker,
+    handle::End,
+    outbox::{Burst, Outbox},
+    server::ConnectionKey,
+};
+use backbone::env::Env;
+use bytes::BytesMut;
+use rumqttc::mqttbytes::{
+    Error,
+    v5::{Connect, DisconnectReasonCode, LastWill, Packet},
+};
+use std::{io, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// First capacity of the read buffer: some dozens of packets.
+const READ_BYTES: usize = 4 << 10;
+/// How long a new connection may take to send its CONNECT; Mosquitto gives it the default keep alive, times 1.5.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long the last packets may take to leave when the broker ends a connection.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
+/// CONNACK of MQTT 3.1.1: unacceptable protocol version. Clients of other versions may not know version 5's form.
+const CONNACK_VERSION_REFUSED: [u8; 4] = [0x20, 2, 0, 1];
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("reading from the client failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the client closed the connection without a DISCONNECT")]
+    Closed,
+    #[error("nothing came from the client for too long")]
+    Silent,
+    #[error("the client sent what is no MQTT 5 packet: {0}")]
+    Malformed(Error),
+}
+
+impl ReadError {
+    /// What the client is told, if it may still listen.
+    fn reason(&self) -> Option<DisconnectReasonCode> {
+        match self {
+            Self::Io(_) | Self::Closed => None,
+            Self::Silent => Some(DisconnectReasonCode::KeepAliveTimeout),
+            Self::Malformed(Error::PayloadSizeLimitExceeded { .. }) => Some(DisconnectReasonCode::PacketTooLarge),
+            Self::Malformed(Error::ProtocolViolation(reason)) => Some(*reason),
+            Self::Malformed(Error::ProtocolError | Error::PacketIdZero | Error::EmptySubscription) => {
+                Some(DisconnectReasonCode::ProtocolError)
+            }
+            Self::Malformed(_) => Some(DisconnectReasonCode::MalformedPacket),
+        }
+    }
+}
+
+/// Serves one client until either side closes.
+pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
+    let assigned_id = || {
+        let mut random = [0; 16];
+        env.random(&mut random);
+        format!("auto-{:032x}", u128::from_be_bytes(random))
+    };
+    if let Err(error) = serve(assigned_id, &broker, stream).await {
+        tracing::debug!(%error, "mqtt: connection lost");
+    }
+}
+
+/// As [`run`]; `assigned_id` makes up a client id for a client that brings none.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    assigned_id: impl FnOnce() -> String,
+    broker: &Broker,
+    stream: S,
+) -> io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = Reader { stream: reader, input: BytesMut::new(), bytes_max: broker.config().packet_bytes_max };
+    let (mut connect, will) = match timeout(CONNECT_TIMEOUT, reader.packet()).await.unwrap_or(Err(ReadError::Silent)) {
+        Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
+        Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
+            tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
+            writer.write_all(&CONNACK_VERSION_REFUSED).await?;
+            return writer.shutdown().await;
+        }
+        other => {
+            tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
+            return writer.shutdown().await;
+        }
+    };
+    let assigned = connect.client_id.is_empty();
+    if assigned {
+        connect.client_id = assigned_id();
+    }
+    serve_client(broker, reader, writer, connect, will, assigned).await
+}
+
+/// The connection from its CONNECT to its end. If the task is dropped meanwhile, it is the broker that has died: the server
+/// is not told, and no will is published.
+async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    broker: &Broker,
+    mut reader: Reader<R>,
+    mut writer: W,
+    connect: Connect,
+    will: Option<LastWill>,
+    assigned: bool,
+) -> io::Result<()> {
+    let id = connect.client_id.clone();
+    let keep_alive_s = broker.config().server_keep_alive_s(connect.keep_alive).unwrap_or(connect.keep_alive);
+    let keep_alive = (keep_alive_s != 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
+    let outbox = Arc::new(Outbox::new(connect.properties.as_ref().and_then(|p| p.max_packet_size)));
+    let mut write = pin!(write(&outbox, &mut writer, broker.config().flush_each_packet));
+
+    let connected = broker.server().connect(connect, will, assigned, outbox.clone(), Instant::now());
+    match connected {
+        Err(code) => {
+            tracing::warn!(client = id, ?code, "mqtt: connection refused");
+            outbox.close();
+        }
+        Ok(connection) => {
+            let (end, written) = tokio::select! {
+                biased;
+                end = packets(broker, &mut reader, connection, keep_alive, &outbox) => (end, None),
+                written = &mut write => (written.map(|()| End::Void).map_err(ReadError::Io), Some(())),
+            };
+            let (publish_will, reason) = told(&id, end);
+            if let Some(reason) = reason {
+                outbox.disconnect(reason);
+            }
+            broker.server().disconnected(connection, publish_will, Instant::now());
+            if written.is_some() {
+                return Ok(());
+            }
+            outbox.close();
+        }
+    }
+    timeout(FAREWELL_TIMEOUT, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// What follows from the end of a connection: whether the will is published, and what the client is told.
+fn told(id: &str, end: Result<End, ReadError>) -> (bool, Option<DisconnectReasonCode>) {
+    match end {
+        Ok(End::Goodbye { publish_will }) => (publish_will, None),
+        Ok(End::Void) => (false, None),
+        Ok(End::Refused(reason)) => {
+            tracing::warn!(client = id, ?reason, "mqtt: client broke the protocol; disconnected");
+            (true, Some(reason))
+        }
+        Err(error) => {
+            tracing::warn!(client = id, %error, "mqtt: connection ends");
+            (true, error.reason())
+        }
+    }
+}
+
+async fn packets<R: AsyncRead + Unpin>(
+    broker: &Broker,
+    reader: &mut Reader<R>,
+    connection: ConnectionKey,
+    keep_alive: Option<Duration>,
+    outbox: &Outbox,
+) -> Result<End, ReadError> {
+    let mut heard = Instant::now();
+    loop {
+        match handle_all(broker, reader, connection)? {
+            Handled::Nothing => {}
+            Handled::Some(at) => heard = at,
+            Handled::Last(end) => return Ok(end),
+        }
+        let more = async {
+            outbox.drained().await;
+            reader.fill().await
+        };
+        match keep_alive {
+            None => more.await?,
+            Some(keep_alive) => timeout_at(heard + keep_alive, more).await.map_err(|_| ReadError::Silent)??,
+        }
+    }
+}
+
+enum Handled {
+    Nothing,
+    /// Whole packets, at that time.
+    Some(Instant),
+    Last(End),
+}
+
+/// Gives all packets of one read to the server, under one lock and at one instant.
+fn handle_all<R: AsyncRead + Unpin>(
+    broker: &Broker,
+    reader: &mut Reader<R>,
+    connection: ConnectionKey,
+) -> Result<Handled, ReadError> {
+    let now = Instant::now();
+    let mut handled = Handled::Nothing;
+    let mut server = broker.server();
+    while let Some(packet) = reader.next()? {
+        if let Err(end) = server.handle(connection, packet, now) {
+            return Ok(Handled::Last(end));
+        }
+        handled = Handled::Some(now);
+    }
+    Ok(handled)
+}
+
+struct Reader<R> {
+    stream: R,
+    input: BytesMut,
+    bytes_max: u32,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The next packet that is already here.
+    fn next(&mut self) -> Result<Option<Packet>, ReadError> {
+        match Packet::read(&mut self.input, Some(self.bytes_max)) {
+            Ok(packet) => Ok(Some(packet)),
+            Err(Error::InsufficientBytes(_)) => Ok(None),
+            Err(error) => Err(ReadError::Malformed(error)),
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        if self.input.capacity() - self.input.len() < READ_BYTES / 4 {
+            self.input.reserve(READ_BYTES);
+        }
+        match self.stream.read_buf(&mut self.input).await? {
+            0 => Err(ReadError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    async fn packet(&mut self) -> Result<Packet, ReadError> {
+        loop {
+            if let Some(packet) = self.next()? {
+                return Ok(packet);
+            }
+            self.fill().await?;
+        }
+    }
+}
+
+/// Writes what comes into the outbox until that is closed, then closes the stream.
+async fn write<W: AsyncWrite + Unpin>(outbox: &Outbox, stream: &mut W, flush_each_packet: bool) -> io::Result<()> {
+    let mut burst = Burst::default();
+    while let Some(next) = outbox.take(burst).await {
+        burst = next;
+        if flush_each_packet {
+            let mut rest = &burst.bytes[..];
+            for len in &burst.packets {
+                let (packet, after) = rest.split_at(*len);
+                stream.write_all(packet).await?;
+                stream.flush().await?;
+                rest = after;
+            }
+        } else {
+            stream.write_all(&burst.bytes).await?;
+            stream.flush().await?;
+        }
+    }
+    stream.shutdown().await
+}

@@ -1,0 +1,193 @@
+//! One session's outgoing QoS 1 messages: what waits, what is in flight, how much more may go (MQTT 5, section 4.9).
+
+use super::message::{Delivery, Message};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    num::NonZeroU16,
+    sync::Arc,
+};
+use tokio::time::Instant;
+
+/// Names a session within its server; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionKey(pub(super) u64);
+
+/// How the broker keeps to a client's in-flight window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quota {
+    /// Never more in flight than the window: what the standard demands, and what Mosquitto 1.6 does.
+    #[default]
+    Strict,
+    /// Mosquitto 2.0.11 as captured (its issue 2301): a new message waits when the window is full, but each PUBACK then
+    /// lets the whole queue go, without using any of the window.
+    MosquittoLeaky,
+}
+
+/// What became of a message given to [`Session::push`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    Taken,
+    /// The queue is full.
+    Dropped,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    message: Arc<Message>,
+    delivery: Delivery,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    message: Arc<Message>,
+    delivery: Delivery,
+    /// Place in the order of sending.
+    order: u64,
+}
+
+/// A state machine: messages and acknowledgements in, packets out through [`Session::next`].
+#[derive(Debug)]
+pub(super) struct Session {
+    quota: Quota,
+    queue_max: usize,
+    /// Most in flight; `None` while the client is away.
+    window: Option<NonZeroU16>,
+    /// What may still go out.
+    credit: u16,
+    /// A PUBACK has come and the queue was not empty since: the leak is open.
+    leaking: bool,
+    last_id: u16,
+    sent: u64,
+    queue: VecDeque<Waiting>,
+    /// How many at the front of the queue were sent before, on a connection that is lost; they keep their packet ids.
+    resends: usize,
+    in_flight: BTreeMap<u16, InFlight>,
+}
+
+impl Session {
+    /// A session whose client is away. At most `queue_max` messages wait beside those in flight.
+    pub(super) fn new(quota: Quota, queue_max: usize) -> Self {
+        Self {
+            quota,
+            queue_max,
+            window: None,
+            credit: 0,
+            leaking: false,
+            last_id: 0,
+            sent: 0,
+            queue: VecDeque::new(),
+            resends: 0,
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    /// The client is back: what is unacknowledged goes out again, in its old order and before anything else.
+    pub(super) fn resume(&mut self, window: NonZeroU16) {
+        self.suspend();
+        self.window = Some(window);
+        self.credit = window.get();
+    }
+
+    /// The client is gone; what was in flight waits for it.
+    pub(super) fn suspend(&mut self) {
+        self.window = None;
+        self.credit = 0;
+        self.leaking = false;
+        let mut unacknowledged: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
+        unacknowledged.sort_by_key(|in_flight| in_flight.order);
+        self.resends += unacknowledged.len();
+        for InFlight { message, delivery, .. } in unacknowledged.into_iter().rev() {
+            self.queue.push_front(Waiting { message, delivery: Delivery { dup: true, ..delivery } });
+        }
+    }
+
+    /// Takes a QoS 1 message over.
+    pub(super) fn push(
+        &mut self,
+        message: Arc<Message>,
+        retain: bool,
+        identifier: Option<usize>,
+        now: Instant,
+    ) -> Pushed {
+        if self.queue.len() - self.resends >= self.queue_max {
+            self.drop_expired(now);
+            if self.queue.len() - self.resends >= self.queue_max {
+                return Pushed::Dropped;
+            }
+        }
+        self.queue.push_back(Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } });
+        Pushed::Taken
+    }
+
+    /// The client has acknowledged `packet_id`. Returns whether it was in flight.
+    pub(super) fn acknowledge(&mut self, packet_id: u16) -> bool {
+        if self.in_flight.remove(&packet_id).is_some() {
+            let window = self.window.map_or(0, NonZeroU16::get);
+            self.credit = self.credit.saturating_add(1).min(window);
+            self.leaking = self.quota == Quota::MosquittoLeaky;
+            return true;
+        }
+        // An acknowledgement of what was received before the connection was lost, and is not yet sent again.
+        let resend = self.queue.iter().take(self.resends).position(|w| w.delivery.packet_id == packet_id);
+        if let Some(at) = resend {
+            self.queue.remove(at);
+            self.resends -= 1;
+        }
+        resend.is_some()
+    }
+
+    /// The next message to send now, if there is one that may go. Expired ones are skipped and counted in `expired`.
+    pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<(Arc<Message>, Delivery)> {
+        loop {
+            if self.credit == 0 || self.in_flight.len() == usize::from(u16::MAX) {
+                return None;
+            }
+            let Some(Waiting { message, mut delivery }) = self.queue.pop_front() else {
+                self.leaking = false;
+                return None;
+            };
+            self.resends = self.resends.saturating_sub(1);
+            if message.is_expired(now) {
+                *expired += 1;
+                continue;
+            }
+            if delivery.packet_id == 0 {
+                delivery.packet_id = self.free_id();
+            }
+            if !self.leaking {
+                self.credit -= 1;
+            }
+            self.sent += 1;
+            let in_flight = InFlight { message: message.clone(), delivery, order: self.sent };
+            let old = self.in_flight.insert(delivery.packet_id, in_flight);
+            assert!(old.is_none(), "a packet id is used once at a time");
+            return Some((message, delivery));
+        }
+    }
+
+    /// Messages that wait for their turn or their client.
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Messages sent and not yet acknowledged.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn drop_expired(&mut self, now: Instant) {
+        let kept = self.queue.split_off(self.resends).into_iter().filter(|waiting| !waiting.message.is_expired(now));
+        self.queue.extend(kept);
+    }
+
+    /// Ids of resends need no look: they all go before a new id is drawn.
+    fn free_id(&mut self) -> u16 {
+        assert!(self.resends == 0 && self.in_flight.len() < usize::from(u16::MAX), "there is a free id");
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.contains_key(&self.last_id) {
+                return self.last_id;
+            }
+        }
+    }
+}
