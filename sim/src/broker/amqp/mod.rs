@@ -6,7 +6,7 @@
 //! error and a log line.
 //!
 //! From the inside out: [`queue`] is one queue's messages, [`channel`] one channel's bookkeeping, [`state`] holds all of
-//! them and moves messages between them, [`session`], [`queue_methods`] and [`basic_methods`] say what each method of the
+//! them, [`delivery`] moves messages between them, [`session`], [`queue_methods`] and [`basic_methods`] say what each method of the
 //! protocol does to it. None of these has IO or a clock. [`connection`] has the sockets.
 
 mod arguments;
@@ -14,6 +14,7 @@ mod basic_methods;
 mod channel;
 mod codec;
 mod connection;
+mod delivery;
 mod message;
 mod nesting;
 mod queue;

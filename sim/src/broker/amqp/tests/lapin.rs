@@ -1,6 +1,6 @@
 //! The broker as real clients see it: lapin over loopback TCP.
 
-use super::{Broker, Config};
+use super::super::{Broker, Config};
 use backbone::env::{Env, TaskGuard, TokioEnv};
 use futures_util::StreamExt;
 use lapin::{
