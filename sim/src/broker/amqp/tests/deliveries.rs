@@ -260,25 +260,19 @@ fn a_full_queue_lets_its_oldest_message_die() {
 
 #[test]
 fn a_slow_reader_gets_no_more_than_its_outbox_holds() {
-    let mut bench = Bench::new();
-    let id = bench.connect();
-    bench.declare(id, "q", &[]);
+    let (mut bench, id) = queue_with(&[]);
     let body = "x".repeat(50_000);
     for _ in 0..20 {
         bench.publish(id, "q", &body);
     }
     let slow = bench.connect();
-    bench.consume(slow, "q", "a"); // takes what is in the outbox and calls it written
-    let mut seen = bench.deliveries(slow).len();
-    let first = bench.state.queues[&bench.state.names["q"]].messages.ready_count();
-    assert!(first > 0, "the rest waits in the queue");
-    while seen < 20 {
-        let more = bench.deliveries(slow).len();
-        assert!(more > 0, "written output resumes delivery");
-        seen += more;
-        if bench.state.queues[&bench.state.names["q"]].messages.ready_count() == 0 {
-            break;
-        }
-    }
-    assert_eq!(bench.state.queues[&bench.state.names["q"]].messages.ready_count(), 0);
+    let mut input = Vec::new();
+    let consume = basic::Consume { queue: "q".into(), nowait: true, ..no_consume() };
+    put_method(&mut input, 1, AMQPClass::Basic(Basic::Consume(consume)));
+    bench.feed(slow, &input);
+    assert_eq!(bench.ready_count("q"), 14, "six times 50,000 bytes is more than 256 KiB");
+    assert_eq!(bench.deliveries(slow).len(), 6);
+    assert_eq!(bench.ready_count("q"), 8, "written output makes room");
+    let rest = [bench.deliveries(slow).len(), bench.deliveries(slow).len(), bench.deliveries(slow).len()];
+    assert_eq!(rest, [6, 6, 2]);
 }

@@ -5,6 +5,7 @@ mod lapin;
 mod queue_model;
 mod queues;
 mod refusals;
+mod sockets;
 
 use super::{
     Config,
@@ -116,10 +117,6 @@ impl Bench {
         deliveries(self.output(id))
     }
 
-    fn bodies(&mut self, id: ConnectionId) -> Vec<String> {
-        self.deliveries(id).into_iter().map(|delivered| delivered.body).collect()
-    }
-
     fn declare(&mut self, id: ConnectionId, name: &str, arguments: &[(&str, AMQPValue)]) -> Vec<AMQPFrame> {
         self.declare_as(
             id,
@@ -171,6 +168,10 @@ impl Bench {
 
     fn depth(&self, name: &str) -> Option<usize> {
         self.state.names.get(name).map(|id| self.state.queues[id].messages.depth())
+    }
+
+    fn ready_count(&self, name: &str) -> usize {
+        self.state.queues[&self.state.names[name]].messages.ready_count()
     }
 
     fn waiting(&self, name: &str) -> Vec<String> {
