@@ -280,8 +280,7 @@ impl State {
         connection.to_confirm.remove(&at.channel);
         let due = connection.channel(at.channel).and_then(Channel::take_confirm);
         if let Some((delivery_tag, multiple)) = due {
-            let ack = amq_protocol::protocol::basic::Ack { delivery_tag, multiple };
-            self.send(at, AMQPClass::Basic(AMQPMethod::Ack(ack)));
+            self.append(at.connection, |out| codec::put_ack(out, at.channel, delivery_tag, multiple));
         }
     }
 
