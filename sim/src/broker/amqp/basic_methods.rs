@@ -121,7 +121,7 @@ impl State {
 
     fn get(&mut self, at: At, get: &basic::Get) -> Result<(), Refusal> {
         let id = self.find_queue(at, get.queue.as_str())?;
-        let now_us = self.now_us();
+        let now_us = self.now_us;
         let queue = self.queues.get_mut(&id).expect("just found");
         queue.used_at_us = now_us;
         let mut deaths = Vec::new();

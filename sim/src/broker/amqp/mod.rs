@@ -5,15 +5,16 @@
 //! have (other exchanges, bindings, transactions, priorities, quorum queues, streams) it refuses with the protocol's own
 //! error and a log line.
 //!
-//! From the inside out: [`queue`] is one queue's messages, [`channel`] one channel's bookkeeping, [`state`] holds all of
-//! them and moves messages between them, [`session`], [`queue_methods`] and [`basic_methods`] say what each method of the
-//! protocol does to it. None of these has IO or a clock. [`connection`] has the sockets.
+//! From the inside out: `queue` is one queue's messages, `channel` one channel's bookkeeping, `state` holds all of
+//! them, `delivery` moves messages between them, `session`, `queue_methods` and `basic_methods` say what each method of the
+//! protocol does to it. None of these has IO or a clock. `connection` has the sockets.
 
 mod arguments;
 mod basic_methods;
 mod channel;
 mod codec;
 mod connection;
+mod delivery;
 mod message;
 mod nesting;
 mod queue;

@@ -86,7 +86,7 @@ impl State {
         } else {
             self.declare_new(at, declare)?
         };
-        let now_us = self.now_us();
+        let now_us = self.now_us;
         let queue = self.queues.get_mut(&id).expect("just declared");
         queue.used_at_us = now_us;
         let ok = queue::DeclareOk {
@@ -118,7 +118,7 @@ impl State {
             durable: declare.durable,
             auto_delete: declare.auto_delete,
             owner: declare.exclusive.then_some(at.connection),
-            ..NamedQueue::new(name, Queue::new(arguments), self.now_us())
+            ..NamedQueue::new(name, Queue::new(arguments), self.now_us)
         }))
     }
 

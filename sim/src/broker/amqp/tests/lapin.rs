@@ -1,6 +1,6 @@
 //! The broker as real clients see it: lapin over loopback TCP.
 
-use super::{Broker, Config};
+use super::super::{Broker, Config};
 use backbone::env::{Env, TaskGuard, TokioEnv};
 use futures_util::StreamExt;
 use lapin::{
@@ -89,4 +89,57 @@ async fn a_message_is_confirmed_delivered_and_acknowledged() {
     channel.queue_delete("q".into(), QueueDeleteOptions::default()).await.unwrap();
     assert_eq!(served.broker.queue_depth("q"), None);
     connection.close(200, "bye".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unroutable_message_comes_back_with_its_confirm() {
+    let served = serve(Config::default()).await;
+    let connection = served.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let confirmation = publish(&channel, "nowhere", b"body", BasicProperties::default()).await;
+    let Confirmation::Ack(Some(back)) = confirmation else { panic!("{confirmation:?}") };
+    assert_eq!((back.reply_code, back.delivery.data.as_slice()), (312, &b"body"[..]));
+}
+
+#[tokio::test]
+async fn an_expired_message_arrives_in_its_dead_letter_queue_unasked() {
+    let served = serve(Config::default()).await;
+    let connection = served.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    declare(&channel, "dead", &[]).await;
+    let to_dead = ["x-dead-letter-exchange", "x-dead-letter-routing-key"].into_iter().zip(["", "dead"]);
+    let to_dead: Vec<_> = to_dead.map(|(key, value)| (key, AMQPValue::LongString(value.into()))).collect();
+    declare(&channel, "delay", &to_dead).await;
+    let mut consumer = consume(&channel, "dead").await;
+    publish(&channel, "delay", b"late", BasicProperties::default().with_expiration("1".into())).await;
+    let delivery = next(&mut consumer).await;
+    let headers = delivery.properties.headers().clone().unwrap();
+    assert_eq!(headers.inner()["x-first-death-reason"], AMQPValue::LongString("expired".into()));
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_leaves_its_messages_to_the_others() {
+    let served = serve(Config::default()).await;
+    let (first, second) = (served.connect().await, served.connect().await);
+    let (one, two) = (first.create_channel().await.unwrap(), second.create_channel().await.unwrap());
+    declare(&one, "q", &[]).await;
+    let mut consumer = consume(&one, "q").await;
+    publish(&two, "q", b"task", BasicProperties::default()).await;
+    assert!(!next(&mut consumer).await.redelivered);
+    let mut other = consume(&two, "q").await;
+    first.close(200, "gone".into()).await.unwrap();
+    let delivery = next(&mut other).await;
+    assert_eq!((delivery.data.as_slice(), delivery.redelivered), (&b"task"[..], true));
+}
+
+#[tokio::test]
+async fn a_refused_declare_closes_the_channel_with_the_brokers_reason() {
+    let served = serve(Config::default()).await;
+    let connection = served.connect().await;
+    let channel = connection.create_channel().await.unwrap();
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let error = channel.queue_declare("none".into(), options, FieldTable::default()).await.unwrap_err();
+    assert!(error.to_string().contains("no queue 'none' in vhost '/'"), "{error}");
+    assert!(connection.create_channel().await.is_ok());
 }

@@ -1,0 +1,147 @@
+//! How messages move: into the queue that a routing key names, to consumers in turn as far as their prefetch and their
+//! connection let them, and from one queue to another when they die.
+
+use super::{
+    channel::Unacked,
+    codec,
+    message::Message,
+    queue::{Death, Reason},
+    state::{At, Consumer, ConsumerId, OUTBOX_HIGH_BYTES, QueueId, State},
+};
+use std::{collections::BTreeSet, mem, sync::Arc};
+
+impl State {
+    /// Puts a message into the queue that its routing key names, or gives it back if there is none.
+    pub(super) fn route(&mut self, message: Message) -> Result<(), Message> {
+        let Some(&id) = self.names.get(message.routing_key()) else { return Err(message) };
+        let queue = self.queues.get_mut(&id).expect("a name stands for a queue");
+        queue.messages.push(Arc::new(message), self.now_us);
+        self.pump(id);
+        Ok(())
+    }
+
+    /// Gives a queue's messages to its consumers with room, in turn, and drops what then is expired or too much.
+    pub(super) fn pump(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let mut deaths = Vec::new();
+        while queue.messages.ready_count() > 0 {
+            let Some(&consumer_id) = queue.rotation.front() else { break };
+            let consumer = self.consumers.get_mut(&consumer_id).expect("the rotation holds consumers");
+            let At { connection, channel: number } = consumer.at;
+            let connection = self.connections.get_mut(&connection).expect("a consumer has a connection");
+            let unread = connection.unsent_bytes() > OUTBOX_HIGH_BYTES;
+            let frame_bytes_max = connection.frame_bytes_max;
+            let channel = connection.channel(number).expect("a consumer has an open channel");
+            let room = consumer.no_ack
+                || ((consumer.prefetch == 0 || consumer.unacked < consumer.prefetch) && channel.has_room());
+            if unread || !room {
+                queue.rotation.pop_front();
+                channel.blocked.insert(consumer_id);
+                continue;
+            }
+            let Some(entry) = queue.messages.take(self.now_us, !consumer.no_ack, &mut deaths) else { break };
+            queue.rotation.rotate_left(1);
+            let unacked = Unacked { queue: id, position: entry.position, consumer: Some(consumer_id) };
+            let tag = channel.deliver((!consumer.no_ack).then_some(unacked));
+            consumer.unacked = consumer.unacked.saturating_add(u16::from(!consumer.no_ack));
+            connection.append(|out| {
+                let Consumer { tag: name, .. } = consumer;
+                codec::put_delivery(out, number, name, tag, entry.redelivered, &entry.message, frame_bytes_max);
+            });
+        }
+        queue.messages.trim(self.now_us, &mut deaths);
+        self.bury(id, deaths);
+        self.reschedule(id);
+    }
+
+    /// Keeps what died for [`settle_deaths`](Self::settle_deaths).
+    pub(super) fn bury(&mut self, id: QueueId, deaths: Vec<Death>) {
+        if !deaths.is_empty() {
+            self.deaths.push((id, deaths));
+        }
+    }
+
+    /// Sends the dead to where their queues want them. Messages that circle without end are dropped, so this ends.
+    pub(super) fn settle_deaths(&mut self) {
+        while !self.deaths.is_empty() {
+            for (id, deaths) in mem::take(&mut self.deaths) {
+                let Some(queue) = self.queues.get(&id).filter(|queue| queue.messages.arguments.dead_letters) else {
+                    continue;
+                };
+                let name = Arc::clone(&queue.name);
+                let key = queue.messages.arguments.dead_letter_routing_key.clone();
+                let unix_s = (self.unix_us_at_start + self.now_us) / 1_000_000;
+                for (message, reason) in deaths {
+                    let letter = message.dead_lettered(&name, reason, unix_s, key.as_deref());
+                    if reason == Reason::Rejected || !letter.circles_through(letter.routing_key()) {
+                        drop(self.route(letter)); // nobody is told when there is no such queue
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a consumer and serves it.
+    pub(super) fn add_consumer(&mut self, consumer: Consumer, exclusive: bool) {
+        let id = ConsumerId(self.next_id());
+        let queue_id = consumer.queue;
+        let queue = self.queues.get_mut(&queue_id).expect("the caller looked the queue up");
+        queue.consumers.insert(id);
+        queue.rotation.push_back(id);
+        queue.exclusively_consumed = exclusive;
+        let channel = self.connections.get_mut(&consumer.at.connection).and_then(|c| c.channel(consumer.at.channel));
+        channel.expect("the caller's channel is open").consumers.insert(consumer.tag.clone(), id);
+        self.consumers.insert(id, consumer);
+        self.pump(queue_id);
+    }
+
+    /// Ends a consumer whose tag its channel has forgotten already; an auto-delete queue goes with its last one. The
+    /// queue, if it is still there.
+    pub(super) fn remove_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {
+        let consumer = self.consumers.remove(&id)?;
+        let queue = self.queues.get_mut(&consumer.queue)?;
+        queue.consumers.remove(&id);
+        queue.rotation.retain(|other| *other != id);
+        queue.exclusively_consumed = false;
+        queue.used_at_us = self.now_us;
+        if queue.auto_delete && queue.consumers.is_empty() {
+            self.delete_queue(consumer.queue);
+            return None;
+        }
+        self.reschedule(consumer.queue);
+        Some(consumer.queue)
+    }
+
+    /// A consumer's delivery was settled: it may have room again.
+    pub(super) fn credit(&mut self, at: At, settled: &[Unacked]) {
+        for id in settled.iter().filter_map(|unacked| unacked.consumer) {
+            if let Some(consumer) = self.consumers.get_mut(&id) {
+                consumer.unacked = consumer.unacked.saturating_sub(1);
+            }
+        }
+        let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
+        let Some(channel) = channel.filter(|channel| !channel.blocked.is_empty()) else { return };
+        if channel.channel_prefetch > 0 {
+            self.unblock_channel(at);
+            return;
+        }
+        let freed: BTreeSet<ConsumerId> = settled.iter().filter_map(|unacked| unacked.consumer).collect();
+        let freed: Vec<ConsumerId> = freed.into_iter().filter(|id| channel.blocked.remove(id)).collect();
+        self.resume(&freed);
+    }
+
+    /// Lets all consumers of a channel try again.
+    pub(super) fn unblock_channel(&mut self, at: At) {
+        let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
+        let blocked = channel.map(|channel| mem::take(&mut channel.blocked)).unwrap_or_default();
+        self.resume(&blocked.into_iter().collect::<Vec<_>>());
+    }
+
+    fn resume(&mut self, consumers: &[ConsumerId]) {
+        for id in consumers {
+            let Some(queue) = self.consumers.get(id).map(|consumer| consumer.queue) else { continue };
+            self.queues.get_mut(&queue).expect("a consumer has a queue").rotation.push_back(*id);
+            self.pump(queue);
+        }
+    }
+}
