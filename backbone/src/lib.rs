@@ -7,6 +7,15 @@
 //! This crate is the production code. It knows nothing of the simulator that it is tested in; the one seam between it and
 //! the world is [`env`].
 
+mod amqp;
+mod backoff;
+pub mod config;
+mod deadline;
 pub mod env;
 pub mod message;
+mod mqtt;
+mod redial;
+mod rpc;
+pub mod service;
+mod store;
 pub mod telemetry;

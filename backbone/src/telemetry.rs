@@ -165,6 +165,8 @@ pub enum DropReason {
     CallerGone,
     /// Could not be handed on now; its broker will deliver it again.
     HandedBack,
+    /// Could not be handed on, and its broker, told not to wait for an acknowledgement, has it no more.
+    Lost,
 }
 
 /// Writes events to the log: failures as warnings, the rest at debug level.

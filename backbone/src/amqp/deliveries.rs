@@ -1,0 +1,112 @@
+//! Consuming a durable queue, across lost connections.
+
+use super::{DurableQueue, Session};
+use crate::{backoff::Backoff, env::Env};
+use futures_util::{StreamExt, future::BoxFuture};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Limit of opening a channel and starting to consume, with the wait for the connection.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// Limit of telling the broker to stop delivering.
+const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+
+/// Who acknowledges deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledge {
+    /// The service, after its work; at most `prefetch` are outstanding.
+    AfterWork {
+        /// How many.
+        prefetch: u16,
+    },
+    /// The broker, as it sends. A crash loses what was delivered, and nothing bounds how much that is: lapin takes in what
+    /// the broker sends.
+    OnDelivery,
+}
+
+/// The deliveries of one queue. After a lost connection they go on by themselves on the next one.
+pub(crate) struct Deliveries<E: Env> {
+    session: Session<E>,
+    queue: DurableQueue,
+    acknowledge: Acknowledge,
+    open: Option<(Channel, Consumer)>,
+    opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
+}
+
+impl<E: Env> Deliveries<E> {
+    pub(crate) fn new(session: &Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
+        Self { session: session.clone(), queue, acknowledge, open: None, opening: None }
+    }
+
+    /// The next delivery. Never ends; dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Delivery {
+        loop {
+            let Some((_channel, consumer)) = &mut self.open else {
+                let opening = self
+                    .opening
+                    .get_or_insert_with(|| Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge)));
+                self.open = Some(opening.await);
+                self.opening = None;
+                continue;
+            };
+            match consumer.next().await {
+                Some(Ok(delivery)) => return delivery,
+                Some(Err(error)) => {
+                    tracing::debug!(queue = self.queue.name, %error, "consumer ended");
+                    self.open = None;
+                }
+                None => self.open = None,
+            }
+        }
+    }
+
+    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes;
+    /// those that were taken can still be acknowledged, as long as `self` lives.
+    pub(crate) async fn stop(&mut self) {
+        self.opening = None;
+        if let Some((channel, consumer)) = &self.open {
+            // On failure the connection is gone, and deliveries have stopped with it.
+            let _ = timeout(CANCEL_LIMIT, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await;
+        }
+    }
+}
+
+/// Opens a channel and consumes, trying until it succeeds.
+async fn open<E: Env>(session: Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> (Channel, Consumer) {
+    let mut backoff = Backoff::new();
+    loop {
+        match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
+            Ok(Ok(open)) => return open,
+            Ok(Err(error)) => tracing::warn!(queue = queue.name, error, "cannot consume; trying again"),
+            Err(_) => tracing::warn!(queue = queue.name, "no answer when starting to consume; trying again"),
+        }
+        backoff.pause(&session.env).await;
+    }
+}
+
+async fn try_open<E: Env>(
+    session: &Session<E>,
+    queue: &DurableQueue,
+    acknowledge: Acknowledge,
+) -> Result<(Channel, Consumer), crate::redial::DialError> {
+    let line = session.line(Instant::now() + OPEN_LIMIT).await?;
+    let channel = line.connection.connection.create_channel().await?;
+    // Again, though the session has done it: a consumer also ends because its queue was deleted.
+    queue.declare(&channel).await?;
+    let no_ack = match acknowledge {
+        Acknowledge::AfterWork { prefetch } => {
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            false
+        }
+        Acknowledge::OnDelivery => true,
+    };
+    let options = BasicConsumeOptions { no_ack, ..Default::default() };
+    let consumer = channel.basic_consume(queue.name.as_str().into(), "".into(), options, FieldTable::default()).await?;
+    Ok((channel, consumer))
+}

@@ -1,0 +1,127 @@
+//! RabbitMQ, through lapin: one connection a replica, with a confirming channel to publish on and a channel for each
+//! consumer.
+//!
+//! lapin's own recovery stays off: after a lost connection the [`Session`] dials anew, redeclares its queues, and the
+//! consumers come back by themselves ([`Deliveries`]). What was unacknowledged is delivered again by the broker, what was
+//! unconfirmed is published again by whoever waits for the confirm.
+
+mod deliveries;
+mod publish;
+mod queues;
+mod serve;
+
+pub(crate) use deliveries::{Acknowledge, Deliveries};
+pub(crate) use publish::PublishError;
+pub(crate) use queues::{DurableQueue, delete_queue, reply_queue};
+pub(crate) use serve::{Served, serve};
+
+use crate::{
+    config,
+    env::Env,
+    redial::{DialError, Dialer, Line, Redial, Unavailable},
+    telemetry::Telemetry,
+};
+use lapin::{Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, uri::AMQPUri};
+use publish::Returns;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+
+/// Largest frame. lapin allocates 64 times this for each connection, and RabbitMQ's default of 128 KB buys nothing for
+/// messages of a few hundred bytes; longer ones travel in several frames.
+const FRAME_BYTES_MAX: u32 = 8_192;
+/// Limit of a clean close. After it the socket is simply dropped; the broker then requeues what was unacknowledged.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// AMQP's reply code for a close without a fault.
+const REPLY_SUCCESS: u16 = 200;
+
+/// A connection that is up, with the channel for publishing.
+#[derive(Clone)]
+pub(crate) struct Link {
+    connection: Arc<Connection>,
+    /// For publishing and for queues that live as long as the connection.
+    channel: Channel,
+    returns: Arc<Returns>,
+}
+
+/// One replica's AMQP connection. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Session<E: Env> {
+    env: E,
+    redial: Redial<E, AmqpDialer<E>>,
+}
+
+struct AmqpDialer<E> {
+    env: E,
+    uri: AMQPUri,
+    service: &'static str,
+    queues: Vec<DurableQueue>,
+}
+
+impl<E: Env> Session<E> {
+    /// A session for `service` that makes sure that `queues` exist before anything is published. Connects at first use.
+    pub(crate) fn new(
+        env: &E,
+        config: &config::Amqp,
+        service: &'static str,
+        queues: Vec<DurableQueue>,
+        telemetry: Arc<dyn Telemetry>,
+    ) -> Self {
+        let mut uri = config.uri().expect("the configuration was validated");
+        uri.query.frame_max = Some(FRAME_BYTES_MAX);
+        uri.query.heartbeat = Some(config.heartbeat_s);
+        let dialer = AmqpDialer { env: env.clone(), uri, service, queues };
+        Self { env: env.clone(), redial: Redial::new(env.clone(), telemetry, dialer) }
+    }
+
+    /// The connection, as soon as there is one before `deadline`.
+    async fn line(&self, deadline: Instant) -> Result<Line<Link>, Unavailable> {
+        self.redial.get(deadline).await
+    }
+
+    /// A channel to consume on, and to declare queues that belong to the connection.
+    pub(crate) async fn channel(&self, deadline: Instant) -> Result<Channel, Unavailable> {
+        Ok(self.line(deadline).await?.connection.channel)
+    }
+
+    /// Gives up a connection that does not answer, so that its consumers end and the next use dials anew.
+    fn give_up(&self, line: Line<Link>, reason: &str) {
+        if self.redial.broken(&line, reason) {
+            self.env.spawn("amqp close", async move { line.connection.close().await });
+        }
+    }
+
+    /// Closes the connection, if there is one.
+    pub(crate) async fn close(&self) {
+        if let Some(line) = self.redial.current() {
+            line.connection.close().await;
+        }
+    }
+}
+
+impl Link {
+    async fn close(&self) {
+        // A connection that is broken already, or does not answer, needs no closing.
+        let _ = timeout(CLOSE_LIMIT, self.connection.close(REPLY_SUCCESS, "OK".into())).await;
+    }
+}
+
+impl<E: Env> Dialer for AmqpDialer<E> {
+    type Connection = Link;
+    const BROKER: &'static str = "amqp";
+
+    async fn dial(&self) -> Result<Link, DialError> {
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("backbone {}", self.service).into());
+        let connection = self.env.open_amqp(self.uri.clone(), properties).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        for queue in &self.queues {
+            queue.declare(&channel).await?;
+        }
+        Ok(Link { connection: Arc::new(connection), channel, returns: Arc::default() })
+    }
+
+    fn is_up(link: &Link) -> bool {
+        link.connection.status().connected() && link.channel.status().connected()
+    }
+}

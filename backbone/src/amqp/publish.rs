@@ -1,0 +1,155 @@
+//! Publishing with a confirm: the only way in which this crate publishes.
+
+use super::Session;
+use crate::{env::Env, redial::Unavailable};
+use lapin::{BasicProperties, Confirmation, options::BasicPublishOptions, types::ShortString};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+
+/// Limit of the wait for a confirm. Healthy brokers confirm within milliseconds, and within a second when they sync to
+/// disk; a connection that is silent for longer is taken for dead, well before its heartbeat says so.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
+/// Most returned messages that are kept for their publishers to find; more would only pile up if nobody looked.
+const RETURNS_MAX: usize = 1_024;
+
+/// Why a message is not known to be in its queue. Except for [`Unavailable`](Self::Unavailable) and
+/// [`Unroutable`](Self::Unroutable) it may be there all the same.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// There was no connection.
+    #[error("publish to queue `{queue}`: {source}")]
+    Unavailable {
+        /// Where to.
+        queue: String,
+        /// What the dials met.
+        source: Unavailable,
+    },
+    /// The broker returned the message.
+    #[error("publish to queue `{queue}`: the broker has no such queue")]
+    Unroutable {
+        /// Where to.
+        queue: String,
+    },
+    /// The broker refused the message.
+    #[error("publish to queue `{queue}`: the broker refused it (basic.nack)")]
+    Refused {
+        /// Where to.
+        queue: String,
+    },
+    /// The connection was lost before the confirm.
+    #[error("publish to queue `{queue}`: connection lost before the confirm: {source}")]
+    Lost {
+        /// Where to.
+        queue: String,
+        /// lapin's reason.
+        source: lapin::Error,
+    },
+    /// The confirm did not come in time. The connection is given up.
+    #[error("publish to queue `{queue}`: no confirm within {CONFIRM_LIMIT:?}")]
+    Unconfirmed {
+        /// Where to.
+        queue: String,
+    },
+}
+
+/// Which publishes were returned.
+///
+/// lapin hands a returned message to whichever publish is confirmed next, which need not be its own when the broker
+/// confirms several at once. So each message carries a number of ours, and what was handed to the wrong publish is kept
+/// here for the right one.
+#[derive(Debug, Default)]
+pub(super) struct Returns {
+    last_number: AtomicU64,
+    misplaced: Mutex<BTreeSet<u64>>,
+}
+
+impl Returns {
+    fn next_number(&self) -> u64 {
+        self.last_number.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Whether message `own` came back, when its confirm carried message `carried`.
+    fn came_back(&self, own: u64, carried: Option<u64>) -> bool {
+        if carried == Some(own) {
+            return true;
+        }
+        let mut misplaced = self.misplaced.lock().expect("no holder of this lock panics");
+        if let Some(other) = carried {
+            misplaced.insert(other);
+            if misplaced.len() > RETURNS_MAX {
+                misplaced.pop_first();
+            }
+        }
+        misplaced.remove(&own)
+    }
+}
+
+impl<E: Env> Session<E> {
+    /// Publishes `body` to `queue` and waits until the broker has taken it over. A connection is waited for until
+    /// `deadline`, its confirm for 10 s.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub(crate) async fn publish(
+        &self,
+        queue: &ShortString,
+        body: &[u8],
+        properties: BasicProperties,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        let name = || queue.as_str().to_owned();
+        let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { queue: name(), source })?;
+        let (link, number) = (&line.connection, line.connection.returns.next_number());
+        let properties = properties.with_message_id(number.to_string().into());
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let confirm =
+            async { link.channel.basic_publish("".into(), queue.clone(), options, body, properties).await?.await };
+        let confirmation = match timeout(CONFIRM_LIMIT, confirm).await {
+            Ok(Ok(confirmation)) => confirmation,
+            Ok(Err(source)) => return Err(PublishError::Lost { queue: name(), source }),
+            Err(_) => {
+                self.give_up(line, "no publisher confirm in time");
+                return Err(PublishError::Unconfirmed { queue: name() });
+            }
+        };
+        let refused = confirmation.is_nack();
+        debug_assert_ne!(confirmation, Confirmation::NotRequested, "the channel is in confirm mode");
+        let carried = confirmation.take_message().and_then(|message| {
+            message.delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok())
+        });
+        if link.returns.came_back(number, carried) {
+            return Err(PublishError::Unroutable { queue: name() });
+        }
+        if refused { Err(PublishError::Refused { queue: name() }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_return_that_came_with_a_foreign_confirm_is_found_by_its_publisher() {
+        let returns = Returns::default();
+        let (first, second) = (returns.next_number(), returns.next_number());
+        assert!(!returns.came_back(first, Some(second)));
+        assert!(returns.came_back(second, None));
+        assert!(!returns.came_back(second, None), "found once");
+    }
+
+    #[test]
+    fn returns_that_nobody_looks_for_are_bounded() {
+        let returns = Returns::default();
+        for other in 2..10_000 {
+            returns.came_back(1, Some(other));
+        }
+        assert_eq!(returns.misplaced.lock().unwrap().len(), RETURNS_MAX);
+    }
+}

@@ -1,0 +1,46 @@
+//! The loop of a service that lives from a queue: take deliveries, work on several at a time, stop cleanly.
+
+use super::{Acknowledge, Deliveries, DurableQueue, Session};
+use crate::env::Env;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapin::message::Delivery;
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How a queue is served.
+pub(crate) struct Served {
+    pub(crate) queue: DurableQueue,
+    pub(crate) acknowledge: Acknowledge,
+    /// Most deliveries in work at a time.
+    pub(crate) in_work_max: usize,
+    /// How long work under way may take to finish after the shutdown. What is not finished returns to the queue.
+    pub(crate) drain_limit: Duration,
+}
+
+/// Runs `work` on each delivery until `shutdown`, then drains. The futures run within this one: when it is dropped, so are
+/// they.
+pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
+    session: &Session<E>,
+    served: Served,
+    shutdown: &CancellationToken,
+    work: impl Fn(Delivery) -> W,
+) {
+    let mut deliveries = Deliveries::new(session, served.queue, served.acknowledge);
+    let mut in_work = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(()) = in_work.next(), if !in_work.is_empty() => {}
+            delivery = deliveries.next(), if in_work.len() < served.in_work_max => in_work.push(work(delivery)),
+        }
+    }
+    let drain = async {
+        deliveries.stop().await;
+        while in_work.next().await.is_some() {}
+    };
+    if timeout(served.drain_limit, drain).await.is_err() {
+        tracing::warn!(unfinished = in_work.len(), "work not finished in time returns to its queue");
+    }
+}

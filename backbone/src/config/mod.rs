@@ -1,0 +1,270 @@
+//! The one typed configuration of all services.
+//!
+//! Every section and every field has a default, so an empty file is a valid one: it describes brokers on localhost.
+//! [`Config::load`] reads a TOML file and then the environment, in which `BACKBONE_AMQP__URL` sets `amqp.url`. A
+//! configuration that is built in code is checked with [`Config::validate`].
+
+mod load;
+
+pub use load::ConfigError;
+
+use lapin::uri::{AMQPScheme, AMQPUri};
+use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
+use serde::{Deserialize, Serialize};
+
+/// All there is to configure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What a reply is matched to its caller by. All routers and workers of a deployment must agree. Default `request_id`.
+    pub correlation: Correlation,
+    /// RabbitMQ.
+    pub amqp: Amqp,
+    /// The MQTT 5 broker.
+    pub mqtt: Mqtt,
+    /// Redis.
+    pub redis: Redis,
+    /// How a request finds its gateway.
+    pub routing: Routing,
+    /// Puts tasks into the task queue.
+    pub dispatcher: Dispatcher,
+    /// Takes tasks and calls labels.
+    pub task_worker: TaskWorker,
+    /// Carries requests from RabbitMQ to MQTT.
+    pub fwd_router: FwdRouter,
+    /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
+    pub bck_router: BckRouter,
+}
+
+/// RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amqp {
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`. Default
+    /// `amqp://guest:guest@localhost:5672/%2f`.
+    pub url: String,
+    /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off. The
+    /// broker may ask for a shorter one. Default 20.
+    pub heartbeat_s: u16,
+}
+
+/// The MQTT 5 broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Name or address of the broker. Default `localhost`.
+    pub host: String,
+    /// Its port. Default 1883.
+    pub port: u16,
+    /// Name to log in with; empty for none. Default empty.
+    pub username: String,
+    /// Password to log in with. Default empty.
+    pub password: String,
+    /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings off.
+    /// Default 30.
+    pub keep_alive_s: u16,
+    /// How long the broker keeps a session whose connection is lost, in seconds. Sessions are not resumed, so anything but
+    /// 0 only delays that the replies in it go to another backward router. Default 0.
+    pub session_expiry_s: u32,
+    /// Most unacknowledged messages that the broker may send to a replica. What one backward router has not taken on, the
+    /// others can have. Default 64.
+    pub receive_maximum: u16,
+    /// Most unacknowledged messages that a replica sends to the broker; the broker may ask for fewer. Default 64.
+    pub in_flight_max: u16,
+}
+
+/// Redis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://USER:PASSWORD@HOST:PORT/DB`. Default `redis://localhost:6379/0`.
+    pub url: String,
+}
+
+/// What a reply is matched to its caller by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Correlation {
+    /// The request's id, which the gateway echoes: a reply goes to its own caller or to nobody.
+    #[default]
+    RequestId,
+    /// The label's address alone, as in the thesis, for gateways that echo nothing else. Of two concurrent calls for one
+    /// label, the earlier one then loses its reply.
+    EslMac,
+}
+
+/// How a request finds its gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Routing {
+    /// Default `rssi`.
+    pub mode: RoutingMode,
+    /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts of a
+    /// label that broadcasts each 2 s.
+    pub route_fresh_ms: u64,
+}
+
+/// How a request finds its gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutingMode {
+    /// To the gateway that hears the label best.
+    #[default]
+    Rssi,
+    /// All to the one gateway whose address is in the Redis key `shelfwire:route:default`, as in the thesis' measurements.
+    Fixed,
+}
+
+/// Puts tasks into the task queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dispatcher {
+    /// Most tasks that are published and not yet confirmed. Default 256.
+    pub window: usize,
+}
+
+/// Takes tasks and calls labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskWorker {
+    /// Tasks in work at a time. Default 1.
+    pub prefetch: u16,
+    /// Where replies arrive. Default `per_worker`.
+    pub reply_queue: ReplyQueue,
+    /// How long a try waits for its replies, in milliseconds: the deadline of its requests. Default 25,000.
+    pub reply_timeout_ms: u64,
+    /// Tries before a task goes to the dead-letter queue. Default 5.
+    pub attempts_max: u32,
+    /// How long a failed task waits for its next try, in milliseconds. Default 5,000.
+    pub retry_delay_ms: u64,
+}
+
+/// Where replies arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyQueue {
+    /// One exclusive queue for each worker's connection.
+    #[default]
+    PerWorker,
+    /// A queue for each call, declared before and deleted after it, as in the thesis; about seven times as dear.
+    PerCall,
+}
+
+/// Carries requests from RabbitMQ to MQTT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FwdRouter {
+    /// Requests in work at a time. Default 32.
+    pub prefetch: u16,
+    /// When a request counts as taken. Default `after_handover`.
+    pub acknowledgement: Acknowledgement,
+}
+
+/// When a request counts as taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acknowledgement {
+    /// Once the MQTT broker has it: a crash loses nothing.
+    #[default]
+    AfterHandover,
+    /// As soon as RabbitMQ has sent it, as in the thesis: a crash loses what the router holds.
+    Auto,
+}
+
+/// Carries replies from MQTT to RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BckRouter {
+    /// Messages in work at a time; 1 is the thesis' one after the other. Default 32.
+    pub in_flight_max: usize,
+    /// The group of the shared subscriptions: all backward routers of a deployment have the same. Default `bck`.
+    pub group: String,
+}
+
+impl Default for Amqp {
+    fn default() -> Self {
+        Self { url: "amqp://guest:guest@localhost:5672/%2f".into(), heartbeat_s: 20 }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            port: 1883,
+            username: String::new(),
+            password: String::new(),
+            keep_alive_s: 30,
+            session_expiry_s: 0,
+            receive_maximum: 64,
+            in_flight_max: 64,
+        }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: "redis://localhost:6379/0".into() }
+    }
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { mode: RoutingMode::Rssi, route_fresh_ms: 6_000 }
+    }
+}
+
+impl Default for Dispatcher {
+    fn default() -> Self {
+        Self { window: 256 }
+    }
+}
+
+impl Default for TaskWorker {
+    fn default() -> Self {
+        Self {
+            prefetch: 1,
+            reply_queue: ReplyQueue::PerWorker,
+            reply_timeout_ms: 25_000,
+            attempts_max: 5,
+            retry_delay_ms: 5_000,
+        }
+    }
+}
+
+impl Default for FwdRouter {
+    fn default() -> Self {
+        Self { prefetch: 32, acknowledgement: Acknowledgement::AfterHandover }
+    }
+}
+
+impl Default for BckRouter {
+    fn default() -> Self {
+        Self { in_flight_max: 32, group: "bck".into() }
+    }
+}
+
+impl Amqp {
+    /// The parsed [`url`](Self::url).
+    pub(crate) fn uri(&self) -> Result<AMQPUri, String> {
+        let uri: AMQPUri = self.url.parse()?;
+        if uri.scheme == AMQPScheme::AMQPS {
+            return Err("TLS (amqps) is not built in".into());
+        }
+        Ok(uri)
+    }
+}
+
+impl Redis {
+    /// Host, port and login of the parsed [`url`](Self::url).
+    pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), String> {
+        let info = self.url.as_str().into_connection_info().map_err(|error| error.to_string())?;
+        match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Ok((host.clone(), *port, info.redis_settings().clone())),
+            _ => Err("only plain TCP is built in".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

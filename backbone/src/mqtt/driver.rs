@@ -1,0 +1,90 @@
+//! The task that turns rumqttc's event loop: connects, subscribes, passes messages on.
+
+use super::{Generation, Incoming};
+use crate::{
+    backoff::Backoff,
+    env::Env,
+    telemetry::{Event, Telemetry},
+};
+use rumqttc::{
+    AsyncClient, ConnectionError, EventLoop, SubscribeFilterInput, SubscribeReasonCode,
+    mqttbytes::{QoS, v5::Packet},
+};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, watch};
+
+pub(super) struct Driver<E> {
+    pub(super) env: E,
+    pub(super) telemetry: Arc<dyn Telemetry>,
+    pub(super) client: AsyncClient,
+    pub(super) event_loop: EventLoop,
+    pub(super) subscriptions: Vec<String>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
+    pub(super) generation: watch::Sender<Option<Generation>>,
+    /// Told when a connection does not answer.
+    pub(super) give_up: Arc<Notify>,
+}
+
+impl<E: Env> Driver<E> {
+    /// Runs until the client disconnects.
+    pub(super) async fn run(mut self) {
+        let mut connections: Generation = 0;
+        let mut backoff = Backoff::new();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = self.give_up.notified() => Err("no PUBACK in time".to_owned()),
+                event = self.event_loop.poll() => match event {
+                    Ok(event) => Ok(event),
+                    Err(ConnectionError::RequestsDone) => return,
+                    Err(error) => Err(error.to_string()),
+                },
+            };
+            let outcome = match event {
+                Ok(rumqttc::Event::Incoming(Packet::ConnAck(_))) => {
+                    connections += 1;
+                    backoff = Backoff::new();
+                    self.connected(connections)
+                }
+                Ok(rumqttc::Event::Incoming(Packet::Publish(publish))) => {
+                    let message = Incoming {
+                        topic: publish.topic,
+                        payload: publish.payload,
+                        generation: connections,
+                        packet_id: publish.pkid,
+                        qos: publish.qos,
+                    };
+                    // Waits when the service is behind; it gets on without this task, so the wait ends. No receiver: no
+                    // service, and this task is about to be aborted.
+                    let _ = self.incoming.send(message).await;
+                    Ok(())
+                }
+                Ok(rumqttc::Event::Incoming(Packet::SubAck(suback))) => {
+                    match suback.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_))) {
+                        Some(code) => Err(format!("a subscription was refused: {code:?}")),
+                        None => Ok(()),
+                    }
+                }
+                Ok(_) => Ok(()),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = outcome {
+                self.generation.send_replace(None);
+                self.event_loop.clean();
+                self.telemetry.record(&Event::Disconnected { broker: "mqtt", reason: &reason });
+                backoff.pause(&self.env).await;
+            }
+        }
+    }
+
+    fn connected(&self, generation: Generation) -> Result<(), String> {
+        if !self.subscriptions.is_empty() {
+            let filters =
+                self.subscriptions.iter().map(|filter| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
+            self.client.try_subscribe_many(filters).map_err(|error| format!("cannot subscribe: {error}"))?;
+        }
+        self.generation.send_replace(Some(generation));
+        self.telemetry.record(&Event::Connected { broker: "mqtt" });
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! MQTT 5, through rumqttc: one client a replica, whose event loop runs as a task of the environment.
+//!
+//! **Sessions.** Every life of a replica has a client id of its own, starts clean, and by default asks that its session end
+//! with its connection. Nothing is lost by that. A forward router has nothing in the session that it could resume: a
+//! request whose PUBACK did not come is handed back to RabbitMQ. At a backward router the session would hold replies that
+//! it has not acknowledged; when the session ends the broker may give them to another member of the shared subscription
+//! (MQTT 5, 4.8.2), while a session that outlives its router would keep them from everybody. A broker that does not
+//! redistribute loses them, and the task's retry covers that.
+
+mod driver;
+
+use crate::{
+    config,
+    env::{Env, TaskGuard},
+    telemetry::Telemetry,
+};
+use bytes::Bytes;
+use driver::Driver;
+use rumqttc::{
+    AckMode, AsyncClient, ManualAck, MqttOptions, PubAck, PubAckReason, PublishNoticeError, PublishOptions,
+    PublishProperties, PublishResult, mqttbytes::QoS,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Limit of one dial with its handshake.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+/// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says so.
+const PUBACK_LIMIT: Duration = Duration::from_secs(10);
+/// Limit of a clean disconnect, for which acknowledgements that are still queued are sent first.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// Largest packet from the broker: the largest message, an RSSI report, with its topic and properties.
+const PACKET_BYTES_MAX: u32 = 288 * 1024;
+
+/// Which life of the connection a message belongs to, counted from 1.
+type Generation = u64;
+
+/// One replica's MQTT connection. Dropping it drops the connection.
+pub(crate) struct Mqtt {
+    client: AsyncClient,
+    /// `None` while there is no connection.
+    generation: watch::Receiver<Option<Generation>>,
+    give_up: Arc<Notify>,
+    _driver: TaskGuard,
+}
+
+/// A message from a subscription, to be acknowledged with [`Mqtt::acknowledge`].
+pub(crate) struct Incoming {
+    pub(crate) topic: Bytes,
+    pub(crate) payload: Bytes,
+    generation: Generation,
+    packet_id: u16,
+    qos: QoS,
+}
+
+/// What the broker said to a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handover {
+    /// It has taken the message over.
+    Taken,
+    /// Nobody is subscribed to the topic (PUBACK reason 0x10).
+    NoSubscribers,
+}
+
+/// Why a message is not known to be with the broker.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MqttError {
+    /// There was no connection.
+    #[error("publish to `{topic}`: no connection to mqtt in time")]
+    Unavailable {
+        /// Where to.
+        topic: String,
+    },
+    /// The connection was lost before the PUBACK.
+    #[error("publish to `{topic}`: connection lost before the PUBACK: {source}")]
+    Lost {
+        /// Where to.
+        topic: String,
+        /// rumqttc's reason.
+        source: PublishNoticeError,
+    },
+    /// The PUBACK did not come in time. The connection is given up.
+    #[error("publish to `{topic}`: no PUBACK within {PUBACK_LIMIT:?}")]
+    Unacknowledged {
+        /// Where to.
+        topic: String,
+    },
+    /// The broker refused the message.
+    #[error("publish to `{topic}`: the broker refused it: {reason:?}")]
+    Refused {
+        /// Where to.
+        topic: String,
+        /// Its reason code.
+        reason: PubAckReason,
+    },
+}
+
+impl Mqtt {
+    /// Starts a client that connects, and connects again, by itself. It keeps `subscriptions` (QoS 1), whose messages come
+    /// out of the receiver.
+    pub(crate) fn start<E: Env>(
+        env: &E,
+        config: &config::Mqtt,
+        service: &str,
+        subscriptions: Vec<String>,
+        telemetry: Arc<dyn Telemetry>,
+    ) -> (Self, mpsc::Receiver<Incoming>) {
+        let in_flight_max = usize::from(config.in_flight_max.max(config.receive_maximum));
+        let (client, event_loop) = AsyncClient::builder(options(env, config, service)).capacity(in_flight_max).build();
+        // The broker has at most `receive_maximum` messages outstanding; one that sends more than it may waits.
+        let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
+        let (generation, current) = watch::channel(None);
+        let give_up = Arc::new(Notify::new());
+        let driver = Driver {
+            env: env.clone(),
+            telemetry,
+            client: client.clone(),
+            event_loop,
+            subscriptions,
+            incoming,
+            generation,
+            give_up: give_up.clone(),
+        };
+        let driver = env.spawn("mqtt", driver.run()).into();
+        (Self { client, generation: current, give_up, _driver: driver }, received)
+    }
+
+    /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
+    /// The broker drops the message after `expiry_s` if it could not deliver it.
+    ///
+    /// # Errors
+    /// [`MqttError`]; except for `Unavailable` and `Refused` the message may be with the broker all the same.
+    pub(crate) async fn publish(
+        &self,
+        topic: String,
+        payload: Vec<u8>,
+        expiry_s: u32,
+        deadline: Instant,
+    ) -> Result<Handover, MqttError> {
+        let mut generation = self.generation.clone();
+        // Not queued while there is no connection: a message that waits in the client would go out whenever.
+        match timeout_at(deadline, generation.wait_for(Option::is_some)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => return Err(MqttError::Unavailable { topic }),
+        }
+        let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..Default::default() };
+        let options = PublishOptions::at_least_once().properties(properties);
+        let puback = async {
+            let notice = self.client.publish_tracked(topic.clone(), payload, options).await;
+            // The only failures are a dead event loop and a topic with wildcards, which an address has not.
+            notice.map_err(|_| PublishNoticeError::Recv)?.wait_async().await
+        };
+        match timeout(PUBACK_LIMIT, puback).await {
+            Ok(Ok(PublishResult::Qos1(PubAck { reason: PubAckReason::Success, .. }))) => Ok(Handover::Taken),
+            Ok(Ok(PublishResult::Qos1(PubAck { reason: PubAckReason::NoMatchingSubscribers, .. }))) => {
+                Ok(Handover::NoSubscribers)
+            }
+            Ok(Ok(PublishResult::Qos1(PubAck { reason, .. })) | Err(PublishNoticeError::V5PubAck(reason))) => {
+                Err(MqttError::Refused { topic, reason })
+            }
+            Ok(Ok(_)) => unreachable!("a QoS 1 publish ends with a PUBACK"),
+            Ok(Err(source)) => Err(MqttError::Lost { topic, source }),
+            Err(_) => {
+                self.give_up.notify_one();
+                Err(MqttError::Unacknowledged { topic })
+            }
+        }
+    }
+
+    /// Sends the PUBACK for `message`. Without effect if it came over an earlier connection: the broker then gives it to
+    /// somebody again.
+    pub(crate) fn acknowledge(&self, message: &Incoming) {
+        // rumqttc takes an acknowledgement of an earlier connection's message for a fault and drops the connection.
+        if message.qos == QoS::AtLeastOnce && self.is_current(message) {
+            let ack = ManualAck::PubAck(PubAck::new(message.packet_id, None));
+            if let Err(error) = self.client.try_manual_ack(ack) {
+                tracing::error!(%error, "acknowledgement not sent; the message will come again");
+            }
+        }
+    }
+
+    /// Whether `message` came over the present connection. One that did not is delivered again, here or elsewhere.
+    pub(crate) fn is_current(&self, message: &Incoming) -> bool {
+        *self.generation.borrow() == Some(message.generation)
+    }
+
+    /// Disconnects cleanly.
+    pub(crate) async fn close(&mut self) {
+        let disconnect = async {
+            if self.generation.borrow().is_some() && self.client.disconnect().await.is_ok() {
+                // The driver ends, and with it the sender.
+                while self.generation.changed().await.is_ok() {}
+            }
+        };
+        // A broker that does not take the goodbye learns of it from the closed socket.
+        let _ = timeout(CLOSE_LIMIT, disconnect).await;
+    }
+}
+
+fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions {
+    let mut life = [0; 8];
+    env.random(&mut life);
+    let id = format!("{service}-{:016x}", u64::from_be_bytes(life));
+    let mut options = MqttOptions::new(id, (config.host.as_str(), config.port));
+    let (env, host, port) = (env.clone(), config.host.clone(), config.port);
+    options.set_socket_connector(move |_, _| {
+        let (env, host) = (env.clone(), host.clone());
+        async move { env.connect(&host, port).await }
+    });
+    if !config.username.is_empty() {
+        options.set_credentials(config.username.clone(), config.password.clone());
+    }
+    options
+        .set_keep_alive(config.keep_alive_s)
+        .set_clean_start(true)
+        .set_connect_timeout(DIAL_LIMIT)
+        .set_max_packet_size(Some(PACKET_BYTES_MAX))
+        .set_session_expiry_interval(Some(config.session_expiry_s))
+        .set_receive_maximum(Some(config.receive_maximum))
+        // Without a limit rumqttc looks through 65,535 slots at each flush.
+        .set_outgoing_inflight_upper_limit(config.in_flight_max)
+        .set_ack_mode(AckMode::Manual);
+    options
+}

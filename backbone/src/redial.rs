@@ -1,0 +1,188 @@
+//! One shared connection to a broker: dialled at its first use, and again after it was found broken.
+//!
+//! There is one dial at a time, in a task of its own, so that a caller who gives up does not undo it. Callers wait for it
+//! until their deadline and no longer. What a connection is and how it is made is the [`Dialer`]'s business.
+
+use crate::{
+    backoff::Backoff,
+    env::Env,
+    telemetry::{Event, Telemetry},
+};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Limit of one dial with its handshakes: a lost SYN comes back after 1 s and again after 3 s.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Makes connections of one kind.
+pub(crate) trait Dialer: Send + Sync + 'static {
+    /// Something cheap to clone.
+    type Connection: Clone + Send + Sync + 'static;
+    /// The name in [`Event::Connected`].
+    const BROKER: &'static str;
+
+    /// Connects and sets up what all users of the connection need.
+    fn dial(&self) -> impl Future<Output = Result<Self::Connection, DialError>> + Send;
+
+    /// Whether the connection is not known to be broken.
+    fn is_up(connection: &Self::Connection) -> bool;
+}
+
+/// Why a dial failed.
+pub(crate) type DialError = Box<dyn std::error::Error + Send + Sync>;
+
+/// No connection could be had in time.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no connection to {broker} in time; last failure: {last_failure}")]
+pub(crate) struct Unavailable {
+    broker: &'static str,
+    last_failure: Arc<str>,
+}
+
+/// The shared connection. Clones share it.
+pub(crate) struct Redial<E, D: Dialer>(Arc<Inner<E, D>>);
+
+struct Inner<E, D: Dialer> {
+    env: E,
+    telemetry: Arc<dyn Telemetry>,
+    dialer: D,
+    state: Mutex<State<D::Connection>>,
+    /// Told when a dial has succeeded.
+    dialled: Notify,
+}
+
+struct State<C> {
+    phase: Phase<C>,
+    last_failure: Arc<str>,
+    /// Numbers the connections, so that a report of a broken one can't hit its successor.
+    number: u64,
+}
+
+enum Phase<C> {
+    Down,
+    Dialling,
+    Up(C),
+}
+
+/// A connection, with the number that [`Redial::broken`] wants to know.
+#[derive(Clone)]
+pub(crate) struct Line<C> {
+    pub(crate) connection: C,
+    number: u64,
+}
+
+impl<E, D: Dialer> Clone for Redial<E, D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E, D: Dialer> fmt::Debug for Redial<E, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redial({})", D::BROKER)
+    }
+}
+
+impl<E: Env, D: Dialer> Redial<E, D> {
+    pub(crate) fn new(env: E, telemetry: Arc<dyn Telemetry>, dialer: D) -> Self {
+        let state = State { phase: Phase::Down, last_failure: "none yet".into(), number: 0 };
+        Self(Arc::new(Inner { env, telemetry, dialer, state: Mutex::new(state), dialled: Notify::new() }))
+    }
+
+    /// The connection, as soon as there is one.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if there is none before `deadline`.
+    pub(crate) async fn get(&self, deadline: Instant) -> Result<Line<D::Connection>, Unavailable> {
+        loop {
+            let mut dialled = std::pin::pin!(self.0.dialled.notified());
+            // Registered before the look at the state: a dial that succeeds in between is not missed.
+            dialled.as_mut().enable();
+            if let Some(line) = self.current_or_dial() {
+                return Ok(line);
+            }
+            if timeout_at(deadline, dialled).await.is_err() {
+                return Err(Unavailable { broker: D::BROKER, last_failure: self.state().last_failure.clone() });
+            }
+        }
+    }
+
+    /// The connection, if there is one already.
+    pub(crate) fn current(&self) -> Option<Line<D::Connection>> {
+        let state = self.state();
+        match &state.phase {
+            Phase::Up(connection) => Some(Line { connection: connection.clone(), number: state.number }),
+            Phase::Down | Phase::Dialling => None,
+        }
+    }
+
+    /// Reports that `line` does not work. The next [`get`](Self::get) dials anew. True for the first report of a line.
+    pub(crate) fn broken(&self, line: &Line<D::Connection>, reason: &str) -> bool {
+        let mut state = self.state();
+        let first = state.number == line.number && matches!(state.phase, Phase::Up(_));
+        if first {
+            state.phase = Phase::Down;
+            state.last_failure = reason.into();
+        }
+        drop(state);
+        if first {
+            self.0.telemetry.record(&Event::Disconnected { broker: D::BROKER, reason });
+        }
+        first
+    }
+
+    fn current_or_dial(&self) -> Option<Line<D::Connection>> {
+        let line = self.current();
+        if let Some(line) = line {
+            if D::is_up(&line.connection) {
+                return Some(line);
+            }
+            self.broken(&line, "the connection was lost");
+        }
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Down) {
+            state.phase = Phase::Dialling;
+            drop(state);
+            self.0.env.spawn("dial", self.clone().dial());
+        }
+        None
+    }
+
+    /// Dials until it succeeds or nobody is left who could want the connection.
+    async fn dial(self) {
+        let mut backoff = Backoff::new();
+        while Arc::strong_count(&self.0) > 1 {
+            let failure = match timeout(DIAL_LIMIT, self.0.dialer.dial()).await {
+                Ok(Ok(connection)) => {
+                    let mut state = self.state();
+                    state.number += 1;
+                    state.phase = Phase::Up(connection);
+                    drop(state);
+                    self.0.telemetry.record(&Event::Connected { broker: D::BROKER });
+                    self.0.dialled.notify_waiters();
+                    return;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer to the dial within {DIAL_LIMIT:?}"),
+            };
+            self.0.telemetry.record(&Event::Disconnected { broker: D::BROKER, reason: &failure });
+            self.state().last_failure = failure.into();
+            backoff.pause(&self.0.env).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<D::Connection>> {
+        self.0.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests;

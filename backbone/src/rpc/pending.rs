@@ -1,0 +1,178 @@
+//! Which requests wait for their replies, and which did lately.
+
+use crate::{
+    message::{Mac, Message, Reply, RequestId},
+    telemetry::DropReason,
+};
+use lapin::message::Delivery;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+use tokio::sync::oneshot;
+
+/// How many requests are remembered after their end, to tell a late reply from a misrouted one. At the most requests that
+/// a worker sends in one reply timeout (some hundreds) this covers several.
+const RECENT_MAX: usize = 4_096;
+
+/// The requests of one worker. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: BTreeMap<RequestId, Waiting>,
+    recent: BTreeSet<RequestId>,
+    /// The same, oldest first.
+    recent_order: VecDeque<RequestId>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    esl: Mac,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// A request that waits for its reply, until dropped.
+#[derive(Debug)]
+pub(super) struct Call {
+    pending: Pending,
+    request: RequestId,
+    /// The reply. Fails when the request was abandoned.
+    pub(super) reply: oneshot::Receiver<Reply>,
+}
+
+impl Pending {
+    /// Waits for the reply to `request`, which went to `esl`.
+    pub(super) fn call(&self, request: RequestId, esl: Mac) -> Call {
+        let (sender, receiver) = oneshot::channel();
+        let mut table = self.table();
+        let before = table.waiting.insert(request, Waiting { esl, reply: sender });
+        assert!(before.is_none(), "request ids are drawn for one call each");
+        table.remember(request);
+        drop(table);
+        Call { pending: self.clone(), request, reply: receiver }
+    }
+
+    /// Gives what came over a reply queue to the call that waits for it.
+    ///
+    /// # Errors
+    /// Why it was dropped instead.
+    pub(super) fn deliver(&self, delivery: &Delivery) -> Result<(), DropReason> {
+        let reply = Reply::parse(&delivery.data).map_err(|_| DropReason::Malformed)?;
+        let request = delivery.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
+        self.deliver_reply(request.ok_or(DropReason::Malformed)?, reply)
+    }
+
+    fn deliver_reply(&self, request: RequestId, reply: Reply) -> Result<(), DropReason> {
+        let mut table = self.table();
+        let known = table.recent.contains(&request);
+        // A correlation that was taken over by another label's call would bring a foreign reply.
+        let fits = |waiting: &Waiting| waiting.esl == reply.esl_mac && reply.request_id.is_none_or(|id| id == request);
+        match table.waiting.get(&request) {
+            Some(waiting) if fits(waiting) => {
+                let waiting = table.waiting.remove(&request).expect("it was there a line above");
+                drop(table);
+                // The receiver lives in a `Call`, which takes its entry with it.
+                waiting.reply.send(reply).map_err(|_| DropReason::ReplyNotAwaited)
+            }
+            Some(_) => Err(DropReason::ReplyMisrouted),
+            None if known => Err(DropReason::ReplyNotAwaited),
+            None => Err(DropReason::ReplyMisrouted),
+        }
+    }
+
+    /// Ends all calls without a reply: the queue that their replies would have come over is gone.
+    pub(super) fn abandon_all(&self) {
+        let abandoned = std::mem::take(&mut self.table().waiting);
+        drop(abandoned);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Table {
+    fn remember(&mut self, request: RequestId) {
+        self.recent.insert(request);
+        self.recent_order.push_back(request);
+        if self.recent_order.len() > RECENT_MAX {
+            let oldest = self.recent_order.pop_front().expect("it is not empty");
+            self.recent.remove(&oldest);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.pending.table().waiting.remove(&self.request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{env::TokioEnv, message::Status};
+
+    const ESL: Mac = Mac::new(1);
+
+    fn reply(esl_mac: Mac, request_id: Option<RequestId>) -> Reply {
+        Reply { request_id, esl_mac, status: Status::Done, detail: None }
+    }
+
+    fn draw() -> RequestId {
+        RequestId::draw(&TokioEnv)
+    }
+
+    #[test]
+    fn a_reply_reaches_its_call_once() {
+        let pending = Pending::default();
+        let id = draw();
+        let mut call = pending.call(id, ESL);
+        assert_eq!(pending.deliver_reply(id, reply(ESL, Some(id))), Ok(()));
+        assert_eq!(call.reply.try_recv().unwrap(), reply(ESL, Some(id)));
+        assert_eq!(pending.deliver_reply(id, reply(ESL, Some(id))), Err(DropReason::ReplyNotAwaited));
+    }
+
+    #[test]
+    fn a_reply_that_comes_after_the_call_ended_is_late_not_misrouted() {
+        let pending = Pending::default();
+        let id = draw();
+        drop(pending.call(id, ESL));
+        assert_eq!(pending.deliver_reply(id, reply(ESL, None)), Err(DropReason::ReplyNotAwaited));
+    }
+
+    #[test]
+    fn a_reply_to_a_request_of_somebody_else_is_misrouted() {
+        let pending = Pending::default();
+        let (id, other) = (draw(), draw());
+        let mut call = pending.call(id, ESL);
+        assert_eq!(pending.deliver_reply(other, reply(ESL, None)), Err(DropReason::ReplyMisrouted));
+        assert_eq!(pending.deliver_reply(id, reply(Mac::new(2), None)), Err(DropReason::ReplyMisrouted));
+        assert_eq!(pending.deliver_reply(id, reply(ESL, Some(other))), Err(DropReason::ReplyMisrouted));
+        assert!(call.reply.try_recv().is_err());
+        assert_eq!(pending.deliver_reply(id, reply(ESL, None)), Ok(()), "the call still waits for its own");
+    }
+
+    #[test]
+    fn an_abandoned_call_learns_of_it() {
+        let pending = Pending::default();
+        let mut call = pending.call(draw(), ESL);
+        pending.abandon_all();
+        assert_eq!(call.reply.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn the_memory_of_ended_calls_is_bounded() {
+        let pending = Pending::default();
+        let first = draw();
+        drop(pending.call(first, ESL));
+        for _ in 0..RECENT_MAX {
+            drop(pending.call(draw(), ESL));
+        }
+        assert_eq!(pending.deliver_reply(first, reply(ESL, None)), Err(DropReason::ReplyMisrouted));
+        let table = pending.table();
+        assert_eq!((table.waiting.len(), table.recent.len(), table.recent_order.len()), (0, RECENT_MAX, RECENT_MAX));
+    }
+}

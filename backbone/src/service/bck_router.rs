@@ -1,0 +1,141 @@
+//! The backward router: takes what gateways publish, replies to their callers' queues and RSSI reports into the routing
+//! table. Any router takes any message; a message is acknowledged once it is where it belongs.
+
+use super::HAND_BACK_DELAY;
+use crate::{
+    amqp::{PublishError, Session},
+    config::Config,
+    env::Env,
+    message::{Message, Reply, RssiReport, gateway_of_topic},
+    mqtt::{Incoming, Mqtt},
+    store::{Caller, CorrelationKey, Store},
+    telemetry::{DropReason, Event, Telemetry},
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lapin::{BasicProperties, types::ShortString};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
+const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+
+/// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
+pub struct BckRouter<E: Env> {
+    config: Arc<Config>,
+    telemetry: Arc<dyn Telemetry>,
+    session: Session<E>,
+    mqtt: Mqtt,
+    store: Store<E>,
+}
+
+/// What became of a message. In each case it is acknowledged.
+type Outcome = Result<(), DropReason>;
+
+impl<E: Env> BckRouter<E> {
+    /// Routes replies and reports until `shutdown`.
+    ///
+    /// # Panics
+    /// If `config` is not valid.
+    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+        let session = Session::new(&env, &config.amqp, "bck-router", Vec::new(), telemetry.clone());
+        let group = &config.bck_router.group;
+        let subscriptions = vec![format!("$share/{group}//gw/+/response"), format!("$share/{group}//gw/+/rssi")];
+        let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
+        let store = Store::new(&env, &config.redis, telemetry.clone());
+        let in_work_max = config.bck_router.in_flight_max;
+        let mut router = Self { config, telemetry, session, mqtt, store };
+
+        let mut in_work = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                message = messages.recv(), if in_work.len() < in_work_max => {
+                    let message = message.expect("the client runs as long as the router does");
+                    in_work.push(router.work(message));
+                }
+            }
+        }
+        if timeout(DRAIN_LIMIT, async { while in_work.next().await.is_some() {} }).await.is_err() {
+            tracing::warn!(unfinished = in_work.len(), "messages not finished in time go to another router");
+        }
+        drop(in_work);
+        router.mqtt.close().await;
+        router.session.close().await;
+    }
+
+    async fn work(&self, message: Incoming) {
+        if !self.mqtt.is_current(&message) {
+            return; // Its connection is gone, so the broker gives it to somebody again.
+        }
+        let outcome = match message.topic.as_ref() {
+            topic if topic.ends_with(b"/rssi") => self.store_report(&message).await,
+            _ => self.return_reply(&message).await,
+        };
+        if let Err(reason) = outcome {
+            self.telemetry.record(&Event::Dropped { reason });
+        }
+        self.mqtt.acknowledge(&message);
+    }
+
+    async fn return_reply(&self, message: &Incoming) -> Outcome {
+        let reply = Reply::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+        let key = CorrelationKey::of_reply(self.config.correlation, &reply).ok_or(DropReason::CallerUnknown)?;
+        // Its request's deadline is not in a reply, but no request has more time than this.
+        let give_up = Instant::now() + Duration::from_millis(self.config.task_worker.reply_timeout_ms);
+        let caller = retry(give_up, || self.store.caller(key)).await?.ok_or(DropReason::CallerUnknown)?;
+        retry(give_up, || self.publish(&caller, &message.payload, give_up)).await??;
+        self.telemetry.record(&Event::ReplyReturned { request: caller.request });
+        Ok(())
+    }
+
+    async fn publish(&self, caller: &Caller, reply: &[u8], give_up: Instant) -> Result<Outcome, PublishError> {
+        let queue = ShortString::from(caller.reply_queue.as_str());
+        let properties = BasicProperties::default().with_correlation_id(caller.request.to_string().into());
+        match self.session.publish(&queue, reply, properties, give_up).await {
+            Ok(()) => Ok(Ok(())),
+            Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn store_report(&self, message: &Incoming) -> Outcome {
+        let topic = std::str::from_utf8(&message.topic).ok();
+        let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
+        let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+        let routing = &self.config.routing;
+        // After that no route in the report would be fresh.
+        let give_up = Instant::now() + Duration::from_millis(routing.route_fresh_ms);
+        retry(give_up, || self.store.store_report(routing, gateway, &report)).await?;
+        self.telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
+        Ok(())
+    }
+}
+
+/// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.
+async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, DropReason>
+where
+    X: std::fmt::Display,
+    F: Future<Output = Result<T, X>>,
+{
+    loop {
+        match step().await {
+            Ok(done) => return Ok(done),
+            Err(error) if Instant::now() + HAND_BACK_DELAY < give_up => {
+                tracing::info!(%error, "trying again");
+                sleep(HAND_BACK_DELAY).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "given up");
+                return Err(DropReason::Expired);
+            }
+        }
+    }
+}
+
+fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
+    tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
+    DropReason::Malformed
+}

@@ -1,0 +1,97 @@
+//! The dispatcher: puts tasks into the task queue, at least once each.
+
+use super::HAND_BACK_DELAY;
+use crate::{
+    amqp::{DurableQueue, Session},
+    config::Config,
+    env::Env,
+    message::{Message, TASK_QUEUE, Task},
+    telemetry::{Event, Telemetry},
+};
+use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
+use lapin::BasicProperties;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// AMQP's delivery mode for messages that survive a restart of the broker.
+pub(super) const PERSISTENT: u8 = 2;
+/// How long one try to publish waits for a connection. Another try follows, until the shutdown.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+/// How long a shutdown waits for confirms that are under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why the dispatcher stopped early.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "stopped after {confirmed} tasks; {unconfirmed} more were sent but not confirmed, and may be in the queue or not"
+)]
+pub struct DispatchError {
+    /// Tasks that are in the queue.
+    pub confirmed: u64,
+    /// Tasks that may be in the queue.
+    pub unconfirmed: u64,
+}
+
+/// Puts tasks into the task queue.
+pub struct Dispatcher;
+
+impl Dispatcher {
+    /// Publishes every task of `tasks`, persistent, and returns their number once the broker has confirmed all. After a
+    /// lost connection it publishes what was not confirmed again.
+    ///
+    /// # Errors
+    /// [`DispatchError`] if `shutdown` came first.
+    ///
+    /// # Panics
+    /// If `config` is not valid.
+    pub async fn run<E: Env>(
+        env: E,
+        config: Arc<Config>,
+        telemetry: Arc<dyn Telemetry>,
+        shutdown: CancellationToken,
+        tasks: impl Stream<Item = Task> + Send,
+    ) -> Result<u64, DispatchError> {
+        let session = Session::new(&env, &config.amqp, "dispatcher", vec![DurableQueue::tasks()], telemetry.clone());
+        let mut tasks = pin!(tasks);
+        let mut unconfirmed = FuturesUnordered::new();
+        let mut confirmed = 0;
+        let mut more = true;
+        while more || !unconfirmed.is_empty() {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(()) = unconfirmed.next(), if !unconfirmed.is_empty() => confirmed += 1,
+                task = tasks.next(), if more && unconfirmed.len() < config.dispatcher.window => match task {
+                    Some(task) => unconfirmed.push(dispatch(&session, telemetry.as_ref(), task)),
+                    None => more = false,
+                },
+            }
+        }
+        let stopped = more || !unconfirmed.is_empty();
+        let drain = async {
+            while unconfirmed.next().await.is_some() {
+                confirmed += 1;
+            }
+        };
+        // Not finished in time: the error below says how many.
+        let _ = timeout(DRAIN_LIMIT, drain).await;
+        let unconfirmed = unconfirmed.len() as u64;
+        session.close().await;
+        if stopped { Err(DispatchError { confirmed, unconfirmed }) } else { Ok(confirmed) }
+    }
+}
+
+/// Publishes `task` until that succeeds.
+async fn dispatch<E: Env>(session: &Session<E>, telemetry: &dyn Telemetry, task: Task) {
+    let (queue, body) = (TASK_QUEUE.into(), task.to_bytes());
+    loop {
+        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+        match session.publish(&queue, &body, properties, Instant::now() + CONNECTION_LIMIT).await {
+            Ok(()) => break,
+            Err(error) => tracing::warn!(task = %task.task_id, %error, "task not confirmed; publishing it again"),
+        }
+        sleep(HAND_BACK_DELAY).await;
+    }
+    telemetry.record(&Event::TaskDispatched { task: &task.task_id });
+}

@@ -1,0 +1,169 @@
+//! The forward router: takes a request from RabbitMQ, notes who waits for its reply, finds the gateway, and hands the
+//! request to the MQTT broker, byte for byte. Only then is it acknowledged.
+
+use super::HAND_BACK_DELAY;
+use crate::{
+    amqp::{Acknowledge, DurableQueue, PublishError, Served, Session, serve},
+    config::{Acknowledgement, Config},
+    deadline::Deadline,
+    env::Env,
+    message::{Mac, Message, Reply, Request, Status, action_topic},
+    mqtt::{Handover, Mqtt, MqttError},
+    store::{Caller, CorrelationKey, Store, StoreError},
+    telemetry::{DropReason, Event, Telemetry},
+};
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+    types::ShortString,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis has
+/// none; this one is far above what its 50 workers can have under way.
+const AUTO_IN_WORK_MAX: usize = 1_024;
+/// How long a shutdown waits for requests that are under way: the longest wait for a PUBACK, and a margin.
+const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+/// Limit of sending an acknowledgement.
+const ACK_LIMIT: Duration = Duration::from_secs(5);
+
+/// Carries requests from RabbitMQ to MQTT.
+pub struct FwdRouter<E: Env> {
+    env: E,
+    config: Arc<Config>,
+    telemetry: Arc<dyn Telemetry>,
+    session: Session<E>,
+    mqtt: Mqtt,
+    store: Store<E>,
+}
+
+/// Why a request could not be passed on now.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Mqtt(#[from] MqttError),
+    #[error(transparent)]
+    Amqp(#[from] PublishError),
+}
+
+/// A request that is worth passing on.
+struct Taken {
+    request: Request,
+    deadline: Deadline,
+    reply_queue: ShortString,
+}
+
+impl<E: Env> FwdRouter<E> {
+    /// Routes requests until `shutdown`. What is under way then is finished or handed back.
+    ///
+    /// # Panics
+    /// If `config` is not valid.
+    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+        let queues = vec![DurableQueue::requests()];
+        let session = Session::new(&env, &config.amqp, "fwd-router", queues, telemetry.clone());
+        let (mqtt, _) = Mqtt::start(&env, &config.mqtt, "fwd", Vec::new(), telemetry.clone());
+        let store = Store::new(&env, &config.redis, telemetry.clone());
+        let prefetch = config.fwd_router.prefetch;
+        let (acknowledge, in_work_max) = match config.fwd_router.acknowledgement {
+            Acknowledgement::AfterHandover => (Acknowledge::AfterWork { prefetch }, prefetch.into()),
+            Acknowledgement::Auto => (Acknowledge::OnDelivery, AUTO_IN_WORK_MAX),
+        };
+        let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
+        let mut router = Self { env, config, telemetry, session, mqtt, store };
+        serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
+        router.mqtt.close().await;
+        router.session.close().await;
+    }
+
+    async fn work(&self, mut delivery: Delivery) {
+        match self.take(&delivery) {
+            Ok(taken) => {
+                self.telemetry.record(&Event::RequestTaken { request: taken.request.request_id });
+                let body = std::mem::take(&mut delivery.data);
+                if let Err(error) = self.forward(&taken, body).await {
+                    return self.hand_back(&delivery, &error).await;
+                }
+            }
+            Err(reason) => self.telemetry.record(&Event::Dropped { reason }),
+        }
+        self.acknowledge(&delivery).await;
+    }
+
+    /// Checks whether a delivery is a request, and in time.
+    fn take(&self, delivery: &Delivery) -> Result<Taken, DropReason> {
+        let malformed = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "a malformed request is dropped");
+            DropReason::Malformed
+        };
+        let request = Request::parse(&delivery.data).map_err(|error| malformed(&error))?;
+        let reply_queue = delivery.properties.reply_to().clone().filter(|queue| !queue.as_str().is_empty());
+        let reply_queue = reply_queue.ok_or_else(|| malformed(&"no reply-to"))?;
+        let deadline = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms).ok_or(DropReason::Expired)?;
+        Ok(Taken { request, deadline, reply_queue })
+    }
+
+    async fn forward(&self, taken: &Taken, body: Vec<u8>) -> Result<(), Failure> {
+        let Taken { request, deadline, reply_queue } = taken;
+        let key = CorrelationKey::of_request(self.config.correlation, request);
+        let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
+        let routing = &self.config.routing;
+        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
+        let Some(gateway) = route else {
+            let detail = "no gateway has heard the label lately".to_owned();
+            return self.refuse(taken, Status::NoRoute, detail).await;
+        };
+        match self.mqtt.publish(action_topic(gateway), body, deadline.left_s(), deadline.at()).await? {
+            Handover::Taken => {
+                self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
+                Ok(())
+            }
+            Handover::NoSubscribers => self.refuse(taken, Status::GatewayOffline, offline(gateway)).await,
+        }
+    }
+
+    /// Answers the caller at once, in the gateway's stead.
+    async fn refuse(&self, taken: &Taken, status: Status, detail: String) -> Result<(), Failure> {
+        let Request { request_id, esl_mac, .. } = taken.request;
+        let reply = Reply { request_id: Some(request_id), esl_mac, status, detail: Some(detail) };
+        let properties = BasicProperties::default().with_correlation_id(request_id.to_string().into());
+        let deadline = taken.deadline.at();
+        match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, deadline).await {
+            Ok(()) => Ok(()),
+            Err(PublishError::Unroutable { .. }) => {
+                self.telemetry.record(&Event::Dropped { reason: DropReason::CallerGone });
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a request back to RabbitMQ, for this or another router, after a moment.
+    async fn hand_back(&self, delivery: &Delivery, error: &Failure) {
+        if self.config.fwd_router.acknowledgement == Acknowledgement::Auto {
+            tracing::warn!(%error, "request lost: RabbitMQ was told not to wait for its acknowledgement");
+            return self.telemetry.record(&Event::Dropped { reason: DropReason::Lost });
+        }
+        tracing::info!(%error, "request handed back");
+        sleep(HAND_BACK_DELAY).await;
+        self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
+        let nack = delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
+        // On failure the connection is gone, and the broker requeues by itself.
+        let _ = timeout(ACK_LIMIT, nack).await;
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) {
+        if self.config.fwd_router.acknowledgement == Acknowledgement::AfterHandover {
+            // On failure the connection is gone: the request comes again, and the label ignores what it knows.
+            let _ = timeout(ACK_LIMIT, delivery.acker.ack(BasicAckOptions::default())).await;
+        }
+    }
+}
+
+fn offline(gateway: Mac) -> String {
+    format!("gateway {gateway} is not connected")
+}

@@ -1,0 +1,17 @@
+//! The services. Each runs until its shutdown token is cancelled, and then finishes or hands back what it holds.
+
+mod bck_router;
+mod dispatcher;
+mod fwd_router;
+mod task_worker;
+
+pub use bck_router::BckRouter;
+pub use dispatcher::{DispatchError, Dispatcher};
+pub use fwd_router::FwdRouter;
+pub use task_worker::TaskWorker;
+
+use std::time::Duration;
+
+/// How long a service waits before it hands a message back that it could not pass on: time for the next hop to come back,
+/// and a brake on a message that goes round in circles.
+const HAND_BACK_DELAY: Duration = Duration::from_millis(500);

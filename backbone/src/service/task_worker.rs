@@ -1,0 +1,225 @@
+//! The task worker: takes a task, calls all its labels at once, acknowledges the task last.
+//!
+//! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue with
+//! the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
+
+use super::{HAND_BACK_DELAY, dispatcher::PERSISTENT};
+use crate::{
+    amqp::{Acknowledge, DurableQueue, Served, Session, serve},
+    config::{self, Config},
+    deadline::Deadline,
+    env::Env,
+    message::{Message, Reply, Request, RequestId, Task, TaskId},
+    rpc::{Backbone, CallError, queue::QueueBackbone},
+    telemetry::{DropReason, Event, FailReason, Telemetry},
+};
+use lapin::{
+    BasicProperties,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Header of a task that was tried before: which try comes next, counted from 1.
+const ATTEMPT_HEADER: &str = "x-attempt";
+/// Headers of a dead letter: why, after how many tries, which task.
+const REASON_HEADER: &str = "x-reason";
+const ATTEMPTS_HEADER: &str = "x-attempts";
+const TASK_ID_HEADER: &str = "x-task-id";
+/// How long putting a task aside waits for a connection.
+const SET_ASIDE_LIMIT: Duration = Duration::from_secs(10);
+/// Limit of sending an acknowledgement.
+const ACK_LIMIT: Duration = Duration::from_secs(5);
+/// What a shutdown allows a try on top of its reply timeout: for putting the task aside and for the acknowledgement.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// Takes tasks and calls labels.
+pub struct TaskWorker<E: Env> {
+    env: E,
+    config: config::TaskWorker,
+    telemetry: Arc<dyn Telemetry>,
+    session: Session<E>,
+    backbone: QueueBackbone<E>,
+    retry_queue: ShortString,
+    dead_letter_queue: ShortString,
+}
+
+/// How a try went.
+struct Tried {
+    attempt: u32,
+    latency_us: u64,
+    outcome: Result<(), FailReason>,
+}
+
+impl<E: Env> TaskWorker<E> {
+    /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that don't
+    /// return to the queue.
+    ///
+    /// # Panics
+    /// If `config` is not valid.
+    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+        let config = &config.as_ref().clone();
+        let retries = DurableQueue::retries(Duration::from_millis(config.task_worker.retry_delay_ms));
+        let dead_letters = DurableQueue::dead_letters();
+        let (retry_queue, dead_letter_queue) = (retries.name.as_str().into(), dead_letters.name.as_str().into());
+        let queues = vec![DurableQueue::tasks(), DurableQueue::requests(), retries, dead_letters];
+        let session = Session::new(&env, &config.amqp, "task-worker", queues, telemetry.clone());
+        let backbone = QueueBackbone::new(&env, &session, config.task_worker.reply_queue, telemetry.clone());
+        let config = config.task_worker.clone();
+        let served = Served {
+            queue: DurableQueue::tasks(),
+            acknowledge: Acknowledge::AfterWork { prefetch: config.prefetch },
+            in_work_max: config.prefetch.into(),
+            drain_limit: Duration::from_millis(config.reply_timeout_ms) + DRAIN_MARGIN,
+        };
+        let worker = Self { env, config, telemetry, session, backbone, retry_queue, dead_letter_queue };
+        serve(&worker.session, served, &shutdown, |delivery| worker.work(delivery)).await;
+        worker.session.close().await;
+    }
+
+    async fn work(&self, delivery: Delivery) {
+        let attempt = attempt_of(&delivery.properties);
+        let task = match Task::parse(&delivery.data) {
+            Ok(task) => task,
+            Err(error) => {
+                tracing::warn!(%error, "a malformed task goes to the dead letters");
+                let tried = Tried { attempt, latency_us: 0, outcome: Err(FailReason::Malformed) };
+                return self.settle(&delivery, None, &tried).await;
+            }
+        };
+        self.telemetry.record(&Event::TaskStarted { task: &task.task_id, attempt });
+        let start = Instant::now();
+        let results = self.backbone.forward(&task.task_id, self.requests(&task)).await;
+        let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
+        let tried = Tried { attempt, latency_us, outcome: results.iter().try_for_each(verdict) };
+        self.settle(&delivery, Some(&task.task_id), &tried).await;
+    }
+
+    /// One request for each command; all have the same deadline.
+    fn requests(&self, task: &Task) -> Vec<Request> {
+        let deadline = Deadline::after(&self.env, Duration::from_millis(self.config.reply_timeout_ms));
+        let request = |command: &crate::message::Command| Request {
+            request_id: RequestId::draw(&self.env),
+            esl_mac: command.esl_mac,
+            version: command.version,
+            deadline_unix_ms: deadline.unix_ms(),
+            body: command.body.clone(),
+        };
+        task.commands.iter().map(request).collect()
+    }
+
+    /// Records how a try went, sees to it that the task goes where it belongs, and only then acknowledges it.
+    async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) {
+        let &Tried { attempt, latency_us, outcome } = tried;
+        match (outcome, task) {
+            (Ok(()), Some(task)) => {
+                self.telemetry.record(&Event::TaskDone { task, attempt, latency_us });
+                self.acknowledge(delivery).await;
+            }
+            (Ok(()), None) => unreachable!("a task without a name was not tried"),
+            (Err(_), _) if !delivery.acker.usable() => {
+                // Its connection is gone, so the broker gives it to somebody again; setting it aside would double it.
+                self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
+            }
+            (Err(reason), Some(task)) if attempt < self.config.attempts_max && reason != FailReason::Malformed => {
+                let headers = [(ATTEMPT_HEADER, AMQPValue::LongUInt(attempt + 1))];
+                if self.set_aside(delivery, &self.retry_queue, &headers).await {
+                    self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
+                    self.acknowledge(delivery).await;
+                }
+            }
+            (Err(reason), task) => {
+                let text = |text: String| AMQPValue::LongString(LongString::from(text));
+                let name = task.map_or_else(String::new, ToString::to_string);
+                let headers = [
+                    (REASON_HEADER, text(reason.to_string())),
+                    (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
+                    (TASK_ID_HEADER, text(name)),
+                ];
+                if self.set_aside(delivery, &self.dead_letter_queue, &headers).await {
+                    self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us });
+                    self.acknowledge(delivery).await;
+                }
+            }
+        }
+    }
+
+    /// Puts the task into `queue`, unchanged but for its headers. If that fails, it goes back to where it came from.
+    async fn set_aside(&self, delivery: &Delivery, queue: &ShortString, headers: &[(&str, AMQPValue)]) -> bool {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(table);
+        let published = self.session.publish(queue, &delivery.data, properties, Instant::now() + SET_ASIDE_LIMIT).await;
+        let Err(error) = published else { return true };
+        tracing::warn!(%error, "task handed back");
+        sleep(HAND_BACK_DELAY).await;
+        self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
+        let nack = delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
+        // On failure the connection is gone, and the broker requeues by itself.
+        let _ = timeout(ACK_LIMIT, nack).await;
+        false
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) {
+        match timeout(ACK_LIMIT, delivery.acker.ack(BasicAckOptions::default())).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false) | Err(_)) | Err(_) => tracing::info!("task not acknowledged; it will be delivered again"),
+        }
+    }
+}
+
+/// Which try this delivery is.
+fn attempt_of(properties: &BasicProperties) -> u32 {
+    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(ATTEMPT_HEADER).cloned());
+    match header {
+        Some(AMQPValue::LongUInt(attempt)) => attempt.max(1),
+        Some(AMQPValue::LongInt(attempt)) => u32::try_from(attempt).unwrap_or(1).max(1),
+        Some(AMQPValue::LongLongInt(attempt)) => u32::try_from(attempt).unwrap_or(1).max(1),
+        _ => 1,
+    }
+}
+
+/// What one result says about its task.
+fn verdict(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
+    match result {
+        Ok(reply) if reply.status.is_success() => Ok(()),
+        Ok(reply) => Err(FailReason::Refused(reply.status)),
+        Err(CallError::Timeout) => Err(FailReason::Timeout),
+        Err(_) => Err(FailReason::BrokerUnavailable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: AMQPValue) -> BasicProperties {
+        let mut table = FieldTable::default();
+        table.insert(ATTEMPT_HEADER.into(), value);
+        BasicProperties::default().with_headers(table)
+    }
+
+    #[test]
+    fn a_task_without_the_header_is_on_its_first_try() {
+        assert_eq!(attempt_of(&BasicProperties::default()), 1);
+    }
+
+    #[test]
+    fn the_header_counts_tries_in_whatever_integer_a_broker_makes_of_it() {
+        for value in [AMQPValue::LongUInt(3), AMQPValue::LongInt(3), AMQPValue::LongLongInt(3)] {
+            assert_eq!(attempt_of(&headers(value)), 3);
+        }
+    }
+
+    #[test]
+    fn a_senseless_header_counts_as_a_first_try() {
+        for value in [AMQPValue::LongInt(-7), AMQPValue::LongUInt(0), AMQPValue::Boolean(true)] {
+            assert_eq!(attempt_of(&headers(value)), 1);
+        }
+    }
+}
