@@ -1,2 +1,7 @@
-//! The bench.
-fn main() {}
+//! `experiments NAME` runs an experiment; `experiments --help` tells the rest.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    experiments::cli::main(experiments::simulate::simulate)
+}

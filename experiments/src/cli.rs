@@ -1,0 +1,211 @@
+//! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
+
+use crate::results::{self, Directories, Summary};
+use crate::run;
+use crate::simulate::Simulate;
+use crate::spec::{self, Override, Spec, SpecError};
+use crate::{table, verify};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Runs an experiment in the simulator, prints a table and leaves results and a plot behind.
+#[derive(Debug, Parser)]
+#[command(name = "experiments", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the experiments.
+    List {
+        #[command(flatten)]
+        specs: SpecsArg,
+    },
+    /// Prints an experiment in full: after `extends`, defaults and options.
+    Show {
+        #[command(flatten)]
+        choice: Choice,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SpecsArg {
+    /// Where the experiments' files are [default: experiments/specs of the repository].
+    #[arg(long = "specs", value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+impl SpecsArg {
+    fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(spec::default_directory)
+    }
+}
+
+/// Which experiment, and what to change about it.
+#[derive(Debug, Args)]
+struct Choice {
+    /// The experiment's name; `experiments list` shows all.
+    name: String,
+    #[command(flatten)]
+    specs: SpecsArg,
+    /// The seed, which decides everything that happens.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    seed: Option<i64>,
+    /// How many tasks (workload.tasks).
+    #[arg(long, value_name = "N")]
+    tasks: Option<u32>,
+    /// How many forward routers, and as many backward routers (replicas.routers).
+    #[arg(long, value_name = "N")]
+    router_replicas: Option<u32>,
+    /// How many gateways (fleet.gateways).
+    #[arg(long, value_name = "N")]
+    gateways: Option<u32>,
+    /// Any other field, as in --set network.loss_ppm=100; may be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = Override::parse)]
+    set: Vec<Override>,
+}
+
+impl Choice {
+    fn load(&self) -> Result<Spec, SpecError> {
+        let named = [
+            ("--seed", "seed", self.seed),
+            ("--tasks", "workload.tasks", self.tasks.map(i64::from)),
+            ("--router-replicas", "replicas.routers", self.router_replicas.map(i64::from)),
+            ("--gateways", "fleet.gateways", self.gateways.map(i64::from)),
+        ];
+        let named = named.into_iter().filter_map(|(option, path, value)| {
+            let value = value?;
+            Some(Override { option: format!("{option} {value}"), path: path.to_owned(), value: value.into() })
+        });
+        let overrides: Vec<Override> = named.chain(self.set.iter().cloned()).collect();
+        spec::load(&self.specs.directory(), &self.name, &overrides)
+    }
+
+    /// The command that does the same again.
+    fn replay(&self, spec: &Spec) -> String {
+        let mut command = format!("cargo run -p experiments -- {} --seed {}", self.name, spec.seed);
+        let numbers =
+            [("--tasks", self.tasks), ("--router-replicas", self.router_replicas), ("--gateways", self.gateways)];
+        for (option, value) in numbers {
+            if let Some(value) = value {
+                command += &format!(" {option} {value}");
+            }
+        }
+        for option in &self.set {
+            command += &format!(" --set '{}'", option.option.trim_start_matches("--set "));
+        }
+        command
+    }
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    choice: Choice,
+    /// Runs twice and compares; names the first event that differs.
+    #[arg(long, conflicts_with = "trace")]
+    verify: bool,
+    /// Writes the event log here, a line an event.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Where results go [default: results/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Where plots go [default: plots/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Prints the summary as JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Shows no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Does what the command line says; `simulate` is what runs an experiment.
+#[must_use]
+pub fn main(simulate: Simulate) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+    match act(Cli::parse(), simulate) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<SpecError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
+    match (cli.action, cli.run) {
+        (Some(Action::List { specs }), _) => list(&specs.directory()),
+        (Some(Action::Show { choice }), _) => print(&choice.load()?.to_toml()),
+        (None, Some(args)) => run_one(&args, simulate),
+        (None, None) => unreachable!("clap asks for a name or a command"),
+    }
+}
+
+fn list(directory: &Path) -> anyhow::Result<()> {
+    let listed = spec::list(directory)?;
+    let width = listed.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = listed.iter().map(|spec| format!("{:width$}  {}\n", spec.name, spec.title)).collect();
+    print(&lines.concat())
+}
+
+fn run_one(args: &RunArgs, simulate: Simulate) -> anyhow::Result<()> {
+    let spec = args.choice.load()?;
+    let run = measured(args, &spec, simulate)
+        .with_context(|| format!("{} failed; again with: {}", spec.name, args.choice.replay(&spec)))?;
+    let summary = Summary::of(&spec, &run);
+    if args.json {
+        print(&summary.to_json())?;
+    } else {
+        print(&table::render(&spec, &run.outcome, &summary))?;
+    }
+    let defaults = Directories::default();
+    let directories = Directories {
+        results: args.results.clone().unwrap_or(defaults.results),
+        plots: args.plots.clone().unwrap_or(defaults.plots),
+    };
+    let written = results::write(&directories, &spec, &run.outcome, &summary)?;
+    if !args.quiet {
+        let here = std::env::current_dir().unwrap_or_default();
+        let written: Vec<String> =
+            written.iter().map(|path| path.strip_prefix(&here).unwrap_or(path).display().to_string()).collect();
+        eprintln!("wrote {}", written.join(", "));
+    }
+    Ok(())
+}
+
+fn measured(args: &RunArgs, spec: &Spec, simulate: Simulate) -> anyhow::Result<run::Run> {
+    if args.verify {
+        let run = verify::verify(spec, simulate, args.quiet)?;
+        eprintln!("two runs with seed {} were the same: trace digest {}", spec.seed, run.outcome.trace_digest);
+        return Ok(run);
+    }
+    let trace = match &args.trace {
+        None => None,
+        Some(path) => {
+            let file = File::create(path).with_context(|| format!("creating the event log {}", path.display()))?;
+            Some(Box::new(BufWriter::new(file)) as Box<dyn Write + Send>)
+        }
+    };
+    run::run(spec, simulate, trace, args.quiet)
+}
+
+/// Prints to stdout; a reader that has had enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("printing"),
+    }
+}

@@ -1,0 +1,88 @@
+//! How a run shows that it goes on: a bar on a terminal, a line now and then elsewhere.
+
+use crate::machine::Stopwatch;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Least wall time between two lines, in seconds: a log stays readable.
+const LINE_PERIOD_S: f64 = 2.0;
+
+/// What the simulation counts while it works and another thread looks at. Purely informative.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Virtual time so far.
+    pub virtual_us: AtomicU64,
+    /// Tasks finished so far, done or given up.
+    pub tasks_done: AtomicU64,
+    /// Tasks that there are; 0 as long as it is not known.
+    pub tasks_total: AtomicU64,
+}
+
+/// Shows a [`Progress`] on stderr.
+#[derive(Debug)]
+pub struct Display {
+    form: Form,
+    since: Stopwatch,
+}
+
+#[derive(Debug)]
+enum Form {
+    Silent,
+    Bar(ProgressBar),
+    Lines { last_s: f64 },
+}
+
+impl Display {
+    /// Starts to show; `quiet` shows nothing.
+    #[must_use]
+    pub fn start(quiet: bool) -> Self {
+        let form = if quiet {
+            Form::Silent
+        } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
+            Form::Bar(bar())
+        } else {
+            Form::Lines { last_s: 0.0 }
+        };
+        Self { form, since: Stopwatch::start() }
+    }
+
+    /// Shows where `progress` stands; to be called several times a second.
+    pub fn update(&mut self, progress: &Progress) {
+        let elapsed_s = self.since.elapsed_s();
+        let done = progress.tasks_done.load(Relaxed);
+        let total = progress.tasks_total.load(Relaxed);
+        let virtual_s = progress.virtual_us.load(Relaxed) as f64 / 1e6;
+        let rate = done as f64 / elapsed_s.max(1e-3);
+        match &mut self.form {
+            Form::Silent => {}
+            Form::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(format!("{rate:.0} tasks/s  {virtual_s:.1} s virtual"));
+            }
+            Form::Lines { last_s } => {
+                if elapsed_s - *last_s >= LINE_PERIOD_S {
+                    *last_s = elapsed_s;
+                    eprintln!(
+                        "{done} of {total} tasks, {rate:.0} tasks/s, {virtual_s:.1} s virtual, {elapsed_s:.0} s wall"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away; what is printed next starts on a clean line.
+    pub fn finish(&self) {
+        if let Form::Bar(bar) = &self.form {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:36.green/black.bright} {pos}/{len} tasks  {msg}")
+        .expect("the template is a constant")
+        .progress_chars("━╸─");
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style)
+}

@@ -1,0 +1,76 @@
+//! Runs an experiment on a thread of its own, watches it and measures what it costs.
+
+use crate::machine::{self, Machine, Stopwatch};
+use crate::outcome::Outcome;
+use crate::progress::{Display, Progress};
+use crate::simulate::Simulate;
+use crate::spec::Spec;
+use anyhow::{Context, anyhow, bail};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// How often the watching thread looks.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+/// A run that came to its end.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What the seed decided.
+    pub outcome: Outcome,
+    /// What it cost here.
+    pub machine: Machine,
+}
+
+/// Runs `spec` once on a fresh thread (hash seeds and the like live per thread), showing progress unless `quiet`.
+///
+/// # Errors
+/// When the simulation fails or panics, or when what it reports does not add up.
+pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>, quiet: bool) -> anyhow::Result<Run> {
+    let progress = Arc::new(Progress::default());
+    let mut display = Display::start(quiet);
+    machine::reset_peak_memory();
+    let clock = Stopwatch::start();
+    let (done, wait) = mpsc::channel::<std::convert::Infallible>();
+    let thread = {
+        let (spec, progress) = (spec.clone(), Arc::clone(&progress));
+        std::thread::Builder::new().name("simulation".into()).spawn(move || {
+            let _closes_when_the_run_ends = done;
+            simulate(&spec, &progress, trace)
+        })
+    };
+    let thread = thread.context("starting the simulation's thread")?;
+    while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK_PERIOD) {
+        display.update(&progress);
+    }
+    let outcome = thread.join();
+    let wall_s = (clock.elapsed_s() * 1e3).round() / 1e3;
+    display.finish();
+    let outcome = outcome.map_err(|panic| anyhow!("the simulation panicked: {}", panic_message(&*panic)))??;
+    check(&outcome)?;
+    let machine = Machine {
+        wall_s,
+        peak_memory_bytes: machine::peak_memory_bytes(),
+        cpu: machine::cpu(),
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    Ok(Run { outcome, machine })
+}
+
+/// A run whose books do not balance must not leave results.
+fn check(outcome: &Outcome) -> anyhow::Result<()> {
+    if !outcome.violations.is_empty() {
+        bail!("the run does not add up:\n  {}", outcome.violations.join("\n  "));
+    }
+    let misrouted = outcome.counters.rpcs_misrouted;
+    if misrouted > 0 {
+        bail!("the run does not add up: {misrouted} replies reached somebody who had not asked");
+    }
+    Ok(())
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

@@ -1,0 +1,113 @@
+//! What is wrong with a spec, said so that it can be put right.
+
+use std::path::PathBuf;
+
+/// Least likeness (1 is equal) at which a name is worth suggesting.
+const SUGGESTION_LIKENESS_MIN: f64 = 0.7;
+
+/// Why a spec could not be used. Always the user's to put right: the program exits with 2.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// No file of that name.
+    #[error("no experiment is called `{name}`{}\n`experiments list` shows all in {}", nearest(.suggestions), .directory.display())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Where it was looked for.
+        directory: PathBuf,
+        /// Names like it, best first.
+        suggestions: Vec<String>,
+    },
+    /// The file or directory could not be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A value, a key or the syntax is wrong.
+    #[error("{at}: {reason}")]
+    Wrong {
+        /// `file:line`, or the option of the command line.
+        at: String,
+        /// What is wrong and what is accepted.
+        reason: String,
+    },
+    /// Specs that extend each other in a circle, or in too long a chain.
+    #[error("{}: `extends` {problem}: {}", .path.display(), .chain.join(" -> "))]
+    Extends {
+        /// The file whose `extends` closes the circle.
+        path: PathBuf,
+        /// What is wrong with the chain.
+        problem: &'static str,
+        /// Names, from the one asked for.
+        chain: Vec<String>,
+    },
+    /// It is only there to be extended.
+    #[error("`{0}` is only a base for other experiments and can't be run; `experiments list` shows those that can")]
+    Abstract(String),
+}
+
+fn nearest(suggestions: &[String]) -> String {
+    match suggestions {
+        [] => String::new(),
+        names => format!("; did you mean {}?", quoted(names)),
+    }
+}
+
+/// `a`, `b` or `c`
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// The candidates that `name` may have been meant for, best first, at most three.
+pub(super) fn suggestions<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let mut rated: Vec<(f64, &str)> = candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= SUGGESTION_LIKENESS_MIN)
+        .collect();
+    rated.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    rated.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+/// Puts what serde says about an unknown key or value into our words, with a suggestion; leaves other messages alone.
+pub(super) fn explain(message: &str) -> String {
+    let (what, rest) = match (message.strip_prefix("unknown field "), message.strip_prefix("unknown variant ")) {
+        (Some(rest), _) => ("key", rest),
+        (_, Some(rest)) => ("value", rest),
+        _ => return message.trim_end().to_owned(),
+    };
+    // serde lists the unknown name first and then all that it knows, each in backticks.
+    let mut names = rest.split('`').skip(1).step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    let known: Vec<String> = names.map(str::to_owned).collect();
+    let hint = suggestions(unknown, known.iter().map(String::as_str));
+    let hint = hint.first().map_or(String::new(), |name| format!(", did you mean `{name}`?"));
+    format!("unknown {what} `{unknown}`{hint} (accepted: {})", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_explained_with_the_nearest_one() {
+        let serde = "unknown field `taks`, expected one of `tasks`, `commands_per_task`, `esls`";
+        assert_eq!(
+            explain(serde),
+            "unknown key `taks`, did you mean `tasks`? (accepted: tasks, commands_per_task, esls)"
+        );
+    }
+
+    #[test]
+    fn a_name_unlike_all_others_gets_no_suggestion() {
+        assert_eq!(suggestions("xyz", ["smoke", "chain"]), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,140 @@
+//! What an experiment is: a file `NAME.toml` of which every field has a default, and which may extend another one.
+//!
+//! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are in
+//! `validate`.
+
+mod error;
+mod fault;
+mod load;
+mod validate;
+mod world;
+
+pub use error::SpecError;
+pub use fault::{Fault, FaultKind, Target};
+pub use load::{Listed, Override, default_directory, list, load};
+pub use world::{BleService, Brokers, Fleet, GatewayMode, Hosts, Latency, Network, Order, Quota, Range};
+
+use serde::{Deserialize, Serialize};
+
+/// An experiment, resolved: after `extends`, defaults and overrides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spec {
+    /// The file's name without `.toml`.
+    #[serde(skip)]
+    pub name: String,
+    /// The spec whose values hold wherever this one says nothing. Not inherited.
+    #[serde(skip_serializing)]
+    extends: Option<String>,
+    /// Only a base for others: neither listed nor run. Not inherited.
+    #[serde(rename = "abstract", skip_serializing)]
+    is_abstract: bool,
+    /// One line for people. Default: empty.
+    pub title: String,
+    /// Decides, with the rest of the spec, everything that happens. Default: 1.
+    pub seed: u64,
+    /// What is to be done.
+    pub workload: Workload,
+    /// How many processes of each kind.
+    pub replicas: Replicas,
+    /// Gateways and labels.
+    pub fleet: Fleet,
+    /// What lies between the hosts.
+    pub network: Network,
+    /// The emulated brokers' settings.
+    pub brokers: Brokers,
+    /// When a run is given up.
+    pub limits: Limits,
+    /// The services' own configuration, as in production: the keys are those of `backbone --config`.
+    pub backbone: toml::Table,
+    /// What breaks, and when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            extends: None,
+            is_abstract: false,
+            title: String::new(),
+            seed: 1,
+            workload: Workload::default(),
+            replicas: Replicas::default(),
+            fleet: Fleet::default(),
+            network: Network::default(),
+            brokers: Brokers::default(),
+            limits: Limits::default(),
+            backbone: toml::Table::new(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl Spec {
+    /// The resolved spec as TOML, every field written out.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a spec came from TOML, so it fits into TOML")
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// Tasks, all dispatched at once at the start. Default: 1,000.
+    pub tasks: u32,
+    /// Commands in a task, each for another label. Default: 2, as in the thesis.
+    pub commands_per_task: u32,
+    /// Which labels the commands are for. Default: `fresh`.
+    pub esls: CommandedEsls,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { tasks: 1_000, commands_per_task: 2, esls: CommandedEsls::Fresh }
+    }
+}
+
+/// Which labels commands are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandedEsls {
+    /// Each command for a random address that was never used before, as in the thesis: no two ever share a label. Such
+    /// labels broadcast nothing, so they can only be reached by fixed routing.
+    Fresh,
+    /// Labels of the fleet, drawn at random.
+    Fleet,
+}
+
+/// How many processes of each kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replicas {
+    /// Task workers. Default: 50, as in the thesis.
+    pub task_workers: u32,
+    /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. Default: 1.
+    pub routers: u32,
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self { task_workers: 50, routers: 1 }
+    }
+}
+
+/// When a run is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A run that is not over at this virtual time fails and says what was still open. Default: 3,600 s.
+    pub virtual_s_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { virtual_s_max: 3_600 }
+    }
+}

@@ -1,0 +1,117 @@
+//! Rules for values that types can't express.
+
+use super::{CommandedEsls, Spec, Target, world::Range};
+use backbone::message::TASK_COMMANDS_MAX;
+
+/// Most tasks: their records have to fit into memory.
+const TASKS_MAX: u32 = 10_000_000;
+/// Most replicas of one service, and most gateways: each costs a host in the simulated network.
+const HOSTS_MAX: u32 = 20_000;
+/// Most labels.
+const ESLS_MAX: u32 = 5_000_000;
+/// Coarsest quantum: coarser than a timer's tick, packets would be late for timers.
+const QUANTUM_US_MAX: u32 = 1_000;
+/// Longest one-way delay, in us: a minute.
+const LATENCY_US_MAX: u32 = 60_000_000;
+/// All segments.
+const MILLION: u32 = 1_000_000;
+
+/// A value that breaks a rule.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` {rule}")]
+pub(super) struct Wrong {
+    /// The key.
+    pub(super) path: String,
+    /// The rule, and what was found.
+    rule: String,
+}
+
+fn wrong<T>(path: impl Into<String>, rule: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { path: path.into(), rule: rule.into() })
+}
+
+fn within(path: &str, value: u32, min: u32, max: u32) -> Result<(), Wrong> {
+    if (min..=max).contains(&value) { Ok(()) } else { wrong(path, format!("is {value}; accepted are {min} to {max}")) }
+}
+
+/// Checks all rules and names the first that is broken.
+pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
+    within("workload.tasks", spec.workload.tasks, 1, TASKS_MAX)?;
+    within("workload.commands_per_task", spec.workload.commands_per_task, 1, TASK_COMMANDS_MAX as u32)?;
+    within("replicas.task_workers", spec.replicas.task_workers, 1, HOSTS_MAX)?;
+    within("replicas.routers", spec.replicas.routers, 1, HOSTS_MAX)?;
+    within("brokers.mqtt_inflight_max", u32::from(spec.brokers.mqtt_inflight_max), 1, u32::from(u16::MAX))?;
+    within("limits.virtual_s_max", spec.limits.virtual_s_max, 1, u32::MAX)?;
+    fleet(spec)?;
+    network(spec)?;
+    faults(spec)
+}
+
+fn fleet(spec: &Spec) -> Result<(), Wrong> {
+    let fleet = &spec.fleet;
+    within("fleet.gateways", fleet.gateways, 1, HOSTS_MAX)?;
+    within("fleet.stores", fleet.stores, 1, fleet.gateways)?;
+    within("fleet.esls", fleet.esls, 0, ESLS_MAX)?;
+    within("fleet.gateways_in_range", fleet.gateways_in_range, 1, HOSTS_MAX)?;
+    within("fleet.ble_service_ms.spread", fleet.ble_service_ms.spread, 0, fleet.ble_service_ms.median)?;
+    for (path, all) in [("fleet.gateways", fleet.gateways), ("fleet.esls", fleet.esls)] {
+        if !all.is_multiple_of(fleet.stores) {
+            return wrong(path, format!("is {all}, which does not spread evenly over {} stores", fleet.stores));
+        }
+    }
+    if fleet.shared_mac && fleet.rssi_period_ms > 0 {
+        return wrong(
+            "fleet.rssi_period_ms",
+            "needs gateways that can be told apart; with `fleet.shared_mac` it must be 0",
+        );
+    }
+    let labels_needed = spec.workload.commands_per_task;
+    if spec.workload.esls == CommandedEsls::Fleet && fleet.esls < labels_needed {
+        let rule =
+            format!("is {}; `workload.esls = \"fleet\"` needs at least {labels_needed}, one a command", fleet.esls);
+        return wrong("fleet.esls", rule);
+    }
+    Ok(())
+}
+
+fn network(spec: &Spec) -> Result<(), Wrong> {
+    let network = &spec.network;
+    within("network.quantum_us", network.quantum_us, 0, QUANTUM_US_MAX)?;
+    within("network.loss_ppm", network.loss_ppm, 0, MILLION)?;
+    let latency = &network.latency_us;
+    let pairs = [
+        ("service_amqp", latency.service_amqp),
+        ("service_redis", latency.service_redis),
+        ("service_mqtt", latency.service_mqtt),
+        ("gateway_mqtt", latency.gateway_mqtt),
+    ];
+    for (pair, Range { min, max }) in pairs {
+        let path = format!("network.latency_us.{pair}");
+        within(&format!("{path}.max"), max, 0, LATENCY_US_MAX)?;
+        within(&format!("{path}.min"), min, 0, max)?;
+    }
+    Ok(())
+}
+
+fn faults(spec: &Spec) -> Result<(), Wrong> {
+    for (place, fault) in spec.faults.iter().enumerate() {
+        let (what, index, count) = match fault.target {
+            Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
+            Target::FwdRouter(index) => ("forward routers", index, spec.replicas.routers),
+            Target::BckRouter(index) => ("backward routers", index, spec.replicas.routers),
+            Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
+            Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
+        };
+        if index >= count {
+            let rule = format!("is {}, but the {count} {what} count from 0", fault.target);
+            return wrong(format!("faults.{place}.target"), rule);
+        }
+        if fault.at_ms >= u64::from(spec.limits.virtual_s_max) * 1_000 {
+            return wrong(format!("faults.{place}.at_ms"), "lies behind `limits.virtual_s_max`: it would never happen");
+        }
+        if fault.for_ms == Some(0) {
+            return wrong(format!("faults.{place}.for_ms"), "is 0; leave it out for a fault that lasts");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! The world around the services: gateways and labels, the network, the brokers' settings.
+
+use serde::{Deserialize, Serialize};
+
+/// Gateways and the labels behind them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// Gateways in all stores together. Default: 2, as in the thesis.
+    pub gateways: u32,
+    /// Stores; gateways and labels are spread evenly over them, and a label is heard only in its own. Default: 1.
+    pub stores: u32,
+    /// Labels in all stores together. Default: 0, which fits `workload.esls = "fresh"`.
+    pub esls: u32,
+    /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default: false.
+    pub shared_mac: bool,
+    /// Default: `serial`.
+    pub mode: GatewayMode,
+    /// Default: `acknowledge_first`.
+    pub order: Order,
+    /// How many gateways of its store hear a label; fewer if there are fewer. Default: 3.
+    pub gateways_in_range: u32,
+    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default: 0.
+    pub rssi_period_ms: u32,
+    /// Default: `per_gateway`.
+    pub hosts: Hosts,
+    /// What a command takes between gateway and label.
+    pub ble_service_ms: BleService,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self {
+            gateways: 2,
+            stores: 1,
+            esls: 0,
+            shared_mac: false,
+            mode: GatewayMode::Serial,
+            order: Order::AcknowledgeFirst,
+            gateways_in_range: 3,
+            rssi_period_ms: 0,
+            hosts: Hosts::PerGateway,
+            ble_service_ms: BleService::default(),
+        }
+    }
+}
+
+/// How many messages a gateway works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayMode {
+    /// One at a time; the next is read when the broker has taken over the reply to this one.
+    Serial,
+    /// All that arrive.
+    Concurrent,
+}
+
+/// What a gateway does first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Acknowledge the command, then execute it and reply.
+    AcknowledgeFirst,
+    /// Execute and reply, wait until the broker has the reply, then acknowledge: a crash in between loses nothing.
+    ReplyFirst,
+}
+
+/// Which gateways share a network host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hosts {
+    /// Each gateway is a host of its own.
+    PerGateway,
+    /// The gateways of a store share one host, as behind one router: cheaper to simulate.
+    PerStore,
+}
+
+/// Time between gateway and label, drawn evenly from `median - spread ..= median + spread`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BleService {
+    /// In ms. Default: 0, as in the thesis' emulators.
+    pub median: u32,
+    /// In ms, at most `median`. Default: 0.
+    pub spread: u32,
+}
+
+/// What lies between the hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Delivery times are rounded up to a multiple of this, so that one pass serves many packets; 0: exact, and several
+    /// times slower with many gateways. In us. Default: 50.
+    pub quantum_us: u32,
+    /// Of a million segments, how many are lost (and come back by retransmission). Default: 0.
+    pub loss_ppm: u32,
+    /// One-way delays.
+    pub latency_us: Latency,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { quantum_us: 50, loss_ppm: 0, latency_us: Latency::default() }
+    }
+}
+
+/// One-way delay for each pair of classes that talk to each other, in us. Default for each: 100 to 200, which is what
+/// containers on one machine or hosts on one switch see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Latency {
+    /// Between services and RabbitMQ.
+    pub service_amqp: Range,
+    /// Between services and Redis.
+    pub service_redis: Range,
+    /// Between routers and the MQTT broker.
+    pub service_mqtt: Range,
+    /// Between gateways and the MQTT broker.
+    pub gateway_mqtt: Range,
+}
+
+/// Drawn evenly from `min ..= max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Range {
+    /// Smallest.
+    pub min: u32,
+    /// Largest.
+    pub max: u32,
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { min: 100, max: 200 }
+    }
+}
+
+/// The emulated brokers' settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Brokers {
+    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client does not ask for
+    /// fewer. Default: 20, as in Mosquitto.
+    pub mqtt_inflight_max: u16,
+    /// Default: `strict`.
+    pub mqtt_quota: Quota,
+}
+
+impl Default for Brokers {
+    fn default() -> Self {
+        Self { mqtt_inflight_max: 20, mqtt_quota: Quota::Strict }
+    }
+}
+
+/// How the MQTT broker keeps to its in-flight window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quota {
+    /// Never more than the window, as Mosquitto 1.6.
+    Strict,
+    /// Overruns it when messages arrive in a burst, as Mosquitto 2.0.11 (its issue 2301).
+    Leaky,
+}

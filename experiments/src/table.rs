@@ -1,0 +1,134 @@
+//! The result of a run, for people.
+
+use crate::outcome::Outcome;
+use crate::results::Summary;
+use crate::spec::Spec;
+use crate::statistics::Statistics;
+use std::fmt::Write as _;
+
+/// Renders the table.
+#[must_use]
+pub fn render(spec: &Spec, outcome: &Outcome, summary: &Summary) -> String {
+    let mut out = format!("{}: {}\n", spec.name, spec.title);
+    let machine = &summary.machine;
+    let tasks = &summary.tasks;
+    line(
+        &mut out,
+        "tasks",
+        &[
+            (count(tasks.dispatched), "dispatched"),
+            (count(tasks.done), "done"),
+            (count(tasks.timed_out), "timed out"),
+            (count(tasks.dead_lettered), "dead-lettered"),
+            (count(tasks.queued), "still queued"),
+        ],
+    );
+    let rpcs = &summary.rpcs;
+    line(
+        &mut out,
+        "RPCs",
+        &[
+            (count(rpcs.sent), "sent"),
+            (count(rpcs.replied), "replied"),
+            (count(rpcs.timed_out), "timed out"),
+            (count(rpcs.misrouted), "misrouted"),
+        ],
+    );
+    out.push('\n');
+    latencies(&mut out, summary);
+    let rates = &summary.throughput;
+    out.push('\n');
+    line(
+        &mut out,
+        "per virtual second",
+        &[
+            (decimal(rates.tasks_per_s), "tasks"),
+            (decimal(rates.rpcs_per_s), "RPCs"),
+            (decimal(rates.messages_per_s), "MQTT messages"),
+        ],
+    );
+    let drops: Vec<(String, String)> =
+        outcome.counters.drops.iter().map(|(reason, times)| (count(*times), format!("{reason:?}"))).collect();
+    if !drops.is_empty() {
+        let drops: Vec<(String, &str)> = drops.iter().map(|(times, reason)| (times.clone(), reason.as_str())).collect();
+        line(&mut out, "dropped", &drops);
+    }
+    let speed = if machine.wall_s > 0.0 { summary.virtual_s / machine.wall_s } else { 0.0 };
+    line(
+        &mut out,
+        "time",
+        &[
+            (format!("{:.3} s", summary.virtual_s), "virtual"),
+            (format!("{:.3} s", machine.wall_s), "wall"),
+            (format!("{speed:.2}"), "virtual/wall"),
+        ],
+    );
+    if let Some(bytes) = machine.peak_memory_bytes {
+        line(&mut out, "peak memory", &[(format!("{:.1} MB", bytes as f64 / 1e6), "")]);
+    }
+    line(&mut out, "seed", &[(spec.seed.to_string(), "")]);
+    line(&mut out, "trace digest", &[(summary.trace_digest.clone(), "")]);
+    out
+}
+
+fn latencies(out: &mut String, summary: &Summary) {
+    let _ = writeln!(
+        out,
+        "  {:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "latency in ms", "mean", "p50", "p90", "p95", "p99", "max"
+    );
+    for (name, statistics) in [("a task", &summary.latency_ms), ("router to router", &summary.communication_latency_ms)]
+    {
+        let _ = write!(out, "  {name:<20}");
+        match statistics {
+            Some(Statistics { mean, p50, p90, p95, p99, max, .. }) => {
+                for value in [mean, p50, p90, p95, p99, max] {
+                    let _ = write!(out, "{:>10}", decimal(*value));
+                }
+            }
+            None => out.push_str("   no samples"),
+        }
+        out.push('\n');
+    }
+}
+
+fn line(out: &mut String, name: &str, values: &[(String, &str)]) {
+    let values: Vec<String> =
+        values.iter().map(|(value, unit)| format!("{value} {unit}").trim_end().to_owned()).collect();
+    let _ = writeln!(out, "  {name:<20}{}", values.join("  ·  "));
+}
+
+/// With thin groups of three digits: `20,000`.
+fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Two digits behind the point, groups of three before it.
+fn decimal(value: f64) -> String {
+    let text = format!("{value:.2}");
+    match text.split_once('.').and_then(|(whole, rest)| Some((whole.parse::<u64>().ok()?, rest))) {
+        Some((whole, rest)) => format!("{}.{rest}", count(whole)),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(
+            [count(0), count(999), count(20_000), count(1_234_567), decimal(2_046.5)],
+            ["0", "999", "20,000", "1,234,567", "2,046.50"]
+        );
+    }
+}
