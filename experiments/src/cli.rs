@@ -5,7 +5,7 @@ use crate::run;
 use crate::simulate::Simulate;
 use crate::spec::{self, Override, Spec, SpecError};
 use crate::{table, verify};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -164,7 +164,7 @@ fn list(directory: &Path) -> anyhow::Result<()> {
 fn run_one(args: &RunArgs, simulate: Simulate) -> anyhow::Result<()> {
     let spec = args.choice.load()?;
     let run = measured(args, &spec, simulate)
-        .with_context(|| format!("{} failed; again with: {}", spec.name, args.choice.replay(&spec)))?;
+        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", args.choice.replay(&spec)))?;
     let summary = Summary::of(&spec, &run);
     if args.json {
         print(&summary.to_json())?;

@@ -48,7 +48,8 @@ pub(super) fn csv(tasks: &[TaskRecord]) -> anyhow::Result<Vec<u8>> {
     writer.into_inner().context("writing rows into memory")
 }
 
-/// The percentile distribution in ms, in the format of HdrHistogram's own tools and plotters.
+/// The percentile distribution in ms, in the format of HdrHistogram's own tools and plotters. As there, a value is the
+/// upper edge of its bucket: exact to [`HGRM_DIGITS`].
 pub(super) fn hgrm(latencies_us: &[u64]) -> anyhow::Result<Vec<u8>> {
     let mut histogram = Histogram::<u64>::new(HGRM_DIGITS).context("making a histogram")?;
     for latency in latencies_us {

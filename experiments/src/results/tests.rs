@@ -1,1 +1,142 @@
+use super::*;
+use crate::machine::Machine;
+use crate::outcome::{Counters, TaskEnd, TaskRecord};
+use crate::run::Run;
+use backbone::telemetry::FailReason;
 
+/// A run of three tasks: one done, one given up, one still queued.
+fn run(wall_s: f64) -> (Spec, Run) {
+    let task = |index, end, latency_us: Option<u64>, timeouts| TaskRecord {
+        index,
+        id: format!("task-{index}"),
+        dispatched_us: 1_000,
+        started_us: latency_us.map(|_| 2_000),
+        finished_us: latency_us.map(|latency| 2_000 + latency),
+        latency_us,
+        end,
+        attempts: u32::from(latency_us.is_some()),
+        timeouts,
+    };
+    let tasks = vec![
+        task(0, TaskEnd::Done, Some(40_000), 0),
+        task(1, TaskEnd::DeadLettered(FailReason::Timeout), Some(999_000), 1),
+        task(2, TaskEnd::Queued, None, 0),
+    ];
+    let counters =
+        Counters { rpcs_sent: 4, rpcs_replied: 2, rpcs_timed_out: 1, mqtt_messages: 5, ..Counters::default() };
+    let outcome = Outcome {
+        tasks,
+        rpc_latencies_us: vec![9_000, 7_000],
+        counters,
+        virtual_us: 1_500_000,
+        trace_digest: "abc".into(),
+        violations: Vec::new(),
+    };
+    let spec = Spec { name: "example".into(), ..Spec::default() };
+    let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2 };
+    (spec, Run { outcome, machine })
+}
+
+fn directories(root: &Path) -> Directories {
+    Directories { results: root.join("results"), plots: root.join("plots") }
+}
+
+fn write_run(root: &Path, run: &(Spec, Run)) -> Vec<PathBuf> {
+    write(&directories(root), &run.0, &run.1.outcome, &Summary::of(&run.0, &run.1)).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_leaves_these_files_and_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    assert_eq!(write_run(root.path(), &run(1.0)).len(), 5);
+    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "latency.hgrm", "summary.json"]);
+    assert_eq!(names(&root.path().join("plots")), ["histogram_example.png", "histogram_example.svg"]);
+}
+
+#[test]
+fn the_summary_has_the_documented_keys() {
+    let (spec, run) = run(1.0);
+    let summary: serde_json::Value = serde_json::from_str(&Summary::of(&spec, &run).to_json()).unwrap();
+    assert_eq!(summary["spec"], "example");
+    assert_eq!(
+        summary["tasks"],
+        serde_json::json!({"dispatched": 3, "done": 1, "timed_out": 1, "dead_lettered": 1, "queued": 1})
+    );
+    assert_eq!(summary["rpcs"]["replied"], 2);
+    assert_eq!(summary["latency_ms"]["p50"], 40.0);
+    assert_eq!(summary["latency_ms"]["max"], 999.0);
+    assert_eq!(summary["communication_latency_ms"]["mean"], 8.0);
+    assert_eq!(summary["throughput"]["tasks_per_s"], 1.0);
+    assert_eq!(summary["throughput"]["messages_per_s"], 5.0);
+    assert_eq!(summary["virtual_s"], 1.5);
+    assert_eq!(summary["machine"]["wall_s"], 1.0);
+    assert_eq!(summary["versions"]["lapin"], "4.12.3");
+    assert_eq!(summary["resolved_spec"]["replicas"]["task_workers"], 50);
+}
+
+#[test]
+fn the_same_result_on_another_day_leaves_the_file_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("results/example/summary.json");
+    write_run(root.path(), &run(1.0));
+    let first = std::fs::read_to_string(&file).unwrap();
+    write_run(root.path(), &run(2.0));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
+}
+
+#[test]
+fn another_result_is_written_with_its_own_cost() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("results/example/summary.json");
+    write_run(root.path(), &run(1.0));
+    let mut changed = run(2.0);
+    changed.1.outcome.trace_digest = "abd".into();
+    write_run(root.path(), &changed);
+    let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!((summary["trace_digest"].as_str(), summary["machine"]["wall_s"].as_f64()), (Some("abd"), Some(2.0)));
+}
+
+#[test]
+fn a_result_that_cannot_be_written_leaves_the_old_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let first = run(1.0);
+    write_run(root.path(), &first);
+    let summary = std::fs::read_to_string(root.path().join("results/example/summary.json")).unwrap();
+    let blocked = Directories { plots: root.path().join("results/example/summary.json"), ..directories(root.path()) };
+    let mut changed = run(2.0);
+    changed.1.outcome.trace_digest = "abd".into();
+    let written = write(&blocked, &changed.0, &changed.1.outcome, &Summary::of(&changed.0, &changed.1));
+    assert!(written.unwrap_err().to_string().starts_with("writing "));
+    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "latency.hgrm", "summary.json"]);
+    assert_eq!(std::fs::read_to_string(root.path().join("results/example/summary.json")).unwrap(), summary);
+}
+
+#[test]
+fn the_csv_has_a_row_a_task() {
+    let csv = latency::csv(&run(1.0).1.outcome.tasks).unwrap();
+    let rows = [
+        "index,task_id,dispatched_us,started_us,finished_us,latency_us,outcome,reason,attempts,timeouts",
+        "0,task-0,1000,2000,42000,40000,done,,1,0",
+        "1,task-1,1000,2000,1001000,999000,dead_lettered,timeout,1,1",
+        "2,task-2,1000,,,,queued,,0,0",
+        "",
+    ];
+    assert_eq!(String::from_utf8(csv).unwrap(), rows.join("\n"));
+}
+
+#[test]
+fn the_percentile_file_is_in_the_classic_format() {
+    let hgrm = String::from_utf8(latency::hgrm(&[1_000, 2_000, 3_000, 4_000]).unwrap()).unwrap();
+    let lines: Vec<&str> = hgrm.lines().collect();
+    assert_eq!(lines[0], "       Value     Percentile TotalCount 1/(1-Percentile)");
+    assert_eq!(lines[2], "       1.000 0.000000000000          1           1.00");
+    assert!(lines.contains(&"       4.001 1.000000000000          4"), "{hgrm}");
+    assert!(lines.contains(&"#[Max     =        4.001, Total count    =            4]"), "{hgrm}");
+}

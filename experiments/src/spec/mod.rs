@@ -25,10 +25,10 @@ pub struct Spec {
     pub name: String,
     /// The spec whose values hold wherever this one says nothing. Not inherited.
     #[serde(skip_serializing)]
-    extends: Option<String>,
+    pub extends: Option<String>,
     /// Only a base for others: neither listed nor run. Not inherited.
     #[serde(rename = "abstract", skip_serializing)]
-    is_abstract: bool,
+    pub is_abstract: bool,
     /// One line for people. Default: empty.
     pub title: String,
     /// Decides, with the rest of the spec, everything that happens. Default: 1.

@@ -1,1 +1,161 @@
+use super::*;
+use crate::spec::CommandedEsls;
 
+/// A directory with these specs in it.
+fn specs(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(directory.path().join(format!("{name}.toml")), text).unwrap();
+    }
+    directory
+}
+
+fn error(files: &[(&str, &str)], name: &str, overrides: &[&str]) -> String {
+    let directory = specs(files);
+    let overrides: Vec<Override> = overrides.iter().map(|text| Override::parse(text).unwrap()).collect();
+    let error = load(directory.path(), name, &overrides).unwrap_err().to_string();
+    error.replace(&format!("{}/", directory.path().display()), "")
+}
+
+#[test]
+fn all_committed_specs_are_sound() {
+    let directory = default_directory();
+    let listed: Vec<String> = list(&directory).unwrap().into_iter().map(|spec| spec.name).collect();
+    for name in ["smoke", "store", "chain", "custom_1k_1", "custom_10k_2", "custom_10k_10", "custom_10k_20"] {
+        assert!(listed.iter().any(|listed| listed == name), "{name} is not in {listed:?}");
+    }
+    assert!(!listed.iter().any(|name| name == "thesis_base"));
+}
+
+#[test]
+fn custom_10k_20_is_set_up_as_the_figure_was() {
+    let spec = load(&default_directory(), "custom_10k_20", &[]).unwrap();
+    assert_eq!(
+        (spec.workload.tasks, spec.workload.commands_per_task, spec.workload.esls),
+        (10_000, 2, CommandedEsls::Fresh)
+    );
+    assert_eq!((spec.replicas.task_workers, spec.replicas.routers), (50, 20));
+    assert_eq!((spec.fleet.gateways, spec.fleet.shared_mac), (10, true));
+}
+
+#[test]
+fn the_nearest_layer_wins_and_tables_join_key_by_key() {
+    let directory = specs(&[
+        ("base", "seed = 3\n[workload]\ntasks = 10\ncommands_per_task = 4"),
+        ("middle", "extends = 'base'\n[workload]\ntasks = 20"),
+        ("top", "extends = 'middle'\n[replicas]\nrouters = 7"),
+    ]);
+    let overrides = [Override::parse("replicas.task_workers=9").unwrap()];
+    let spec = load(directory.path(), "top", &overrides).unwrap();
+    assert_eq!((spec.seed, spec.workload.tasks, spec.workload.commands_per_task), (3, 20, 4));
+    assert_eq!((spec.replicas.routers, spec.replicas.task_workers, spec.name.as_str()), (7, 9, "top"));
+}
+
+#[test]
+fn what_show_prints_is_the_same_spec_again() {
+    for listed in list(&default_directory()).unwrap() {
+        let spec = load(&default_directory(), &listed.name, &[]).unwrap();
+        let directory = specs(&[(&listed.name, &spec.to_toml())]);
+        assert_eq!(load(directory.path(), &listed.name, &[]).unwrap(), spec);
+    }
+}
+
+#[test]
+fn being_abstract_is_not_inherited() {
+    let directory = specs(&[("base", "abstract = true"), ("leaf", "extends = 'base'")]);
+    assert_eq!(load(directory.path(), "leaf", &[]).unwrap().name, "leaf");
+    assert!(matches!(load(directory.path(), "base", &[]), Err(SpecError::Abstract(_))));
+    assert_eq!(list(directory.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_line_and_suggestion() {
+    let error = error(&[("a", "seed = 1\n[workload]\ntaks = 5")], "a", &[]);
+    assert_eq!(error, "a.toml:3: unknown key `taks`, did you mean `tasks`? (accepted: tasks, commands_per_task, esls)");
+}
+
+#[test]
+fn an_unknown_key_in_a_base_is_reported_there() {
+    let files = [("base", "\n\nsed = 1"), ("a", "extends = 'base'")];
+    assert!(error(&files, "a", &[]).starts_with("base.toml:3: unknown key `sed`, did you mean `seed`?"));
+}
+
+#[test]
+fn a_value_of_another_type_is_refused_with_its_line() {
+    let error = error(&[("a", "[workload]\n\ntasks = 'many'")], "a", &[]);
+    assert!(error.starts_with("a.toml:3: invalid type: string \"many\""), "{error}");
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_line() {
+    let error = error(&[("a", "seed = 1\n[workload\n")], "a", &[]);
+    assert!(error.starts_with("a.toml:2: "), "{error}");
+}
+
+#[test]
+fn a_value_that_breaks_a_rule_is_reported_where_it_was_set() {
+    let files = [("base", "[workload]\ncommands_per_task = 0"), ("a", "extends = 'base'\n[workload]\ntasks = 5")];
+    assert_eq!(error(&files, "a", &[]), "base.toml:2: `workload.commands_per_task` is 0; accepted are 1 to 1000");
+    let fault = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'mqtt'\n\n[[faults]]\nat_ms = 2\nkind = 'cut'\ntarget = 'fwd_router-1'";
+    assert_eq!(
+        error(&[("a", fault)], "a", &[]),
+        "a.toml:9: `faults.1.target` is fwd_router-1, but the 1 forward routers count from 0"
+    );
+}
+
+#[test]
+fn a_wrong_override_is_named() {
+    let files = [("a", "seed = 1")];
+    assert!(
+        error(&files, "a", &["workload.taks=5"])
+            .starts_with("--set workload.taks=5: unknown key `taks`, did you mean `tasks`?")
+    );
+    assert_eq!(
+        error(&files, "a", &["fleet.gateways=0"]),
+        "--set fleet.gateways=0: `fleet.gateways` is 0; accepted are 1 to 20000"
+    );
+    let wrong_value = error(&files, "a", &["fleet.mode=seral"]);
+    assert_eq!(
+        wrong_value,
+        "--set fleet.mode=seral: unknown value `seral`, did you mean `serial`? (accepted: serial, concurrent)"
+    );
+}
+
+#[test]
+fn a_fault_on_something_unknown_is_refused() {
+    let text = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'rabbit'";
+    assert!(error(&[("a", text)], "a", &[]).starts_with("a.toml:4: \"rabbit\" names nothing that can break"));
+}
+
+#[test]
+fn extends_in_a_circle_is_refused() {
+    let files = [("a", "extends = 'b'"), ("b", "extends = 'c'"), ("c", "extends = 'b'")];
+    assert_eq!(error(&files, "a", &[]), "c.toml: `extends` goes in a circle: a -> b -> c -> b");
+}
+
+#[test]
+fn a_missing_base_is_reported_where_it_is_named() {
+    let files = [("a", "seed = 1\nextends = 'thesis_bas'"), ("thesis_base", "")];
+    assert_eq!(
+        error(&files, "a", &[]),
+        "a.toml:2: extends `thesis_bas`, which does not exist, did you mean `thesis_base`?"
+    );
+}
+
+#[test]
+fn an_unknown_name_gets_the_nearest_ones() {
+    let files = [("smoke", ""), ("chain", ""), ("custom_1k_1", "")];
+    assert!(error(&files, "smok", &[]).starts_with("no experiment is called `smok`; did you mean `smoke`?"));
+    assert!(matches!(load(specs(&files).path(), "../a", &[]), Err(SpecError::Unknown { .. })));
+}
+
+#[test]
+fn an_override_is_toml_or_else_text() {
+    let value = |text| Override::parse(text).unwrap().value;
+    assert_eq!(value("a.b=5"), Value::Integer(5));
+    assert_eq!(value("a=true"), Value::Boolean(true));
+    assert_eq!(value("a=serial"), Value::String("serial".into()));
+    assert_eq!(value("a=\"5\""), Value::String("5".into()));
+    assert!(Override::parse("a").is_err());
+    assert!(Override::parse("a..b=1").is_err());
+}
