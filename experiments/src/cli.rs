@@ -6,7 +6,7 @@ use crate::simulate::Simulate;
 use crate::spec::{self, Override, Spec, SpecError};
 use crate::{table, verify};
 use anyhow::{Context, anyhow};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,12 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     action: Option<Action>,
+    /// The experiment's name; `experiments list` shows all.
+    name: Option<String>,
     #[command(flatten)]
-    run: Option<RunArgs>,
+    changes: Changes,
+    #[command(flatten)]
+    options: RunOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,8 +35,10 @@ enum Action {
     },
     /// Prints an experiment in full: after `extends`, defaults and options.
     Show {
+        /// The experiment's name; `experiments list` shows all.
+        name: String,
         #[command(flatten)]
-        choice: Choice,
+        changes: Changes,
     },
 }
 
@@ -49,11 +55,9 @@ impl SpecsArg {
     }
 }
 
-/// Which experiment, and what to change about it.
+/// What to change about an experiment.
 #[derive(Debug, Args)]
-struct Choice {
-    /// The experiment's name; `experiments list` shows all.
-    name: String,
+struct Changes {
     #[command(flatten)]
     specs: SpecsArg,
     /// The seed, which decides everything that happens.
@@ -73,8 +77,8 @@ struct Choice {
     set: Vec<Override>,
 }
 
-impl Choice {
-    fn load(&self) -> Result<Spec, SpecError> {
+impl Changes {
+    fn load(&self, name: &str) -> Result<Spec, SpecError> {
         let named = [
             ("--seed", "seed", self.seed),
             ("--tasks", "workload.tasks", self.tasks.map(i64::from)),
@@ -86,12 +90,12 @@ impl Choice {
             Some(Override { option: format!("{option} {value}"), path: path.to_owned(), value: value.into() })
         });
         let overrides: Vec<Override> = named.chain(self.set.iter().cloned()).collect();
-        spec::load(&self.specs.directory(), &self.name, &overrides)
+        spec::load(&self.specs.directory(), name, &overrides)
     }
 
     /// The command that does the same again.
     fn replay(&self, spec: &Spec) -> String {
-        let mut command = format!("cargo run -p experiments -- {} --seed {}", self.name, spec.seed);
+        let mut command = format!("cargo run -p experiments -- {} --seed {}", spec.name, spec.seed);
         let numbers =
             [("--tasks", self.tasks), ("--router-replicas", self.router_replicas), ("--gateways", self.gateways)];
         for (option, value) in numbers {
@@ -106,10 +110,9 @@ impl Choice {
     }
 }
 
+/// What to do with a run.
 #[derive(Debug, Args)]
-struct RunArgs {
-    #[command(flatten)]
-    choice: Choice,
+struct RunOptions {
     /// Runs twice and compares; names the first event that differs.
     #[arg(long, conflicts_with = "trace")]
     verify: bool,
@@ -146,11 +149,14 @@ pub fn main(simulate: Simulate) -> ExitCode {
 }
 
 fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
-    match (cli.action, cli.run) {
+    match (cli.action, cli.name) {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
-        (Some(Action::Show { choice }), _) => print(&choice.load()?.to_toml()),
-        (None, Some(args)) => run_one(&args, simulate),
-        (None, None) => unreachable!("clap asks for a name or a command"),
+        (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
+        (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
+        (None, None) => {
+            let missing = "which experiment? `experiments list` shows all";
+            Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, missing).exit()
+        }
     }
 }
 
@@ -161,23 +167,22 @@ fn list(directory: &Path) -> anyhow::Result<()> {
     print(&lines.concat())
 }
 
-fn run_one(args: &RunArgs, simulate: Simulate) -> anyhow::Result<()> {
-    let spec = args.choice.load()?;
-    let run = measured(args, &spec, simulate)
-        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", args.choice.replay(&spec)))?;
-    let summary = Summary::of(&spec, &run);
-    if args.json {
+fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simulate) -> anyhow::Result<()> {
+    let run = measured(options, spec, simulate)
+        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec)))?;
+    let summary = Summary::of(spec, &run);
+    if options.json {
         print(&summary.to_json())?;
     } else {
-        print(&table::render(&spec, &run.outcome, &summary))?;
+        print(&table::render(spec, &run.outcome, &summary))?;
     }
     let defaults = Directories::default();
     let directories = Directories {
-        results: args.results.clone().unwrap_or(defaults.results),
-        plots: args.plots.clone().unwrap_or(defaults.plots),
+        results: options.results.clone().unwrap_or(defaults.results),
+        plots: options.plots.clone().unwrap_or(defaults.plots),
     };
-    let written = results::write(&directories, &spec, &run.outcome, &summary)?;
-    if !args.quiet {
+    let written = results::write(&directories, spec, &run.outcome, &summary)?;
+    if !options.quiet {
         let here = std::env::current_dir().unwrap_or_default();
         let written: Vec<String> =
             written.iter().map(|path| path.strip_prefix(&here).unwrap_or(path).display().to_string()).collect();
@@ -186,20 +191,20 @@ fn run_one(args: &RunArgs, simulate: Simulate) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measured(args: &RunArgs, spec: &Spec, simulate: Simulate) -> anyhow::Result<run::Run> {
-    if args.verify {
-        let run = verify::verify(spec, simulate, args.quiet)?;
+fn measured(options: &RunOptions, spec: &Spec, simulate: Simulate) -> anyhow::Result<run::Run> {
+    if options.verify {
+        let run = verify::verify(spec, simulate, options.quiet)?;
         eprintln!("two runs with seed {} were the same: trace digest {}", spec.seed, run.outcome.trace_digest);
         return Ok(run);
     }
-    let trace = match &args.trace {
+    let trace = match &options.trace {
         None => None,
         Some(path) => {
             let file = File::create(path).with_context(|| format!("creating the event log {}", path.display()))?;
             Some(Box::new(BufWriter::new(file)) as Box<dyn Write + Send>)
         }
     };
-    run::run(spec, simulate, trace, args.quiet)
+    run::run(spec, simulate, trace, options.quiet)
 }
 
 /// Prints to stdout; a reader that has had enough (`| head`) is no error.

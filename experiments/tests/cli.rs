@@ -1,5 +1,7 @@
 //! What the program says and how it exits when its input is wrong.
 
+#![expect(clippy::unwrap_used, reason = "the whole file is tests; clippy only sees that of #[test] functions")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -66,6 +68,12 @@ fn a_wrong_option_is_refused() {
     assert!(refused(&experiments(&["smoke", "--set", "nonsense"])).contains("expected PATH=VALUE"));
     assert!(refused(&experiments(&["smoke", "--tasks", "0"])).contains("--tasks 0: `workload.tasks` is 0"));
     assert!(refused(&experiments(&["smoke", "--tasks", "many"])).contains("--tasks"));
+}
+
+#[test]
+fn options_without_an_experiment_are_refused() {
+    assert!(refused(&experiments(&["--quiet"])).contains("which experiment?"));
+    assert!(refused(&experiments(&["--seed", "3"])).contains("which experiment?"));
 }
 
 #[test]

@@ -45,7 +45,8 @@ pub struct Spec {
     pub brokers: Brokers,
     /// When a run is given up.
     pub limits: Limits,
-    /// The services' own configuration, as in production: the keys are those of `backbone --config`.
+    /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where the
+    /// brokers are is the simulation's business.
     pub backbone: toml::Table,
     /// What breaks, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -88,13 +89,13 @@ pub struct Workload {
     pub tasks: u32,
     /// Commands in a task, each for another label. Default: 2, as in the thesis.
     pub commands_per_task: u32,
-    /// Which labels the commands are for. Default: `fresh`.
+    /// Which labels the commands are for. Default: `fleet`.
     pub esls: CommandedEsls,
 }
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { tasks: 1_000, commands_per_task: 2, esls: CommandedEsls::Fresh }
+        Self { tasks: 1_000, commands_per_task: 2, esls: CommandedEsls::Fleet }
     }
 }
 
@@ -103,7 +104,7 @@ impl Default for Workload {
 #[serde(rename_all = "snake_case")]
 pub enum CommandedEsls {
     /// Each command for a random address that was never used before, as in the thesis: no two ever share a label. Such
-    /// labels broadcast nothing, so they can only be reached by fixed routing.
+    /// labels broadcast nothing, so they can only be reached by fixed routing; a gateway executes whatever reaches it.
     Fresh,
     /// Labels of the fleet, drawn at random.
     Fleet,

@@ -43,6 +43,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     within("brokers.mqtt_inflight_max", u32::from(spec.brokers.mqtt_inflight_max), 1, u32::from(u16::MAX))?;
     within("limits.virtual_s_max", spec.limits.virtual_s_max, 1, u32::MAX)?;
     fleet(spec)?;
+    routes(spec)?;
     network(spec)?;
     faults(spec)
 }
@@ -60,16 +61,34 @@ fn fleet(spec: &Spec) -> Result<(), Wrong> {
         }
     }
     if fleet.shared_mac && fleet.rssi_period_ms > 0 {
-        return wrong(
-            "fleet.rssi_period_ms",
-            "needs gateways that can be told apart; with `fleet.shared_mac` it must be 0",
-        );
+        return wrong("fleet.rssi_period_ms", "must be 0 with `fleet.shared_mac`: a report names its gateway");
     }
     let labels_needed = spec.workload.commands_per_task;
     if spec.workload.esls == CommandedEsls::Fleet && fleet.esls < labels_needed {
         let rule =
             format!("is {}; `workload.esls = \"fleet\"` needs at least {labels_needed}, one a command", fleet.esls);
         return wrong("fleet.esls", rule);
+    }
+    Ok(())
+}
+
+/// A request needs a way to its gateway.
+fn routes(spec: &Spec) -> Result<(), Wrong> {
+    let mode = spec.backbone.get("routing").and_then(|routing| routing.get("mode"));
+    let fixed = mode.and_then(toml::Value::as_str) == Some("fixed");
+    let one_address = spec.fleet.shared_mac || spec.fleet.gateways == 1;
+    if fixed && !one_address {
+        return wrong(
+            "backbone.routing.mode",
+            "is \"fixed\", one gateway for all: set `fleet.shared_mac` or one gateway",
+        );
+    }
+    if !fixed && spec.fleet.rssi_period_ms == 0 {
+        return wrong("fleet.rssi_period_ms", "is 0; routing by RSSI (`backbone.routing.mode`) needs reports");
+    }
+    if !fixed && spec.workload.esls == CommandedEsls::Fresh {
+        let rule = "is \"fresh\", labels that nobody hears; they need `backbone.routing.mode = \"fixed\"`";
+        return wrong("workload.esls", rule);
     }
     Ok(())
 }

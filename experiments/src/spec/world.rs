@@ -10,7 +10,7 @@ pub struct Fleet {
     pub gateways: u32,
     /// Stores; gateways and labels are spread evenly over them, and a label is heard only in its own. Default: 1.
     pub stores: u32,
-    /// Labels in all stores together. Default: 0, which fits `workload.esls = "fresh"`.
+    /// Labels in all stores together. Default: 100.
     pub esls: u32,
     /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default: false.
     pub shared_mac: bool,
@@ -20,7 +20,7 @@ pub struct Fleet {
     pub order: Order,
     /// How many gateways of its store hear a label; fewer if there are fewer. Default: 3.
     pub gateways_in_range: u32,
-    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default: 0.
+    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default: 2,000.
     pub rssi_period_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
@@ -33,12 +33,12 @@ impl Default for Fleet {
         Self {
             gateways: 2,
             stores: 1,
-            esls: 0,
+            esls: 100,
             shared_mac: false,
             mode: GatewayMode::Serial,
             order: Order::AcknowledgeFirst,
             gateways_in_range: 3,
-            rssi_period_ms: 0,
+            rssi_period_ms: 2_000,
             hosts: Hosts::PerGateway,
             ble_service_ms: BleService::default(),
         }

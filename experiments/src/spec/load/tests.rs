@@ -128,6 +128,16 @@ fn a_fault_on_something_unknown_is_refused() {
 }
 
 #[test]
+fn a_request_that_could_reach_no_gateway_is_refused() {
+    let fresh = error(&[("a", "[workload]\nesls = 'fresh'")], "a", &[]);
+    assert!(fresh.starts_with("a.toml:2: `workload.esls` is \"fresh\", labels that nobody hears"), "{fresh}");
+    let silent = error(&[("a", "[fleet]\nrssi_period_ms = 0")], "a", &[]);
+    assert!(silent.starts_with("a.toml:2: `fleet.rssi_period_ms` is 0"), "{silent}");
+    let fixed = error(&[("a", "[backbone.routing]\nmode = 'fixed'")], "a", &[]);
+    assert!(fixed.starts_with("a.toml:2: `backbone.routing.mode` is \"fixed\", one gateway for all"), "{fixed}");
+}
+
+#[test]
 fn extends_in_a_circle_is_refused() {
     let files = [("a", "extends = 'b'"), ("b", "extends = 'c'"), ("c", "extends = 'b'")];
     assert_eq!(error(&files, "a", &[]), "c.toml: `extends` goes in a circle: a -> b -> c -> b");

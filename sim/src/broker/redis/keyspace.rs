@@ -90,8 +90,8 @@ impl Keyspace {
         }
     }
 
-    /// Sets `key` to a string, whatever it was before.
-    pub(super) fn set(&mut self, key: Bytes, value: Bytes, expires_ms: Option<u64>) {
+    /// Sets `key` to a string, whatever it was before, for ever or until `expires_ms`.
+    pub fn set(&mut self, key: Bytes, value: Bytes, expires_ms: Option<u64>) {
         self.remove(&key);
         if let Some(at) = expires_ms {
             self.expiries.insert((at, key.clone()));
