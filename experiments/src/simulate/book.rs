@@ -1,0 +1,264 @@
+//! The book of a run: what the services report, task by task and request by request, with its virtual time.
+//!
+//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported done
+//! must be on its labels.
+
+use super::workload::Workload;
+use crate::{
+    outcome::{Counters, TaskEnd, TaskRecord},
+    progress::Progress,
+};
+use backbone::{
+    message::{RequestId, TaskId},
+    telemetry::{DropReason, Event, FailReason, Telemetry},
+};
+use rustc_hash::FxHashMap;
+use sim::{SimEnv, fleet::Labels};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
+use tokio::sync::Notify;
+
+/// Violations kept in full; the first few say what is wrong.
+const VIOLATIONS_MAX: usize = 20;
+
+/// Cheap to clone; all clones are the same book.
+#[derive(Clone)]
+pub(super) struct Book(Arc<Shared>);
+
+struct Shared {
+    workload: Workload,
+    labels: Labels,
+    progress: Arc<Progress>,
+    entries: Mutex<Entries>,
+    finished: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct Entries {
+    pub(super) tasks: Vec<TaskEntry>,
+    /// Requests that are under way; only looked up, never walked through.
+    requests: FxHashMap<RequestId, RequestEntry>,
+    pub(super) rpc_latencies_us: Vec<u32>,
+    pub(super) counters: Counters,
+    pub(super) violations: Vec<String>,
+    finished: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TaskEntry {
+    dispatched_us: Option<u64>,
+    started_us: Option<u64>,
+    end: Option<(u64, TaskEnd)>,
+    latency_us: Option<u64>,
+    attempts: u32,
+    timeouts: u32,
+}
+
+struct RequestEntry {
+    pod: Arc<str>,
+    taken_us: Option<u64>,
+    /// Reached its caller, and a backward router has said so.
+    received: bool,
+    returned: bool,
+}
+
+impl Book {
+    pub(super) fn new(workload: Workload, progress: Arc<Progress>) -> Self {
+        let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
+        Self(Arc::new(Shared {
+            workload,
+            labels: Labels::default(),
+            progress,
+            entries: Mutex::new(entries),
+            finished: Notify::new(),
+        }))
+    }
+
+    /// The labels that done tasks are checked against.
+    pub(super) fn labels(&self) -> Labels {
+        self.0.labels.clone()
+    }
+
+    pub(super) fn workload(&self) -> &Workload {
+        &self.0.workload
+    }
+
+    pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every task is done or given up.
+    pub(super) fn is_finished(&self) -> bool {
+        self.entries().finished == self.0.workload.len()
+    }
+
+    /// Waits for that.
+    pub(super) async fn finished(&self) {
+        self.0.finished.notified().await;
+    }
+
+    /// Where a pod's services report to.
+    pub(super) fn telemetry(&self, env: SimEnv, pod: &str) -> Arc<dyn Telemetry> {
+        Arc::new(PodTelemetry { book: self.clone(), env, pod: pod.into() })
+    }
+
+    pub(super) fn violate(&self, what: String) {
+        self.entries().violate(what);
+    }
+
+    fn index_of(task: &TaskId) -> usize {
+        Workload::index_of(task.as_str()).expect("all tasks of a run come from its workload")
+    }
+
+    /// A task reported done must show on all its labels, unless something newer does.
+    fn check_labels(&self, entries: &mut Entries, index: usize) {
+        let version = Workload::version_of(index);
+        for label in self.0.workload.labels_of(index) {
+            let shown = self.0.labels.version(*label);
+            if shown.is_none_or(|shown| shown < version) {
+                entries.violate(format!("task-{index} is done, but label {label} shows {shown:?} instead of {version}"));
+            }
+        }
+    }
+
+    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, latency_us: u64, end: TaskEnd) {
+        let task = &mut entries.tasks[index];
+        if task.end.is_some() {
+            return; // delivered twice; the first end counts
+        }
+        task.end = Some((now_us, end));
+        task.latency_us = Some(latency_us);
+        entries.finished += 1;
+        self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
+        self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
+        if entries.finished == entries.tasks.len() {
+            self.0.finished.notify_one();
+        }
+    }
+}
+
+impl Entries {
+    fn violate(&mut self, what: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(what);
+        }
+    }
+
+    fn count_timeout(&mut self, index: usize, reason: FailReason) {
+        self.tasks[index].timeouts += u32::from(reason == FailReason::Timeout);
+    }
+
+    /// Forgets a request about which nothing more will be heard.
+    fn settle(&mut self, request: RequestId) {
+        if self.requests.get(&request).is_some_and(|entry| entry.received && entry.returned) {
+            self.requests.remove(&request);
+        }
+    }
+}
+
+impl TaskEntry {
+    /// The record of a task whose dispatch was confirmed.
+    pub(super) fn record(self, index: usize) -> Option<TaskRecord> {
+        Some(TaskRecord {
+            index: u32::try_from(index).expect("a spec has fewer tasks"),
+            id: Workload::id_of(index),
+            dispatched_us: self.dispatched_us?,
+            started_us: self.started_us,
+            finished_us: self.end.map(|(at_us, _)| at_us),
+            latency_us: self.latency_us,
+            end: self.end.map_or(TaskEnd::Queued, |(_, end)| end),
+            attempts: self.attempts,
+            timeouts: self.timeouts,
+        })
+    }
+}
+
+/// What one pod reports goes into the book and into the trace.
+struct PodTelemetry {
+    book: Book,
+    env: SimEnv,
+    pod: Arc<str>,
+}
+
+impl Telemetry for PodTelemetry {
+    fn record(&self, event: &Event<'_>) {
+        self.env.trace(format_args!("{event:?}"));
+        let now_us = self.env.now_us();
+        let mut entries = self.book.entries();
+        match *event {
+            Event::TaskDispatched { task } => entries.tasks[Book::index_of(task)].dispatched_us = Some(now_us),
+            Event::TaskStarted { task, .. } => {
+                let task = &mut entries.tasks[Book::index_of(task)];
+                task.started_us.get_or_insert(now_us);
+                task.attempts += 1;
+            }
+            Event::TaskDone { task, latency_us, .. } => {
+                let index = Book::index_of(task);
+                self.book.check_labels(&mut entries, index);
+                self.book.end(&mut entries, now_us, index, latency_us, TaskEnd::Done);
+            }
+            Event::TaskRetried { task, reason, .. } => entries.count_timeout(Book::index_of(task), reason),
+            Event::TaskDeadLettered { task, reason, latency_us, .. } => {
+                let index = Book::index_of(task.expect("no task of a workload is malformed"));
+                entries.count_timeout(index, reason);
+                self.book.end(&mut entries, now_us, index, latency_us, TaskEnd::DeadLettered(reason));
+            }
+            Event::RequestSent { .. }
+            | Event::RequestTaken { .. }
+            | Event::ReplyReturned { .. }
+            | Event::ReplyReceived { .. }
+            | Event::RequestTimedOut { .. } => self.record_request(&mut entries, now_us, event),
+            Event::Dropped { reason } => {
+                entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
+                *entries.counters.drops.entry(reason).or_default() += 1;
+            }
+            Event::RequestForwarded { .. }
+            | Event::RoutesStored { .. }
+            | Event::Connected { .. }
+            | Event::Disconnected { .. } => {}
+        }
+    }
+}
+
+impl PodTelemetry {
+    fn record_request(&self, entries: &mut Entries, now_us: u64, event: &Event<'_>) {
+        match *event {
+            Event::RequestSent { request, .. } => {
+                entries.counters.rpcs_sent += 1;
+                let entry = RequestEntry { pod: self.pod.clone(), taken_us: None, received: false, returned: false };
+                entries.requests.insert(request, entry);
+            }
+            Event::RequestTaken { request } => {
+                if let Some(entry) = entries.requests.get_mut(&request) {
+                    entry.taken_us = Some(now_us);
+                }
+            }
+            Event::ReplyReturned { request } => {
+                let Some(entry) = entries.requests.get_mut(&request) else { return };
+                entry.returned = true;
+                if let Some(taken_us) = entry.taken_us {
+                    let latency_us = u32::try_from(now_us - taken_us).unwrap_or(u32::MAX);
+                    entries.rpc_latencies_us.push(latency_us);
+                }
+                entries.settle(request);
+            }
+            Event::ReplyReceived { request, .. } => {
+                entries.counters.rpcs_replied += 1;
+                match entries.requests.get_mut(&request) {
+                    Some(entry) if entry.pod == self.pod => entry.received = true,
+                    Some(entry) => {
+                        let asker = entry.pod.clone();
+                        entries.counters.rpcs_misrouted += 1;
+                        entries.violate(format!("{} got the reply to request {request} of {asker}", self.pod));
+                    }
+                    None => entries.violate(format!("{} got a reply to request {request}, which nobody sent", self.pod)),
+                }
+                entries.settle(request);
+            }
+            Event::RequestTimedOut { request } => {
+                entries.counters.rpcs_timed_out += 1;
+                entries.requests.remove(&request);
+            }
+            _ => unreachable!("called for the events of requests"),
+        }
+    }
+}

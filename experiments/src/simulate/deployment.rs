@@ -1,0 +1,322 @@
+//! Which pod runs what, and how it is started.
+
+use super::{
+    book::Book,
+    workload::{fleet_label, gateway_mac},
+};
+use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
+use backbone::{
+    config::Config,
+    message::{TASK_QUEUE, dead_letter_queue, retry_queue},
+    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    telemetry::Telemetry,
+};
+use sim::{
+    Class, Cluster, Seed, SimEnv,
+    broker::{amqp, mqtt, redis},
+    fleet::{AckOrder, Gateway, GatewayPlan, Heard, StorePlan, Work, place_store},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    num::NonZeroU16,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const AMQP_PORT: u16 = 5672;
+const MQTT_PORT: u16 = 1883;
+const REDIS_PORT: u16 = 6379;
+/// The key of fixed routing.
+const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
+/// Floor of a store for each label in it: 50,000 labels fill 10,000 square metres (thesis, 'Introduction').
+const SQUARE_METRES_PER_LABEL: f64 = 0.2;
+/// A small shop still has a floor.
+const STORE_SIDE_M_MIN: f64 = 10.0;
+
+/// A running service that can be asked to stop.
+struct Process {
+    stop: CancellationToken,
+    stopped: watch::Receiver<bool>,
+}
+
+/// All that is needed to start any part of the world, again and again.
+pub(super) struct Deployment {
+    spec: Arc<Spec>,
+    config: Arc<Config>,
+    book: Book,
+    pub(super) amqp: amqp::Broker,
+    pub(super) mqtt: mqtt::Broker,
+    redis: redis::Broker,
+    /// What each gateway hears.
+    heard: Vec<Vec<Heard>>,
+    processes: Mutex<BTreeMap<String, Process>>,
+}
+
+/// The name of the pod that a gateway runs on.
+fn gateway_pod(spec: &Spec, index: u32) -> String {
+    match spec.fleet.hosts {
+        Hosts::PerGateway => format!("gateway-{index}"),
+        Hosts::PerStore => format!("store-{}", index / gateways_per_store(spec)),
+    }
+}
+
+fn gateways_per_store(spec: &Spec) -> u32 {
+    spec.fleet.gateways / spec.fleet.stores
+}
+
+fn gateway_pods(spec: &Spec) -> impl Iterator<Item = String> {
+    let (name, count) = match spec.fleet.hosts {
+        Hosts::PerGateway => ("gateway", spec.fleet.gateways),
+        Hosts::PerStore => ("store", spec.fleet.stores),
+    };
+    (0..count).map(move |i| format!("{name}-{i}"))
+}
+
+fn router_pods(spec: &Spec) -> impl Iterator<Item = String> {
+    let all = |service: &'static str| (0..spec.replicas.routers).map(move |i| format!("{service}-{i}"));
+    all("fwd_router").chain(all("bck_router"))
+}
+
+fn worker_pods(spec: &Spec) -> impl Iterator<Item = String> {
+    (0..spec.replicas.task_workers).map(|i| format!("task_worker-{i}"))
+}
+
+/// All pods of a world.
+pub(super) fn pods(spec: &Spec) -> Vec<(String, Class)> {
+    let brokers = [("amqp", Class::Amqp), ("mqtt", Class::Mqtt), ("redis", Class::Redis)];
+    let services = router_pods(spec).chain(worker_pods(spec)).chain(["dispatcher".to_owned()]);
+    brokers
+        .map(|(name, class)| (name.to_owned(), class))
+        .into_iter()
+        .chain(gateway_pods(spec).map(|pod| (pod, Class::Gateway)))
+        .chain(services.map(|pod| (pod, Class::Service)))
+        .collect()
+}
+
+fn any_address(port: u16) -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], port))
+}
+
+/// The services' configuration, pointed at the world's brokers.
+fn config(spec: &Spec) -> Config {
+    let mut config = spec.backbone.clone();
+    config.amqp.url = format!("amqp://guest:guest@amqp:{AMQP_PORT}/%2f");
+    (config.mqtt.host, config.mqtt.port) = ("mqtt".into(), MQTT_PORT);
+    config.redis.url = format!("redis://redis:{REDIS_PORT}/0");
+    config
+}
+
+fn mqtt_config(spec: &Spec) -> mqtt::Config {
+    mqtt::Config {
+        max_inflight: NonZeroU16::new(spec.brokers.mqtt_inflight_max).expect("a valid spec has a window of at least 1"),
+        quota: match spec.brokers.mqtt_quota {
+            Quota::Strict => mqtt::Quota::Strict,
+            Quota::Leaky => mqtt::Quota::MosquittoLeaky,
+        },
+        ..mqtt::Config::default()
+    }
+}
+
+/// What each gateway of each store hears.
+fn place(spec: &Spec, labels: u32) -> Vec<Vec<Heard>> {
+    let stores = spec.fleet.stores as usize;
+    let labels_per_store = labels as usize / stores;
+    let side_m = (labels_per_store as f64 * SQUARE_METRES_PER_LABEL).sqrt().max(STORE_SIDE_M_MIN);
+    let plan = StorePlan {
+        gateways: gateways_per_store(spec) as usize,
+        labels: labels_per_store,
+        gateways_in_range: spec.fleet.gateways_in_range as usize,
+        side_m,
+    };
+    let mut rng = Seed::new(spec.seed).stream("radio");
+    (0..stores).flat_map(|store| place_store(plan, |i| fleet_label(store * labels_per_store + i), &mut rng)).collect()
+}
+
+impl Deployment {
+    pub(super) fn new(spec: Arc<Spec>, book: Book, labels: u32) -> Self {
+        Self {
+            config: Arc::new(config(&spec)),
+            amqp: amqp::Broker::new(amqp::Config::default()),
+            mqtt: mqtt::Broker::new(mqtt_config(&spec)),
+            redis: redis::Broker::new(),
+            heard: place(&spec, labels),
+            processes: Mutex::default(),
+            spec,
+            book,
+        }
+    }
+
+    pub(super) fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// MQTT clients of a world in which all is well.
+    pub(super) fn mqtt_clients(&self) -> usize {
+        self.spec.fleet.gateways as usize + 2 * self.spec.replicas.routers as usize
+    }
+
+    pub(super) fn boot_brokers(&self, cluster: &Cluster) {
+        ["amqp", "mqtt", "redis"].iter().for_each(|pod| self.boot(cluster.env(pod), pod));
+    }
+
+    pub(super) fn boot_fleet_and_routers(&self, cluster: &Cluster) {
+        gateway_pods(&self.spec).chain(router_pods(&self.spec)).for_each(|pod| self.boot(cluster.env(&pod), &pod));
+    }
+
+    /// The workers, and with them the dispatcher: the work begins.
+    pub(super) fn boot_workers(&self, cluster: &Cluster) {
+        let pods = worker_pods(&self.spec).chain(["dispatcher".to_owned()]);
+        pods.for_each(|pod| self.boot(cluster.env(&pod), &pod));
+    }
+
+    /// Starts what belongs on `pod`.
+    pub(super) fn boot(&self, env: SimEnv, pod: &str) {
+        let telemetry = self.book.telemetry(env, pod);
+        let config = self.config.clone();
+        match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
+            "amqp" => {
+                let broker = self.amqp.clone();
+                env.spawn_server("rabbitmq", async move { broker.serve(env, any_address(AMQP_PORT)).await.map(drop) });
+            }
+            "mqtt" => {
+                let broker = self.mqtt.clone();
+                env.spawn_server("mosquitto", async move { broker.serve(env, any_address(MQTT_PORT)).await });
+            }
+            "redis" => {
+                let broker = self.redis.clone();
+                self.configure_routes();
+                env.spawn_server("redis", async move { broker.serve(env, any_address(REDIS_PORT)).await });
+            }
+            "gateway" | "store" => self.boot_gateways(env, pod),
+            "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
+            "bck_router" => self.run(env, pod, |stop| BckRouter::run(env, config, telemetry, stop)),
+            "task_worker" => self.run(env, pod, |stop| TaskWorker::run(env, config, telemetry, stop)),
+            "dispatcher" => self.run(env, pod, |stop| self.dispatch(env, telemetry, stop)),
+            other => unreachable!("a pod of kind {other}"),
+        }
+    }
+
+    /// What an operator of fixed routing sets once.
+    fn configure_routes(&self) {
+        let gateway = gateway_mac(0).to_string();
+        self.redis.keyspace().set(DEFAULT_ROUTE_KEY.into(), gateway.into(), None);
+    }
+
+    fn dispatch(
+        &self,
+        env: SimEnv,
+        telemetry: Arc<dyn Telemetry>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (config, tasks) = (self.config.clone(), self.book.workload().clone().tasks());
+        async move {
+            if let Err(error) = Dispatcher::run(env, config, telemetry, stop, tasks).await {
+                env.trace(format_args!("{error}"));
+            }
+        }
+    }
+
+    /// Runs a service that can be asked to stop.
+    fn run<F>(&self, env: SimEnv, pod: &str, service: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let (ended, stopped) = watch::channel(false);
+        let service = service(stop.clone());
+        backbone::env::Env::spawn(&env, "service", async move {
+            service.await;
+            let _ = ended.send(true);
+        });
+        self.processes().insert(pod.to_owned(), Process { stop, stopped });
+    }
+
+    fn processes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Process>> {
+        self.processes.lock().expect("nothing panics with it")
+    }
+
+    /// Asks the service on `pod` to stop and waits until it has.
+    pub(super) async fn stop(&self, pod: &str) {
+        let process = self.processes().remove(pod);
+        let Process { stop, mut stopped } = process.expect("only a running service is stopped");
+        stop.cancel();
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// The process of a crashed target is gone: a broker loses what it does not keep.
+    pub(super) fn forget_process(&self, target: Target) {
+        match target {
+            Target::Amqp => self.amqp.restart(),
+            Target::Mqtt => self.mqtt.restart(),
+            Target::Redis => self.redis.restart(),
+            _ => drop(self.processes().remove(&target.to_string())),
+        }
+    }
+
+    /// The pod that a fault's target runs on.
+    pub(super) fn pod_of(&self, target: Target) -> String {
+        match target {
+            Target::Gateway(index) => gateway_pod(&self.spec, index),
+            other => other.to_string(),
+        }
+    }
+
+    fn boot_gateways(&self, env: SimEnv, pod: &str) {
+        for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
+            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
+            let gateway = Gateway::run(env, self.gateway(index), self.book.labels(), rng);
+            backbone::env::Env::spawn(&env, "gateway", gateway);
+        }
+    }
+
+    fn gateway(&self, index: u32) -> GatewayPlan {
+        let fleet = &self.spec.fleet;
+        let BleService { median, spread } = fleet.ble_service_ms;
+        GatewayPlan {
+            broker: ("mqtt".into(), MQTT_PORT),
+            client_id: format!("gateway-{index}"),
+            mac: gateway_mac(if fleet.shared_mac { 0 } else { index as usize }),
+            shared_mac: fleet.shared_mac,
+            work: match fleet.mode {
+                GatewayMode::Serial => Work::Serial,
+                GatewayMode::Concurrent => Work::Concurrent,
+            },
+            order: match fleet.order {
+                Order::AcknowledgeFirst => AckOrder::AcknowledgeFirst,
+                Order::ReplyFirst => AckOrder::ReplyFirst,
+            },
+            ble_us: (u64::from(median - spread) * 1_000, u64::from(median + spread) * 1_000),
+            heard: self.heard[index as usize].clone(),
+            rssi_period: Duration::from_millis(fleet.rssi_period_ms.into()),
+        }
+    }
+
+    fn depth(&self, queue: &str) -> usize {
+        self.amqp.queue_depth(queue).unwrap_or(0)
+    }
+
+    /// Tasks in the task queue or waiting for their next try, those that a worker has in hand included.
+    pub(super) fn tasks_waiting(&self) -> usize {
+        let retries = retry_queue(Duration::from_millis(self.config.task_worker.retry_delay_ms));
+        self.depth(TASK_QUEUE) + self.depth(&retries)
+    }
+
+    /// For the message of a run that doesn't end.
+    pub(super) fn open_ends(&self) -> String {
+        let depths = self.amqp.queue_names().into_iter().filter_map(|name| {
+            let depth = self.depth(&name);
+            (depth > 0 && name != dead_letter_queue()).then(|| format!("{depth} messages in queue {name}"))
+        });
+        let depths: Vec<String> = depths.take(10).collect();
+        let sessions = self.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
+        let sessions: Vec<String> = sessions
+            .take(10)
+            .map(|s| format!("{} queued and {} in flight for MQTT client {}", s.queued, s.in_flight, s.client_id))
+            .collect();
+        let open = [depths, sessions].concat();
+        if open.is_empty() { "nothing is queued anywhere".into() } else { open.join(", ") }
+    }
+}

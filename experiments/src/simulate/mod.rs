@@ -1,0 +1,138 @@
+//! From a spec to a simulated world and back to an outcome.
+//!
+//! [`deployment`] says which pod runs what, [`workload`] what there is to do, [`faults`] what breaks; [`book`] takes down
+//! what the services report, and [`audit`] checks at the end that it adds up.
+
+mod audit;
+mod book;
+mod deployment;
+mod faults;
+mod workload;
+
+use crate::{outcome::Outcome, progress::Progress, spec::Spec};
+use anyhow::{Context, bail};
+use book::Book;
+use deployment::Deployment;
+use sim::{Cluster, Distances, Latency, Settings, Simulation};
+use std::{
+    io::Write,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout};
+use workload::Workload;
+
+/// Something that runs an experiment: [`simulate`] or, in tests, a stand-in.
+///
+/// It gets the spec, counters to report through while it works, and where to write the event log (a line an event), if
+/// one is asked for. It is called on a thread of its own, a fresh one each time, and may use that thread as it likes.
+///
+/// # Errors
+/// When the experiment could not be run to its end.
+pub type Simulate = fn(&Spec, &Arc<Progress>, Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome>;
+
+/// Time for all clients to connect, in virtual time: they need a few round trips.
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// How long all routes take to settle after the first reports: a report's way into the table.
+const REPORT_MARGIN: Duration = Duration::from_millis(500);
+/// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
+/// off, one reply timeout and one retry delay after another.
+const QUIET_LIMIT: Duration = Duration::from_secs(300);
+/// How often the director looks up, in virtual time.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+/// Runs `spec` in the simulator.
+///
+/// # Errors
+/// When the world panics, or is not done within `limits.virtual_s_max`.
+pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome> {
+    let mut simulation = Simulation::new(settings(spec));
+    if let Some(log) = log {
+        simulation.write_trace_to(log);
+    }
+    for (pod, class) in deployment::pods(spec) {
+        simulation.add_pod(pod, class);
+    }
+    progress.tasks_total.store(spec.workload.tasks.into(), Ordering::Relaxed);
+    let (spec, progress) = (Arc::new(spec.clone()), progress.clone());
+    let finished = simulation.run(move |cluster| direct(cluster, spec, progress)).context("running the world")?;
+    let mut outcome = finished.output?;
+    outcome.virtual_us = finished.virtual_us;
+    outcome.trace_digest = finished.digest.to_string();
+    outcome.counters.segments = finished.counters.network.segments;
+    tracing::info!(counters = ?finished.counters, "the engine's counters");
+    Ok(outcome)
+}
+
+fn settings(spec: &Spec) -> Settings {
+    let network = &spec.network;
+    let latency = |range: crate::spec::Range| Latency { low_us: range.min.into(), high_us: range.max.into() };
+    Settings {
+        seed: spec.seed,
+        quantum_us: network.quantum_us.into(),
+        distances: Distances {
+            service_amqp: latency(network.latency_us.service_amqp),
+            service_redis: latency(network.latency_us.service_redis),
+            service_mqtt: latency(network.latency_us.service_mqtt),
+            gateway_mqtt: latency(network.latency_us.gateway_mqtt),
+        },
+        loss_ppm: network.loss_ppm.into(),
+        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
+        audit: false,
+    }
+}
+
+/// Starts everything in its order, waits for the end, and closes the book.
+async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
+    let workload = Workload::draw(&spec);
+    let book = Book::new(workload.clone(), progress.clone());
+    let deployment = Deployment::new(spec.clone(), book.clone(), workload.labels());
+    deployment.boot_brokers(&cluster);
+    sleep(Duration::from_millis(10)).await;
+    deployment.boot_fleet_and_routers(&cluster);
+    connect(&deployment, &cluster).await?;
+    if spec.fleet.rssi_period_ms > 0 {
+        sleep(Duration::from_millis(spec.fleet.rssi_period_ms.into()) + REPORT_MARGIN).await;
+    }
+    deployment.boot_workers(&cluster);
+    let mut faults = std::pin::pin!(faults::inject(&deployment, &cluster, &spec.faults));
+    let mut faults_over = false;
+    let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
+    while !(book.is_finished() && faults_over) {
+        tokio::select! {
+            biased;
+            () = book.finished(), if !book.is_finished() => {}
+            () = &mut faults, if !faults_over => faults_over = true,
+            () = sleep(LOOK_PERIOD) => progress.virtual_us.store(cluster.now_us(), Ordering::Relaxed),
+        }
+        if Instant::now() >= limit {
+            bail!("not done after {} s of virtual time: {}", spec.limits.virtual_s_max, deployment.open_ends());
+        }
+    }
+    // A task that was delivered twice may be in work again; let that end, too.
+    let quiet = async {
+        while deployment.tasks_waiting() > 0 {
+            sleep(LOOK_PERIOD).await;
+        }
+    };
+    if timeout(QUIET_LIMIT, quiet).await.is_err() {
+        bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", deployment.open_ends());
+    }
+    Ok(audit::close(&deployment))
+}
+
+/// Waits until every gateway and every router has its MQTT session.
+async fn connect(deployment: &Deployment, cluster: &Cluster) -> anyhow::Result<()> {
+    let expected = deployment.mqtt_clients();
+    let all_connected = async {
+        while deployment.mqtt.clients_connected() < expected {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if timeout(CONNECT_LIMIT, all_connected).await.is_err() {
+        let connected = deployment.mqtt.clients_connected();
+        bail!("only {connected} of {expected} MQTT clients have connected by {} us", cluster.now_us());
+    }
+    sleep(Duration::from_millis(100)).await; // subscriptions and the routers' AMQP connections
+    Ok(())
+}
