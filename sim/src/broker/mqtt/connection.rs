@@ -10,7 +10,7 @@ use backbone::env::Env;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{
     Error,
-    v5::{Connect, DisconnectReasonCode, LastWill, Packet},
+    v5::{ConnAck, Connect, ConnectReturnCode, DisconnectReasonCode, LastWill, Packet},
 };
 use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -81,6 +81,19 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
             tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
             writer.write_all(&CONNACK_VERSION_REFUSED).await?;
+            return writer.shutdown().await;
+        }
+        Err(error @ ReadError::Malformed(_)) => {
+            tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
+            let code = match error.reason() {
+                Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
+                Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
+                _ => ConnectReturnCode::MalformedPacket,
+            };
+            let mut refusal = BytesMut::new();
+            let ack = ConnAck { session_present: false, code, properties: None };
+            Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
+            writer.write_all(&refusal).await?;
             return writer.shutdown().await;
         }
         other => {

@@ -13,6 +13,8 @@ mod message;
 mod outbox;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 pub use session::Quota;
@@ -159,13 +161,13 @@ impl Broker {
             in_flight: client.session.in_flight(),
             subscriptions: client.subscriptions.len(),
         };
-        server.clients().values().map(info).collect()
+        server.clients.values().map(info).collect()
     }
 
     /// How many clients are connected.
     #[must_use]
     pub fn clients_connected(&self) -> usize {
-        self.server().clients().values().filter(|client| client.connection.is_some()).count()
+        self.server().clients.values().filter(|client| client.connection.is_some()).count()
     }
 
     fn config(&self) -> &Config {
