@@ -119,7 +119,8 @@ impl Broker {
         Self { config: Arc::new(config.clone()), server: Arc::new(Mutex::new(Server::new(config))) }
     }
 
-    /// Accepts connections on `addr` until the task that runs this is dropped.
+    /// Accepts connections on `addr` until the task that runs this is dropped. Connections are tasks of their own; whoever
+    /// aborts them all, as a crash does, calls [`Broker::restart`] before serving again.
     ///
     /// # Errors
     /// Those of [`Env::listen`].

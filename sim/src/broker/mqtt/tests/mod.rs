@@ -148,7 +148,7 @@ impl Client {
         assert_eq!(self.receive().await, None);
     }
 
-    async fn is_told(mut self, reason: DisconnectReasonCode) {
+    async fn ends_with(mut self, reason: DisconnectReasonCode) {
         match self.receive().await {
             Some(Packet::Disconnect(disconnect)) => assert_eq!(disconnect.reason_code, reason),
             other => panic!("no DISCONNECT but {other:?}"),

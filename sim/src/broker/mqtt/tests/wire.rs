@@ -118,7 +118,7 @@ async fn a_second_connection_takes_the_session_over_and_the_first_is_told() {
     let first = Client::subscribed(&broker, resuming("s", 60), "t").await;
     let (mut second, ack) = Client::open(&broker, resuming("s", 60), None).await;
     assert!(ack.session_present);
-    first.is_told(DisconnectReasonCode::SessionTakenOver).await;
+    first.ends_with(DisconnectReasonCode::SessionTakenOver).await;
     second.publish(message("u", "")).await;
     assert_eq!(broker.clients_connected(), 1);
 }
@@ -131,7 +131,7 @@ async fn a_silent_client_is_dropped_after_one_and_a_half_keep_alives() {
     client.send(Packet::PingReq).await;
     assert_eq!(client.receive().await, Some(Packet::PingResp));
     let heard = Instant::now();
-    client.is_told(DisconnectReasonCode::KeepAliveTimeout).await;
+    client.ends_with(DisconnectReasonCode::KeepAliveTimeout).await;
     assert_eq!(heard.elapsed(), Duration::from_secs(15));
 }
 
@@ -191,13 +191,13 @@ async fn breaking_the_protocol_ends_the_connection_with_the_reason() {
         let broker = broker(|config| config.packet_bytes_max = 1000);
         let mut client = Client::new(&broker, hello("c")).await;
         client.send(packet).await;
-        client.is_told(reason).await;
+        client.ends_with(reason).await;
     }
     for malformed in [&b"\x30\x04\0\x02a+\0"[..], b"\x82\x02\0\x01", b"\xf0\0", b"\x00\0", b"\x30\xff\xff\xff\xff\x01"]
     {
         let mut client = Client::new(&broker(|_| {}), hello("c")).await;
         client.stream.write_all(malformed).await.unwrap();
-        client.is_told(Reason::MalformedPacket).await;
+        client.ends_with(Reason::MalformedPacket).await;
     }
 }
 
