@@ -10,7 +10,7 @@ use backbone::env::Env;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{
     Error,
-    v5::{Connect, DisconnectReasonCode, LastWill, Packet},
+    v5::{ConnAck, Connect, ConnectReturnCode, DisconnectReasonCode, LastWill, Packet},
 };
 use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
@@ -83,6 +83,19 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             writer.write_all(&CONNACK_VERSION_REFUSED).await?;
             return writer.shutdown().await;
         }
+        Err(error @ ReadError::Malformed(_)) => {
+            tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
+            let code = match error.reason() {
+                Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
+                Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
+                _ => ConnectReturnCode::MalformedPacket,
+            };
+            let mut refusal = BytesMut::new();
+            let ack = ConnAck { session_present: false, code, properties: None };
+            Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
+            writer.write_all(&refusal).await?;
+            return writer.shutdown().await;
+        }
         other => {
             tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
             return writer.shutdown().await;
@@ -108,7 +121,8 @@ async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let id = connect.client_id.clone();
     let keep_alive_s = broker.config().server_keep_alive_s(connect.keep_alive).unwrap_or(connect.keep_alive);
     let keep_alive = (keep_alive_s != 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
-    let outbox = Arc::new(Outbox::new(connect.properties.as_ref().and_then(|p| p.max_packet_size)));
+    let outbox =
+        Arc::new(Outbox::new(connect.properties.as_ref().and_then(|p| p.max_packet_size.filter(|max| *max > 0))));
     let mut write = pin!(write(&outbox, &mut writer, broker.config().flush_each_packet));
 
     let connected = broker.server().connect(connect, will, assigned, outbox.clone(), Instant::now());
@@ -212,9 +226,11 @@ struct Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next packet that is already here.
     fn next(&mut self) -> Result<Option<Packet>, ReadError> {
+        let before = self.input.len();
         match Packet::read(&mut self.input, Some(self.bytes_max)) {
             Ok(packet) => Ok(Some(packet)),
-            Err(Error::InsufficientBytes(_)) => Ok(None),
+            // The codec says the same of a packet that is whole but too short for what it should contain: it has taken that.
+            Err(Error::InsufficientBytes(_)) if self.input.len() == before => Ok(None),
             Err(error) => Err(ReadError::Malformed(error)),
         }
     }

@@ -71,7 +71,7 @@ impl Server {
     /// Sends what the session may send.
     pub(super) fn pump(&mut self, key: SessionKey, now: Instant) {
         let mut expired = 0;
-        while let Some(client) = self.client_of(key)
+        while let Some(client) = self.clients.get_mut(&key)
             && let Some(connection) = &client.connection
             && let Some((message, delivery)) = client.session.next(now, &mut expired)
         {
@@ -93,10 +93,8 @@ impl Server {
             self.retain(&message);
         }
         let mut receivers = std::mem::take(&mut self.receivers);
-        let mut topics = std::mem::take(&mut self.topics);
-        let is_online = |key| self.clients().get(&key).is_some_and(|client| client.connection.is_some());
-        topics.receivers(message.topic(), is_online, &mut receivers);
-        self.topics = topics;
+        let is_online = |key| self.clients.get(&key).is_some_and(|client| client.connection.is_some());
+        self.topics.receivers(message.topic(), is_online, &mut receivers);
         receivers.retain(|(key, options)| !options.no_local || publisher != Some(*key));
         let count = receivers.len();
         for (key, options) in receivers.drain(..) {
@@ -108,7 +106,7 @@ impl Server {
 
     fn deliver(&mut self, key: SessionKey, message: &Arc<Message>, options: Options, retain: bool, now: Instant) {
         let queued_messages_max = self.config.queued_messages_max;
-        let client = self.client_of(key).expect("subscriptions go with their session");
+        let client = self.clients.get_mut(&key).expect("subscriptions go with their session");
         if message.qos == QoS::AtMostOnce || options.qos == QoS::AtMostOnce {
             // As in Mosquitto's default settings: not kept for a client that is away or far behind.
             let delivery = Delivery { packet_id: 0, dup: false, retain, identifier: options.identifier };
@@ -170,7 +168,7 @@ impl Server {
         let mut return_codes = Vec::with_capacity(subscribe.filters.len());
         let mut greetings = Vec::new();
         for wanted in subscribe.filters {
-            let client = self.client_of(key).expect("the caller has seen it");
+            let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let Some(filter) = Filter::parse(&wanted.path) else {
                 tracing::warn!(client = client.id, filter = wanted.path, "mqtt: filter is not well-formed");
                 return_codes.push(SubscribeReasonCode::TopicFilterInvalid);
@@ -225,7 +223,7 @@ impl Server {
     fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in &unsubscribe.filters {
-            let client = self.client_of(key).expect("the caller has seen it");
+            let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let reason = match Filter::parse(text) {
                 None => UnsubAckReason::TopicFilterInvalid,
                 Some(filter) if client.subscriptions.remove(text) => {
@@ -252,7 +250,7 @@ impl Server {
     }
 
     fn answer(&mut self, key: SessionKey, packet: &Packet) {
-        if let Some(connection) = self.client_of(key).and_then(|client| client.connection.as_ref()) {
+        if let Some(connection) = self.clients.get_mut(&key).and_then(|client| client.connection.as_ref()) {
             connection.outbox.push(packet);
         }
     }

@@ -13,6 +13,8 @@ mod message;
 mod outbox;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 pub use session::Quota;
@@ -117,7 +119,8 @@ impl Broker {
         Self { config: Arc::new(config.clone()), server: Arc::new(Mutex::new(Server::new(config))) }
     }
 
-    /// Accepts connections on `addr` until the task that runs this is dropped.
+    /// Accepts connections on `addr` until the task that runs this is dropped. Connections are tasks of their own; whoever
+    /// aborts them all, as a crash does, calls [`Broker::restart`] before serving again.
     ///
     /// # Errors
     /// Those of [`Env::listen`].
@@ -159,13 +162,13 @@ impl Broker {
             in_flight: client.session.in_flight(),
             subscriptions: client.subscriptions.len(),
         };
-        server.clients().values().map(info).collect()
+        server.clients.values().map(info).collect()
     }
 
     /// How many clients are connected.
     #[must_use]
     pub fn clients_connected(&self) -> usize {
-        self.server().clients().values().filter(|client| client.connection.is_some()).count()
+        self.server().clients.values().filter(|client| client.connection.is_some()).count()
     }
 
     fn config(&self) -> &Config {

@@ -31,7 +31,7 @@ pub(super) struct Server {
     pub(super) topics: Topics,
     pub(super) retained: BTreeMap<String, Arc<Message>>,
     pub(super) stats: Stats,
-    clients: BTreeMap<SessionKey, Client>,
+    pub(super) clients: BTreeMap<SessionKey, Client>,
     by_id: BTreeMap<String, SessionKey>,
     /// Ends of the sessions whose clients are away.
     expiries: BTreeSet<(Instant, SessionKey)>,
@@ -145,14 +145,6 @@ impl Server {
     pub(super) fn client(&mut self, connection: ConnectionKey) -> Option<&mut Client> {
         let client = self.clients.get_mut(&connection.session)?;
         client.connection.as_ref().is_some_and(|c| c.number == connection.number).then_some(client)
-    }
-
-    pub(super) fn client_of(&mut self, key: SessionKey) -> Option<&mut Client> {
-        self.clients.get_mut(&key)
-    }
-
-    pub(super) fn clients(&self) -> &BTreeMap<SessionKey, Client> {
-        &self.clients
     }
 
     /// Loses all connections, and all sessions and retained messages too unless they are kept on disk.

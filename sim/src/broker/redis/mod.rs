@@ -36,7 +36,8 @@ impl Broker {
         Self::default()
     }
 
-    /// Accepts connections on `addr` until the task that runs this is dropped.
+    /// Accepts connections on `addr` until the task that runs this is dropped. Connections are tasks of their own; whoever
+    /// aborts them all, as a crash does, calls [`Broker::restart`] before serving again.
     ///
     /// # Errors
     /// Those of [`Env::listen`].

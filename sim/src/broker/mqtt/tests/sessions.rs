@@ -1,0 +1,175 @@
+use super::super::{
+    message::{Delivery, Message},
+    session::{Pushed, Quota, Session},
+};
+use proptest::prelude::*;
+use rumqttc::mqttbytes::{QoS, v5::Publish};
+use std::{collections::VecDeque, num::NonZeroU16, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+fn window(messages: u16) -> NonZeroU16 {
+    NonZeroU16::new(messages).unwrap()
+}
+
+fn number(n: u32, now: Instant) -> Arc<Message> {
+    Arc::new(Message::new(&Publish::new("t", QoS::AtLeastOnce, n.to_be_bytes().to_vec(), None), now))
+}
+
+fn push(session: &mut Session, n: u32, now: Instant) -> Pushed {
+    session.push(number(n, now), false, None, now)
+}
+
+/// All that may be sent now, as (number, packet id, dup).
+fn sent(session: &mut Session, now: Instant) -> Vec<(u32, u16, bool)> {
+    let as_sent = |(message, delivery): (Arc<Message>, Delivery)| {
+        let payload = message.packet(&delivery, now).payload;
+        (u32::from_be_bytes(payload[..].try_into().unwrap()), delivery.packet_id, delivery.dup)
+    };
+    std::iter::from_fn(|| session.next(now, &mut 0)).map(as_sent).collect()
+}
+
+#[test]
+fn a_strict_window_admits_one_message_for_each_acknowledgement() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::Strict, 100);
+    session.resume(window(2));
+    for n in 0..5 {
+        push(&mut session, n, now);
+    }
+    assert_eq!(sent(&mut session, now), [(0, 1, false), (1, 2, false)]);
+    assert!(session.acknowledge(2));
+    assert_eq!(sent(&mut session, now), [(2, 3, false)]);
+    assert!(!session.acknowledge(2));
+    assert_eq!(sent(&mut session, now), []);
+}
+
+#[test]
+fn a_leaky_window_lets_the_whole_queue_go_with_one_acknowledgement() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::MosquittoLeaky, 100);
+    session.resume(window(2));
+    for n in 0..5 {
+        push(&mut session, n, now);
+        sent(&mut session, now);
+    }
+    assert_eq!(session.in_flight(), 2);
+    session.acknowledge(1);
+    assert_eq!(sent(&mut session, now).len(), 3);
+    assert_eq!(session.in_flight(), 4);
+    // The acknowledgement itself has freed one place, which the queue did not use.
+    push(&mut session, 5, now);
+    assert_eq!(sent(&mut session, now).len(), 1);
+    push(&mut session, 6, now);
+    assert_eq!(sent(&mut session, now), []);
+}
+
+#[test]
+fn what_was_unacknowledged_goes_out_again_first_and_with_its_old_ids() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::Strict, 100);
+    session.resume(window(3));
+    for n in 0..5 {
+        push(&mut session, n, now);
+    }
+    sent(&mut session, now);
+    session.acknowledge(2);
+    sent(&mut session, now);
+    session.suspend();
+    assert_eq!((session.in_flight(), session.queued()), (0, 4));
+    push(&mut session, 5, now);
+    // With a smaller window than before, one resend has to wait; its late acknowledgement is still understood.
+    session.resume(window(2));
+    assert_eq!(sent(&mut session, now), [(0, 1, true), (2, 3, true)]);
+    assert!(session.acknowledge(4));
+    assert_eq!(sent(&mut session, now), []);
+    session.acknowledge(1);
+    session.acknowledge(3);
+    assert_eq!(sent(&mut session, now), [(4, 5, false), (5, 6, false)]);
+}
+
+#[test]
+fn resends_do_not_count_against_the_queue_limit() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::Strict, 2);
+    session.resume(window(3));
+    for n in 0..3 {
+        assert_eq!(push(&mut session, n, now), Pushed::Taken);
+        sent(&mut session, now);
+    }
+    session.suspend();
+    assert_eq!([3, 4, 5].map(|n| push(&mut session, n, now)), [Pushed::Taken, Pushed::Taken, Pushed::Dropped]);
+}
+
+#[test]
+fn packet_ids_that_are_still_in_flight_are_not_used_again() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::Strict, 10);
+    session.resume(window(2));
+    push(&mut session, 0, now);
+    assert_eq!(sent(&mut session, now), [(0, 1, false)]);
+    for n in 1..70_000 {
+        push(&mut session, n, now);
+        let [(_, id, _)] = sent(&mut session, now)[..] else { panic!("one at a time") };
+        assert!(id > 1);
+        session.acknowledge(id);
+    }
+}
+
+#[test]
+fn expired_messages_make_room_in_a_full_queue_and_are_never_sent() {
+    let now = Instant::now();
+    let mut session = Session::new(Quota::Strict, 2);
+    let expiring = Arc::new(Message::new(&super::expiring("t", "x", 1), now));
+    session.push(expiring.clone(), false, None, now);
+    session.push(expiring, false, None, now);
+    assert_eq!(push(&mut session, 1, now), Pushed::Dropped);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(push(&mut session, 1, later), Pushed::Taken);
+    session.resume(window(9));
+    assert_eq!(sent(&mut session, later), [(1, 1, false)]);
+}
+
+proptest! {
+    /// A client that acknowledges in any order and whose connection breaks at any time. While it is connected nothing comes
+    /// twice; over breaks nothing is lost, and only what was unacknowledged comes again, marked.
+    #[test]
+    fn a_strict_session_loses_and_doubles_nothing_and_keeps_order(
+        steps in prop::collection::vec((0u8..10, any::<prop::sample::Index>()), 1..300),
+        size in 1u16..6,
+    ) {
+        let now = Instant::now();
+        let mut session = Session::new(Quota::Strict, usize::MAX);
+        session.resume(window(size));
+        let (mut pushed, mut first_sends, mut held) = (0u32, 0u32, VecDeque::new());
+        let mut redelivered = VecDeque::new();
+        for (step, index) in steps {
+            match step {
+                0..5 => { push(&mut session, pushed, now); pushed += 1; }
+                5..9 if !held.is_empty() => {
+                    let (_, id) = held.remove(index.index(held.len())).unwrap();
+                    prop_assert!(session.acknowledge(id));
+                }
+                9 => {
+                    session.suspend();
+                    session.resume(window(size));
+                    redelivered = std::mem::take(&mut held);
+                }
+                _ => {}
+            }
+            for (n, id, dup) in sent(&mut session, now) {
+                if dup {
+                    prop_assert_eq!(Some((n, id)), redelivered.pop_front());
+                } else {
+                    prop_assert!(redelivered.is_empty());
+                    prop_assert_eq!(n, first_sends);
+                    first_sends += 1;
+                }
+                held.push_back((n, id));
+            }
+            prop_assert!(held.len() <= usize::from(size));
+            prop_assert_eq!(held.len(), session.in_flight());
+            prop_assert_eq!((pushed - first_sends) as usize, session.queued());
+            prop_assert!(session.queued() == 0 || held.len() == usize::from(size));
+        }
+    }
+}
