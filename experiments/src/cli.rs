@@ -174,7 +174,7 @@ fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simul
     if options.json {
         print(&summary.to_json())?;
     } else {
-        print(&table::render(spec, &run.outcome, &summary))?;
+        print(&table::render(&summary))?;
     }
     let defaults = Directories::default();
     let directories = Directories {

@@ -1,15 +1,13 @@
 //! The result of a run, for people.
 
-use crate::outcome::Outcome;
 use crate::results::Summary;
-use crate::spec::Spec;
 use crate::statistics::Statistics;
 use std::fmt::Write as _;
 
 /// Renders the table.
 #[must_use]
-pub fn render(spec: &Spec, outcome: &Outcome, summary: &Summary) -> String {
-    let mut out = format!("{}: {}\n", spec.name, spec.title);
+pub fn render(summary: &Summary) -> String {
+    let mut out = format!("{}: {}\n", summary.spec, summary.resolved_spec.title);
     let machine = &summary.machine;
     let tasks = &summary.tasks;
     line(
@@ -47,10 +45,9 @@ pub fn render(spec: &Spec, outcome: &Outcome, summary: &Summary) -> String {
             (decimal(rates.messages_per_s), "MQTT messages"),
         ],
     );
-    let drops: Vec<(String, String)> =
-        outcome.counters.drops.iter().map(|(reason, times)| (count(*times), format!("{reason:?}"))).collect();
+    let drops: Vec<(String, &str)> =
+        summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {
-        let drops: Vec<(String, &str)> = drops.iter().map(|(times, reason)| (times.clone(), reason.as_str())).collect();
         line(&mut out, "dropped", &drops);
     }
     let speed = if machine.wall_s > 0.0 { summary.virtual_s / machine.wall_s } else { 0.0 };
@@ -66,7 +63,7 @@ pub fn render(spec: &Spec, outcome: &Outcome, summary: &Summary) -> String {
     if let Some(bytes) = machine.peak_memory_bytes {
         line(&mut out, "peak memory", &[(format!("{:.1} MB", bytes as f64 / 1e6), "")]);
     }
-    line(&mut out, "seed", &[(spec.seed.to_string(), "")]);
+    line(&mut out, "seed", &[(summary.seed.to_string(), "")]);
     line(&mut out, "trace digest", &[(summary.trace_digest.clone(), "")]);
     out
 }

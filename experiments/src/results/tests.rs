@@ -140,3 +140,26 @@ fn the_percentile_file_is_in_the_classic_format() {
     assert!(lines.contains(&"       4.001 1.000000000000          4"), "{hgrm}");
     assert!(lines.contains(&"#[Max     =        4.001, Total count    =            4]"), "{hgrm}");
 }
+
+#[test]
+fn the_table_says_it_all_in_a_few_lines() {
+    let (mut spec, run) = run(1.25);
+    spec.title = "a run".into();
+    let table = crate::table::render(&Summary::of(&spec, &run));
+    let expected = "\
+example: a run
+  tasks               3 dispatched  ·  1 done  ·  1 timed out  ·  1 dead-lettered  ·  1 still queued
+  RPCs                4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted
+
+  latency in ms             mean       p50       p90       p95       p99       max
+  a task                  519.50     40.00    999.00    999.00    999.00    999.00
+  router to router          8.00      7.00      9.00      9.00      9.00      9.00
+
+  per virtual second  1.00 tasks  ·  2.00 RPCs  ·  5.00 MQTT messages
+  time                1.500 s virtual  ·  1.250 s wall  ·  1.20 virtual/wall
+  peak memory         0.0 MB
+  seed                1
+  trace digest        abc
+";
+    assert_eq!(table, expected);
+}

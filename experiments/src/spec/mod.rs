@@ -14,10 +14,11 @@ pub use fault::{Fault, FaultKind, Target};
 pub use load::{Listed, Override, default_directory, list, load};
 pub use world::{BleService, Brokers, Fleet, GatewayMode, Hosts, Latency, Network, Order, Quota, Range};
 
+use backbone::config::Config;
 use serde::{Deserialize, Serialize};
 
 /// An experiment, resolved: after `extends`, defaults and overrides.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spec {
     /// The file's name without `.toml`.
@@ -47,7 +48,7 @@ pub struct Spec {
     pub limits: Limits,
     /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where the
     /// brokers are is the simulation's business.
-    pub backbone: toml::Table,
+    pub backbone: Config,
     /// What breaks, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
@@ -67,7 +68,7 @@ impl Default for Spec {
             network: Network::default(),
             brokers: Brokers::default(),
             limits: Limits::default(),
-            backbone: toml::Table::new(),
+            backbone: Config::default(),
             faults: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Rules for values that types can't express.
 
 use super::{CommandedEsls, Spec, Target, world::Range};
+use backbone::config::RoutingMode;
 use backbone::message::TASK_COMMANDS_MAX;
 
 /// Most tasks: their records have to fit into memory.
@@ -43,6 +44,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     within("brokers.mqtt_inflight_max", u32::from(spec.brokers.mqtt_inflight_max), 1, u32::from(u16::MAX))?;
     within("limits.virtual_s_max", spec.limits.virtual_s_max, 1, u32::MAX)?;
     fleet(spec)?;
+    services(spec)?;
     routes(spec)?;
     network(spec)?;
     faults(spec)
@@ -72,10 +74,21 @@ fn fleet(spec: &Spec) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// The services' own rules.
+fn services(spec: &Spec) -> Result<(), Wrong> {
+    let Err(problems) = spec.backbone.validate() else { return Ok(()) };
+    // A line a problem: "configuration: `mqtt.port` is 0; expected …".
+    let text = problems.to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("configuration: ");
+    match first.trim_start_matches('`').split_once("` ") {
+        Some((key, rule)) => wrong(format!("backbone.{key}"), rule),
+        None => wrong("backbone", first),
+    }
+}
+
 /// A request needs a way to its gateway.
 fn routes(spec: &Spec) -> Result<(), Wrong> {
-    let mode = spec.backbone.get("routing").and_then(|routing| routing.get("mode"));
-    let fixed = mode.and_then(toml::Value::as_str) == Some("fixed");
+    let fixed = spec.backbone.routing.mode == RoutingMode::Fixed;
     let one_address = spec.fleet.shared_mac || spec.fleet.gateways == 1;
     if fixed && !one_address {
         return wrong(

@@ -1,5 +1,6 @@
 use super::*;
 use crate::spec::CommandedEsls;
+use backbone::config::{Acknowledgement, Correlation, ReplyQueue, RoutingMode};
 
 /// A directory with these specs in it.
 fn specs(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -36,6 +37,11 @@ fn custom_10k_20_is_set_up_as_the_figure_was() {
     );
     assert_eq!((spec.replicas.task_workers, spec.replicas.routers), (50, 20));
     assert_eq!((spec.fleet.gateways, spec.fleet.shared_mac), (10, true));
+    let services = &spec.backbone;
+    assert_eq!((services.routing.mode, services.correlation), (RoutingMode::Fixed, Correlation::EslMac));
+    assert_eq!(services.task_worker.reply_queue, ReplyQueue::PerCall);
+    assert_eq!((services.task_worker.reply_timeout_ms, services.task_worker.attempts_max), (25_000, 1));
+    assert_eq!((services.fwd_router.acknowledgement, services.bck_router.in_flight_max), (Acknowledgement::Auto, 1));
 }
 
 #[test]
@@ -125,6 +131,14 @@ fn a_wrong_override_is_named() {
 fn a_fault_on_something_unknown_is_refused() {
     let text = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'rabbit'";
     assert!(error(&[("a", text)], "a", &[]).starts_with("a.toml:4: \"rabbit\" names nothing that can break"));
+}
+
+#[test]
+fn the_services_configuration_is_checked_as_in_production() {
+    let unknown = error(&[("a", "[backbone.task_worker]\nprefetsch = 4")], "a", &[]);
+    assert!(unknown.starts_with("a.toml:2: unknown key `prefetsch`, did you mean `prefetch`?"), "{unknown}");
+    let out_of_range = error(&[("a", "[backbone.task_worker]\nprefetch = 0")], "a", &[]);
+    assert_eq!(out_of_range, "a.toml:2: `backbone.task_worker.prefetch` is 0; expected 1 to 10000");
 }
 
 #[test]
