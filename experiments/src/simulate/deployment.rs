@@ -7,6 +7,7 @@ use super::{
 use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
 use backbone::{
     config::Config,
+    env::Env as _,
     message::{TASK_QUEUE, dead_letter_queue, retry_queue},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Telemetry,
@@ -18,9 +19,10 @@ use sim::{
 };
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     num::NonZeroU16,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -98,6 +100,11 @@ pub(super) fn pods(spec: &Spec) -> Vec<(String, Class)> {
 
 fn any_address(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
+}
+
+/// Runs a broker for as long as its pod lives.
+fn serve(env: SimEnv, broker: impl Future<Output = io::Result<()>> + Send + 'static) {
+    env.spawn("broker", async move { broker.await.expect("the port of a new pod is free") });
 }
 
 /// The services' configuration, pointed at the world's brokers.
@@ -179,16 +186,16 @@ impl Deployment {
         match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
             "amqp" => {
                 let broker = self.amqp.clone();
-                env.spawn_server("rabbitmq", async move { broker.serve(env, any_address(AMQP_PORT)).await.map(drop) });
+                serve(env, async move { broker.serve(env, any_address(AMQP_PORT)).await.map(|never| match never {}) });
             }
             "mqtt" => {
                 let broker = self.mqtt.clone();
-                env.spawn_server("mosquitto", async move { broker.serve(env, any_address(MQTT_PORT)).await });
+                serve(env, async move { broker.serve(env, any_address(MQTT_PORT)).await });
             }
             "redis" => {
                 let broker = self.redis.clone();
                 self.configure_routes();
-                env.spawn_server("redis", async move { broker.serve(env, any_address(REDIS_PORT)).await });
+                serve(env, async move { broker.serve(env, any_address(REDIS_PORT)).await });
             }
             "gateway" | "store" => self.boot_gateways(env, pod),
             "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
@@ -227,14 +234,14 @@ impl Deployment {
         let stop = CancellationToken::new();
         let (ended, stopped) = watch::channel(false);
         let service = service(stop.clone());
-        backbone::env::Env::spawn(&env, "service", async move {
+        env.spawn("service", async move {
             service.await;
             let _ = ended.send(true);
         });
         self.processes().insert(pod.to_owned(), Process { stop, stopped });
     }
 
-    fn processes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Process>> {
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
         self.processes.lock().expect("nothing panics with it")
     }
 
@@ -268,7 +275,7 @@ impl Deployment {
         for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
             let gateway = Gateway::run(env, self.gateway(index), self.book.labels(), rng);
-            backbone::env::Env::spawn(&env, "gateway", gateway);
+            env.spawn("gateway", gateway);
         }
     }
 

@@ -88,6 +88,15 @@ impl Message {
         self.properties().headers().clone().unwrap_or_default()
     }
 
+    /// A header that is a text, if there is one.
+    #[must_use]
+    pub fn text_header(&self, name: &str) -> Option<String> {
+        match self.headers().inner().get(name) {
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether it survives a restart in a durable queue (delivery mode 2).
     #[must_use]
     pub fn is_persistent(&self) -> bool {
