@@ -96,6 +96,9 @@ impl Changes {
     /// The command that does the same again.
     fn replay(&self, spec: &Spec) -> String {
         let mut command = format!("cargo run -p experiments -- {} --seed {}", spec.name, spec.seed);
+        if let Some(directory) = &self.specs.directory {
+            command += &format!(" --specs '{}'", directory.display());
+        }
         let numbers =
             [("--tasks", self.tasks), ("--router-replicas", self.router_replicas), ("--gateways", self.gateways)];
         for (option, value) in numbers {
