@@ -1,6 +1,6 @@
 //! Consuming a durable queue, across lost connections.
 
-use super::{DurableQueue, Session};
+use super::{DurableQueue, REPLY_SUCCESS, Session};
 use crate::{backoff::Backoff, env::Env};
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 /// Limit of opening a channel and starting to consume, with the wait for the connection.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of telling the broker to stop delivering.
+/// Limit of telling the broker to stop delivering, and of closing the channel.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Who acknowledges deliveries.
@@ -73,6 +73,14 @@ impl<E: Env> Deliveries<E> {
         if let Some((channel, consumer)) = &self.open {
             // On failure the connection is gone, and deliveries have stopped with it.
             let _ = timeout(CANCEL_LIMIT, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await;
+        }
+    }
+
+    /// Closes the channel. What was taken and not acknowledged returns to the queue.
+    pub(crate) async fn close(self) {
+        if let Some((channel, _consumer)) = &self.open {
+            // Awaited, because lapin reports an error when the connection is closed while a channel is closing.
+            let _ = timeout(CANCEL_LIMIT, channel.close(REPLY_SUCCESS, "OK".into())).await;
         }
     }
 }
