@@ -37,22 +37,25 @@ pub(crate) struct Deliveries<E: Env> {
     acknowledge: Acknowledge,
     open: Option<(Channel, Consumer)>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
+    /// Whether there was a consumer before. One that keeps ending must not be reopened in a tight loop.
+    reopening: bool,
 }
 
 impl<E: Env> Deliveries<E> {
     pub(crate) fn new(session: &Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
-        Self { session: session.clone(), queue, acknowledge, open: None, opening: None }
+        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, reopening: false }
     }
 
     /// The next delivery. Never ends; dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         loop {
             let Some((_channel, consumer)) = &mut self.open else {
-                let opening = self
-                    .opening
-                    .get_or_insert_with(|| Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge)));
+                let opening = self.opening.get_or_insert_with(|| {
+                    Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, self.reopening))
+                });
                 self.open = Some(opening.await);
                 self.opening = None;
+                self.reopening = true;
                 continue;
             };
             match consumer.next().await {
@@ -85,9 +88,17 @@ impl<E: Env> Deliveries<E> {
     }
 }
 
-/// Opens a channel and consumes, trying until it succeeds.
-async fn open<E: Env>(session: Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> (Channel, Consumer) {
+/// Opens a channel and consumes, trying until it succeeds; after an earlier consumer's end not at once.
+async fn open<E: Env>(
+    session: Session<E>,
+    queue: DurableQueue,
+    acknowledge: Acknowledge,
+    reopening: bool,
+) -> (Channel, Consumer) {
     let mut backoff = Backoff::new();
+    if reopening {
+        backoff.pause(&session.env).await;
+    }
     loop {
         match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
             Ok(Ok(open)) => return open,
