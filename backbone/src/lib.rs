@@ -5,7 +5,7 @@
 //! reply to its caller and a label to its best gateway, MQTT shared subscriptions spread the load.
 //!
 //! This crate is the production code. It knows nothing of the simulator that it is tested in; the one seam between it and
-//! the world is [`env`].
+//! the world is [`mod@env`].
 
 mod amqp;
 mod backoff;

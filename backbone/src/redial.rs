@@ -103,11 +103,14 @@ impl<E: Env, D: Dialer> Redial<E, D> {
     /// [`Unavailable`] if there is none before `deadline`.
     pub(crate) async fn get(&self, deadline: Instant) -> Result<Line<D::Connection>, Unavailable> {
         loop {
-            let mut dialled = std::pin::pin!(self.0.dialled.notified());
-            // Registered before the look at the state: a dial that succeeds in between is not missed.
-            dialled.as_mut().enable();
             if let Some(line) = self.current_or_dial() {
                 return Ok(line);
+            }
+            let mut dialled = std::pin::pin!(self.0.dialled.notified());
+            // Registered before another look at the state: a dial that has just succeeded is not missed.
+            dialled.as_mut().enable();
+            if self.current().is_some() {
+                continue;
             }
             if timeout_at(deadline, dialled).await.is_err() {
                 return Err(Unavailable { broker: D::BROKER, last_failure: self.state().last_failure.clone() });
@@ -159,6 +162,10 @@ impl<E: Env, D: Dialer> Redial<E, D> {
     /// Dials until it succeeds or nobody is left who could want the connection.
     async fn dial(self) {
         let mut backoff = Backoff::new();
+        if self.state().number > 0 {
+            // All who lost this broker are about to dial it: not at the same moment.
+            backoff.pause(&self.0.env).await;
+        }
         while Arc::strong_count(&self.0) > 1 {
             let failure = match timeout(DIAL_LIMIT, self.0.dialer.dial()).await {
                 Ok(Ok(connection)) => {

@@ -33,7 +33,8 @@ pub enum Event<'a> {
         task: &'a TaskId,
         /// Which try succeeded.
         attempt: u32,
-        /// From the first request of this try sent to its last reply received.
+        /// How long the calls of this try took: from its first request sent to its last reply received, and with a reply
+        /// queue for each call also the time to declare and delete that.
         latency_us: u64,
     },
     /// Worker: the try failed; the task waits for the next one.

@@ -1,6 +1,6 @@
 //! Consuming a durable queue, across lost connections.
 
-use super::{DurableQueue, Session};
+use super::{DurableQueue, REPLY_SUCCESS, Session};
 use crate::{backoff::Backoff, env::Env};
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 /// Limit of opening a channel and starting to consume, with the wait for the connection.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of telling the broker to stop delivering.
+/// Limit of telling the broker to stop delivering, and of closing the channel.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// Who acknowledges deliveries.
@@ -37,22 +37,25 @@ pub(crate) struct Deliveries<E: Env> {
     acknowledge: Acknowledge,
     open: Option<(Channel, Consumer)>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
+    /// Whether there was a consumer before. One that keeps ending must not be reopened in a tight loop.
+    reopening: bool,
 }
 
 impl<E: Env> Deliveries<E> {
     pub(crate) fn new(session: &Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
-        Self { session: session.clone(), queue, acknowledge, open: None, opening: None }
+        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, reopening: false }
     }
 
     /// The next delivery. Never ends; dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         loop {
             let Some((_channel, consumer)) = &mut self.open else {
-                let opening = self
-                    .opening
-                    .get_or_insert_with(|| Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge)));
+                let opening = self.opening.get_or_insert_with(|| {
+                    Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, self.reopening))
+                });
                 self.open = Some(opening.await);
                 self.opening = None;
+                self.reopening = true;
                 continue;
             };
             match consumer.next().await {
@@ -75,11 +78,27 @@ impl<E: Env> Deliveries<E> {
             let _ = timeout(CANCEL_LIMIT, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await;
         }
     }
+
+    /// Closes the channel. What was taken and not acknowledged returns to the queue.
+    pub(crate) async fn close(self) {
+        if let Some((channel, _consumer)) = &self.open {
+            // Awaited, because lapin reports an error when the connection is closed while a channel is closing.
+            let _ = timeout(CANCEL_LIMIT, channel.close(REPLY_SUCCESS, "OK".into())).await;
+        }
+    }
 }
 
-/// Opens a channel and consumes, trying until it succeeds.
-async fn open<E: Env>(session: Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> (Channel, Consumer) {
+/// Opens a channel and consumes, trying until it succeeds; after an earlier consumer's end not at once.
+async fn open<E: Env>(
+    session: Session<E>,
+    queue: DurableQueue,
+    acknowledge: Acknowledge,
+    reopening: bool,
+) -> (Channel, Consumer) {
     let mut backoff = Backoff::new();
+    if reopening {
+        backoff.pause(&session.env).await;
+    }
     loop {
         match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
             Ok(Ok(open)) => return open,

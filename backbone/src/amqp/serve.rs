@@ -43,4 +43,6 @@ pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
     if timeout(served.drain_limit, drain).await.is_err() {
         tracing::warn!(unfinished = in_work.len(), "work not finished in time returns to its queue");
     }
+    drop(in_work);
+    deliveries.close().await;
 }

@@ -2,7 +2,7 @@
 
 use super::Config;
 use figment::{
-    Figment,
+    Figment, Metadata,
     error::Kind,
     providers::{Env, Format, Toml},
 };
@@ -49,8 +49,8 @@ impl Config {
         let config: Self = figment.extract().map_err(|errors| {
             ConfigError::Malformed(errors.into_iter().map(|error| explain(&path, &error)).collect())
         })?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(list(&path, &problems))) }
+        config.check(|key| place(&path, figment.find_metadata(key), key))?;
+        Ok(config)
     }
 
     /// Checks a configuration that was built in code.
@@ -58,44 +58,22 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Invalid`] names each key, its value and what is accepted.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let problems = self.problems();
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(list("configuration", &problems))) }
+        self.check(|_| "configuration".into())
     }
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut text = |key: &str, value: &str, outcome: Result<(), String>| {
-            if let Err(expected) = outcome {
-                problems.push(format!("`{key}` is \"{value}\"; {expected}"));
-            }
-        };
-        text(
-            "amqp.url",
-            &hide_password(&self.amqp.url),
-            self.amqp
-                .uri()
-                .map(drop)
-                .map_err(|error| format!("{error}; expected amqp://USER:PASSWORD@HOST:PORT/VHOST")),
-        );
-        text(
-            "redis.url",
-            &hide_password(&self.redis.url),
-            self.redis
-                .address()
-                .map(drop)
-                .map_err(|error| format!("{error}; expected redis://USER:PASSWORD@HOST:PORT/DB")),
-        );
-        let host_fits = !self.mqtt.host.is_empty() && !self.mqtt.host.contains(['/', ' ']);
-        let host = "expected a host name or address, without mqtt:// before and port behind it";
-        text("mqtt.host", &self.mqtt.host, host_fits.then_some(()).ok_or_else(|| host.into()));
-        let group = &self.bck_router.group;
-        let group_fits = !group.is_empty() && !group.contains(['/', '+', '#']);
-        let group_rule = "expected a name without / + # (MQTT 5, 4.8.2)";
-        text("bck_router.group", group, group_fits.then_some(()).ok_or_else(|| group_rule.into()));
+    fn check(&self, place: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        let problems = self.problems();
+        let lines: Vec<_> =
+            problems.iter().map(|(key, problem)| format!("{}: `{key}` {problem}", place(key))).collect();
+        if lines.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(lines.join("\n"))) }
+    }
 
-        let mut number = |key: &str, value: u64, min: u64, max: u64| {
+    /// Keys whose values make no sense, each with the value and what would do.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = self.text_problems();
+        let mut number = |key, value: u64, min: u64, max: u64| {
             if !(min..=max).contains(&value) {
-                problems.push(format!("`{key}` is {value}; expected {min} to {max}"));
+                problems.push((key, format!("is {value}; expected {min} to {max}")));
             }
         };
         number("mqtt.port", self.mqtt.port.into(), 1, u16::MAX.into());
@@ -111,10 +89,40 @@ impl Config {
         number("bck_router.in_flight_max", self.bck_router.in_flight_max as u64, 1, COUNT_MAX);
         problems
     }
+
+    fn text_problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if let Err(error) = self.amqp.uri() {
+            let url = hide_password(&self.amqp.url);
+            problems
+                .push(("amqp.url", format!("is \"{url}\": {error}; expected amqp://USER:PASSWORD@HOST:PORT/VHOST")));
+        }
+        if let Err(error) = self.redis.address() {
+            let url = hide_password(&self.redis.url);
+            problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
+        }
+        let host = &self.mqtt.host;
+        if host.is_empty() || host.contains(['/', ' ']) {
+            let expected = "expected a host name or address, without mqtt:// before and port behind it";
+            problems.push(("mqtt.host", format!("is \"{host}\"; {expected}")));
+        }
+        let group = &self.bck_router.group;
+        if group.is_empty() || group.contains(['/', '+', '#']) {
+            problems
+                .push(("bck_router.group", format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
+        }
+        problems
+    }
 }
 
-fn list(place: &str, problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("{place}: {problem}")).collect::<Vec<_>>().join("\n")
+/// Where the value of `key` was set.
+fn place(path: &str, metadata: Option<&Metadata>, key: &str) -> String {
+    if metadata.is_some_and(|metadata| metadata.name.contains("environment")) {
+        let variable = key.replace('.', ENV_SEPARATOR).to_uppercase();
+        format!("environment variable {ENV_PREFIX}{variable}")
+    } else {
+        path.into()
+    }
 }
 
 /// A URL fit for a log: what stands between `user:` and `@` is gone.
@@ -130,19 +138,13 @@ fn hide_password(url: &str) -> String {
 
 /// One line: the source, the key, what was found, what would do.
 fn explain(path: &str, error: &figment::Error) -> String {
-    let from_env = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
-    let keys: Vec<_> = error.path.iter().map(String::as_str).collect();
-    let key = keys.join(".");
-    let place = if from_env {
-        format!("environment variable {ENV_PREFIX}{}", keys.join(ENV_SEPARATOR).to_uppercase())
-    } else {
-        path.to_owned()
-    };
+    let key = error.path.join(".");
+    let place = place(path, error.metadata.as_ref(), &key);
     match &error.kind {
         Kind::UnknownField(found, known) => {
             let nearest = nearest(found, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let section = keys.split_last().map_or(String::new(), |(_, section)| section.join("."));
-            let section = if section.is_empty() { "at the top level".into() } else { format!("in [{section}]") };
+            let section =
+                key.rsplit_once('.').map_or("at the top level".into(), |(section, _)| format!("in [{section}]"));
             format!("{place}: unknown key `{found}` {section}{nearest} (known: {})\n", known.join(", "))
         }
         Kind::UnknownVariant(found, known) => {

@@ -19,7 +19,7 @@ use lapin::{
     types::ShortString,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis has
@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 const AUTO_IN_WORK_MAX: usize = 1_024;
 /// How long a shutdown waits for requests that are under way: the longest wait for a PUBACK, and a margin.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+/// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is cut
+/// off hands its requests back soon, so that another can take them.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 /// Limit of sending an acknowledgement.
 const ACK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -117,7 +120,8 @@ impl<E: Env> FwdRouter<E> {
             let detail = "no gateway has heard the label lately".to_owned();
             return self.refuse(taken, Status::NoRoute, detail).await;
         };
-        match self.mqtt.publish(action_topic(gateway), body, deadline.left_s(), deadline.at()).await? {
+        let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
+        match self.mqtt.publish(action_topic(gateway), body, deadline.left_s(), patience).await? {
             Handover::Taken => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())
@@ -131,8 +135,8 @@ impl<E: Env> FwdRouter<E> {
         let Request { request_id, esl_mac, .. } = taken.request;
         let reply = Reply { request_id: Some(request_id), esl_mac, status, detail: Some(detail) };
         let properties = BasicProperties::default().with_correlation_id(request_id.to_string().into());
-        let deadline = taken.deadline.at();
-        match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, deadline).await {
+        let patience = taken.deadline.at().min(Instant::now() + CONNECTION_LIMIT);
+        match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, patience).await {
             Ok(()) => Ok(()),
             Err(PublishError::Unroutable { .. }) => {
                 self.telemetry.record(&Event::Dropped { reason: DropReason::CallerGone });
