@@ -7,6 +7,7 @@ use experiments::run::run;
 use experiments::spec::Spec;
 use experiments::verify::verify;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 fn spec() -> Spec {
@@ -30,7 +31,7 @@ fn outcome(digest: &str) -> Outcome {
 
 type Trace = Option<Box<dyn Write + Send>>;
 
-fn sound(_: &Spec, progress: &Progress, trace: Trace) -> anyhow::Result<Outcome> {
+fn sound(_: &Spec, progress: &Arc<Progress>, trace: Trace) -> anyhow::Result<Outcome> {
     progress.tasks_total.store(1, Relaxed);
     if let Some(mut trace) = trace {
         trace.write_all(b"0 connected\n5 done\n")?;
@@ -40,7 +41,7 @@ fn sound(_: &Spec, progress: &Progress, trace: Trace) -> anyhow::Result<Outcome>
 }
 
 /// Its third event is another one each time.
-fn unsteady(_: &Spec, _: &Progress, trace: Trace) -> anyhow::Result<Outcome> {
+fn unsteady(_: &Spec, _: &Arc<Progress>, trace: Trace) -> anyhow::Result<Outcome> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let number = RUNS.fetch_add(1, Relaxed);
     if let Some(mut trace) = trace {
@@ -51,16 +52,16 @@ fn unsteady(_: &Spec, _: &Progress, trace: Trace) -> anyhow::Result<Outcome> {
 }
 
 /// Its log is the same each time, its digest is not.
-fn unsteady_digest(_: &Spec, _: &Progress, _: Trace) -> anyhow::Result<Outcome> {
+fn unsteady_digest(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     Ok(outcome(&format!("d{}", RUNS.fetch_add(1, Relaxed))))
 }
 
-fn panicking(_: &Spec, _: &Progress, _: Trace) -> anyhow::Result<Outcome> {
+fn panicking(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> {
     panic!("a broken invariant")
 }
 
-fn unbalanced(_: &Spec, _: &Progress, _: Trace) -> anyhow::Result<Outcome> {
+fn unbalanced(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> {
     Ok(Outcome { violations: vec!["10 dispatched, 9 accounted for".into()], ..outcome("x") })
 }
 

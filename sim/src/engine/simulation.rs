@@ -64,6 +64,8 @@ pub struct Counters {
     pub passes: u64,
     /// Turns given to lapin's threads.
     pub lapin_turns: u64,
+    /// Those in which lapin had nothing to do.
+    pub lapin_idle_turns: u64,
     /// Packets and events in the digest.
     pub trace_records: u64,
 }
@@ -198,7 +200,7 @@ impl Simulation {
 fn conclude<T>(output: T) -> Finished<T> {
     super::with(|engine| {
         engine.trace.finish().expect("the trace can be written; is its disk full?");
-        let Turns { idle, passes } = engine.turns;
+        let (Turns { idle, passes }, lapin) = (engine.turns, lapin_lockstep::turns());
         Finished {
             output,
             digest: engine.trace.digest(),
@@ -207,7 +209,8 @@ fn conclude<T>(output: T) -> Finished<T> {
                 network: engine.network.counters,
                 idle_moments: idle,
                 passes,
-                lapin_turns: lapin_lockstep::turns(),
+                lapin_turns: lapin.all,
+                lapin_idle_turns: lapin.idle,
                 trace_records: engine.trace.records(),
             },
         }

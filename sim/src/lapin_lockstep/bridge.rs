@@ -51,11 +51,19 @@ struct Bridges {
 
 thread_local! {
     static BRIDGES: RefCell<Bridges> = RefCell::default();
-    static TURNS: Cell<u64> = const { Cell::new(0) };
+    static TURNS: Cell<Turns> = const { Cell::new(Turns { all: 0, idle: 0 }) };
 }
 
-/// Turns given to lapin's threads so far.
-pub(crate) fn turns() -> u64 {
+/// Turns given to lapin's threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turns {
+    pub(crate) all: u64,
+    /// Those in which lapin had nothing to do.
+    pub(crate) idle: u64,
+}
+
+/// Turns given so far.
+pub(crate) fn turns() -> Turns {
     TURNS.get()
 }
 
@@ -149,7 +157,6 @@ impl Bridge {
         self.wait_for_return();
         let moved_before = self.pipe().moved;
         if self.baton.holder() == Holder::Simulation {
-            TURNS.set(TURNS.get() + 1);
             let unread = self.pipe().has_news();
             self.baton.pass_to(Holder::Lapin);
             self.wait_for_return();
@@ -163,7 +170,10 @@ impl Bridge {
         if pipe.has_output() || self.baton.holder() == Holder::Gone {
             self.carrier.lock().expect("held for a clone only").iter().for_each(Waker::wake_by_ref);
         }
-        pipe.moved != moved_before
+        let moved = pipe.moved != moved_before;
+        let Turns { all, idle } = TURNS.get();
+        TURNS.set(Turns { all: all + 1, idle: idle + u64::from(!moved) });
+        moved
     }
 
     /// Ends lapin's thread and waits for it.

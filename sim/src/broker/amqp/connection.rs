@@ -66,6 +66,13 @@ async fn read<R: AsyncRead>(
             // The writer may be stuck with a peer that doesn't read.
             let _ = timeout(CLOSING_TIMEOUT, signals.flushed.notified()).await;
             writer.abort();
+            // The peer closes the socket, as it does with RabbitMQ: a client that finds it closed too early takes the end of
+            // its connection for an accident.
+            let closed = Instant::now() + CLOSING_TIMEOUT;
+            input.clear();
+            while let Ok(Ok(1..)) = timeout_at(closed, reader.read_buf(&mut input)).await {
+                input.clear();
+            }
             break;
         }
         if now == Phase::Closing && phase != Phase::Closing {
@@ -87,7 +94,6 @@ async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Sig
             }
             broker.state().written(id);
         } else if last {
-            let _ = writer.shutdown().await; // the peer may have been faster
             break;
         } else {
             let heartbeat = broker.state().heartbeat_interval(id);

@@ -1,0 +1,143 @@
+//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run ends.
+//!
+//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had not
+//! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use experiments::{
+    outcome::{Outcome, TaskEnd},
+    simulate::simulate,
+    spec::{Fault, FaultKind, Hosts, Spec, Target},
+};
+use std::sync::Arc;
+
+const SEEDS: std::ops::Range<u64> = 1..4;
+const TASKS: u32 = 300;
+
+fn spec(seed: u64) -> Spec {
+    let mut spec = Spec { seed, ..Spec::default() };
+    spec.workload.tasks = TASKS;
+    spec.replicas.task_workers = 6;
+    spec.replicas.routers = 2;
+    spec.fleet.gateways = 4;
+    spec.fleet.esls = 60;
+    // Slow enough that the fault at 100 ms is in the middle of it.
+    spec.fleet.ble_service_ms.median = 3;
+    spec.backbone.task_worker.reply_timeout_ms = 3_000;
+    spec.backbone.task_worker.retry_delay_ms = 1_000;
+    spec.limits.virtual_s_max = 600;
+    spec
+}
+
+fn run(spec: &Spec) -> Outcome {
+    let outcome = simulate(spec, &Arc::default(), None).unwrap_or_else(|error| panic!("seed {}: {error:#}", spec.seed));
+    assert_eq!(outcome.violations, Vec::<String>::new(), "seed {}", spec.seed);
+    assert_eq!(outcome.counters.rpcs_misrouted, 0, "seed {}", spec.seed);
+    outcome
+}
+
+fn break_down(kind: FaultKind, target: Target, for_ms: u64) -> Vec<Outcome> {
+    let broken = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.faults = vec![Fault { at_ms: 100, kind, target, for_ms: Some(for_ms) }];
+        run(&spec)
+    });
+    broken.collect()
+}
+
+/// All tasks end up done: a crash delays them, at most.
+fn all_are_done(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let undone: Vec<_> = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done).collect();
+        assert!(undone.is_empty(), "{undone:?}");
+        assert_eq!(outcome.tasks.len(), TASKS as usize);
+    }
+}
+
+#[test]
+fn a_crashed_worker_leaves_its_task_to_another() {
+    let outcomes = break_down(FaultKind::Crash, Target::TaskWorker(0), 500);
+    all_are_done(&outcomes);
+    let again = outcomes.iter().flat_map(|outcome| &outcome.tasks).filter(|task| task.attempts > 1).count();
+    assert!(again > 0, "no task was in the worker's hands when it crashed");
+}
+
+#[test]
+fn a_crashed_forward_router_loses_no_request() {
+    all_are_done(&break_down(FaultKind::Crash, Target::FwdRouter(0), 500));
+}
+
+#[test]
+fn a_crashed_backward_router_loses_no_task() {
+    all_are_done(&break_down(FaultKind::Crash, Target::BckRouter(0), 500));
+}
+
+#[test]
+fn a_crashed_rabbitmq_keeps_its_tasks() {
+    all_are_done(&break_down(FaultKind::Crash, Target::Amqp, 500));
+}
+
+#[test]
+fn a_crashed_mqtt_broker_delays_tasks_only() {
+    all_are_done(&break_down(FaultKind::Crash, Target::Mqtt, 500));
+}
+
+#[test]
+fn a_crashed_redis_that_forgets_everything_delays_tasks_only() {
+    all_are_done(&break_down(FaultKind::Crash, Target::Redis, 500));
+}
+
+#[test]
+fn a_crashed_gateway_delays_tasks_only() {
+    all_are_done(&break_down(FaultKind::Crash, Target::Gateway(1), 500));
+}
+
+#[test]
+fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
+    let dispatching = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.faults = vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Target::Dispatcher, for_ms: Some(500) }];
+        run(&spec)
+    });
+    all_are_done(&dispatching.collect::<Vec<_>>());
+}
+
+#[test]
+fn brokers_that_fall_silent_for_seconds_delay_tasks_only() {
+    for target in [Target::Amqp, Target::Mqtt, Target::Redis] {
+        all_are_done(&break_down(FaultKind::Cut, target, 5_000));
+    }
+}
+
+#[test]
+fn services_that_are_asked_to_stop_finish_what_they_have() {
+    for target in [Target::TaskWorker(0), Target::FwdRouter(0), Target::BckRouter(0)] {
+        let outcomes = break_down(FaultKind::Restart, target, 500);
+        all_are_done(&outcomes);
+    }
+}
+
+#[test]
+fn a_network_that_loses_segments_delays_tasks_only() {
+    let lossy = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.network.loss_ppm = 5_000;
+        run(&spec)
+    });
+    all_are_done(&lossy.collect::<Vec<_>>());
+}
+
+#[test]
+fn faults_replay_from_their_seed() {
+    let digest = |seed| {
+        let mut spec = spec(seed);
+        spec.fleet.hosts = Hosts::PerStore;
+        spec.network.loss_ppm = 1_000;
+        let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300) };
+        spec.faults = vec![crash(50, Target::FwdRouter(1)), crash(90, Target::Amqp), crash(300, Target::TaskWorker(2))];
+        run(&spec).trace_digest
+    };
+    let first = digest(1);
+    assert_eq!(digest(1), first);
+    assert_ne!(digest(2), first);
+}
