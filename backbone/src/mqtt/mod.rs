@@ -30,7 +30,7 @@ use tokio::{
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says so.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of a clean disconnect, for which acknowledgements that are still queued are sent first.
+/// Limit of unsubscribing, and of a clean disconnect, for which acknowledgements that are still queued are sent first.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Largest packet from the broker: the largest message, an RSSI report, with its topic and properties.
 const PACKET_BYTES_MAX: u32 = 288 * 1024;
@@ -41,6 +41,7 @@ type Generation = u64;
 /// One replica's MQTT connection. Dropping it drops the connection.
 pub(crate) struct Mqtt {
     client: AsyncClient,
+    subscriptions: Vec<String>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
     give_up: Arc<Notify>,
@@ -119,13 +120,13 @@ impl Mqtt {
             telemetry,
             client: client.clone(),
             event_loop,
-            subscriptions,
+            subscriptions: subscriptions.clone(),
             incoming,
             generation,
             give_up: give_up.clone(),
         };
         let driver = env.spawn("mqtt", driver.run()).into();
-        (Self { client, generation: current, give_up, _driver: driver }, received)
+        (Self { client, subscriptions, generation: current, give_up, _driver: driver }, received)
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
@@ -185,6 +186,20 @@ impl Mqtt {
     /// Whether `message` came over the present connection. One that did not is delivered again, here or elsewhere.
     pub(crate) fn is_current(&self, message: &Incoming) -> bool {
         *self.generation.borrow() == Some(message.generation)
+    }
+
+    /// Asks the broker for no more messages and waits until it agrees, at most a second. What it has sent before still
+    /// comes, and can be acknowledged.
+    pub(crate) async fn unsubscribe(&self) {
+        let unsubscribed = async {
+            if self.generation.borrow().is_some()
+                && let Ok(notice) = self.client.unsubscribe_many_tracked(self.subscriptions.iter()).await
+            {
+                // A lost connection has ended the subscriptions, too.
+                let _ = notice.wait_async().await;
+            }
+        };
+        let _ = timeout(CLOSE_LIMIT, unsubscribed).await;
     }
 
     /// Disconnects cleanly.

@@ -13,12 +13,15 @@ use crate::{
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
+/// How long nothing may come in after the unsubscribing before a router takes that for all: acknowledgements make room for
+/// what the broker still had queued for it, a round trip later.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
 pub struct BckRouter<E: Env> {
@@ -58,7 +61,22 @@ impl<E: Env> BckRouter<E> {
                 }
             }
         }
-        if timeout(DRAIN_LIMIT, async { while in_work.next().await.is_some() {} }).await.is_err() {
+        // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing is
+        // left: first no more comes in, then all that came is worked off.
+        let drain = async {
+            let mut unsubscribed = pin!(router.mqtt.unsubscribe());
+            let mut subscribed = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut unsubscribed, if subscribed => subscribed = false,
+                    Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                    Some(message) = messages.recv(), if in_work.len() < in_work_max => in_work.push(router.work(message)),
+                    () = sleep(QUIET), if !subscribed && in_work.is_empty() => break,
+                }
+            }
+        };
+        if timeout(DRAIN_LIMIT, drain).await.is_err() {
             tracing::warn!(unfinished = in_work.len(), "messages not finished in time go to another router");
         }
         drop(in_work);
