@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+
 fn main() -> ExitCode {
     experiments::cli::main(experiments::simulate::simulate)
 }

@@ -48,7 +48,7 @@ impl Env for SimEnv {
     }
 
     fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::new(cluster::spawn(self.host, task, lapin_lockstep::mark_host))
+        Task::new(cluster::spawn(self.host, task, lapin_lockstep::mark_if_called))
     }
 
     async fn open_amqp(&self, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, lapin::Error> {

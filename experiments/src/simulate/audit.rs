@@ -25,7 +25,9 @@ pub(super) fn close(deployment: &Deployment) -> Outcome {
     let counts = outcome.task_counts();
     let all = book.workload().len() as u64;
     if counts.dispatched != all {
-        outcome.violations.push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
+        outcome
+            .violations
+            .push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
     }
     let waiting = deployment.tasks_waiting() as u64;
     if counts.dispatched != counts.done + counts.dead_lettered + waiting {

@@ -115,7 +115,8 @@ impl Book {
         for label in self.0.workload.labels_of(index) {
             let shown = self.0.labels.version(*label);
             if shown.is_none_or(|shown| shown < version) {
-                entries.violate(format!("task-{index} is done, but label {label} shows {shown:?} instead of {version}"));
+                entries
+                    .violate(format!("task-{index} is done, but label {label} shows {shown:?} instead of {version}"));
             }
         }
     }
@@ -250,7 +251,9 @@ impl PodTelemetry {
                         entries.counters.rpcs_misrouted += 1;
                         entries.violate(format!("{} got the reply to request {request} of {asker}", self.pod));
                     }
-                    None => entries.violate(format!("{} got a reply to request {request}, which nobody sent", self.pod)),
+                    None => {
+                        entries.violate(format!("{} got a reply to request {request}, which nobody sent", self.pod))
+                    }
                 }
                 entries.settle(request);
             }

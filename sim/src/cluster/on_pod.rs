@@ -9,9 +9,16 @@ use std::{
 };
 use tokio::task::AbortHandle;
 
+thread_local! {
+    /// The host that [`enter`] was last called with.
+    static CURRENT: Cell<Option<u16>> = const { Cell::new(None) };
+}
+
 /// Socket calls that follow go to this host's kernel.
 pub(crate) fn enter(host: u16) {
-    turmoil_net::set_current(with(|engine| engine.pods.id_of(host)));
+    if CURRENT.replace(Some(host)) != Some(host) {
+        turmoil_net::set_current(with(|engine| engine.pods.id_of(host)));
+    }
 }
 
 /// A future on the network stack of a host. `after` is called after each poll and after the drop.

@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 use tokio::{runtime::RuntimeMetrics, time::Instant};
+use tracing::Dispatch;
 use turmoil_net::{EnterGuard, Packet};
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -44,6 +45,7 @@ pub(crate) struct Engine {
     now_ns: u64,
     started: Instant,
     identity: Identity,
+    lapin_listener: Dispatch,
     runtime: RuntimeMetrics,
     /// Reused by every pass.
     leaving: Vec<Packet>,
@@ -105,6 +107,10 @@ impl Engine {
 
     pub(crate) fn identity(&self) -> Identity {
         self.identity
+    }
+
+    pub(crate) fn lapin_listener(&self) -> Dispatch {
+        self.lapin_listener.clone()
     }
 
     fn sync_clock(&mut self) {

@@ -150,6 +150,8 @@ impl Simulation {
         let seed = Seed::new(self.settings.seed);
         let identity = os::Identity::new(self.settings.seed);
         identity.join();
+        let lapin_listener = lapin_lockstep::listener();
+        let _listens = tracing::dispatcher::set_default(&lapin_listener);
         let hosts_max = self.pods.len() + usize::from(self.settings.restarts_max);
         assert!(hosts_max < usize::from(u16::MAX), "at most 65,534 hosts fit into 192.168.0.0/16");
         let mut net =
@@ -175,6 +177,7 @@ impl Simulation {
                 now_ns: 0,
                 started: Instant::now(),
                 identity,
+                lapin_listener,
                 runtime: tokio::runtime::Handle::current().metrics(),
                 leaving: Vec::new(),
                 audit: settings.audit,

@@ -3,12 +3,12 @@
 use super::{
     baton::{Baton, Holder},
     kit::SimKit,
+    notice,
     pipe::{Pipe, PipeStream},
 };
 use crate::{
     cluster,
     engine::{touch_network, with},
-    os::Identity,
     socket::SimStream,
 };
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
@@ -35,6 +35,8 @@ pub(super) struct Bridge {
     pub(super) baton: Baton,
     /// Set when lapin's thread shall end instead of taking its turn.
     pub(super) ends: AtomicBool,
+    /// Set by lapin's thread when what it has read makes it want to write (a close-ok, say): it needs another turn.
+    pub(super) wants_turn: AtomicBool,
     pipe: Mutex<Pipe>,
     dirty: AtomicBool,
     /// Wakes the task that moves bytes between the pipe and the socket.
@@ -67,8 +69,12 @@ pub(crate) fn turns() -> Turns {
     TURNS.get()
 }
 
-/// A task of this host was polled or dropped: it may have called lapin.
-pub(crate) fn mark_host(host: u16) {
+/// A task of this host was polled or dropped: if it has called lapin, the host's connections need a turn. Which one of
+/// them was called cannot be told.
+pub(crate) fn mark_if_called(host: u16) {
+    if !notice::take_called() {
+        return;
+    }
     BRIDGES.with_borrow_mut(|bridges| {
         let Bridges { by_host, dirty, .. } = bridges;
         for bridge in by_host.get(usize::from(host)).into_iter().flatten() {
@@ -117,6 +123,7 @@ impl Bridge {
                 host,
                 baton: Baton::with_lapin(),
                 ends: AtomicBool::new(false),
+                wants_turn: AtomicBool::new(false),
                 pipe: Mutex::default(),
                 dirty: AtomicBool::new(false),
                 carrier: Mutex::default(),
@@ -157,13 +164,10 @@ impl Bridge {
         self.wait_for_return();
         let moved_before = self.pipe().moved;
         if self.baton.holder() == Holder::Simulation {
-            let unread = self.pipe().has_news();
             self.baton.pass_to(Holder::Lapin);
             self.wait_for_return();
-            if unread {
-                // What it has read may have made it want to write (a close-ok, say): another turn, together with what the
-                // tasks do that it has woken.
-                self.mark();
+            if self.wants_turn.swap(false, Ordering::AcqRel) {
+                self.mark(); // together with what the tasks do that it has woken
             }
         }
         let pipe = self.pipe();
@@ -264,6 +268,7 @@ pub(crate) async fn open(
 ) -> Result<Connection, lapin::Error> {
     let tcp = SimStream::connect(host, &uri.authority.host, uri.authority.port).await.map_err(lapin::Error::from)?;
     let bridge = Bridge::new(host);
+    bridge.mark();
     let carrier = Carrier {
         bridge: bridge.clone(),
         tcp,
@@ -274,13 +279,13 @@ pub(crate) async fn open(
     };
     cluster::spawn(host, carrier.run(), |_| ());
     let runtime = async_rs::Runtime::new(SimKit::new(bridge.clone()));
-    let identity: Identity = with(|engine| engine.identity());
+    let (identity, listener) = with(|engine| (engine.identity(), engine.lapin_listener()));
     let used = AtomicBool::new(false);
     let connect = async move |_uri, _runtime| {
         if used.swap(true, Ordering::AcqRel) {
             return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
         }
-        Ok(lapin::tcp::AsyncTcpStream::Plain(PipeStream::attach(&bridge, identity)))
+        Ok(lapin::tcp::AsyncTcpStream::Plain(PipeStream::attach(&bridge, identity, &listener)))
     };
     Connection::connector(uri, runtime, connect, properties).await
 }

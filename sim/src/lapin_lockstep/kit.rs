@@ -1,7 +1,7 @@
-//! The runtime that lapin gets: its internal tasks run on the simulation's, and each of their polls makes the connection
-//! dirty. Everything that would reach a real socket or a real thread is refused.
+//! The runtime that lapin gets: its internal tasks run on the simulation's, and where they wake lapin's IO loop the
+//! connection becomes dirty. Everything that would reach a real socket or a real thread is refused.
 
-use super::bridge::Bridge;
+use super::{bridge::Bridge, notice};
 use crate::cluster::known_spawn;
 use async_rs::{
     traits::{Executor, Reactor, RuntimeKit},
@@ -61,7 +61,9 @@ impl Executor for SimKit {
         let (bridge, mut future) = (self.bridge.clone(), Box::pin(future));
         let marking = std::future::poll_fn(move |cx| {
             let polled = future.as_mut().poll(cx);
-            bridge.mark();
+            if notice::take_called() {
+                bridge.mark();
+            }
             polled
         });
         SimTask(known_spawn(|| self.tokio.spawn(marking))).into()

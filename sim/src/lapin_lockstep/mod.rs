@@ -3,11 +3,13 @@
 //!
 //! lapin's thread stops at a gate in our stream's `poll_flush`, the first call on the stream in each turn of its loop
 //! ([`pipe`]). It is given a turn at an idle moment of the simulation when its connection is *dirty*: bytes have arrived,
-//! or a task of its pod was polled and may have called lapin. Production code thus calls lapin plainly.
+//! or a task of its pod has called lapin ([`notice`]). Production code thus calls lapin plainly.
 
 mod baton;
 mod bridge;
 mod kit;
+mod notice;
 mod pipe;
 
-pub(crate) use bridge::{assert_none_was_missed, mark_host, open, settle_dirty, turns};
+pub(crate) use bridge::{assert_none_was_missed, mark_if_called, open, settle_dirty, turns};
+pub(crate) use notice::listener;

@@ -1,6 +1,6 @@
 //! What lapin's thread sees of a connection: a stream that never blocks, and the gate it stops at.
 
-use super::{baton::Holder, bridge::Bridge};
+use super::{baton::Holder, bridge::Bridge, notice};
 use crate::os::Identity;
 use std::{
     cell::RefCell,
@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
+use tracing::{Dispatch, dispatcher::DefaultGuard};
 
 /// Bytes on their way between lapin and the simulated socket.
 #[derive(Debug, Default)]
@@ -18,8 +19,6 @@ pub(super) struct Pipe {
     outbound: Vec<u8>,
     /// The socket has ended, and how.
     end: Option<io::ErrorKind>,
-    /// lapin has been told of the end.
-    end_seen: bool,
     /// Bytes that lapin has read and written so far.
     pub(super) moved: u64,
 }
@@ -33,11 +32,6 @@ impl Pipe {
     pub(super) fn end(&mut self, how: io::ErrorKind) -> bool {
         self.end = Some(how);
         false
-    }
-
-    /// Whether lapin has something to read, be it the end.
-    pub(super) fn has_news(&self) -> bool {
-        !self.inbound.is_empty() || (self.end.is_some() && !self.end_seen)
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -57,11 +51,14 @@ pub(super) struct PipeStream {
 }
 
 /// Tells the simulation that lapin's thread has ended, whatever way it did.
-struct ReportEnd(Arc<Bridge>);
+struct ReportEnd {
+    bridge: Arc<Bridge>,
+    _listens: DefaultGuard,
+}
 
 impl Drop for ReportEnd {
     fn drop(&mut self) {
-        self.0.baton.pass_to(Holder::Gone);
+        self.bridge.baton.pass_to(Holder::Gone);
     }
 }
 
@@ -71,14 +68,16 @@ thread_local! {
 
 impl PipeStream {
     /// Called on lapin's thread: makes it one of the simulation's.
-    pub(super) fn attach(bridge: &Arc<Bridge>, identity: Identity) -> Self {
+    pub(super) fn attach(bridge: &Arc<Bridge>, identity: Identity, listener: &Dispatch) -> Self {
         identity.join();
-        AT_THREAD_END.set(Some(ReportEnd(bridge.clone())));
+        let listens = tracing::dispatcher::set_default(listener);
+        AT_THREAD_END.set(Some(ReportEnd { bridge: bridge.clone(), _listens: listens }));
         Self { bridge: bridge.clone(), at_gate: true }
     }
 
     /// Stands still until the simulation grants a turn.
     fn pass_gate(&self) {
+        self.bridge.wants_turn.store(notice::take_called(), Ordering::Release);
         self.bridge.baton.pass_to(Holder::Simulation);
         self.bridge.baton.wait_for_turn();
         if self.bridge.ends.load(Ordering::Acquire) {
@@ -101,7 +100,6 @@ impl futures_io::AsyncRead for PipeStream {
             cx.waker().wake_by_ref(); // go round to the gate instead of waiting in lapin's own way
             return Poll::Pending;
         };
-        pipe.end_seen = true;
         pipe.moved += 1;
         if end == io::ErrorKind::UnexpectedEof { Poll::Ready(Ok(0)) } else { Poll::Ready(Err(end.into())) }
     }
@@ -112,7 +110,6 @@ impl futures_io::AsyncWrite for PipeStream {
         let bridge = self.bridge.clone();
         let mut pipe = bridge.pipe();
         if let Some(end) = pipe.end.filter(|end| *end != io::ErrorKind::UnexpectedEof) {
-            pipe.end_seen = true;
             self.at_gate = true;
             return Poll::Ready(Err(end.into()));
         }
