@@ -134,7 +134,7 @@ fn faults_replay_from_their_seed() {
         spec.fleet.hosts = Hosts::PerStore;
         spec.network.loss_ppm = 1_000;
         let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300) };
-        spec.faults = vec![crash(50, Target::FwdRouter(1)), crash(90, Target::Amqp), crash(300, Target::TaskWorker(2))];
+        spec.faults = vec![crash(50, Target::FwdRouter(1)), crash(70, Target::TaskWorker(2)), crash(90, Target::Amqp)];
         run(&spec).trace_digest
     };
     let first = digest(1);

@@ -38,8 +38,10 @@ const REPORT_MARGIN: Duration = Duration::from_millis(500);
 /// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
 /// off, one reply timeout and one retry delay after another.
 const QUIET_LIMIT: Duration = Duration::from_secs(300);
-/// How often the director looks up, in virtual time.
-const LOOK_PERIOD: Duration = Duration::from_millis(100);
+/// How often that is looked at, in virtual time.
+const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
+/// How often the director tells how far the clock has come, in virtual time.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs `spec` in the simulator.
 ///
@@ -112,7 +114,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     // A task that was delivered twice may be in work again; let that end, too.
     let quiet = async {
         while deployment.tasks_waiting() > 0 {
-            sleep(LOOK_PERIOD).await;
+            sleep(QUIET_LOOK_PERIOD).await;
         }
     };
     if timeout(QUIET_LIMIT, quiet).await.is_err() {

@@ -5,6 +5,7 @@
 use std::{
     ptr,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 /// Who may run.
@@ -16,10 +17,6 @@ pub(super) enum Holder {
     /// lapin's thread has ended; the simulation holds the baton for ever.
     Gone = 2,
 }
-
-/// How long one wait for lapin's thread may take in real time, before it is given up: it has a few microseconds of work,
-/// so even a crowded machine needs no more.
-const TURN_LIMIT_S: i64 = 60;
 
 #[derive(Debug)]
 pub(super) struct Baton(AtomicU32);
@@ -51,10 +48,11 @@ impl Baton {
         }
     }
 
-    /// The simulation waits until lapin's thread stands at its gate or has ended; false if it doesn't come back.
+    /// The simulation waits until lapin's thread stands at its gate or has ended; false if it doesn't come back within
+    /// `limit` of real time.
     #[must_use]
-    pub(super) fn wait_for_return(&self) -> bool {
-        let limit = libc::timespec { tv_sec: TURN_LIMIT_S, tv_nsec: 0 };
+    pub(super) fn wait_for_return(&self, limit: Duration) -> bool {
+        let limit = libc::timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
         while self.holder() == Holder::Lapin {
             if self.wait(Holder::Lapin, &raw const limit) == libc::ETIMEDOUT && self.holder() == Holder::Lapin {
                 return false;
@@ -90,7 +88,7 @@ mod tests {
             their_baton.pass_to(Holder::Gone);
         });
         for turn in 0.. {
-            assert!(baton.wait_for_return());
+            assert!(baton.wait_for_return(Duration::from_secs(60)));
             if baton.holder() == Holder::Gone {
                 break;
             }
@@ -100,5 +98,10 @@ mod tests {
         lapin.unwrap().join().unwrap();
         let expected = (0..1_000).flat_map(|turn| [(turn, Holder::Lapin), (turn, Holder::Simulation)]);
         assert!(log.lock().unwrap().iter().copied().eq(expected));
+    }
+
+    #[test]
+    fn a_thread_that_does_not_come_back_is_noticed() {
+        assert!(!Baton::with_lapin().wait_for_return(Duration::from_millis(1)));
     }
 }

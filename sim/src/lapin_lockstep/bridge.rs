@@ -21,9 +21,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+/// How long one turn may take in real time, before it is given up: it is a few microseconds of work, so even a crowded
+/// machine needs no more.
+const TURN_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes moved from the socket to lapin at once.
 const READ_BYTES: usize = 16 << 10;
 
@@ -151,8 +155,9 @@ impl Bridge {
 
     fn wait_for_return(&self) {
         assert!(
-            self.baton.wait_for_return(),
-            "lapin's thread of connection {} (host {}) did not come back from its turn; it blocks outside of the gate",
+            self.baton.wait_for_return(TURN_LIMIT),
+            "lapin's thread of connection {} (host {}) has not come back from its turn in {TURN_LIMIT:?}; does it block \
+             anywhere but at the gate?",
             self.id,
             self.host
         );
