@@ -1,7 +1,6 @@
 //! What whole runs cost in wall time: `cargo bench -p experiments`.
 //!
 //! The dev profile is the one that the documented command uses; `cargo bench --profile dev` measures that.
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on stops")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

@@ -26,8 +26,6 @@ pub struct Outcome {
 pub struct TaskRecord {
     /// Counted from 0 in the order of dispatch.
     pub index: u32,
-    /// Its name in logs and traces.
-    pub id: String,
     /// When the broker confirmed it.
     pub dispatched_us: u64,
     /// When a worker took it for the first time.
@@ -42,6 +40,20 @@ pub struct TaskRecord {
     pub attempts: u32,
     /// Tries that ended because no reply came in time.
     pub timeouts: u32,
+}
+
+impl TaskRecord {
+    /// The task's name in logs, traces and queues.
+    #[must_use]
+    pub fn id(&self) -> String {
+        task_id(self.index)
+    }
+}
+
+/// The name of task `index`.
+#[must_use]
+pub fn task_id(index: u32) -> String {
+    format!("task-{index}")
 }
 
 /// How a task ended.

@@ -17,7 +17,6 @@ fn spec() -> Spec {
 fn outcome(digest: &str) -> Outcome {
     let task = TaskRecord {
         index: 0,
-        id: "task-0".into(),
         dispatched_us: 0,
         started_us: Some(1),
         finished_us: Some(5),

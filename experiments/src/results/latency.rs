@@ -34,7 +34,7 @@ pub(super) fn csv(tasks: &[TaskRecord]) -> anyhow::Result<Vec<u8>> {
         };
         writer.write_record([
             task.index.to_string(),
-            task.id.clone(),
+            task.id(),
             task.dispatched_us.to_string(),
             optional(task.started_us),
             optional(task.finished_us),

@@ -8,7 +8,6 @@ use backbone::telemetry::FailReason;
 fn run(wall_s: f64) -> (Spec, Run) {
     let task = |index, end, latency_us: Option<u64>, timeouts| TaskRecord {
         index,
-        id: format!("task-{index}"),
         dispatched_us: 1_000,
         started_us: latency_us.map(|_| 2_000),
         finished_us: latency_us.map(|latency| 2_000 + latency),

@@ -11,7 +11,8 @@ const TASK_ID_HEADER: &str = "x-task-id";
 pub(super) fn close(deployment: &Deployment) -> Outcome {
     let book = deployment.book();
     let mut entries = book.entries();
-    let tasks: Vec<_> = entries.tasks.iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
+    let tasks = std::mem::take(&mut entries.tasks);
+    let tasks: Vec<_> = tasks.into_iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
     let mut counters = std::mem::take(&mut entries.counters);
     counters.mqtt_messages = deployment.mqtt.stats().publishes_received;
     let mut outcome = Outcome {
@@ -38,8 +39,8 @@ pub(super) fn close(deployment: &Deployment) -> Outcome {
     }
     let dead = dead_letters(deployment);
     for task in &outcome.tasks {
-        if matches!(task.end, TaskEnd::DeadLettered(_)) && !dead.contains(&task.id) {
-            outcome.violations.push(format!("{} was given up, but is no dead letter", task.id));
+        if matches!(task.end, TaskEnd::DeadLettered(_)) && !dead.contains(&task.id()) {
+            outcome.violations.push(format!("{} was given up, but is no dead letter", task.id()));
         }
     }
     outcome

@@ -14,7 +14,10 @@ use backbone::{
 };
 use rustc_hash::FxHashMap;
 use sim::{SimEnv, fleet::Labels};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
 use tokio::sync::Notify;
 
 /// Violations kept in full; the first few say what is wrong.
@@ -43,14 +46,21 @@ pub(super) struct Entries {
     finished: usize,
 }
 
+/// Small: a run may have millions. No time is 0, because the brokers start first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TaskEntry {
-    dispatched_us: Option<u64>,
-    started_us: Option<u64>,
-    end: Option<(u64, TaskEnd)>,
-    latency_us: Option<u64>,
+    dispatched_us: Option<NonZeroU64>,
+    started_us: Option<NonZeroU64>,
+    end: Option<End>,
     attempts: u32,
     timeouts: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    at_us: u64,
+    latency_us: u64,
+    how: TaskEnd,
 }
 
 struct RequestEntry {
@@ -121,13 +131,12 @@ impl Book {
         }
     }
 
-    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, latency_us: u64, end: TaskEnd) {
+    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, latency_us: u64, how: TaskEnd) {
         let task = &mut entries.tasks[index];
         if task.end.is_some() {
             return; // delivered twice; the first end counts
         }
-        task.end = Some((now_us, end));
-        task.latency_us = Some(latency_us);
+        task.end = Some(End { at_us: now_us, latency_us, how });
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
         self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
@@ -161,12 +170,11 @@ impl TaskEntry {
     pub(super) fn record(self, index: usize) -> Option<TaskRecord> {
         Some(TaskRecord {
             index: u32::try_from(index).expect("a spec has fewer tasks"),
-            id: Workload::id_of(index),
-            dispatched_us: self.dispatched_us?,
-            started_us: self.started_us,
-            finished_us: self.end.map(|(at_us, _)| at_us),
-            latency_us: self.latency_us,
-            end: self.end.map_or(TaskEnd::Queued, |(_, end)| end),
+            dispatched_us: self.dispatched_us?.get(),
+            started_us: self.started_us.map(NonZeroU64::get),
+            finished_us: self.end.map(|end| end.at_us),
+            latency_us: self.end.map(|end| end.latency_us),
+            end: self.end.map_or(TaskEnd::Queued, |end| end.how),
             attempts: self.attempts,
             timeouts: self.timeouts,
         })
@@ -186,10 +194,12 @@ impl Telemetry for PodTelemetry {
         let now_us = self.env.now_us();
         let mut entries = self.book.entries();
         match *event {
-            Event::TaskDispatched { task } => entries.tasks[Book::index_of(task)].dispatched_us = Some(now_us),
+            Event::TaskDispatched { task } => {
+                entries.tasks[Book::index_of(task)].dispatched_us = NonZeroU64::new(now_us);
+            }
             Event::TaskStarted { task, .. } => {
                 let task = &mut entries.tasks[Book::index_of(task)];
-                task.started_us.get_or_insert(now_us);
+                task.started_us = task.started_us.or(NonZeroU64::new(now_us));
                 task.attempts += 1;
             }
             Event::TaskDone { task, latency_us, .. } => {

@@ -1,6 +1,9 @@
 //! What there is to do: which task commands which labels.
 
-use crate::spec::{CommandedEsls, Spec};
+use crate::{
+    outcome::task_id,
+    spec::{CommandedEsls, Spec},
+};
 use backbone::message::{Command, Mac, Task};
 use futures_util::{Stream, stream};
 use rand_chacha::rand_core::Rng as _;
@@ -67,10 +70,7 @@ impl Workload {
         index as u64 + 1
     }
 
-    pub(super) fn id_of(index: usize) -> String {
-        format!("task-{index}")
-    }
-
+    /// The task that [`task_id`] names `id`.
     pub(super) fn index_of(id: &str) -> Option<usize> {
         id.strip_prefix("task-")?.parse().ok()
     }
@@ -83,7 +83,7 @@ impl Workload {
             body: RawValue::from_string(price.clone()).expect("a price is JSON"),
         };
         Task {
-            task_id: Self::id_of(index).parse().expect("made of the right characters"),
+            task_id: task_id(index as u32).parse().expect("made of the right characters"),
             commands: self.labels_of(index).iter().map(command).collect(),
         }
     }
