@@ -86,7 +86,8 @@ pub struct Counters {
     pub rpcs_sent: u64,
     /// Requests that were answered in time.
     pub rpcs_replied: u64,
-    /// Replies that reached somebody who had not asked. Must be 0.
+    /// Replies that reached the queue of somebody who had not asked, and were refused there. Must be 0 if replies are matched
+    /// by request id.
     pub rpcs_misrouted: u64,
     /// Requests that nobody answered in time.
     pub rpcs_timed_out: u64,
