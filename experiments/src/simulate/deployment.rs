@@ -208,8 +208,7 @@ impl Deployment {
 
     /// What an operator of fixed routing sets once.
     fn configure_routes(&self) {
-        let gateway = gateway_mac(0).to_string();
-        self.redis.keyspace().set(DEFAULT_ROUTE_KEY.into(), gateway.into(), None);
+        self.redis.keyspace().set(DEFAULT_ROUTE_KEY, gateway_mac(0).to_string(), None);
     }
 
     fn dispatch(

@@ -142,7 +142,7 @@ pub(super) fn execute(db: &mut Keyspace, name: &str, arguments: &[Bytes], now_ms
         }
         ("getex", [key, options @ ..]) => get_and_expire(db, &call, key, options),
         ("mget", [_, ..]) => {
-            let value = |key| db.string(key).map_or(Reply::Null, Reply::bulk);
+            let value = |key: &Bytes| db.string(key).map_or(Reply::Null, Reply::bulk);
             Ok(Reply::Array(call.args.iter().map(value).collect()))
         }
         ("mset", [_, ..]) => set_many(db, &call),
@@ -172,7 +172,7 @@ pub(super) fn execute(db: &mut Keyspace, name: &str, arguments: &[Bytes], now_ms
         ("flushdb" | "flushall", options) => flush(db, options),
         ("keys", [pattern]) => {
             let keys = db.keys().filter(|key| glob_matches(pattern, key));
-            Ok(Reply::Array(keys.map(|key| Reply::Bulk(key.clone())).collect()))
+            Ok(Reply::Array(keys.map(Reply::copy_of).collect()))
         }
         _ => hashes::execute(db, &call).unwrap_or_else(|| Err(no_such_call(&call, &arguments[0]))),
     }
@@ -253,21 +253,21 @@ fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, value: &Bytes, mut optio
     let old = if get { Some(Reply::bulk(db.string(key)?)) } else { None };
     let allowed = only_if_exists.is_none_or(|must_exist| db.get(key).is_some() == must_exist);
     if allowed {
-        db.set(key.clone(), value.clone(), expires_ms);
+        db.set(key, value, expires_ms);
     }
     Ok(old.unwrap_or(if allowed { Reply::OK } else { Reply::Null }))
 }
 
 fn set_for(db: &mut Keyspace, call: &Call<'_>, unit: Unit, key: &Bytes, amount: &Bytes, value: &Bytes) -> Outcome {
     let at = call.positive_expiry_ms(unit, amount)?;
-    db.set(key.clone(), value.clone(), Some(at));
+    db.set(key, value, Some(at));
     Ok(Reply::OK)
 }
 
 fn set_many(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let (pairs, []) = call.args.as_chunks::<2>() else { return Err(call.wrong_arity()) };
     for [key, value] in pairs {
-        db.set(key.clone(), value.clone(), None);
+        db.set(key, value, None);
     }
     Ok(Reply::OK)
 }
@@ -339,7 +339,7 @@ fn add(db: &mut Keyspace, key: &Bytes, by: i64) -> Outcome {
     let old = db.string(key)?.map_or(Ok(0), |value| integer(value))?;
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
     let expires_ms = db.expiry(key).flatten();
-    db.set(key.clone(), new.to_string().into(), expires_ms);
+    db.set(key, new.to_string(), expires_ms);
     Ok(Reply::Integer(new))
 }
 

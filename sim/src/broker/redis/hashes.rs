@@ -15,29 +15,29 @@ pub(super) const NAMES: [&str; 10] =
 pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
     Some(match (call.name, call.args) {
         ("hset", [key, fields @ ..]) if !fields.is_empty() => set(db, call, key, fields),
-        ("hget", [key, field]) => read(db, key, |hash| Reply::bulk(hash.get(field)), Reply::Null),
+        ("hget", [key, field]) => read(db, key, |hash| value(hash, field), Reply::Null),
         ("hmget", [key, fields @ ..]) if !fields.is_empty() => {
             let none = Reply::Array(vec![Reply::Null; fields.len()]);
-            read(db, key, |hash| Reply::Array(fields.iter().map(|f| Reply::bulk(hash.get(f))).collect()), none)
+            read(db, key, |hash| Reply::Array(fields.iter().map(|f| value(hash, f)).collect()), none)
         }
         ("hgetall", [key]) => {
-            let pair = |(field, value): (&Bytes, &Bytes)| (Reply::Bulk(field.clone()), Reply::Bulk(value.clone()));
-            read(db, key, |hash| Reply::Map(hash.iter().map(pair).collect()), Reply::Map(vec![]))
+            let pairs = |hash: &Hash| hash.iter().map(|(f, v)| (Reply::copy_of(f), Reply::copy_of(v))).collect();
+            read(db, key, |hash| Reply::Map(pairs(hash)), Reply::Map(vec![]))
         }
         ("hdel", [key, fields @ ..]) if !fields.is_empty() => {
-            let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(field)).count();
+            let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(&field[..])).count();
             db.change_hash(key, remove).map(Reply::count).map_err(CommandError::from)
         }
         ("hlen", [key]) => read(db, key, |hash| Reply::count(hash.len()), Reply::Integer(0)),
         ("hexists", [key, field]) => {
-            read(db, key, |hash| Reply::Integer(hash.contains_key(field).into()), Reply::Integer(0))
+            read(db, key, |hash| Reply::Integer(hash.contains_key(&field[..]).into()), Reply::Integer(0))
         }
         ("hkeys", [key]) => {
-            let all = |hash: &Hash| Reply::Array(hash.keys().cloned().map(Reply::Bulk).collect());
+            let all = |hash: &Hash| Reply::Array(hash.keys().map(|field| Reply::copy_of(field)).collect());
             read(db, key, all, Reply::Array(vec![]))
         }
         ("hvals", [key]) => {
-            let all = |hash: &Hash| Reply::Array(hash.values().cloned().map(Reply::Bulk).collect());
+            let all = |hash: &Hash| Reply::Array(hash.values().map(|value| Reply::copy_of(value)).collect());
             read(db, key, all, Reply::Array(vec![]))
         }
         ("hincrby", [key, field, by]) => add(db, key, field, by),
@@ -49,20 +49,34 @@ fn read(db: &Keyspace, key: &Bytes, answer: impl FnOnce(&Hash) -> Reply, without
     Ok(db.hash(key)?.map_or(without, answer))
 }
 
+fn value(hash: &Hash, field: &[u8]) -> Reply {
+    Reply::bulk(hash.get(field).map(|value| &**value))
+}
+
+/// Sets a field; whether it is a new one. A field that is there keeps its name's memory.
+fn put(hash: &mut Hash, field: &[u8], value: &[u8]) -> bool {
+    let old = hash.get_mut(field);
+    let new = old.is_none();
+    match old {
+        Some(old) => *old = value.into(),
+        None => drop(hash.insert(field.into(), value.into())),
+    }
+    new
+}
+
 fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, fields: &[Bytes]) -> Outcome {
     let (pairs, []) = fields.as_chunks::<2>() else { return Err(call.wrong_arity()) };
-    let insert = |hash: &mut Hash| {
-        pairs.iter().filter(|[field, value]| hash.insert(field.clone(), value.clone()).is_none()).count()
-    };
+    let insert = |hash: &mut Hash| pairs.iter().filter(|[field, value]| put(hash, field, value)).count();
     Ok(Reply::count(db.change_hash(key, insert)?))
 }
 
 fn add(db: &mut Keyspace, key: &Bytes, field: &Bytes, by: &Bytes) -> Outcome {
     let by = integer(by)?;
     let add = |hash: &mut Hash| {
-        let old = hash.get(field).map_or(Some(0), |value| read_integer(value)).ok_or(CommandError::HashNotAnInteger)?;
+        let old =
+            hash.get(&field[..]).map_or(Some(0), |value| read_integer(value)).ok_or(CommandError::HashNotAnInteger)?;
         let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
-        hash.insert(field.clone(), new.to_string().into());
+        put(hash, field, new.to_string().as_bytes());
         Ok(Reply::Integer(new))
     };
     db.change_hash(key, add)?

@@ -2,36 +2,46 @@
 //!
 //! Expiry needs no timer and no scan: keys are also ordered by their expiry, and every command first takes out what is
 //! due. So a due key is neither read nor counted by anybody, and its memory goes with the next command, whatever its key.
+//!
+//! A long run holds hundreds of thousands of keys, so what one costs counts: texts are boxed, not [`bytes::Bytes`], and
+//! the two orders share one copy of the key.
 
-use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::Included,
+    sync::Arc,
+};
 
 /// Fields and values of a hash, in the order of the fields.
-pub(super) type Hash = BTreeMap<Bytes, Bytes>;
+pub(super) type Hash = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    String(Bytes),
-    Hash(Hash),
+    String(Box<[u8]>),
+    /// Boxed, so that it does not make room in every string's entry for a map.
+    Hash(Box<Hash>),
 }
 
 /// The key holds a value of another type than the command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WrongType;
 
+/// The expiry of a key that stays.
+const NEVER: u64 = u64::MAX;
+
 #[derive(Debug)]
 struct Entry {
     value: Value,
-    /// The last millisecond in which the key exists.
-    expires_ms: Option<u64>,
+    /// The last millisecond in which the key exists, or [`NEVER`].
+    expires_ms: u64,
 }
 
 /// All keys of the one database.
 #[derive(Debug, Default)]
 pub struct Keyspace {
-    entries: BTreeMap<Bytes, Entry>,
-    /// (expiry, key), one for each entry that has an expiry.
-    expiries: BTreeSet<(u64, Bytes)>,
+    entries: BTreeMap<Arc<[u8]>, Entry>,
+    /// (expiry, key), one for each entry that does not stay.
+    expiries: BTreeSet<(u64, Arc<[u8]>)>,
 }
 
 impl Keyspace {
@@ -66,15 +76,15 @@ impl Keyspace {
         self.expiries.clear();
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &Bytes> {
-        self.entries.keys()
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.keys().map(|key| &**key)
     }
 
-    pub(super) fn get(&self, key: &Bytes) -> Option<&Value> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Value> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    pub(super) fn string(&self, key: &Bytes) -> Result<Option<&Bytes>, WrongType> {
+    pub(super) fn string(&self, key: &[u8]) -> Result<Option<&[u8]>, WrongType> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::String(value)) => Ok(Some(value)),
@@ -82,7 +92,7 @@ impl Keyspace {
         }
     }
 
-    pub(super) fn hash(&self, key: &Bytes) -> Result<Option<&Hash>, WrongType> {
+    pub(super) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Hash(hash)) => Ok(Some(hash)),
@@ -91,50 +101,69 @@ impl Keyspace {
     }
 
     /// Sets `key` to a string, whatever it was before, for ever or until `expires_ms`.
-    pub fn set(&mut self, key: Bytes, value: Bytes, expires_ms: Option<u64>) {
-        self.remove(&key);
-        if let Some(at) = expires_ms {
-            self.expiries.insert((at, key.clone()));
+    pub fn set(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, expires_ms: Option<u64>) {
+        let (key, value) = (key.as_ref(), Value::String(value.as_ref().into()));
+        match self.entries.get_mut(key) {
+            Some(entry) => entry.value = value,
+            None => drop(self.entries.insert(key.into(), Entry { value, expires_ms: NEVER })),
         }
-        self.entries.insert(key, Entry { value: Value::String(value), expires_ms });
+        self.set_expiry(key, expires_ms);
     }
 
     /// Applies `change` to the hash at `key`: a new one if there is none; a hash left empty is removed.
-    pub(super) fn change_hash<T>(&mut self, key: &Bytes, change: impl FnOnce(&mut Hash) -> T) -> Result<T, WrongType> {
-        let entry = self
-            .entries
-            .entry(key.clone())
-            .or_insert_with(|| Entry { value: Value::Hash(Hash::new()), expires_ms: None });
-        let Value::Hash(hash) = &mut entry.value else { return Err(WrongType) };
-        let result = change(hash);
-        if hash.is_empty() {
-            self.remove(key);
+    pub(super) fn change_hash<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Hash) -> T) -> Result<T, WrongType> {
+        match self.entries.get_mut(key).map(|entry| &mut entry.value) {
+            Some(Value::String(_)) => Err(WrongType),
+            Some(Value::Hash(hash)) => {
+                let result = change(hash);
+                if hash.is_empty() {
+                    self.remove(key);
+                }
+                Ok(result)
+            }
+            None => {
+                let mut hash = Box::<Hash>::default();
+                let result = change(&mut hash);
+                if !hash.is_empty() {
+                    self.entries.insert(key.into(), Entry { value: Value::Hash(hash), expires_ms: NEVER });
+                }
+                Ok(result)
+            }
         }
-        Ok(result)
     }
 
-    pub(super) fn remove(&mut self, key: &Bytes) -> Option<Value> {
-        let entry = self.entries.remove(key)?;
-        if let Some(at) = entry.expires_ms {
-            let removed = self.expiries.remove(&(at, key.clone()));
+    pub(super) fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let (key, entry) = self.entries.remove_entry(key)?;
+        if entry.expires_ms != NEVER {
+            let removed = self.expiries.remove(&(entry.expires_ms, key));
             assert!(removed, "a key with an expiry is in the index");
         }
         Some(entry.value)
     }
 
     /// When `key` expires: `None` if there is no such key, `Some(None)` if it stays.
-    pub(super) fn expiry(&self, key: &Bytes) -> Option<Option<u64>> {
-        self.entries.get(key).map(|entry| entry.expires_ms)
+    pub(super) fn expiry(&self, key: &[u8]) -> Option<Option<u64>> {
+        self.entries.get(key).map(|entry| Some(entry.expires_ms).filter(|at| *at != NEVER))
     }
 
     /// Lets `key` expire at `expires_ms`, or never. Does nothing if there is no such key.
-    pub(super) fn set_expiry(&mut self, key: &Bytes, expires_ms: Option<u64>) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if let Some(old) = std::mem::replace(&mut entry.expires_ms, expires_ms) {
-            self.expiries.remove(&(old, key.clone()));
+    pub(super) fn set_expiry(&mut self, key: &[u8], expires_ms: Option<u64>) {
+        // The only way to an entry that also leads to the shared copy of its key.
+        let Some((key, entry)) = self.entries.range_mut::<[u8], _>((Included(key), Included(key))).next() else {
+            return;
+        };
+        let new = expires_ms.unwrap_or(NEVER);
+        let old = std::mem::replace(&mut entry.expires_ms, new);
+        if old == new {
+            return;
         }
-        if let Some(new) = expires_ms {
-            self.expiries.insert((new, key.clone()));
+        let mut indexed = (old, key.clone());
+        if old != NEVER {
+            self.expiries.remove(&indexed);
+        }
+        if new != NEVER {
+            indexed.0 = new;
+            self.expiries.insert(indexed);
         }
     }
 }

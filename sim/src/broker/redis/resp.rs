@@ -130,8 +130,12 @@ pub(super) enum Reply {
 impl Reply {
     pub(super) const OK: Self = Self::Status("OK");
 
-    pub(super) fn bulk(value: Option<&Bytes>) -> Self {
-        value.map_or(Self::Null, |value| Self::Bulk(value.clone()))
+    pub(super) fn copy_of(text: &[u8]) -> Self {
+        Self::Bulk(Bytes::copy_from_slice(text))
+    }
+
+    pub(super) fn bulk(value: Option<&[u8]>) -> Self {
+        value.map_or(Self::Null, Self::copy_of)
     }
 
     pub(super) fn count(count: usize) -> Self {
