@@ -93,6 +93,8 @@ pub struct Counters {
     pub rpcs_timed_out: u64,
     /// PUBLISH packets that the MQTT broker took in, from routers and gateways.
     pub mqtt_messages: u64,
+    /// Connections that services lost, or could not make.
+    pub disconnects: u64,
     /// TCP segments delivered.
     pub segments: u64,
     /// Messages dropped or handed back, by reason.

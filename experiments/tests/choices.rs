@@ -121,7 +121,17 @@ fn shipped(name: &str, tasks: u32) -> Spec {
 
 #[test]
 fn the_shipped_experiments_do_all_their_tasks() {
-    for name in ["smoke", "custom_1k_1", "custom_1k_2", "custom_10k_2", "custom_10k_10", "custom_10k_20", "store"] {
+    for name in [
+        "smoke",
+        "custom_1k_1",
+        "custom_1k_2",
+        "custom_10k_2",
+        "custom_10k_10",
+        "custom_10k_20",
+        "custom_10k_100",
+        "store",
+        "chain",
+    ] {
         assert_eq!(done(&run(&shipped(name, 100))), 100, "{name}");
     }
 }

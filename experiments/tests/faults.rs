@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 const SEEDS: std::ops::Range<u64> = 1..4;
 const TASKS: u32 = 300;
+/// When the fault happens, from the start of the work.
+const FAULT_MS: u64 = 100;
 
 fn spec(seed: u64) -> Spec {
     let mut spec = Spec { seed, ..Spec::default() };
@@ -25,6 +27,7 @@ fn spec(seed: u64) -> Spec {
     spec.backbone.task_worker.reply_timeout_ms = 3_000;
     spec.backbone.task_worker.retry_delay_ms = 1_000;
     spec.limits.virtual_s_max = 600;
+    spec.audit = true;
     spec
 }
 
@@ -38,10 +41,30 @@ fn run(spec: &Spec) -> Outcome {
 fn break_down(kind: FaultKind, target: Target, for_ms: u64) -> Vec<Outcome> {
     let broken = SEEDS.map(|seed| {
         let mut spec = spec(seed);
-        spec.faults = vec![Fault { at_ms: 100, kind, target, for_ms: Some(for_ms) }];
-        run(&spec)
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms) }];
+        let outcome = run(&spec);
+        assert_was_in_the_middle(&outcome);
+        outcome
     });
     broken.collect()
+}
+
+/// Some tasks were finished before the fault, and some after it.
+fn assert_was_in_the_middle(outcome: &Outcome) {
+    let start_us = outcome.tasks.iter().map(|task| task.dispatched_us).min().unwrap();
+    let fault_us = start_us + FAULT_MS * 1_000;
+    let before = outcome.tasks.iter().filter(|task| task.finished_us.unwrap() < fault_us).count();
+    assert!(before > 10 && before < outcome.tasks.len() - 10, "{before} tasks were finished before the fault");
+}
+
+/// Tasks that needed more than one try, in all runs together.
+fn tried_again(outcomes: &[Outcome]) -> usize {
+    outcomes.iter().flat_map(|outcome| &outcome.tasks).filter(|task| task.attempts > 1).count()
+}
+
+/// Every run's services noticed that a broker was away.
+fn assert_services_lost_connections(outcomes: &[Outcome]) {
+    assert!(outcomes.iter().all(|outcome| outcome.counters.disconnects > 0));
 }
 
 /// All tasks end up done: a crash delays them, at most.
@@ -57,8 +80,7 @@ fn all_are_done(outcomes: &[Outcome]) {
 fn a_crashed_worker_leaves_its_task_to_another() {
     let outcomes = break_down(FaultKind::Crash, Target::TaskWorker(0), 500);
     all_are_done(&outcomes);
-    let again = outcomes.iter().flat_map(|outcome| &outcome.tasks).filter(|task| task.attempts > 1).count();
-    assert!(again > 0, "no task was in the worker's hands when it crashed");
+    assert!(tried_again(&outcomes) > 0, "no task was in the worker's hands when it crashed");
 }
 
 #[test]
@@ -73,22 +95,31 @@ fn a_crashed_backward_router_loses_no_task() {
 
 #[test]
 fn a_crashed_rabbitmq_keeps_its_tasks() {
-    all_are_done(&break_down(FaultKind::Crash, Target::Amqp, 500));
+    let outcomes = break_down(FaultKind::Crash, Target::Amqp, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
 }
 
 #[test]
 fn a_crashed_mqtt_broker_delays_tasks_only() {
-    all_are_done(&break_down(FaultKind::Crash, Target::Mqtt, 500));
+    let outcomes = break_down(FaultKind::Crash, Target::Mqtt, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
+    assert!(tried_again(&outcomes) > 0, "the broker had nothing in hand when it crashed");
 }
 
 #[test]
 fn a_crashed_redis_that_forgets_everything_delays_tasks_only() {
-    all_are_done(&break_down(FaultKind::Crash, Target::Redis, 500));
+    let outcomes = break_down(FaultKind::Crash, Target::Redis, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
 }
 
 #[test]
 fn a_crashed_gateway_delays_tasks_only() {
-    all_are_done(&break_down(FaultKind::Crash, Target::Gateway(1), 500));
+    let outcomes = break_down(FaultKind::Crash, Target::Gateway(1), 500);
+    all_are_done(&outcomes);
+    assert!(tried_again(&outcomes) > 0, "the gateway had no command in hand when it crashed");
 }
 
 #[test]

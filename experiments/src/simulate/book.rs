@@ -9,7 +9,7 @@ use crate::{
     progress::Progress,
 };
 use backbone::{
-    message::{RequestId, TaskId},
+    message::{RequestId, Status, TaskId},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
 use rustc_hash::FxHashMap;
@@ -222,10 +222,8 @@ impl Telemetry for PodTelemetry {
                 entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
                 *entries.counters.drops.entry(reason).or_default() += 1;
             }
-            Event::RequestForwarded { .. }
-            | Event::RoutesStored { .. }
-            | Event::Connected { .. }
-            | Event::Disconnected { .. } => {}
+            Event::Disconnected { .. } => entries.counters.disconnects += 1,
+            Event::RequestForwarded { .. } | Event::RoutesStored { .. } | Event::Connected { .. } => {}
         }
     }
 }
@@ -252,10 +250,14 @@ impl PodTelemetry {
                 }
                 entries.settle(request);
             }
-            Event::ReplyReceived { request, .. } => {
+            Event::ReplyReceived { request, status } => {
                 entries.counters.rpcs_replied += 1;
+                // A forward router's own answer has no backward router that would report it, too.
+                let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline);
                 match entries.requests.get_mut(&request) {
-                    Some(entry) if entry.pod == self.pod => entry.received = true,
+                    Some(entry) if entry.pod == self.pod => {
+                        (entry.received, entry.returned) = (true, entry.returned || from_router);
+                    }
                     Some(entry) => {
                         let asker = entry.pod.clone();
                         entries.counters.rpcs_misrouted += 1;

@@ -8,7 +8,7 @@ use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
 use backbone::{
     config::Config,
     env::Env as _,
-    message::{TASK_QUEUE, dead_letter_queue, retry_queue},
+    message::{Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Telemetry,
 };
@@ -18,7 +18,7 @@ use sim::{
     fleet::{AckOrder, Gateway, GatewayPlan, Heard, StorePlan, Work, place_store},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
     num::NonZeroU16,
@@ -304,10 +304,26 @@ impl Deployment {
         self.amqp.queue_depth(queue).unwrap_or(0)
     }
 
-    /// Tasks in the task queue or waiting for their next try, those that a worker has in hand included.
-    pub(super) fn tasks_waiting(&self) -> usize {
+    /// Where tasks are that have no end yet, those that a worker has in hand included.
+    fn task_queues(&self) -> [String; 2] {
         let retries = retry_queue(Duration::from_millis(self.config.task_worker.retry_delay_ms));
-        self.depth(TASK_QUEUE) + self.depth(&retries)
+        [TASK_QUEUE.to_owned(), retries]
+    }
+
+    /// How many tasks are there.
+    pub(super) fn tasks_waiting(&self) -> usize {
+        self.task_queues().iter().map(|queue| self.depth(queue)).sum()
+    }
+
+    /// Which tasks are there.
+    pub(super) fn queued_tasks(&self) -> BTreeSet<String> {
+        let messages = self.task_queues().into_iter().flat_map(|queue| self.amqp.messages(&queue));
+        messages.filter_map(|message| Some(Task::parse(message.body()).ok()?.task_id.to_string())).collect()
+    }
+
+    /// Whether nothing breaks in this world.
+    pub(super) fn is_faultless(&self) -> bool {
+        self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0
     }
 
     /// For the message of a run that doesn't end.

@@ -80,7 +80,7 @@ fn settings(spec: &Spec) -> Settings {
         },
         loss_ppm: network.loss_ppm.into(),
         restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
-        audit: false,
+        audit: spec.audit,
     }
 }
 
@@ -108,7 +108,13 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(cluster.now_us(), Ordering::Relaxed),
         }
         if Instant::now() >= limit {
-            bail!("not done after {} s of virtual time: {}", spec.limits.virtual_s_max, deployment.open_ends());
+            let open_ends = deployment.open_ends();
+            let violations = audit::close(&deployment).violations.join("; ");
+            let limit_s = spec.limits.virtual_s_max;
+            bail!(
+                "not done after {limit_s} s of virtual time: {open_ends}{}{violations}",
+                if violations.is_empty() { "" } else { "; " }
+            );
         }
     }
     // A task that was delivered twice may be in work again; let that end, too.

@@ -34,6 +34,8 @@ pub struct Spec {
     pub title: String,
     /// Decides, with the rest of the spec, everything that happens. Default: 1.
     pub seed: u64,
+    /// Proves at every quiet moment that the simulator overlooked no call into lapin. Slow. Default: false.
+    pub audit: bool,
     /// What is to be done.
     pub workload: Workload,
     /// How many processes of each kind.
@@ -62,6 +64,7 @@ impl Default for Spec {
             is_abstract: false,
             title: String::new(),
             seed: 1,
+            audit: false,
             workload: Workload::default(),
             replicas: Replicas::default(),
             fleet: Fleet::default(),

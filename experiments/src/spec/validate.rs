@@ -1,13 +1,19 @@
 //! Rules for values that types can't express.
 
-use super::{CommandedEsls, Spec, Target, world::Range};
+use super::{CommandedEsls, Fault, Hosts, Spec, Target, world::Range};
 use backbone::config::RoutingMode;
-use backbone::message::TASK_COMMANDS_MAX;
+use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
 /// Most tasks: their records have to fit into memory.
 const TASKS_MAX: u32 = 10_000_000;
 /// Most replicas of one service, and most gateways: each costs a host in the simulated network.
 const HOSTS_MAX: u32 = 20_000;
+/// Most commands of all tasks together: the label of each is kept.
+const COMMANDS_MAX: u64 = 50_000_000;
+/// Most hosts of all kinds together: they share 192.168.0.0/16 with the brokers and the dispatcher.
+const ALL_HOSTS_MAX: u64 = 65_000;
+/// How many times the average some gateway of a store may hear.
+const CROWDING: u64 = 3;
 /// Most labels.
 const ESLS_MAX: u32 = 5_000_000;
 /// Coarsest quantum: coarser than a timer's tick, packets would be late for timers.
@@ -43,11 +49,36 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     within("replicas.routers", spec.replicas.routers, 1, HOSTS_MAX)?;
     within("brokers.mqtt_inflight_max", u32::from(spec.brokers.mqtt_inflight_max), 1, u32::from(u16::MAX))?;
     within("limits.virtual_s_max", spec.limits.virtual_s_max, 1, u32::MAX)?;
+    together(spec)?;
     fleet(spec)?;
     services(spec)?;
     routes(spec)?;
     network(spec)?;
     faults(spec)
+}
+
+/// What is fine one by one may be too much together.
+fn together(spec: &Spec) -> Result<(), Wrong> {
+    let commands = u64::from(spec.workload.tasks) * u64::from(spec.workload.commands_per_task);
+    if commands > COMMANDS_MAX {
+        let rule = format!("makes {commands} commands with `workload.tasks`; accepted are {COMMANDS_MAX}");
+        return wrong("workload.commands_per_task", rule);
+    }
+    let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
+    let hosts = workers + 2 * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
+    if hosts > ALL_HOSTS_MAX {
+        let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
+        return wrong("replicas.routers", rule);
+    }
+    let fleet = &spec.fleet;
+    let heard = u64::from(fleet.esls) * u64::from(fleet.gateways_in_range) / u64::from(fleet.gateways.max(1));
+    if heard * CROWDING > RSSI_LABELS_MAX as u64 {
+        let rule = format!(
+            "lets a gateway hear {heard} labels; with a margin for crowded corners {RSSI_LABELS_MAX} fit into a report"
+        );
+        return wrong("fleet.esls", rule);
+    }
+    Ok(())
 }
 
 fn fleet(spec: &Spec) -> Result<(), Wrong> {
@@ -125,6 +156,28 @@ fn network(spec: &Spec) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// What two faults would both break: gateways on one host go down together.
+fn broken_part(spec: &Spec, target: Target) -> Target {
+    match (target, spec.fleet.hosts) {
+        (Target::Gateway(index), Hosts::PerStore) => Target::Gateway(index / (spec.fleet.gateways / spec.fleet.stores)),
+        _ => target,
+    }
+}
+
+/// No part may break again before it is back.
+fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
+    let part = broken_part(spec, fault.target);
+    for (other_place, other) in spec.faults.iter().enumerate() {
+        let earlier = (other.at_ms, other_place) < (fault.at_ms, place);
+        let still_broken = other.for_ms.is_none_or(|for_ms| other.at_ms + for_ms >= fault.at_ms);
+        if earlier && still_broken && broken_part(spec, other.target) == part {
+            let rule = format!("is {}: what the fault at {} ms hits is not back by then", fault.at_ms, other.at_ms);
+            return wrong(format!("faults.{place}.at_ms"), rule);
+        }
+    }
+    Ok(())
+}
+
 fn faults(spec: &Spec) -> Result<(), Wrong> {
     for (place, fault) in spec.faults.iter().enumerate() {
         let (what, index, count) = match fault.target {
@@ -141,6 +194,7 @@ fn faults(spec: &Spec) -> Result<(), Wrong> {
         if fault.at_ms >= u64::from(spec.limits.virtual_s_max) * 1_000 {
             return wrong(format!("faults.{place}.at_ms"), "lies behind `limits.virtual_s_max`: it would never happen");
         }
+        overlaps(spec, place, fault)?;
         if fault.for_ms == Some(0) {
             return wrong(format!("faults.{place}.for_ms"), "is 0; leave it out for a fault that lasts");
         }
