@@ -36,7 +36,7 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
     let (done, wait) = mpsc::channel::<std::convert::Infallible>();
     let thread = {
         let (spec, progress) = (spec.clone(), Arc::clone(&progress));
-        std::thread::Builder::new().name("simulation".into()).spawn(move || {
+        std::thread::Builder::new().name("experiment".into()).spawn(move || {
             let _closes_when_the_run_ends = done;
             simulate(&spec, &progress, trace)
         })

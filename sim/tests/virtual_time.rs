@@ -212,6 +212,40 @@ fn a_pod_that_was_cut_off_goes_on_after_a_retransmission() {
 }
 
 #[test]
+fn pods_that_are_cut_from_each_other_go_on_after_a_retransmission() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 50);
+        sleep(Duration::from_millis(100)).await;
+        cluster.cut("server", "client");
+        sleep(Duration::from_millis(300)).await;
+        let lost = cluster.network().lost;
+        cluster.mend("client", "server");
+        (all(reports).await, lost)
+    });
+    let (reports, lost) = finished.output;
+    assert!(lost > 0, "the fault hit something");
+    assert!(reports.len() == 50 && reports.iter().all(Result::is_ok), "{reports:?}");
+}
+
+#[test]
+fn a_stall_delays_what_is_sent_during_it_and_loses_nothing() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 50);
+        sleep(Duration::from_millis(100)).await;
+        cluster.stall("client", "server", Duration::from_millis(70));
+        (all(reports).await, cluster.network().lost)
+    });
+    let (reports, lost) = finished.output;
+    let slowest = reports.into_iter().map(|round_trip| round_trip.unwrap()).max().unwrap();
+    assert!((50..=75).contains(&slowest.as_millis()), "{slowest:?}");
+    assert_eq!(lost, 0);
+}
+
+#[test]
 fn a_restarted_pod_is_found_under_its_name() {
     let settings = Settings { restarts_max: 1, ..Settings::default() };
     let finished = run(settings, async |cluster: Cluster| {
