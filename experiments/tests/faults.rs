@@ -3,6 +3,7 @@
 //! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had not
 //! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
 
+use backbone::config::Acknowledgement;
 use experiments::{
     outcome::{Outcome, TaskEnd},
     simulate::simulate,
@@ -145,6 +146,20 @@ fn services_that_are_asked_to_stop_finish_what_they_have() {
         let outcomes = break_down(FaultKind::Restart, target, 500);
         all_are_done(&outcomes);
     }
+}
+
+#[test]
+fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
+    let stopped = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
+        let target = Target::FwdRouter(0);
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500) }];
+        run(&spec)
+    });
+    let outcomes: Vec<_> = stopped.collect();
+    all_are_done(&outcomes);
+    assert_eq!(tried_again(&outcomes), 0, "no request was lost");
 }
 
 #[test]

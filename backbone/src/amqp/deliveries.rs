@@ -69,14 +69,21 @@ impl<E: Env> Deliveries<E> {
         }
     }
 
-    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes;
-    /// those that were taken can still be acknowledged, as long as `self` lives.
+    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes,
+    /// unless they count as settled; [`Deliveries::rest`] gives those. What was taken can still be acknowledged, as long as
+    /// `self` lives.
     pub(crate) async fn stop(&mut self) {
         self.opening = None;
         if let Some((channel, consumer)) = &self.open {
             // On failure the connection is gone, and deliveries have stopped with it.
             let _ = timeout(CANCEL_LIMIT, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await;
         }
+    }
+
+    /// After [`Deliveries::stop`]: the next delivery that had come in before.
+    pub(crate) async fn rest(&mut self) -> Option<Delivery> {
+        let (_channel, consumer) = self.open.as_mut()?;
+        consumer.next().await?.ok()
     }
 
     /// Closes the channel. What was taken and not acknowledged returns to the queue.

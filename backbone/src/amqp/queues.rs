@@ -49,11 +49,17 @@ impl DurableQueue {
     }
 }
 
+/// How long a reply queue without a consumer stays, in milliseconds. Auto-delete begins with the first consumer: a worker
+/// that dies between declaring and consuming would leave its queue for ever.
+const ORPHAN_EXPIRES_MS: i64 = 60_000;
+
 /// Declares a queue for replies, named by the broker and gone with its last consumer. An `exclusive` one is also gone with
 /// its connection.
 pub(crate) async fn reply_queue(channel: &Channel, exclusive: bool) -> Result<ShortString, lapin::Error> {
     let options = QueueDeclareOptions { exclusive, auto_delete: true, ..Default::default() };
-    let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-expires".into(), ORPHAN_EXPIRES_MS.into());
+    let queue = channel.queue_declare("".into(), options, arguments).await?;
     Ok(queue.name().clone())
 }
 

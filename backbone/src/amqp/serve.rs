@@ -38,7 +38,19 @@ pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
     }
     let drain = async {
         deliveries.stop().await;
-        while in_work.next().await.is_some() {}
+        // What the broker takes for settled has nobody else to go to, so that is worked off, too.
+        let mut more = served.acknowledge == Acknowledge::OnDelivery;
+        loop {
+            tokio::select! {
+                biased;
+                Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                rest = deliveries.rest(), if more && in_work.len() < served.in_work_max => match rest {
+                    Some(delivery) => in_work.push(work(delivery)),
+                    None => more = false,
+                },
+                else => break,
+            }
+        }
     };
     if timeout(served.drain_limit, drain).await.is_err() {
         tracing::warn!(unfinished = in_work.len(), "work not finished in time returns to its queue");

@@ -102,7 +102,8 @@ impl Config {
             problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
         }
         let host = &self.mqtt.host;
-        if host.is_empty() || host.contains(['/', ' ']) {
+        let has_port = host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err();
+        if host.is_empty() || host.contains(['/', ' ']) || has_port {
             let expected = "expected a host name or address, without mqtt:// before and port behind it";
             problems.push(("mqtt.host", format!("is \"{host}\"; {expected}")));
         }

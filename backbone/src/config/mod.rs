@@ -64,7 +64,8 @@ pub struct Mqtt {
     /// Default 30.
     pub keep_alive_s: u16,
     /// How long the broker keeps a session whose connection is lost, in seconds. Sessions are not resumed, so anything but
-    /// 0 only delays that the replies in it go to another backward router. Default 0.
+    /// 0 only keeps the replies in it from everybody for longer. With 0 the broker may give them to another backward router
+    /// at once (MQTT 5, 4.8.2); one that does not, like Mosquitto, loses them, and the task's retry covers that. Default 0.
     pub session_expiry_s: u32,
     /// Most unacknowledged messages that the broker may send to a replica. What one backward router has not taken on, the
     /// others can have. Default 64.
@@ -88,8 +89,9 @@ pub enum Correlation {
     /// The request's id, which the gateway echoes: a reply goes to its own caller or to nobody.
     #[default]
     RequestId,
-    /// The label's address alone, as in the thesis, for gateways that echo nothing else. Of two concurrent calls for one
-    /// label, the earlier one then loses its reply.
+    /// The label's address alone, as in the thesis, for gateways that echo nothing else. Two concurrent calls for one label
+    /// collide: the reply to the earlier one goes to the later one's caller, who takes it for its own, unless the gateway
+    /// echoes the request's id after all; then the caller refuses it, and the earlier call times out.
     EslMac,
 }
 

@@ -106,10 +106,17 @@ impl<E: Env> QueueBackbone<E> {
         (&mut call.reply).await.map_err(|_| CallError::ConnectionLost)
     }
 
+    /// Until when a reply queue is waited for: no longer than the requests may take.
+    fn patience(&self, requests: &[Request]) -> Instant {
+        let now = Instant::now();
+        let deadline = requests.first().and_then(|request| Deadline::from_unix_ms(&self.env, request.deadline_unix_ms));
+        deadline.map_or(now, |deadline| deadline.at().min(now + QUEUE_LIMIT))
+    }
+
     /// The thesis' way: declare a queue, call, delete it.
     async fn forward_over_own_queue(&self, task: &TaskId, requests: &[Request]) -> Result<Vec<Outcome>, CallError> {
         // Not exclusive, so that it outlives nothing but its consumer, as in the thesis.
-        let opened = timeout(QUEUE_LIMIT, open_reply_queue(&self.session, false)).await;
+        let opened = timeout_at(self.patience(requests), open_reply_queue(&self.session, false)).await;
         let mut replies = opened.map_err(|_| CallError::Timeout)??;
         let results = tokio::select! {
             biased;
@@ -133,7 +140,7 @@ impl<E: Env> QueueBackbone<E> {
         requests: &[Request],
         mut queue: watch::Receiver<Option<ShortString>>,
     ) -> Result<Vec<Outcome>, CallError> {
-        let queue = match timeout(QUEUE_LIMIT, queue.wait_for(Option::is_some)).await {
+        let queue = match timeout_at(self.patience(requests), queue.wait_for(Option::is_some)).await {
             Ok(Ok(queue)) => queue.clone().expect("waited for"),
             Ok(Err(_)) | Err(_) => return Err(CallError::ConnectionLost),
         };
