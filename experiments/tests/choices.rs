@@ -97,6 +97,18 @@ fn with_label_addresses_concurrent_calls_for_one_label_collide() {
 }
 
 #[test]
+fn gateways_that_echo_nothing_make_a_colliding_caller_believe_a_foreign_reply() {
+    let mut spec = small();
+    (spec.fleet.esls, spec.workload.commands_per_task, spec.fleet.echoes_request_id) = (2, 2, false);
+    spec.fleet.ble_service_ms.median = 5;
+    spec.backbone.correlation = Correlation::EslMac;
+    spec.backbone.task_worker.reply_timeout_ms = 1_000;
+    spec.backbone.task_worker.attempts_max = 1;
+    let outcome = simulate(&spec, &Arc::default(), None).unwrap();
+    assert!(outcome.violations.iter().any(|what| what.contains("is done, but label")), "{:?}", outcome.violations);
+}
+
+#[test]
 fn a_window_of_one_message_for_each_client_is_enough() {
     let mut spec = small();
     spec.brokers.mqtt_inflight_max = 1;

@@ -286,6 +286,7 @@ impl Deployment {
             client_id: format!("gateway-{index}"),
             mac: gateway_mac(if fleet.shared_mac { 0 } else { index as usize }),
             shared_mac: fleet.shared_mac,
+            echoes_request_id: fleet.echoes_request_id,
             work: match fleet.mode {
                 GatewayMode::Serial => Work::Serial,
                 GatewayMode::Concurrent => Work::Concurrent,

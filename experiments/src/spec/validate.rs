@@ -1,7 +1,7 @@
 //! Rules for values that types can't express.
 
 use super::{CommandedEsls, Fault, Hosts, Spec, Target, world::Range};
-use backbone::config::RoutingMode;
+use backbone::config::{Correlation, RoutingMode};
 use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
 /// Most tasks: their records have to fit into memory.
@@ -95,6 +95,9 @@ fn fleet(spec: &Spec) -> Result<(), Wrong> {
     }
     if fleet.shared_mac && fleet.rssi_period_ms > 0 {
         return wrong("fleet.rssi_period_ms", "must be 0 with `fleet.shared_mac`: a report names its gateway");
+    }
+    if !fleet.echoes_request_id && spec.backbone.correlation == Correlation::RequestId {
+        return wrong("fleet.echoes_request_id", "is false, which needs `backbone.correlation = \"esl_mac\"`");
     }
     let labels_needed = spec.workload.commands_per_task;
     if spec.workload.esls == CommandedEsls::Fleet && fleet.esls < labels_needed {

@@ -14,6 +14,8 @@ pub struct Fleet {
     pub esls: u32,
     /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default: false.
     pub shared_mac: bool,
+    /// Replies carry the request's id; some vendors' gateways echo nothing but the label's address. Default: true.
+    pub echoes_request_id: bool,
     /// Default: `serial`.
     pub mode: GatewayMode,
     /// Default: `acknowledge_first`.
@@ -35,6 +37,7 @@ impl Default for Fleet {
             stores: 1,
             esls: 100,
             shared_mac: false,
+            echoes_request_id: true,
             mode: GatewayMode::Serial,
             order: Order::AcknowledgeFirst,
             gateways_in_range: 3,

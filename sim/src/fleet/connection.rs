@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{sleep, timeout},
 };
 
@@ -30,7 +30,8 @@ const RECEIVE_MAXIMUM: u16 = 100;
 const IN_FLIGHT_MAX: u16 = 100;
 /// Limit of one dial with its handshake.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
-/// Limit of the wait for a PUBACK: then the connection is as good as gone, and the caller's retry takes over.
+/// Limit of the wait for a PUBACK: then the connection is as good as gone, and is dropped. A command that waits behind it
+/// for its own acknowledgement would otherwise fill a place of the broker's window for ever.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Pause before the next dial: evenly from this range, so that gateways don't come back all at once.
 const REDIAL_MS: std::ops::Range<u64> = 100..1_000;
@@ -48,10 +49,36 @@ impl Incoming {
     }
 }
 
+/// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged on
+/// the next one.
+#[derive(Default)]
+struct Life {
+    /// Goes up when a connection begins and when it ends: odd while one stands.
+    number: AtomicU64,
+    /// The connection is to be dropped.
+    give_up: Notify,
+}
+
+impl Life {
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    fn is_connected(number: u64) -> bool {
+        number % 2 == 1
+    }
+
+    fn set_connected(&self, connected: bool) {
+        if Self::is_connected(self.number()) != connected {
+            self.number.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Connection {
     client: AsyncClient,
-    life: Arc<AtomicU64>,
+    life: Arc<Life>,
     _driver: Arc<TaskGuard>,
 }
 
@@ -67,24 +94,31 @@ impl Connection {
             AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
         // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
         let (incoming, received) = mpsc::channel(RECEIVE_MAXIMUM.into());
-        let life = Arc::new(AtomicU64::new(0));
+        let life = Arc::new(Life::default());
         let driver = drive(env.clone(), client.clone(), events, filter, incoming, life.clone());
         let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
         (Self { client, life, _driver: driver }, received)
     }
 
-    /// Publishes with QoS 1; returns whether the broker has taken the message.
+    /// Publishes with QoS 1; returns whether the broker has taken the message. A connection on which it has not, in time,
+    /// is dropped, and the event loop makes another one.
     pub(super) async fn publish(&self, topic: String, payload: Vec<u8>) -> bool {
         let published = async {
             let notice = self.client.publish_tracked(topic, payload, PublishOptions::at_least_once()).await.ok()?;
             notice.wait_completion_async().await.ok()
         };
-        timeout(PUBACK_LIMIT, published).await.ok().flatten().is_some()
+        let life = self.life.number();
+        let taken = timeout(PUBACK_LIMIT, published).await.ok().flatten().is_some();
+        // A younger connection has not had its time yet.
+        if !taken && Life::is_connected(life) && self.life.number() == life {
+            self.life.give_up.notify_one();
+        }
+        taken
     }
 
     /// Whether a message's connection still stands; if not, the broker has given it to somebody else or will again.
     pub(super) fn is_current(&self, message: &Incoming) -> bool {
-        self.life.load(Ordering::Relaxed) == message.life
+        self.life.number() == message.life
     }
 
     /// Tells the broker that `message` is taken.
@@ -120,25 +154,32 @@ async fn drive<E: Env>(
     mut events: EventLoop,
     filter: String,
     incoming: mpsc::Sender<Incoming>,
-    life: Arc<AtomicU64>,
+    life: Arc<Life>,
 ) {
     loop {
-        match events.poll().await {
+        let event = tokio::select! {
+            biased;
+            () = life.give_up.notified() => Err("no PUBACK in time".to_owned()),
+            event = events.poll() => event.map_err(|error| error.to_string()),
+        };
+        match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                life.fetch_add(1, Ordering::Relaxed);
+                life.set_connected(true);
                 if let Err(error) = client.try_subscribe(filter.as_str(), QoS::AtLeastOnce) {
                     tracing::warn!(%error, %filter, "a gateway could not subscribe");
                 }
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let message = Incoming { publish, life: life.load(Ordering::Relaxed) };
+                let message = Incoming { publish, life: life.number() };
                 if incoming.send(message).await.is_err() {
                     return; // the gateway is gone
                 }
             }
             Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(%error, "a gateway lost its broker");
+            Err(reason) => {
+                life.set_connected(false);
+                events.clean();
+                tracing::debug!(%reason, "a gateway lost its broker");
                 let mut random = [0; 2];
                 env.random(&mut random);
                 let span = REDIAL_MS.end - REDIAL_MS.start;

@@ -48,6 +48,8 @@ pub struct GatewayPlan {
     pub mac: Mac,
     /// Several gateways answer to one address, as members of one shared subscription.
     pub shared_mac: bool,
+    /// Whether replies carry the request's id. Some vendors' gateways echo nothing but the label's address.
+    pub echoes_request_id: bool,
     /// See [`Work`].
     pub work: Work,
     /// See [`AckOrder`].
@@ -134,7 +136,8 @@ impl Gateway {
             true => (self.labels.execute(request.esl_mac, request.version).status(), None),
             false => (Status::Failed, Some("out of range".into())),
         };
-        Reply { request_id: Some(request.request_id), esl_mac: request.esl_mac, status, detail }
+        let request_id = self.plan.echoes_request_id.then_some(request.request_id);
+        Reply { request_id, esl_mac: request.esl_mac, status, detail }
     }
 
     /// Reports the labels heard, once a period, starting at a moment of the gateway's own.

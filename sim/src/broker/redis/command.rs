@@ -336,7 +336,7 @@ fn left(db: &Keyspace, call: &Call<'_>, key: &Bytes, unit: impl Fn(i64) -> i64) 
 }
 
 fn add(db: &mut Keyspace, key: &Bytes, by: i64) -> Outcome {
-    let old = db.string(key)?.map_or(Ok(0), |value| integer(value))?;
+    let old = db.string(key)?.map_or(Ok(0), integer)?;
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
     let expires_ms = db.expiry(key).flatten();
     db.set(key, new.to_string(), expires_ms);
