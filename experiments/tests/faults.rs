@@ -2,6 +2,7 @@
 //!
 //! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had not
 //! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::config::Acknowledgement;
 use experiments::{

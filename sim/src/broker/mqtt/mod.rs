@@ -1,8 +1,8 @@
 //! An emulated Mosquitto: an MQTT 5 broker with QoS 0 and 1, persistent sessions, shared subscriptions, retained messages
 //! and wills, and with Mosquitto's limits, since those decide how a loaded system behaves.
 //!
-//! What is not here: QoS 2, topic aliases, will delays, authentication, bridges, MQTT 3. Asking for them gets the refusal
-//! that the standard provides.
+//! What is not here: QoS 2, topic aliases, will delays, enhanced authentication, bridges, MQTT 3. Asking for them gets the
+//! refusal that the standard provides. Any user name and password will do, as with a Mosquitto without a password file.
 //!
 //! Sessions and subscriptions are plain state machines (`session`, `topics`), `server` and `handle` put them together, and
 //! only `connection` knows sockets and timers. An idle connection costs one timer, its keep alive.
@@ -26,8 +26,12 @@ use std::{
     net::SocketAddr,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+/// Pause after a failed accept, so that a lasting failure doesn't spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -131,6 +135,7 @@ impl Broker {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "mqtt: accepting a connection failed");
+                    sleep(ACCEPT_RETRY).await;
                     continue;
                 }
             };

@@ -260,6 +260,9 @@ fn check(connect: &Connect, will: Option<&LastWill>) -> Result<(), ConnectReturn
     if will.qos == QoS::ExactlyOnce {
         return Err(ConnectReturnCode::QoSNotSupported);
     }
+    if will.properties.as_ref().and_then(|p| p.delay_interval).is_some_and(|delay_s| delay_s > 0) {
+        return Err(ConnectReturnCode::ImplementationSpecificError);
+    }
     if !std::str::from_utf8(&will.topic).is_ok_and(is_valid_topic) {
         return Err(ConnectReturnCode::TopicNameInvalid);
     }

@@ -97,7 +97,12 @@ impl Client {
             ("select" | "ping" | "echo", _) => Err(CommandError::Arity(name)),
             _ => command::execute(&mut broker.keyspace(), &name, arguments, now_ms),
         };
-        result.unwrap_or_else(|error| Reply::Error(error.to_string()))
+        result.unwrap_or_else(|error| {
+            if matches!(error, CommandError::Unknown { .. }) {
+                tracing::warn!(%error, "redis: a command is not supported; refused");
+            }
+            Reply::Error(error.to_string())
+        })
     }
 
     /// `HELLO [version [AUTH user password] [SETNAME name]]`

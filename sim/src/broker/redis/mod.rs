@@ -19,8 +19,12 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
+
+/// Pause after a failed accept, so that a lasting failure doesn't spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,7 @@ impl Broker {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "redis: accepting a connection failed");
+                    sleep(ACCEPT_RETRY).await;
                     continue;
                 }
             };
