@@ -1,7 +1,7 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! [`deployment`] says which pod runs what, [`workload`] what there is to do, [`faults`] what breaks; [`book`] takes down
-//! what the services report, and [`audit`] checks at the end that it adds up.
+//! `deployment` says which pod runs what, `workload` what there is to do, `faults` what breaks; `book` takes down
+//! what the services report, and `audit` checks at the end that it adds up.
 
 mod audit;
 mod book;

@@ -1,7 +1,7 @@
 //! Gateways and the labels behind them.
 //!
-//! A gateway is a real MQTT client (rumqttc) that executes commands and reports what it hears ([`gateway`]); a label is
-//! plain state ([`label`]); who hears whom, and how well, is decided by where they stand ([`radio`]). All of it runs over
+//! A gateway is a real MQTT client (rumqttc) that executes commands and reports what it hears (`gateway`); a label is
+//! plain state (`label`); who hears whom, and how well, is decided by where they stand (`radio`). All of it runs over
 //! any [`Env`](backbone::env::Env), so it serves emulated and real brokers alike.
 
 mod connection;
