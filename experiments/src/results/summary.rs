@@ -10,17 +10,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The libraries whose versions a digest rests on.
-const LIBRARIES: [&str; 9] = [
-    "amq-protocol",
-    "backbone",
-    "experiments",
-    "lapin",
-    "redis",
-    "redis-protocol",
-    "rumqttc-v5-next",
-    "tokio",
-    "turmoil-net",
-];
+const LIBRARIES: [&str; 8] =
+    ["amq-protocol", "backbone", "experiments", "lapin", "redis", "rumqttc-v5-next", "tokio", "turmoil-net"];
 
 /// A run in numbers. All but [`Summary::machine`] is decided by the spec and its seed.
 #[derive(Clone, Debug, Serialize)]
