@@ -21,7 +21,7 @@ fn run(spec: &Spec) -> Outcome {
     outcome
 }
 
-/// 100 pods that are connected and have nothing to do for an hour but heartbeats, pings and RSSI-free silence.
+/// 100 pods that are connected and do nothing for an hour but send heartbeats and pings.
 fn idle_hour() -> Spec {
     let mut spec = shipped("custom_1k_1");
     spec.workload.tasks = 1;

@@ -14,7 +14,8 @@ pub(crate) struct Served {
     pub(crate) acknowledge: Acknowledge,
     /// Most deliveries in work at a time.
     pub(crate) in_work_max: usize,
-    /// How long work under way may take to finish after the shutdown. What is not finished returns to the queue.
+    /// How long work under way may take to finish after the shutdown. What is not finished returns to the
+    /// queue, unless it was acknowledged on delivery.
     pub(crate) drain_limit: Duration,
 }
 
@@ -53,7 +54,10 @@ pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
         }
     };
     if timeout(served.drain_limit, drain).await.is_err() {
-        tracing::warn!(unfinished = in_work.len(), "work not finished in time returns to its queue");
+        tracing::warn!(
+            unfinished = in_work.len(),
+            "work not finished in time; it returns to its queue if not acknowledged"
+        );
     }
     drop(in_work);
     deliveries.close().await;
