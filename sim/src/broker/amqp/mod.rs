@@ -3,11 +3,11 @@
 //! It has the default exchange only: a routing key is a queue's name. On it, queues, consumers, acknowledgements, publisher
 //! confirms, time to live and dead-lettering behave as RabbitMQ documents them and as its source has them. What it doesn't
 //! have (other exchanges, bindings, transactions, priorities, quorum queues, streams) it refuses with the protocol's own
-//! error and a log line.
+//! error and a log line. `no_local` of `basic.consume` is ignored, as RabbitMQ does; any user and password is let in.
 //!
-//! From the inside out: `queue` is one queue's messages, `channel` one channel's bookkeeping, `state` holds all of
-//! them, `delivery` moves messages between them, `session`, `queue_methods` and `basic_methods` say what each method of the
-//! protocol does to it. None of these has IO or a clock. `connection` has the sockets.
+//! From the inside out: `queue` is one queue's messages, `named_queue` adds name, owner and consumers, `channel` is one
+//! channel's bookkeeping, `state` holds all of them, `delivery` moves messages between them; `session`, `queue_methods` and
+//! `basic_methods` say what each method of the protocol does. None of these has IO or a clock. `connection` has the sockets.
 
 mod arguments;
 mod basic_methods;
@@ -16,6 +16,7 @@ mod codec;
 mod connection;
 mod delivery;
 mod message;
+mod named_queue;
 mod nesting;
 mod queue;
 mod queue_methods;

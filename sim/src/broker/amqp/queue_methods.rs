@@ -3,9 +3,10 @@
 
 use super::{
     arguments::Arguments,
+    named_queue::NamedQueue,
     queue::Queue,
     refusal::Refusal,
-    state::{At, NamedQueue, QueueId, State},
+    state::{At, QueueId, State},
 };
 use amq_protocol::protocol::{
     AMQPClass, exchange,
