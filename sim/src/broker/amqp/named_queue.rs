@@ -67,6 +67,7 @@ impl State {
     pub(super) fn delete_queue(&mut self, id: QueueId) -> Option<NamedQueue> {
         let queue = self.queues.remove(&id)?;
         self.names.remove(&queue.name);
+        self.unbind_everywhere(id);
         if let Some(at_us) = queue.scheduled_us {
             self.schedule.remove(&(at_us, id));
         }

@@ -7,6 +7,8 @@ use super::{
     Config,
     channel::{Channel, Unacked},
     codec,
+    exchange::Exchange,
+    exchange_methods::predeclared,
     message::Message,
     named_queue::NamedQueue,
     queue::Death,
@@ -76,6 +78,8 @@ pub(super) struct Connection {
     pub(super) frame_bytes_max: u32,
     pub(super) channel_max: u16,
     pub(super) heartbeat_s: u16,
+    /// Who has logged in.
+    pub(super) user: Box<str>,
     /// Whether the client wants to hear that a consumer ended with its queue.
     pub(super) cancel_notify: bool,
     /// `None`: closed by us, its `channel.close-ok` is still to come.
@@ -115,7 +119,11 @@ pub(super) struct State {
     pub(super) unix_us_at_start: u64,
     pub(super) names: BTreeMap<Arc<str>, QueueId>,
     pub(super) queues: BTreeMap<QueueId, NamedQueue>,
+    /// All but the default one.
+    pub(super) exchanges: BTreeMap<Box<str>, Exchange>,
     pub(super) consumers: BTreeMap<ConsumerId, Consumer>,
+    /// Open channels that consume direct replies, by what their requests have in `reply_to`.
+    pub(super) reply_channels: BTreeMap<Box<str>, At>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// Queues with something to do at a time: a head that expires, a queue that does.
     pub(super) schedule: BTreeSet<(u64, QueueId)>,
@@ -129,7 +137,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, ..Self::default() }
+        Self { config, exchanges: predeclared(), ..Self::default() }
     }
 
     pub(super) fn set_now(&mut self, now_us: u64) {
@@ -156,6 +164,7 @@ impl State {
             frame_bytes_max: self.config.frame_bytes_max,
             channel_max: self.config.channel_max,
             heartbeat_s: 0,
+            user: Box::default(),
             cancel_notify: false,
             channels: BTreeMap::new(),
             to_confirm: BTreeSet::new(),
@@ -212,6 +221,9 @@ impl State {
         self.send_confirm(at);
         let slot = self.connections.get_mut(&at.connection).and_then(|c| c.channels.get_mut(&at.channel));
         let Some(mut channel) = slot.and_then(Option::take) else { return };
+        if let Some(consumer) = channel.reply_consumer.take() {
+            self.reply_channels.remove(&consumer.name);
+        }
         let mut touched = BTreeSet::new();
         // Consumers first, or the messages would go back to them.
         for consumer in mem::take(&mut channel.consumers).into_values() {
@@ -288,7 +300,9 @@ impl State {
             connection.signals.output.notify_one();
         }
         self.consumers.clear();
+        self.reply_channels.clear();
         self.schedule.clear();
+        self.exchanges.retain(|_, exchange| exchange.durable);
         let ids: Vec<QueueId> = self.queues.keys().copied().collect();
         for id in ids {
             let queue = self.queues.get_mut(&id).expect("nothing else removes queues here");

@@ -2,7 +2,7 @@
 
 use super::super::{
     arguments::Arguments,
-    message::Message,
+    message::{Checked, Message},
     queue::{Death, Position, Queue, Reason},
 };
 use proptest::{prelude::*, test_runner::TestCaseResult};
@@ -89,7 +89,12 @@ impl Model {
 }
 
 fn message(number: u64, ttl_ms: Option<u64>, persistent: bool) -> Arc<Message> {
-    Arc::new(Message::new(number.to_be_bytes().to_vec(), 0, "q", (persistent, ttl_ms)))
+    Arc::new(Message::new(
+        number.to_be_bytes().to_vec(),
+        0,
+        ("", "q"),
+        Checked { persistent, ttl_ms, ..Checked::default() },
+    ))
 }
 
 fn number(message: &Message) -> u64 {
