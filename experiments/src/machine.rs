@@ -13,6 +13,9 @@ pub struct Machine {
     pub cpu: String,
     /// Cores that the process may use.
     pub cores: usize,
+    /// Whether the run wrote its event log, so that time and memory say little of a plain run's. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub event_log: bool,
 }
 
 /// Measures wall time. The one place of this crate that reads the real clock.

@@ -29,6 +29,7 @@ pub struct Run {
 /// # Errors
 /// When the simulation fails or panics, or when what it reports does not add up.
 pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>, quiet: bool) -> anyhow::Result<Run> {
+    let event_log = trace.is_some();
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet);
     machine::reset_peak_memory();
@@ -55,6 +56,7 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
         peak_memory_bytes: machine::peak_memory_bytes(),
         cpu: machine::cpu(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        event_log,
     };
     Ok(Run { outcome, machine })
 }

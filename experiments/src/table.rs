@@ -56,7 +56,10 @@ pub fn render(summary: &Summary) -> String {
         "time",
         &[
             (format!("{:.3} s", summary.virtual_s), "virtual"),
-            (format!("{:.3} s", machine.wall_s), "wall"),
+            (
+                format!("{:.3} s", machine.wall_s),
+                if machine.event_log { "wall, writing the event log" } else { "wall" },
+            ),
             (format!("{speed:.2}"), "virtual/wall"),
         ],
     );

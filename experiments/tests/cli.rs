@@ -43,7 +43,7 @@ fn an_unknown_experiment_lists_the_nearest_names() {
 #[test]
 fn a_wrong_key_is_named_with_file_line_and_suggestion() {
     let message = refused(&with_specs(&[("mine.toml", "title = 'x'\n\n[fleet]\ngatways = 3\n")], &["mine"]));
-    assert!(message.contains("mine.toml:4: unknown key `gatways`, did you mean `gateways`?"), "{message}");
+    assert!(message.contains("mine.toml:4: unknown key `gatways`; did you mean `gateways`?"), "{message}");
 }
 
 #[test]

@@ -115,13 +115,15 @@ impl Summary {
     }
 
     /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its `machine`
-    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte.
+    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte; unless that
+    /// is the cost of a run with an event log and this one had none.
     #[must_use]
     pub fn to_file(&self, path: &Path) -> String {
         let old = std::fs::read_to_string(path).ok().and_then(|old| {
             let value: serde_json::Value = serde_json::from_str(&old).ok()?;
             let machine: Machine = serde_json::from_value(value.get("machine")?.clone()).ok()?;
-            Some((old, Self { machine, ..self.clone() }.to_json()))
+            let is_worse = machine.event_log && !self.machine.event_log;
+            (!is_worse).then(|| (old, Self { machine, ..self.clone() }.to_json()))
         });
         match old {
             Some((old, same)) if old == same => old,

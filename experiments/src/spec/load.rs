@@ -1,6 +1,6 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
-use super::error::{SpecError, explain, suggestions};
+use super::error::{SpecError, explain, hint, suggestions};
 use super::{Spec, validate::validate};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -194,8 +194,7 @@ fn chain(directory: &Path, name: &str) -> Result<Vec<Layer>, SpecError> {
             return Err(SpecError::Extends { path, problem, chain: seen });
         }
         if !known.contains(&base) {
-            let hint = suggestions(&base, known.iter().map(String::as_str));
-            let hint = hint.first().map_or(String::new(), |name| format!(", did you mean `{name}`?"));
+            let hint = hint(&base, known.iter().map(String::as_str));
             let at = layers.last().and_then(|layer| layer.place_of("extends")).unwrap_or_default();
             return Err(SpecError::Wrong { at, reason: format!("extends `{base}`, which does not exist{hint}") });
         }
