@@ -102,7 +102,7 @@ pub struct Counters {
 }
 
 /// How many tasks ended in which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TaskCounts {
     /// Confirmed by the dispatcher's broker; the sum of `done`, `dead_lettered` and `queued`.
     pub dispatched: u64,

@@ -5,7 +5,7 @@ use crate::outcome::{Outcome, TaskCounts};
 use crate::run::Run;
 use crate::spec::Spec;
 use crate::statistics::{Statistics, per_second};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ pub struct Summary {
 }
 
 /// What became of the requests.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rpcs {
     /// Sent by workers.
     pub sent: u64,
@@ -61,7 +61,7 @@ pub struct Rpcs {
 }
 
 /// Rates in virtual time.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Tasks done.
     pub tasks_per_s: f64,

@@ -30,6 +30,9 @@ pub struct Spec {
     /// Only a base for others: neither listed nor run. Not inherited.
     #[serde(rename = "abstract", skip_serializing)]
     pub is_abstract: bool,
+    /// Is run by `experiments check`, which compares it with its committed result. Not inherited. Default: false.
+    #[serde(skip_serializing)]
+    pub gate: bool,
     /// One line for people. Default: empty.
     pub title: String,
     /// Decides, with the rest of the spec, everything that happens. Default: 1.
@@ -62,6 +65,7 @@ impl Default for Spec {
             name: String::new(),
             extends: None,
             is_abstract: false,
+            gate: false,
             title: String::new(),
             seed: 1,
             audit: false,
