@@ -109,6 +109,13 @@ pub enum Event<'a> {
         /// What and why.
         reason: DropReason,
     },
+    /// Any router: the store holds something that this crate has not written. It is treated as missing.
+    CorruptValue {
+        /// Where.
+        key: &'a str,
+        /// The first characters of it.
+        value: &'a str,
+    },
     /// Any adapter: a connection was lost or could not be made; the adapter tries again.
     Disconnected {
         /// `amqp`, `mqtt` or `redis`.
@@ -177,7 +184,9 @@ pub struct LogTelemetry;
 impl Telemetry for LogTelemetry {
     fn record(&self, event: &Event<'_>) {
         match event {
-            Event::TaskDeadLettered { .. } | Event::Disconnected { .. } => tracing::warn!(?event),
+            Event::TaskDeadLettered { .. } | Event::CorruptValue { .. } | Event::Disconnected { .. } => {
+                tracing::warn!(?event)
+            }
             Event::TaskRetried { .. } | Event::Dropped { .. } | Event::Connected { .. } => tracing::info!(?event),
             _ => tracing::debug!(?event),
         }

@@ -63,7 +63,13 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
     let task: crate::message::Task = serde_json::from_str(task).unwrap();
     let tasks = futures_util::stream::iter(vec![task; 3]);
     let shutdown = CancellationToken::new();
-    let run = Dispatcher::run(Loopback::without_peers(), Arc::default(), Arc::new(Refusals::default()), shutdown.clone(), tasks);
+    let run = Dispatcher::run(
+        Loopback::without_peers(),
+        Arc::default(),
+        Arc::new(Refusals::default()),
+        shutdown.clone(),
+        tasks,
+    );
     let stop = async {
         sleep(Duration::from_secs(1)).await;
         shutdown.cancel();
@@ -77,5 +83,8 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
 async fn a_dispatcher_without_tasks_is_done_without_any_broker() {
     let tasks = futures_util::stream::iter([]);
     let (telemetry, shutdown) = (Arc::new(Refusals::default()), CancellationToken::new());
-    assert_eq!(Dispatcher::run(Loopback::without_peers(), Arc::default(), telemetry, shutdown, tasks).await.unwrap(), 0);
+    assert_eq!(
+        Dispatcher::run(Loopback::without_peers(), Arc::default(), telemetry, shutdown, tasks).await.unwrap(),
+        0
+    );
 }
