@@ -141,6 +141,8 @@ pub enum FailReason {
     BrokerUnavailable,
     /// The task does not parse.
     Malformed,
+    /// The worker was lost, or its connection was, before it could say how the try went.
+    Interrupted,
 }
 
 impl fmt::Display for FailReason {
@@ -152,6 +154,7 @@ impl fmt::Display for FailReason {
             Self::Refused(_) => "refused_by_gateway",
             Self::BrokerUnavailable => "broker_unavailable",
             Self::Malformed => "malformed",
+            Self::Interrupted => "interrupted",
         })
     }
 }

@@ -11,14 +11,12 @@ use crate::{
     config::{Routing, RoutingMode},
     deadline::{Deadline, unix_ms},
     env::Env,
-    message::{Mac, Request, RssiReport},
+    message::{DEFAULT_ROUTE_KEY, Mac, Request, RssiReport},
 };
 use redis::Pipeline;
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// The one route of fixed routing: a gateway's address.
-pub(super) const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
 /// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis, which
 /// does one thing at a time, makes others wait.
 const LABELS_PER_BATCH: usize = 256;

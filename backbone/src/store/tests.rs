@@ -3,7 +3,7 @@ use crate::{
     config::{Redis, Routing, RoutingMode},
     deadline::Deadline,
     env::loopback::Loopback,
-    message::{Mac, Message, Request, RequestId},
+    message::{DEFAULT_ROUTE_KEY, Mac, Message, Request, RequestId},
 };
 use redis::Value;
 use std::sync::Mutex;
@@ -107,7 +107,7 @@ async fn a_correlation_that_does_not_parse_is_reported_and_counts_as_missing() {
 async fn a_route_that_does_not_parse_is_reported_and_counts_as_missing() {
     let (store, env, seen) = store("$7\r\nnowhere\r\n");
     assert_eq!(route(&store, &env, RoutingMode::Fixed).await, None);
-    assert_eq!(seen.corrupt(), [routes::DEFAULT_ROUTE_KEY]);
+    assert_eq!(seen.corrupt(), [DEFAULT_ROUTE_KEY]);
 }
 
 #[tokio::test(start_paused = true)]
