@@ -109,6 +109,13 @@ pub enum Event<'a> {
         /// What and why.
         reason: DropReason,
     },
+    /// Any router: the store holds something that this crate has not written. It is treated as missing.
+    CorruptValue {
+        /// Where.
+        key: &'a str,
+        /// The first characters of it.
+        value: &'a str,
+    },
     /// Any adapter: a connection was lost or could not be made; the adapter tries again.
     Disconnected {
         /// `amqp`, `mqtt` or `redis`.
@@ -134,6 +141,8 @@ pub enum FailReason {
     BrokerUnavailable,
     /// The task does not parse.
     Malformed,
+    /// The worker was lost, or its connection was, before it could say how the try went.
+    Interrupted,
 }
 
 impl fmt::Display for FailReason {
@@ -145,6 +154,7 @@ impl fmt::Display for FailReason {
             Self::Refused(_) => "refused_by_gateway",
             Self::BrokerUnavailable => "broker_unavailable",
             Self::Malformed => "malformed",
+            Self::Interrupted => "interrupted",
         })
     }
 }
@@ -177,7 +187,9 @@ pub struct LogTelemetry;
 impl Telemetry for LogTelemetry {
     fn record(&self, event: &Event<'_>) {
         match event {
-            Event::TaskDeadLettered { .. } | Event::Disconnected { .. } => tracing::warn!(?event),
+            Event::TaskDeadLettered { .. } | Event::CorruptValue { .. } | Event::Disconnected { .. } => {
+                tracing::warn!(?event)
+            }
             Event::TaskRetried { .. } | Event::Dropped { .. } | Event::Connected { .. } => tracing::info!(?event),
             _ => tracing::debug!(?event),
         }

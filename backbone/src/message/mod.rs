@@ -8,8 +8,8 @@ mod address;
 mod id;
 
 pub use address::{
-    ROUTING_QUEUE, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic, response_topic, retry_queue,
-    rssi_topic,
+    DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic,
+    response_topic, retry_queue, rssi_topic,
 };
 pub use id::{IdError, Mac, RequestId, TaskId};
 

@@ -22,7 +22,7 @@ use rumqttc::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -44,7 +44,8 @@ pub(crate) struct Mqtt {
     subscriptions: Vec<String>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
-    give_up: Arc<Notify>,
+    /// Tells the driver which connection does not answer.
+    give_up: watch::Sender<Option<Generation>>,
     _driver: TaskGuard,
 }
 
@@ -114,7 +115,7 @@ impl Mqtt {
         // The broker has at most `receive_maximum` messages outstanding; one that sends more than it may waits.
         let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
         let (generation, current) = watch::channel(None);
-        let give_up = Arc::new(Notify::new());
+        let (give_up, given_up) = watch::channel(None);
         let driver = Driver {
             env: env.clone(),
             telemetry,
@@ -123,7 +124,7 @@ impl Mqtt {
             subscriptions: subscriptions.clone(),
             incoming,
             generation,
-            give_up: give_up.clone(),
+            give_up: given_up,
         };
         let driver = env.spawn("mqtt", driver.run()).into();
         (Self { client, subscriptions, generation: current, give_up, _driver: driver }, received)
@@ -143,10 +144,10 @@ impl Mqtt {
     ) -> Result<Handover, MqttError> {
         let mut generation = self.generation.clone();
         // Not queued while there is no connection: a message that waits in the client would go out whenever.
-        match timeout_at(deadline, generation.wait_for(Option::is_some)).await {
-            Ok(Ok(_)) => {}
+        let generation = match timeout_at(deadline, generation.wait_for(Option::is_some)).await {
+            Ok(Ok(generation)) => *generation,
             Ok(Err(_)) | Err(_) => return Err(MqttError::Unavailable { topic }),
-        }
+        };
         let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..Default::default() };
         let options = PublishOptions::at_least_once().properties(properties);
         let puback = async {
@@ -165,7 +166,7 @@ impl Mqtt {
             Ok(Ok(_)) => unreachable!("a QoS 1 publish ends with a PUBACK"),
             Ok(Err(source)) => Err(MqttError::Lost { topic, source }),
             Err(_) => {
-                self.give_up.notify_one();
+                self.give_up.send_replace(generation);
                 Err(MqttError::Unacknowledged { topic })
             }
         }
@@ -240,3 +241,6 @@ fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions
         .set_ack_mode(AckMode::Manual);
     options
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,13 @@ use crate::{
     env::Env,
     message::{Message, Reply, RssiReport, gateway_of_topic},
     mqtt::{Incoming, Mqtt},
-    store::{Caller, CorrelationKey, Store},
+    store::{Caller, CorrelationKey, Store, report_limit},
     telemetry::{DropReason, Event, Telemetry},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
@@ -25,6 +25,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
 pub struct BckRouter<E: Env> {
+    env: E,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
     session: Session<E>,
@@ -47,7 +48,7 @@ impl<E: Env> BckRouter<E> {
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let in_work_max = config.bck_router.in_flight_max;
-        let mut router = Self { config, telemetry, session, mqtt, store };
+        let mut router = Self { env, config, telemetry, session, mqtt, store };
 
         let mut in_work = FuturesUnordered::new();
         loop {
@@ -124,8 +125,7 @@ impl<E: Env> BckRouter<E> {
         let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
         let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
         let routing = &self.config.routing;
-        // After that no route in the report would be fresh.
-        let give_up = Instant::now() + Duration::from_millis(routing.route_fresh_ms);
+        let give_up = report_limit(&self.env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
         retry(give_up, || self.store.store_report(routing, gateway, &report)).await?;
         self.telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
         Ok(())
@@ -138,22 +138,33 @@ where
     X: std::fmt::Display,
     F: Future<Output = Result<T, X>>,
 {
-    loop {
-        match step().await {
-            Ok(done) => return Ok(done),
-            Err(error) if Instant::now() + HAND_BACK_DELAY < give_up => {
-                tracing::info!(%error, "trying again");
-                sleep(HAND_BACK_DELAY).await;
+    let tries = async {
+        loop {
+            match step().await {
+                Ok(done) => return done,
+                Err(error) => tracing::info!(%error, "trying again"),
             }
-            Err(error) => {
-                tracing::warn!(%error, "given up");
-                return Err(DropReason::Expired);
-            }
+            sleep(HAND_BACK_DELAY).await;
         }
-    }
+    };
+    timeout_at(give_up, tries).await.map_err(|_| DropReason::Expired)
 }
 
 fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
     tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
     DropReason::Malformed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_fails_or_hangs_is_given_up_in_time() {
+        let (start, limit) = (Instant::now(), Duration::from_millis(1_234));
+        let refused = retry(start + limit, || async { Err::<(), _>("refused") }).await;
+        assert_eq!((refused, start.elapsed()), (Err(DropReason::Expired), limit));
+        let hung = retry(Instant::now() + limit, std::future::pending::<Result<(), &str>>).await;
+        assert_eq!((hung, start.elapsed()), (Err(DropReason::Expired), 2 * limit));
+    }
 }

@@ -3,6 +3,7 @@
 mod bck_router;
 mod dispatcher;
 mod fwd_router;
+mod settle;
 mod task_worker;
 
 pub use bck_router::BckRouter;

@@ -8,7 +8,7 @@ use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
 use backbone::{
     config::Config,
     env::Env as _,
-    message::{Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Telemetry,
 };
@@ -31,8 +31,6 @@ use tokio_util::sync::CancellationToken;
 const AMQP_PORT: u16 = 5672;
 const MQTT_PORT: u16 = 1883;
 const REDIS_PORT: u16 = 6379;
-/// The key of fixed routing.
-const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
 /// Floor of a store for each label in it: 50,000 labels fill 10,000 square metres (thesis, 'Introduction').
 const SQUARE_METRES_PER_LABEL: f64 = 0.2;
 /// A small shop still has a floor.
