@@ -9,7 +9,7 @@ use backbone::{
     config::Config,
     env::Env as _,
     message::{Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
-    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
 use sim::{
@@ -78,8 +78,9 @@ fn gateway_pods(spec: &Spec) -> impl Iterator<Item = String> {
 }
 
 fn router_pods(spec: &Spec) -> impl Iterator<Item = String> {
-    let all = |service: &'static str| (0..spec.replicas.routers).map(move |i| format!("{service}-{i}"));
-    all("fwd_router").chain(all("bck_router"))
+    let services: &[&str] = if spec.is_over_http() { &["http_router"] } else { &["fwd_router", "bck_router"] };
+    let replicas = spec.replicas.routers;
+    services.iter().flat_map(move |service| (0..replicas).map(move |i| format!("{service}-{i}")))
 }
 
 fn worker_pods(spec: &Spec) -> impl Iterator<Item = String> {
@@ -107,12 +108,16 @@ fn serve(env: SimEnv, broker: impl Future<Output = io::Result<()>> + Send + 'sta
     env.spawn("broker", async move { broker.await.expect("the port of a new pod is free") });
 }
 
-/// The services' configuration, pointed at the world's brokers.
+/// The services' configuration, pointed at the world's brokers and routers.
 fn config(spec: &Spec) -> Config {
     let mut config = spec.backbone.clone();
     config.amqp.url = format!("amqp://guest:guest@amqp:{AMQP_PORT}/%2f");
     (config.mqtt.host, config.mqtt.port) = ("mqtt".into(), MQTT_PORT);
     config.redis.url = format!("redis://redis:{REDIS_PORT}/0");
+    if spec.is_over_http() {
+        let port = config.http_router.listen.port();
+        config.rpc.routers = router_pods(spec).map(|pod| format!("{pod}:{port}")).collect();
+    }
     config
 }
 
@@ -162,7 +167,7 @@ impl Deployment {
 
     /// MQTT clients of a world in which all is well.
     pub(super) fn mqtt_clients(&self) -> usize {
-        self.spec.fleet.gateways as usize + 2 * self.spec.replicas.routers as usize
+        self.spec.fleet.gateways as usize + router_pods(&self.spec).count()
     }
 
     pub(super) fn boot_brokers(&self, cluster: &Cluster) {
@@ -200,6 +205,10 @@ impl Deployment {
             "gateway" | "store" => self.boot_gateways(env, pod),
             "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
             "bck_router" => self.run(env, pod, |stop| BckRouter::run(env, config, telemetry, stop)),
+            "http_router" => self.run(env, pod, |stop| async move {
+                let router = HttpRouter::run(env, config, telemetry, stop);
+                router.await.expect("the port of a pod without a router is free");
+            }),
             "task_worker" => self.run(env, pod, |stop| TaskWorker::run(env, config, telemetry, stop)),
             "dispatcher" => self.run(env, pod, |stop| self.dispatch(env, telemetry, stop)),
             other => unreachable!("a pod of kind {other}"),

@@ -14,7 +14,7 @@ pub use fault::{Fault, FaultKind, Target};
 pub use load::{Listed, Override, default_directory, list, load};
 pub use world::{BleService, Brokers, Fleet, GatewayMode, Hosts, Latency, Network, Order, Quota, Range};
 
-use backbone::config::Config;
+use backbone::config::{Config, RpcKind};
 use serde::{Deserialize, Serialize};
 
 /// An experiment, resolved: after `extends`, defaults and overrides.
@@ -78,6 +78,12 @@ impl Default for Spec {
 }
 
 impl Spec {
+    /// Whether workers call HTTP routers, instead of forward and backward ones over queues.
+    #[must_use]
+    pub fn is_over_http(&self) -> bool {
+        self.backbone.rpc.kind == RpcKind::Http
+    }
+
     /// The resolved spec as TOML, every field written out.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -120,7 +126,8 @@ pub enum CommandedEsls {
 pub struct Replicas {
     /// Task workers. Default: 50, as in the thesis.
     pub task_workers: u32,
-    /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. Default: 1.
+    /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. With
+    /// `backbone.rpc.kind = "http"`: HTTP routers. Default: 1.
     pub routers: u32,
 }
 

@@ -65,7 +65,8 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         return wrong("workload.commands_per_task", rule);
     }
     let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
-    let hosts = workers + 2 * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
+    let pods_per_router = if spec.is_over_http() { 1 } else { 2 };
+    let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
         return wrong("replicas.routers", rule);
@@ -182,14 +183,21 @@ fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
 }
 
 fn faults(spec: &Spec) -> Result<(), Wrong> {
+    let routers = spec.replicas.routers;
+    let (pairs, http_routers) = if spec.is_over_http() { (0, routers) } else { (routers, 0) };
     for (place, fault) in spec.faults.iter().enumerate() {
         let (what, index, count) = match fault.target {
             Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
-            Target::FwdRouter(index) => ("forward routers", index, spec.replicas.routers),
-            Target::BckRouter(index) => ("backward routers", index, spec.replicas.routers),
+            Target::FwdRouter(index) => ("forward routers", index, pairs),
+            Target::BckRouter(index) => ("backward routers", index, pairs),
+            Target::HttpRouter(index) => ("HTTP routers", index, http_routers),
             Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
             Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
         };
+        if count == 0 {
+            let rule = format!("is {}, but there are no {what} with this `backbone.rpc.kind`", fault.target);
+            return wrong(format!("faults.{place}.target"), rule);
+        }
         if index >= count {
             let rule = format!("is {}, but the {count} {what} count from 0", fault.target);
             return wrong(format!("faults.{place}.target"), rule);

@@ -45,11 +45,9 @@ impl<E: Env> HttpBackbone<E> {
 
     async fn call(&self, task: &TaskId, request: &Request) -> Result<Reply, CallError> {
         let id = request.request_id;
+        self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
         let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
-            Some(deadline) => {
-                self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
-                timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout))
-            }
+            Some(deadline) => timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout)),
             None => Err(CallError::Timeout),
         };
         match &outcome {
