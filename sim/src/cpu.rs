@@ -71,13 +71,22 @@ impl Cpu {
         if let Some(Quota { quota_us, period_us }) = plan.quota {
             assert!(quota_us > 0 && period_us > 0, "a pod without any CPU time never does anything");
         }
-        Self { free_at_ns: vec![0; plan.threads.max(1) as usize], plan, period: 0, used_ns: 0, metadata_free_at_ns: 0, rng, throttled: 0 }
+        Self {
+            free_at_ns: vec![0; plan.threads.max(1) as usize],
+            plan,
+            period: 0,
+            used_ns: 0,
+            metadata_free_at_ns: 0,
+            rng,
+            throttled: 0,
+        }
     }
 
     pub(crate) fn plan(&self) -> CpuPlan {
         self.plan
     }
 
+    #[cfg(test)]
     pub(crate) fn throttled(&self) -> u64 {
         self.throttled
     }

@@ -95,7 +95,8 @@ impl Meter {
             let done = with(|engine| {
                 let now_ns = engine.now_ns();
                 let (done_ns, len) = *self.busy.get_or_insert_with(|| {
-                    let cpu = engine.network.hosts[usize::from(self.host)].cpu.as_mut().expect("a metered host has one");
+                    let cpu =
+                        engine.network.hosts[usize::from(self.host)].cpu.as_mut().expect("a metered host has one");
                     let read_ns = cpu.work(now_ns, cpu.plan().frame_us);
                     let changes_queues = self.protocol.changes_queues(ahead);
                     (if changes_queues { cpu.change_metadata(read_ns) } else { read_ns }, frame_bytes)

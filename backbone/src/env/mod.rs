@@ -8,6 +8,8 @@
 
 #[cfg(test)]
 pub(crate) mod loopback;
+#[cfg(test)]
+pub(crate) mod memory;
 mod production;
 
 pub use production::TokioEnv;

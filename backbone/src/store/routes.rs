@@ -90,9 +90,28 @@ impl<E: Env> Store<E> {
         (key, caller): (CorrelationKey, &Caller),
         deadline: Deadline,
     ) -> Result<Option<Mac>, StoreError> {
-        let doing = "store a correlation and read a route";
         let mut pipeline = Pipeline::with_capacity(2);
         caller.remember(&mut pipeline, key, deadline.left_ms());
+        self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
+    }
+
+    /// Looks up where `request` has to go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn route(&self, env: &E, config: &Routing, request: &Request) -> Result<Option<Mac>, StoreError> {
+        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
+    }
+
+    /// Sends `pipeline`, whose answers are of no interest, with the look-up behind it.
+    async fn run_and_route(
+        &self,
+        doing: &'static str,
+        env: &E,
+        config: &Routing,
+        request: &Request,
+        mut pipeline: Pipeline,
+    ) -> Result<Option<Mac>, StoreError> {
         match config.mode {
             RoutingMode::Rssi => {
                 let key = self::key(request.esl_mac);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::machine::Machine;
 use crate::outcome::{Outcome, TaskEnd, TaskRecord};
-use crate::spec::{Range, default_directory, load};
+use crate::spec::{default_directory, load};
 use std::sync::Arc;
 
 /// A run of two done tasks.
@@ -117,7 +117,7 @@ fn with_slow_routers(
     log: Option<Box<dyn std::io::Write + Send>>,
 ) -> anyhow::Result<Outcome> {
     let mut slowed = spec.clone();
-    slowed.network.latency_us.service_redis = Range { min: 300, max: 400 };
+    slowed.machines.router.frame_us = 200;
     crate::simulate::simulate(&slowed, progress, log)
 }
 

@@ -17,7 +17,7 @@ use flow::{FlowState, is_pure_ack, reset_segment, segment};
 
 use crate::{
     cpu::{Cpu, CpuPlan},
-     engine::agenda::Agenda,
+    engine::agenda::Agenda,
     os::split_mix,
     trace::Trace,
 };

@@ -102,6 +102,7 @@ impl DelayedAck {
         self.rcv_nxt
     }
 
+    #[cfg(test)]
     /// When the delayed ACK is due, if one waits.
     pub(crate) fn timer_ns(&self) -> Option<u64> {
         self.timer.map(timer_ns)

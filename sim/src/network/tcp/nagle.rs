@@ -188,7 +188,11 @@ mod tests {
     fn full_segments_in_flight_hold_nothing_back() {
         let mut sender = sender();
         assert_eq!(lengths(&sender.push(segment(100, LAN_MSS), LAN_MSS, false)), [LAN_MSS]);
-        assert_eq!(lengths(&sender.push(segment(1_548, 4), LAN_MSS, false)), [4], "Minshall: the one in flight is full");
+        assert_eq!(
+            lengths(&sender.push(segment(1_548, 4), LAN_MSS, false)),
+            [4],
+            "Minshall: the one in flight is full"
+        );
         assert!(sender.push(segment(1_552, 4), LAN_MSS, false).is_empty());
         let big = sender.push(segment(1_556, LAN_MSS - 2), LAN_MSS, false);
         assert_eq!(lengths(&big), [4], "it is no longer the last of the queue");
