@@ -2,20 +2,20 @@
 
 /// A place where the two brokers are known to differ.
 #[derive(Debug)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// What is noted with the real broker, line by line.
-    pub real: &'static [&'static str],
+    pub(crate) real: &'static [&'static str],
     /// What is noted with the emulated broker in its place.
-    pub emulated: &'static [&'static str],
+    pub(crate) emulated: &'static [&'static str],
     /// Why it is left so.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
 }
 
 /// Lines that differ, from the one and from the other.
 type Hunk<'a> = (Vec<&'a str>, Vec<&'a str>);
 
 /// Checks that the transcripts differ exactly as `known`.
-pub fn compare(real: &[String], emulated: &[String], known: &[Difference]) -> Result<(), String> {
+pub(crate) fn compare(real: &[String], emulated: &[String], known: &[Difference]) -> Result<(), String> {
     let hunks = hunks(real, emulated);
     let is_known =
         |hunk: &Hunk<'_>| known.iter().any(|difference| hunk.0 == difference.real && hunk.1 == difference.emulated);

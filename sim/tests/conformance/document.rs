@@ -17,7 +17,7 @@ letter: one that disappears fails it, too.
 ///
 /// # Panics
 /// If it does not.
-pub fn check(protocols: &[&Protocol]) {
+pub(crate) fn check(protocols: &[&Protocol]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONFORMANCE.md");
     let text = text(protocols);
     if std::env::var_os("SHELFWIRE_WRITE_CONFORMANCE").is_some() {

@@ -19,22 +19,22 @@ const SCENARIO_TIMEOUT: Duration = Duration::from_secs(40);
 const CONCURRENT: usize = 8;
 
 /// What is compared for one protocol.
-pub struct Protocol {
+pub(crate) struct Protocol {
     /// Name and version of the real broker, as in the document's headings.
-    pub real: &'static str,
+    pub(crate) real: &'static str,
     /// In the order of the document.
-    pub scenarios: &'static [Scenario],
+    pub(crate) scenarios: &'static [Scenario],
 }
 
 /// One course of events at a broker.
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Unique within its protocol; begins all names of queues, clients, topics and keys that it uses.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What is checked, in a line of the document.
-    pub about: &'static str,
-    pub run: fn(At) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(crate) about: &'static str,
+    pub(crate) run: fn(At) -> Pin<Box<dyn Future<Output = ()> + Send>>,
     /// How the emulated broker differs, and why that is so.
-    pub differences: &'static [Difference],
+    pub(crate) differences: &'static [Difference],
 }
 
 /// `scenario!(function, "what is checked")`, and after that the known differences, if there are any.
@@ -52,22 +52,22 @@ pub(crate) use scenario;
 
 /// Where a scenario runs, and where it notes what it sees. It can't tell which broker it has.
 #[derive(Clone)]
-pub struct At {
+pub(crate) struct At {
     /// On 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     name: &'static str,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl At {
     /// Notes a line. It must not hold what changes from run to run: times, ports, generated names, [`At::name`].
-    pub fn note(&self, line: impl fmt::Display) {
+    pub(crate) fn note(&self, line: impl fmt::Display) {
         let line = line.to_string().replace(self.name, "~");
         self.lines.lock().unwrap().push(line);
     }
 
     /// `name` within this scenario.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.name)
     }
 }
@@ -82,7 +82,7 @@ struct Transcript {
 ///
 /// # Panics
 /// If the two differ otherwise than listed.
-pub async fn compare_with_real(kind: Kind, emulated_port: u16, protocol: &Protocol) {
+pub(crate) async fn compare_with_real(kind: Kind, emulated_port: u16, protocol: &Protocol) {
     let wanted = std::env::var("SHELFWIRE_SCENARIO").unwrap_or_default();
     let scenarios = || protocol.scenarios.iter().filter(|scenario| scenario.name.contains(&wanted));
     let who = format!("comparison with {}", protocol.real);

@@ -3,7 +3,7 @@
 use crate::harness::{At, Protocol, scenario};
 use lapin::{Connection, ConnectionProperties, options::QueueDeclareOptions, types::FieldTable};
 
-pub const PROTOCOL: Protocol =
+pub(crate) const PROTOCOL: Protocol =
     Protocol { real: "RabbitMQ 3.10", scenarios: &[scenario!(passive_declare, "passive declare of a missing queue")] };
 
 async fn connect(at: &At) -> Connection {

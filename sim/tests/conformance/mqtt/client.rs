@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use rumqttc::mqttbytes::v5::{Connect, ConnectAuth, Packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub struct Client {
+pub(crate) struct Client {
     at: At,
     /// Short, for the notes.
     name: &'static str,
@@ -16,13 +16,13 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn open(at: &At, name: &'static str) -> Self {
+    pub(crate) async fn open(at: &At, name: &'static str) -> Self {
         let stream = TokioEnv.connect("127.0.0.1", at.port).await.unwrap();
         Self { at: at.clone(), name, stream, input: BytesMut::new() }
     }
 
     /// Connects as `name` with what `change` makes of a plain CONNECT: clean start, no keep alive, no session expiry.
-    pub async fn connect(at: &At, name: &'static str, change: impl FnOnce(&mut Connect)) -> Self {
+    pub(crate) async fn connect(at: &At, name: &'static str, change: impl FnOnce(&mut Connect)) -> Self {
         let mut client = Self::open(at, name).await;
         let mut connect = Connect { keep_alive: 0, client_id: at.name(name), clean_start: true, properties: None };
         change(&mut connect);
@@ -31,7 +31,7 @@ impl Client {
         client
     }
 
-    pub async fn send(&mut self, packet: Packet) {
+    pub(crate) async fn send(&mut self, packet: Packet) {
         let mut bytes = BytesMut::new();
         packet.write(&mut bytes, None).unwrap();
         self.stream.write_all(&bytes).await.unwrap();
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Notes the next packet.
-    pub async fn note_next(&mut self) {
+    pub(crate) async fn note_next(&mut self) {
         match self.receive().await {
             Some(packet) => self.at.note(format_args!("{} <- {packet:?}", self.name)),
             None => self.at.note(format_args!("{} <- closed", self.name)),

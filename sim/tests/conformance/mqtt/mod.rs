@@ -5,7 +5,7 @@ mod client;
 use crate::harness::{At, Protocol, scenario};
 use client::Client;
 
-pub const PROTOCOL: Protocol =
+pub(crate) const PROTOCOL: Protocol =
     Protocol { real: "Mosquitto 2.0", scenarios: &[scenario!(connack, "what a CONNACK announces")] };
 
 async fn connack(at: At) {

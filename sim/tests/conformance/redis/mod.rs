@@ -4,7 +4,7 @@ use crate::harness::{At, Protocol, scenario};
 use backbone::env::{Env, TokioEnv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub const PROTOCOL: Protocol =
+pub(crate) const PROTOCOL: Protocol =
     Protocol { real: "Redis 7.0", scenarios: &[scenario!(unknown_commands, "the errors for what is no command")] };
 
 async fn unknown_commands(at: At) {
