@@ -15,7 +15,7 @@ const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
-const TEXT_KEYS: [&str; 11] = [
+const TEXT_KEYS: [&str; 12] = [
     "amqp.url",
     "amqp.password",
     "amqp.password_file",
@@ -27,6 +27,7 @@ const TEXT_KEYS: [&str; 11] = [
     "redis.password",
     "redis.password_file",
     "bck_router.group",
+    "http_router.group",
 ];
 /// Fields whose values no error may show.
 const SECRET_KEYS: [&str; 5] = ["amqp.url", "amqp.password", "mqtt.password", "redis.url", "redis.password"];

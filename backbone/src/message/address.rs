@@ -38,6 +38,12 @@ pub fn response_topic(gateway: Mac) -> String {
     format!("/gw/{gateway}/response")
 }
 
+/// Replies to the requests of one HTTP router, if it asks for them to come to it alone. `life` is a random number.
+#[must_use]
+pub fn router_topic(life: u64) -> String {
+    format!("/router/{life:016x}/response")
+}
+
 /// RSSI reports of `gateway`.
 #[must_use]
 pub fn rssi_topic(gateway: Mac) -> String {

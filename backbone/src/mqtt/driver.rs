@@ -54,6 +54,7 @@ impl<E: Env> Driver<E> {
                     let message = Incoming {
                         topic: publish.topic,
                         payload: publish.payload,
+                        correlation: publish.properties.and_then(|properties| properties.correlation_data),
                         generation: connections,
                         packet_id: publish.pkid,
                         qos: publish.qos,

@@ -53,9 +53,19 @@ pub(crate) struct Mqtt {
 pub(crate) struct Incoming {
     pub(crate) topic: Bytes,
     pub(crate) payload: Bytes,
+    /// What the request that is answered here asked to have back (MQTT 5, 3.3.2.3.6).
+    pub(crate) correlation: Option<Bytes>,
     generation: Generation,
     packet_id: u16,
     qos: QoS,
+}
+
+/// Where the answer to a message shall go (MQTT 5, 4.10).
+pub(crate) struct ReplyTo {
+    /// Response topic.
+    pub(crate) topic: String,
+    /// Correlation data: comes back with the answer.
+    pub(crate) correlation: Bytes,
 }
 
 /// What the broker said to a publish.
@@ -131,7 +141,8 @@ impl Mqtt {
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
-    /// The broker drops the message after `expiry_s` if it could not deliver it.
+    /// The broker drops the message after `expiry_s` if it could not deliver it. Its receiver answers as `reply_to` says,
+    /// if it knows how to.
     ///
     /// # Errors
     /// [`MqttError`]; except for `Unavailable` and `Refused` the message may be with the broker all the same.
@@ -139,6 +150,7 @@ impl Mqtt {
         &self,
         topic: String,
         payload: Vec<u8>,
+        reply_to: Option<ReplyTo>,
         expiry_s: u32,
         deadline: Instant,
     ) -> Result<Handover, MqttError> {
@@ -148,7 +160,10 @@ impl Mqtt {
             Ok(Ok(generation)) => *generation,
             Ok(Err(_)) | Err(_) => return Err(MqttError::Unavailable { topic }),
         };
-        let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..Default::default() };
+        let (response_topic, correlation_data) = reply_to.map(|to| (to.topic, to.correlation)).unzip();
+        let message_expiry_interval = Some(expiry_s);
+        let properties =
+            PublishProperties { message_expiry_interval, response_topic, correlation_data, ..Default::default() };
         let options = PublishOptions::at_least_once().properties(properties);
         let puback = async {
             let notice = self.client.publish_tracked(topic.clone(), payload, options).await;

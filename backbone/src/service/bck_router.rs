@@ -1,20 +1,20 @@
 //! The backward router: takes what gateways publish, replies to their callers' queues and RSSI reports into the routing
 //! table. Any router takes any message; a message is acknowledged once it is where it belongs.
 
-use super::HAND_BACK_DELAY;
+use super::reports::{malformed, retry, store_report};
 use crate::{
     amqp::{PublishError, Session},
     config::Config,
     env::Env,
-    message::{Message, Reply, RssiReport, gateway_of_topic},
+    message::{Message, Reply},
     mqtt::{Incoming, Mqtt},
-    store::{Caller, CorrelationKey, Store, report_limit},
+    store::{Caller, CorrelationKey, Store},
     telemetry::{DropReason, Event, Telemetry},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
@@ -90,7 +90,9 @@ impl<E: Env> BckRouter<E> {
             return; // Its connection is gone, so the broker gives it to somebody again.
         }
         let outcome = match message.topic.as_ref() {
-            topic if topic.ends_with(b"/rssi") => self.store_report(&message).await,
+            topic if topic.ends_with(b"/rssi") => {
+                store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), &message).await
+            }
             _ => self.return_reply(&message).await,
         };
         if let Err(reason) = outcome {
@@ -118,53 +120,5 @@ impl<E: Env> BckRouter<E> {
             Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone)),
             Err(error) => Err(error),
         }
-    }
-
-    async fn store_report(&self, message: &Incoming) -> Outcome {
-        let topic = std::str::from_utf8(&message.topic).ok();
-        let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
-        let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
-        let routing = &self.config.routing;
-        let give_up = report_limit(&self.env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
-        retry(give_up, || self.store.store_report(routing, gateway, &report)).await?;
-        self.telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
-        Ok(())
-    }
-}
-
-/// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.
-async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, DropReason>
-where
-    X: std::fmt::Display,
-    F: Future<Output = Result<T, X>>,
-{
-    let tries = async {
-        loop {
-            match step().await {
-                Ok(done) => return done,
-                Err(error) => tracing::info!(%error, "trying again"),
-            }
-            sleep(HAND_BACK_DELAY).await;
-        }
-    };
-    timeout_at(give_up, tries).await.map_err(|_| DropReason::Expired)
-}
-
-fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
-    tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
-    DropReason::Malformed
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_step_that_fails_or_hangs_is_given_up_in_time() {
-        let (start, limit) = (Instant::now(), Duration::from_millis(1_234));
-        let refused = retry(start + limit, || async { Err::<(), _>("refused") }).await;
-        assert_eq!((refused, start.elapsed()), (Err(DropReason::Expired), limit));
-        let hung = retry(Instant::now() + limit, std::future::pending::<Result<(), &str>>).await;
-        assert_eq!((hung, start.elapsed()), (Err(DropReason::Expired), 2 * limit));
     }
 }

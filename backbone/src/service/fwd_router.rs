@@ -7,7 +7,7 @@ use crate::{
     config::{Acknowledgement, Config},
     deadline::Deadline,
     env::Env,
-    message::{Mac, Message, Reply, Request, Status, action_topic},
+    message::{Message, Reply, Request, action_topic},
     mqtt::{Handover, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Store, StoreError},
     telemetry::{DropReason, Event, Telemetry},
@@ -118,24 +118,21 @@ impl<E: Env> FwdRouter<E> {
         let routing = &self.config.routing;
         let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
         let Some(gateway) = route else {
-            let detail = "no gateway has heard the label lately".to_owned();
-            return self.refuse(taken, Status::NoRoute, detail).await;
+            return self.refuse(taken, Reply::no_route(request)).await;
         };
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
-        match self.mqtt.publish(action_topic(gateway), body, deadline.left_s(), patience).await? {
+        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {
             Handover::Taken => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())
             }
-            Handover::NoSubscribers => self.refuse(taken, Status::GatewayOffline, offline(gateway)).await,
+            Handover::NoSubscribers => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
         }
     }
 
     /// Answers the caller at once, in the gateway's stead.
-    async fn refuse(&self, taken: &Taken, status: Status, detail: String) -> Result<(), Failure> {
-        let Request { request_id, esl_mac, .. } = taken.request;
-        let reply = Reply { request_id: Some(request_id), esl_mac, status, detail: Some(detail) };
-        let properties = BasicProperties::default().with_correlation_id(request_id.to_string().into());
+    async fn refuse(&self, taken: &Taken, reply: Reply) -> Result<(), Failure> {
+        let properties = BasicProperties::default().with_correlation_id(taken.request.request_id.to_string().into());
         let patience = taken.deadline.at().min(Instant::now() + CONNECTION_LIMIT);
         match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, patience).await {
             Ok(()) => Ok(()),
@@ -166,8 +163,4 @@ impl<E: Env> FwdRouter<E> {
             settle::acknowledge(delivery).await;
         }
     }
-}
-
-fn offline(gateway: Mac) -> String {
-    format!("gateway {gateway} is not connected")
 }

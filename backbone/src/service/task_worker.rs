@@ -15,7 +15,7 @@ use crate::{
     deadline::Deadline,
     env::Env,
     message::{Message, Reply, Request, RequestId, TASK_ID_HEADER, Task, TaskId},
-    rpc::{Backbone, CallError, queue::QueueBackbone},
+    rpc::{Backbone, CallError, Chosen},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
 use lapin::{
@@ -48,7 +48,7 @@ pub struct TaskWorker<E: Env> {
     config: config::TaskWorker,
     telemetry: Arc<dyn Telemetry>,
     session: Session<E>,
-    backbone: QueueBackbone<E>,
+    backbone: Chosen<E>,
     retry_queue: ShortString,
     dead_letter_queue: ShortString,
 }
@@ -75,7 +75,7 @@ impl<E: Env> TaskWorker<E> {
         let (retry_queue, dead_letter_queue) = (retries.name.as_str().into(), dead_letters.name.as_str().into());
         let queues = vec![DurableQueue::tasks(), DurableQueue::requests(), retries, dead_letters];
         let session = Session::new(&env, &config.amqp, "task-worker", queues, telemetry.clone());
-        let backbone = QueueBackbone::new(&env, &session, config.task_worker.reply_queue, telemetry.clone());
+        let backbone = Chosen::new(&env, config, &session, telemetry.clone());
         let config = config.task_worker.clone();
         let served = Served {
             queue: DurableQueue::tasks(),
@@ -218,6 +218,7 @@ fn verdict(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
         Ok(reply) if reply.status.is_success() => Ok(()),
         Ok(reply) => Err(FailReason::Refused(reply.status)),
         Err(CallError::Timeout) => Err(FailReason::Timeout),
+        Err(CallError::Overloaded) => Err(FailReason::Overloaded),
         Err(_) => Err(FailReason::BrokerUnavailable),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Caller {
 }
 
 /// What a correlation is stored under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CorrelationKey {
     /// Nobody else's: the id was drawn at random.
     RequestId(RequestId),

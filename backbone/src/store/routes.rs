@@ -90,9 +90,28 @@ impl<E: Env> Store<E> {
         (key, caller): (CorrelationKey, &Caller),
         deadline: Deadline,
     ) -> Result<Option<Mac>, StoreError> {
-        let doing = "store a correlation and read a route";
         let mut pipeline = Pipeline::with_capacity(2);
         caller.remember(&mut pipeline, key, deadline.left_ms());
+        self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
+    }
+
+    /// Looks up where `request` has to go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn route(&self, env: &E, config: &Routing, request: &Request) -> Result<Option<Mac>, StoreError> {
+        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
+    }
+
+    /// Sends `pipeline`, whose answers are of no interest, with the look-up behind it.
+    async fn run_and_route(
+        &self,
+        doing: &'static str,
+        env: &E,
+        config: &Routing,
+        request: &Request,
+        mut pipeline: Pipeline,
+    ) -> Result<Option<Mac>, StoreError> {
         match config.mode {
             RoutingMode::Rssi => {
                 let key = self::key(request.esl_mac);
@@ -150,7 +169,7 @@ impl<E: Env> Store<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::loopback::Loopback;
+    use crate::env::memory::MemoryEnv;
 
     const NOW: u64 = 1_000_000;
     const A: &str = "00:00:00:00:00:0A";
@@ -200,7 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
-        let (env, config) = (Loopback::without_peers(), Routing::default());
+        let (env, config) = (MemoryEnv::default(), Routing::default());
         let limit = |ago_ms: i64| {
             let heard_unix_ms = unix_ms(&env).checked_add_signed(-ago_ms).unwrap();
             report_limit(&env, &config, heard_unix_ms).map(|limit| (limit - Instant::now()).as_millis())
