@@ -1,23 +1,36 @@
-//! Loading and checking: what is wrong, where, what was found, what would do.
+//! Loading: what is wrong, where, what was found, what would do. No error shows a secret.
 
-use super::Config;
+use super::{Config, secret::read_password};
 use figment::{
-    Figment, Metadata,
-    error::Kind,
-    providers::{Env, Format, Toml},
+    Figment,
+    error::{Actual, Kind},
+    providers::Serialized,
 };
-use std::path::Path;
+use std::{collections::BTreeMap, ffi::OsString, io::Read, path::Path};
 
 /// What the variables of the environment begin with.
 const ENV_PREFIX: &str = "BACKBONE_";
 /// What stands between section and field in them.
 const ENV_SEPARATOR: &str = "__";
-/// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
-const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
-/// Most addresses of routers.
-const ROUTERS_MAX: usize = 1_000;
-/// Largest window, number of messages in work, or retries.
-const COUNT_MAX: u64 = 10_000;
+/// Largest configuration file: many times one with all fields and comments.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
+const TEXT_KEYS: [&str; 12] = [
+    "amqp.url",
+    "amqp.password",
+    "amqp.password_file",
+    "mqtt.host",
+    "mqtt.username",
+    "mqtt.password",
+    "mqtt.password_file",
+    "redis.url",
+    "redis.password",
+    "redis.password_file",
+    "bck_router.group",
+    "http_router.group",
+];
+/// Fields whose values no error may show.
+const SECRET_KEYS: [&str; 5] = ["amqp.url", "amqp.password", "mqtt.password", "redis.url", "redis.password"];
 
 /// Why a configuration can't be used. Its text has a line for each problem.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +43,12 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is too large to be a configuration.
+    #[error("{path}: has more than the {FILE_BYTES_MAX} bytes allowed")]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
     /// Values that are wrong in themselves: of another type, under an unknown key, no TOML.
     #[error("{0}")]
     Malformed(String),
@@ -38,137 +57,155 @@ pub enum ConfigError {
     Invalid(String),
 }
 
+/// Where a configuration comes from.
+struct Sources {
+    file: String,
+    /// The variables of the environment that begin with [`ENV_PREFIX`], by the key that they set.
+    variables: BTreeMap<String, (String, OsString)>,
+}
+
 impl Config {
-    /// Reads `file`, then the environment, and checks the result.
+    /// Reads `file`, then the environment, then the files of passwords, and checks the result.
     ///
     /// # Errors
     /// [`ConfigError`] names the file or variable, the key, what was found and what is accepted.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let path = file.display().to_string();
-        let text =
-            std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        let figment = Figment::from(Toml::string(&text)).merge(Env::prefixed(ENV_PREFIX).split(ENV_SEPARATOR));
-        let config: Self = figment.extract().map_err(|errors| {
-            ConfigError::Malformed(errors.into_iter().map(|error| explain(&path, &error)).collect())
+        Self::load_with(file, std::env::vars_os())
+    }
+
+    pub(super) fn load_with(
+        file: &Path,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let sources = Sources::new(file, variables);
+        let text = read(file)?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| sources.no_toml(&text, &error))?;
+        let mut figment = Figment::from(Serialized::defaults(table));
+        for (key, (name, value)) in &sources.variables {
+            let Some(value) = value.to_str() else {
+                return Err(ConfigError::Malformed(format!("environment variable {name}: is not UTF-8")));
+            };
+            let text = || toml::Value::String(value.into());
+            let value = match TEXT_KEYS.contains(&key.as_str()) {
+                true => text(),
+                false => value.parse().unwrap_or_else(|_| text()),
+            };
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        let mut config: Self = figment.extract().map_err(|errors| {
+            let lines: Vec<_> = errors.into_iter().map(|error| sources.explain(&error)).collect();
+            ConfigError::Malformed(lines.join("\n"))
         })?;
-        config.check(|key| place(&path, figment.find_metadata(key), key))?;
+        config.read_password_files(&sources)?;
+        config.check(|key| sources.place(key))?;
         Ok(config)
     }
 
-    /// Checks a configuration that was built in code.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] names each key, its value and what is accepted.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check(|_| "configuration".into())
-    }
-
-    fn check(&self, place: impl Fn(&str) -> String) -> Result<(), ConfigError> {
-        let problems = self.problems();
-        let lines: Vec<_> =
-            problems.iter().map(|(key, problem)| format!("{}: `{key}` {problem}", place(key))).collect();
-        if lines.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(lines.join("\n"))) }
-    }
-
-    /// Keys whose values make no sense, each with the value and what would do.
-    fn problems(&self) -> Vec<(&'static str, String)> {
-        let mut problems = self.text_problems();
-        let mut number = |key, value: u64, min: u64, max: u64| {
-            if !(min..=max).contains(&value) {
-                problems.push((key, format!("is {value}; expected {min} to {max}")));
-            }
-        };
-        number("mqtt.port", self.mqtt.port.into(), 1, u16::MAX.into());
-        number("mqtt.receive_maximum", self.mqtt.receive_maximum.into(), 1, COUNT_MAX);
-        number("mqtt.in_flight_max", self.mqtt.in_flight_max.into(), 1, COUNT_MAX);
-        number("routing.route_fresh_ms", self.routing.route_fresh_ms, 1, DELAY_MS_MAX);
-        number("dispatcher.window", self.dispatcher.window as u64, 1, COUNT_MAX);
-        number("task_worker.prefetch", self.task_worker.prefetch.into(), 1, COUNT_MAX);
-        number("task_worker.reply_timeout_ms", self.task_worker.reply_timeout_ms, 1, DELAY_MS_MAX);
-        number("task_worker.attempts_max", self.task_worker.attempts_max.into(), 1, COUNT_MAX);
-        number("task_worker.retry_delay_ms", self.task_worker.retry_delay_ms, 1, DELAY_MS_MAX);
-        number("fwd_router.prefetch", self.fwd_router.prefetch.into(), 1, COUNT_MAX);
-        number("bck_router.in_flight_max", self.bck_router.in_flight_max as u64, 1, COUNT_MAX);
-        number("http_router.in_flight_max", self.http_router.in_flight_max as u64, 1, COUNT_MAX);
-        number("http_router.listen", self.http_router.listen.port().into(), 1, u16::MAX.into());
-        problems
-    }
-
-    fn text_problems(&self) -> Vec<(&'static str, String)> {
+    fn read_password_files(&mut self, sources: &Sources) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
-        if let Err(error) = self.amqp.uri() {
-            let url = hide_password(&self.amqp.url);
-            problems
-                .push(("amqp.url", format!("is \"{url}\": {error}; expected amqp://USER:PASSWORD@HOST:PORT/VHOST")));
+        let passwords = [
+            ("amqp.password", &mut self.amqp.password, &self.amqp.password_file),
+            ("mqtt.password", &mut self.mqtt.password, &self.mqtt.password_file),
+            ("redis.password", &mut self.redis.password, &self.redis.password_file),
+        ];
+        for (key, password, file) in passwords.into_iter().filter(|(_, _, file)| !file.as_os_str().is_empty()) {
+            let key_of_file = format!("{key}_file");
+            let problem = match read_password(file) {
+                _ if !password.is_empty() => format!("is set, and so is `{key}`; expected only one of them"),
+                Ok(read) => {
+                    *password = read;
+                    continue;
+                }
+                Err(error) => format!("is \"{}\": {error}; expected a file that holds a password", file.display()),
+            };
+            problems.push(format!("{}: `{key_of_file}` {problem}", sources.place(&key_of_file)));
         }
-        if let Err(error) = self.redis.address() {
-            let url = hide_password(&self.redis.url);
-            problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems.join("\n"))) }
+    }
+}
+
+fn read(file: &Path) -> Result<String, ConfigError> {
+    let path = file.display().to_string();
+    let mut text = String::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+    match read {
+        Ok(bytes) if bytes as u64 > FILE_BYTES_MAX => Err(ConfigError::TooLarge { path }),
+        Ok(_) => Ok(text),
+        Err(source) => Err(ConfigError::Unreadable { path, source }),
+    }
+}
+
+impl Sources {
+    fn new(file: &Path, variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let variables = variables.filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let (prefix, key) = name.split_at_checked(ENV_PREFIX.len())?;
+            let key = key.to_ascii_lowercase().replace(ENV_SEPARATOR, ".");
+            prefix.eq_ignore_ascii_case(ENV_PREFIX).then_some((key, (name, value)))
+        });
+        Self { file: file.display().to_string(), variables: variables.collect() }
+    }
+
+    /// Where the value of `key` was set.
+    fn place(&self, key: &str) -> String {
+        match self.variables.get(key) {
+            Some((name, _)) => format!("environment variable {name}"),
+            None => self.file.clone(),
         }
-        let host = &self.mqtt.host;
-        let has_port = host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err();
-        if host.is_empty() || host.contains(['/', ' ']) || has_port {
-            let expected = "expected a host name or address, without mqtt:// before and port behind it";
-            problems.push(("mqtt.host", format!("is \"{host}\"; {expected}")));
-        }
-        for (key, group) in
-            [("bck_router.group", &self.bck_router.group), ("http_router.group", &self.http_router.group)]
-        {
-            if group.is_empty() || group.contains(['/', '+', '#']) {
-                problems.push((key, format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
+    }
+
+    /// TOML's own message would show the line, and with it perhaps a password.
+    fn no_toml(&self, text: &str, error: &toml::de::Error) -> ConfigError {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        ConfigError::Malformed(format!("{}: line {line}: {}", self.file, error.message()))
+    }
+
+    /// One line: the source, the key, what was found, what would do.
+    fn explain(&self, error: &figment::Error) -> String {
+        let key = error.path.join(".");
+        let place = self.place(&key);
+        match &error.kind {
+            Kind::UnknownField(found, known) => {
+                let nearest = nearest(found, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                // The path of an unknown key ends with it, or with its section, by figment's mood.
+                let section = key.strip_suffix(found.as_str()).unwrap_or(&key).trim_end_matches('.');
+                let full = if section.is_empty() { found.clone() } else { format!("{section}.{found}") };
+                let section = if section.is_empty() { "at the top level".into() } else { format!("in [{section}]") };
+                format!("{}: unknown key `{found}` {section}{nearest} (known: {})", self.place(&full), known.join(", "))
             }
-        }
-        match self.rpc.addresses() {
-            Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}
-            Ok(routers) => {
-                problems.push(("rpc.routers", format!("has {} addresses; expected 1 to {ROUTERS_MAX}", routers.len())));
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) if holds_secret(&key) => {
+                format!("{place}: `{key}` is {}; expected {expected}", kind_of(found))
             }
-            Err(error) => problems.push(("rpc.routers", format!("is {:?}: {error}", self.rpc.routers))),
+            _ if holds_secret(&key) => format!("{place}: `{key}` is not what it should be"),
+            Kind::UnknownVariant(found, known) => {
+                format!("{place}: `{key}` is \"{found}\"; expected one of {}", known.join(", "))
+            }
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                format!("{place}: `{key}` is {found}; expected {expected}")
+            }
+            other if key.is_empty() => format!("{place}: {other}"),
+            other => format!("{place}: `{key}`: {other}"),
         }
-        problems
     }
 }
 
-/// Where the value of `key` was set.
-fn place(path: &str, metadata: Option<&Metadata>, key: &str) -> String {
-    if metadata.is_some_and(|metadata| metadata.name.contains("environment")) {
-        let variable = key.replace('.', ENV_SEPARATOR).to_uppercase();
-        format!("environment variable {ENV_PREFIX}{variable}")
-    } else {
-        path.into()
-    }
+/// Whether the value of `key` is a secret, or a section with one, or something put in a section's place.
+fn holds_secret(key: &str) -> bool {
+    SECRET_KEYS
+        .iter()
+        .any(|secret| secret.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// A URL fit for a log: what stands between `user:` and `@` is gone.
-fn hide_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => match url[scheme + 3..at].split_once(':') {
-            Some((user, _password)) => format!("{}{user}:***{}", &url[..scheme + 3], &url[at..]),
-            None => url.into(),
-        },
-        _ => url.into(),
-    }
-}
-
-/// One line: the source, the key, what was found, what would do.
-fn explain(path: &str, error: &figment::Error) -> String {
-    let key = error.path.join(".");
-    let place = place(path, error.metadata.as_ref(), &key);
-    match &error.kind {
-        Kind::UnknownField(found, known) => {
-            let nearest = nearest(found, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-            let section =
-                key.rsplit_once('.').map_or("at the top level".into(), |(section, _)| format!("in [{section}]"));
-            format!("{place}: unknown key `{found}` {section}{nearest} (known: {})\n", known.join(", "))
-        }
-        Kind::UnknownVariant(found, known) => {
-            format!("{place}: `{key}` is \"{found}\"; expected one of {}\n", known.join(", "))
-        }
-        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-            format!("{place}: `{key}` is {found}; expected {expected}\n")
-        }
-        other if key.is_empty() => format!("{place}: {other}\n"),
-        other => format!("{place}: `{key}`: {other}\n"),
+/// What kind of value was found, without the value.
+fn kind_of(found: &Actual) -> &'static str {
+    match found {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) => "text",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "something else",
     }
 }
 

@@ -3,15 +3,21 @@
 //! Every section and every field has a default, so an empty file is a valid one: it describes brokers on localhost.
 //! [`Config::load`] reads a TOML file and then the environment, in which `BACKBONE_AMQP__URL` sets `amqp.url`. A
 //! configuration that is built in code is checked with [`Config::validate`].
+//!
+//! **Secrets** are passwords and the URLs that may hold one. They come from the configuration file, from the environment,
+//! or from files of their own, and leave neither through an error nor when a configuration is printed or serialized:
+//! there they are `***`.
 
+mod check;
 mod load;
+mod secret;
 
 pub use load::ConfigError;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 /// All there is to configure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,19 +85,25 @@ pub enum Connections {
 }
 
 /// RabbitMQ.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amqp {
     /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`. Default
     /// `amqp://guest:guest@localhost:5672/%2f`.
+    #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
+    /// Password to log in with instead of the URL's. Default empty: the URL's.
+    #[serde(serialize_with = "secret::serialize_password")]
+    pub password: String,
+    /// File that holds the password; read once, at the start. Default empty: none.
+    pub password_file: PathBuf,
     /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off. The
     /// broker may ask for a shorter one. Default 20.
     pub heartbeat_s: u16,
 }
 
 /// The MQTT 5 broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mqtt {
     /// Name or address of the broker. Default `localhost`.
@@ -101,7 +113,10 @@ pub struct Mqtt {
     /// Name to log in with; empty for none. Default empty.
     pub username: String,
     /// Password to log in with. Default empty.
+    #[serde(serialize_with = "secret::serialize_password")]
     pub password: String,
+    /// File that holds the password; read once, at the start. Default empty: none.
+    pub password_file: PathBuf,
     /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings off.
     /// Default 30.
     pub keep_alive_s: u16,
@@ -117,11 +132,17 @@ pub struct Mqtt {
 }
 
 /// Redis.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
     /// `redis://USER:PASSWORD@HOST:PORT/DB`. Default `redis://localhost:6379/0`.
+    #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
+    /// Password to log in with instead of the URL's. Default empty: the URL's.
+    #[serde(serialize_with = "secret::serialize_password")]
+    pub password: String,
+    /// File that holds the password; read once, at the start. Default empty: none.
+    pub password_file: PathBuf,
 }
 
 /// What a reply is matched to its caller by.
@@ -287,7 +308,12 @@ impl Rpc {
 
 impl Default for Amqp {
     fn default() -> Self {
-        Self { url: "amqp://guest:guest@localhost:5672/%2f".into(), heartbeat_s: 20 }
+        Self {
+            url: "amqp://guest:guest@localhost:5672/%2f".into(),
+            password: String::new(),
+            password_file: PathBuf::new(),
+            heartbeat_s: 20,
+        }
     }
 }
 
@@ -298,6 +324,7 @@ impl Default for Mqtt {
             port: 1883,
             username: String::new(),
             password: String::new(),
+            password_file: PathBuf::new(),
             keep_alive_s: 30,
             session_expiry_s: 0,
             receive_maximum: 64,
@@ -308,7 +335,7 @@ impl Default for Mqtt {
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { url: "redis://localhost:6379/0".into() }
+        Self { url: "redis://localhost:6379/0".into(), password: String::new(), password_file: PathBuf::new() }
     }
 }
 
@@ -348,25 +375,40 @@ impl Default for BckRouter {
     }
 }
 
+macro_rules! debug_without_secrets {
+    ($($section:ty),*) => {$(
+        impl fmt::Debug for $section {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+            }
+        }
+    )*};
+}
+debug_without_secrets!(Amqp, Mqtt, Redis);
+
 impl Amqp {
-    /// The parsed [`url`](Self::url).
-    pub(crate) fn uri(&self) -> Result<AMQPUri, String> {
-        let uri: AMQPUri = self.url.parse()?;
+    /// The parsed [`url`](Self::url) with the password.
+    pub(crate) fn uri(&self) -> Result<AMQPUri, &'static str> {
+        // The parser's own error may repeat the URL, password and all.
+        let mut uri: AMQPUri = self.url.parse().map_err(|_| "no AMQP URL")?;
         if uri.scheme == AMQPScheme::AMQPS {
-            return Err("TLS (amqps) is not built in".into());
+            return Err("TLS (amqps) is not built in");
+        }
+        if !self.password.is_empty() {
+            uri.authority.userinfo.password.clone_from(&self.password);
         }
         Ok(uri)
     }
 }
 
 impl Redis {
-    /// Host, port and login of the parsed [`url`](Self::url).
-    pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), String> {
-        let info = self.url.as_str().into_connection_info().map_err(|error| error.to_string())?;
-        match info.addr() {
-            ConnectionAddr::Tcp(host, port) => Ok((host.clone(), *port, info.redis_settings().clone())),
-            _ => Err("only plain TCP is built in".into()),
-        }
+    /// Host, port and login of the parsed [`url`](Self::url), with the password.
+    pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), &'static str> {
+        let info = self.url.as_str().into_connection_info().map_err(|_| "no Redis URL")?;
+        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err("only plain TCP is built in") };
+        let login = info.redis_settings().clone();
+        let login = if self.password.is_empty() { login } else { login.set_password(&self.password) };
+        Ok((host.clone(), *port, login))
     }
 }
 

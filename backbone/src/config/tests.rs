@@ -1,15 +1,16 @@
 use super::*;
-use figment::{
-    Figment,
-    providers::{Format, Serialized, Toml},
-};
-use std::io::Write;
+use std::{ffi::OsString, io::Write};
 
-fn load(text: &str) -> Result<Config, String> {
+fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let path = file.path().display().to_string();
-    Config::load(file.path()).map_err(|error| error.to_string().replace(&path, "FILE"))
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::load_with(file.path(), variables).map_err(|error| error.to_string().replace(&path, "FILE"))
+}
+
+fn load(text: &str) -> Result<Config, String> {
+    load_with(text, &[])
 }
 
 fn refused(text: &str) -> String {
@@ -24,9 +25,109 @@ fn an_empty_file_gives_the_defaults_and_they_are_valid() {
 
 #[test]
 fn the_example_holds_every_field_with_its_default() {
-    let values = |figment: Figment| figment.extract::<serde_json::Value>().unwrap();
-    let example = values(Figment::from(Toml::string(include_str!("../../config.example.toml"))));
-    assert_eq!(example, values(Figment::from(Serialized::defaults(Config::default()))));
+    let example: serde_json::Value = toml::from_str(include_str!("../../config.example.toml")).unwrap();
+    assert_eq!(example, serde_json::to_value(Config::default()).unwrap());
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_its_texts_are_taken_as_they_are() {
+    let variables = [
+        ("BACKBONE_MQTT__PASSWORD", "0123"),
+        ("BACKBONE_MQTT__USERNAME", "true"),
+        ("BACKBONE_MQTT__PORT", "1884"),
+        ("backbone_correlation", "esl_mac"),
+        ("OTHER", "value"),
+    ];
+    let config = load_with("[mqtt]\npassword = \"file\"\n", &variables).unwrap();
+    let mqtt = &config.mqtt;
+    assert_eq!((mqtt.password.as_str(), mqtt.username.as_str(), mqtt.port), ("0123", "true", 1884));
+    assert_eq!(config.correlation, Correlation::EslMac);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let error = load_with("", &[("BACKBONE_MQTT__PORT", "many")]).unwrap_err();
+    assert_eq!(error, "environment variable BACKBONE_MQTT__PORT: `mqtt.port` is string \"many\"; expected u16");
+    let error = load_with("", &[("BACKBONE_MQTT__PROT", "1")]).unwrap_err();
+    assert!(error.starts_with("environment variable BACKBONE_MQTT__PROT: unknown key `prot` in [mqtt]"), "{error}");
+    let error = load_with("", &[("BACKBONE_TASK_WORKER__PREFETCH", "0")]).unwrap_err();
+    assert!(
+        error.starts_with("environment variable BACKBONE_TASK_WORKER__PREFETCH: `task_worker.prefetch`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for text in [
+        "[mqtt]\nusername = \"u\"\npassword = 5372637\n",
+        "[mqtt]\npassword = [\"5372637\"]\n",
+        "[mqtt]\npassword = \"5372637\n",
+        "[mqtt]\npassword = 5372637 \"\n",
+        "[mqtt]\npassword = x5372637\n",
+        "[mqtt]\npassword = \"\\5372637\"\n",
+        "mqtt = \"5372637\"\n",
+        "[amqp]\nurl = \"user:5372637@host\"\n",
+        "[amqp]\nurl = \"mailto:user:5372637@host\"\n",
+        "[amqp]\nurl = \"amqps://user:5372637@host\"\n",
+        "[amqp]\nurl = \"amqp://user:5372637@host:port\"\n",
+        "[amqp]\nurl = \"amqp://u@host?auth_mechanism=5372637\"\n",
+        "[redis]\nurl = \"rediss://:5372637@host\"\n",
+        "[redis]\nurl = 5372637\n",
+        "redis = \"redis://:5372637@host\"\n",
+    ] {
+        let error = refused(text);
+        assert!(!error.contains("5372637"), "{text}: {error}");
+    }
+    let error = load_with("", &[("BACKBONE_AMQP", "amqp://user:5372637@host")]).unwrap_err();
+    assert!(error.contains("BACKBONE_AMQP") && !error.contains("5372637"), "{error}");
+}
+
+#[test]
+fn a_printed_or_serialized_configuration_shows_no_secret() {
+    let text = "[amqp]\nurl = \"amqp://user:5372637@host\"\n[redis]\nurl = \"redis://:5372637@host\"\n\
+                password = \"5372637\"\n[mqtt]\nusername = \"user\"\npassword = \"5372637\"\n";
+    let config = load(text).unwrap();
+    let printed = format!("{config:?} {config:#?} {}", serde_json::to_string(&config).unwrap());
+    assert!(!printed.contains("5372637") && printed.contains("amqp://user:***@host"), "{printed}");
+}
+
+#[test]
+fn passwords_come_from_files_too_and_go_before_those_of_urls() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"p@ss:word\n").unwrap();
+    let path = file.path().display();
+    let text = format!(
+        "[amqp]\nurl = \"amqp://user:old@host\"\npassword_file = \"{path}\"\n\
+         [redis]\nurl = \"redis://user:old@host\"\npassword_file = \"{path}\"\n\
+         [mqtt]\nusername = \"user\"\npassword_file = \"{path}\"\n"
+    );
+    let config = load(&text).unwrap();
+    let amqp = config.amqp.uri().unwrap().authority.userinfo;
+    assert_eq!((amqp.username.as_str(), amqp.password.as_str()), ("user", "p@ss:word"));
+    let (_, _, redis) = config.redis.address().unwrap();
+    assert_eq!((redis.username(), redis.password()), (Some("user"), Some("p@ss:word")));
+    assert_eq!(config.mqtt.password, "p@ss:word");
+}
+
+#[test]
+fn a_password_file_that_is_missing_or_not_the_only_password_is_refused() {
+    let error = refused("[mqtt]\nusername = \"u\"\npassword_file = \"/nowhere/password\"\n");
+    assert!(error.starts_with("FILE: `mqtt.password_file` is \"/nowhere/password\": No such file"), "{error}");
+    let error = refused("[mqtt]\nusername = \"u\"\npassword = \"p\"\npassword_file = \"/nowhere\"\n");
+    assert_eq!(error, "FILE: `mqtt.password_file` is set, and so is `mqtt.password`; expected only one of them");
+}
+
+#[test]
+fn a_password_without_a_name_is_refused() {
+    let error = refused("[mqtt]\npassword = \"p\"\n");
+    assert_eq!(error, "FILE: `mqtt.username` is empty; expected a name, since there is a password");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused() {
+    let error = refused(&"#".repeat(64 * 1024 + 1));
+    assert_eq!(error, "FILE: has more than the 65536 bytes allowed");
 }
 
 #[test]

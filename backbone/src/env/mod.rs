@@ -7,8 +7,6 @@
 //! What does not live here: addresses, credentials, retries. Those belong to the adapters that use the seam.
 
 #[cfg(test)]
-pub(crate) mod loopback;
-#[cfg(test)]
 pub(crate) mod memory;
 mod production;
 

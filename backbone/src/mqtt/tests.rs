@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    env::loopback::Loopback,
+    env::{Listener as _, memory::MemoryEnv},
     telemetry::{Event, Telemetry},
 };
 use std::sync::Mutex;
@@ -37,11 +37,12 @@ async fn welcome(mut stream: DuplexStream) {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on_it() {
-    let (env, mut dials) = Loopback::new();
+    let env = MemoryEnv::default();
+    let mut listener = env.listen(([0, 0, 0, 0], 1883).into()).await.unwrap();
     env.spawn("broker", {
         let env = env.clone();
         async move {
-            while let Some(stream) = dials.recv().await {
+            while let Ok(stream) = listener.accept().await {
                 env.spawn("connection", welcome(stream));
             }
         }

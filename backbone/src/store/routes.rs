@@ -169,7 +169,7 @@ impl<E: Env> Store<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::loopback::Loopback;
+    use crate::env::memory::MemoryEnv;
 
     const NOW: u64 = 1_000_000;
     const A: &str = "00:00:00:00:00:0A";
@@ -219,7 +219,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
-        let (env, config) = (Loopback::without_peers(), Routing::default());
+        let (env, config) = (MemoryEnv::default(), Routing::default());
         let limit = |ago_ms: i64| {
             let heard_unix_ms = unix_ms(&env).checked_add_signed(-ago_ms).unwrap();
             report_limit(&env, &config, heard_unix_ms).map(|limit| (limit - Instant::now()).as_millis())

@@ -2,15 +2,12 @@ use super::*;
 use crate::{
     config::{Redis, Routing, RoutingMode},
     deadline::Deadline,
-    env::loopback::Loopback,
+    env::{Listener as _, memory::MemoryEnv},
     message::{DEFAULT_ROUTE_KEY, Mac, Message, Request, RequestId},
 };
 use redis::Value;
 use std::sync::Mutex;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    sync::mpsc,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// Commands that a stand-in for Redis was sent, and the corrupt keys that were reported.
 #[derive(Default)]
@@ -69,19 +66,19 @@ async fn play(mut stream: DuplexStream, seen: Arc<Seen>, read: &'static str) {
     }
 }
 
-fn store(read: &'static str) -> (Store<Loopback>, Loopback, Arc<Seen>) {
-    let (env, mut dials): (_, mpsc::UnboundedReceiver<_>) = Loopback::new();
-    let seen = Arc::new(Seen::default());
+async fn store(read: &'static str) -> (Store<MemoryEnv>, MemoryEnv, Arc<Seen>) {
+    let (env, seen) = (MemoryEnv::default(), Arc::new(Seen::default()));
+    let mut listener = env.listen(([0, 0, 0, 0], 6379).into()).await.unwrap();
     let (inner, played) = (env.clone(), seen.clone());
     env.spawn("redis", async move {
-        while let Some(stream) = dials.recv().await {
+        while let Ok(stream) = listener.accept().await {
             inner.spawn("connection", play(stream, played.clone(), read));
         }
     });
     (Store::new(&env, &Redis::default(), seen.clone()), env, seen)
 }
 
-async fn route(store: &Store<Loopback>, env: &Loopback, mode: RoutingMode) -> Option<Mac> {
+async fn route(store: &Store<MemoryEnv>, env: &MemoryEnv, mode: RoutingMode) -> Option<Mac> {
     let id = RequestId::draw(env);
     let text =
         format!(r#"{{"request_id":"{id}","esl_mac":"00:00:00:00:00:01","version":1,"deadline_unix_ms":0,"body":1}}"#);
@@ -96,7 +93,7 @@ async fn route(store: &Store<Loopback>, env: &Loopback, mode: RoutingMode) -> Op
 #[tokio::test(start_paused = true)]
 async fn a_correlation_that_does_not_parse_is_reported_and_counts_as_missing() {
     for answer in ["$8\r\nnonsense\r\n", "$2\r\n\u{1}\u{2}\r\n", "-WRONGTYPE Operation against a key\r\n"] {
-        let (store, env, seen) = store(answer);
+        let (store, env, seen) = store(answer).await;
         let key = CorrelationKey::RequestId(RequestId::draw(&env));
         assert_eq!(store.caller(key).await.unwrap(), None, "{answer}");
         assert_eq!(seen.corrupt(), [key.to_string()], "{answer}");
@@ -105,14 +102,14 @@ async fn a_correlation_that_does_not_parse_is_reported_and_counts_as_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_route_that_does_not_parse_is_reported_and_counts_as_missing() {
-    let (store, env, seen) = store("$7\r\nnowhere\r\n");
+    let (store, env, seen) = store("$7\r\nnowhere\r\n").await;
     assert_eq!(route(&store, &env, RoutingMode::Fixed).await, None);
     assert_eq!(seen.corrupt(), [DEFAULT_ROUTE_KEY]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn routes_of_another_type_are_reported_and_count_as_missing() {
-    let (store, env, seen) = store("-WRONGTYPE Operation against a key\r\n");
+    let (store, env, seen) = store("-WRONGTYPE Operation against a key\r\n").await;
     assert_eq!(route(&store, &env, RoutingMode::Rssi).await, None);
     assert_eq!(seen.corrupt(), ["shelfwire:route:00:00:00:00:00:01"]);
 }
@@ -121,9 +118,10 @@ async fn routes_of_another_type_are_reported_and_count_as_missing() {
 async fn whoever_looks_a_route_up_removes_the_old_ones() {
     // A was heard long ago, B at the start of the test.
     let (store, env, seen) = store(
-        "*4\r\n$17\r\n00:00:00:00:00:0A\r\n$17\r\n-10 1700000000000\r\n\
-         $17\r\n00:00:00:00:00:0B\r\n$17\r\n-70 1800000000000\r\n",
-    );
+        "*4\r\n$17\r\n00:00:00:00:00:0A\r\n$11\r\n-10 1000000\r\n\
+         $17\r\n00:00:00:00:00:0B\r\n$14\r\n-70 1000000000\r\n",
+    )
+    .await;
     assert_eq!(route(&store, &env, RoutingMode::Rssi).await, Some(Mac::new(0xB)));
     assert_eq!(seen.commands_of("HDEL"), ["HDEL shelfwire:route:00:00:00:00:00:01 00:00:00:00:00:0A"]);
 }

@@ -1,0 +1,88 @@
+//! Checking: which values make no sense, and what would do.
+
+use super::{Config, ConfigError, secret::mask_url};
+
+/// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
+const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
+/// Largest window, number of messages in work, or retries.
+const COUNT_MAX: u64 = 10_000;
+/// Most addresses of routers.
+const ROUTERS_MAX: usize = 1_000;
+
+impl Config {
+    /// Checks a configuration that was built in code.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] names each key, its value and what is accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check(|_| "configuration".into())
+    }
+
+    pub(super) fn check(&self, place: impl Fn(&str) -> String) -> Result<(), ConfigError> {
+        let problems = self.problems();
+        let lines: Vec<_> =
+            problems.iter().map(|(key, problem)| format!("{}: `{key}` {problem}", place(key))).collect();
+        if lines.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(lines.join("\n"))) }
+    }
+
+    /// Keys whose values make no sense, each with the value and what would do.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = self.text_problems();
+        let mut number = |key, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                problems.push((key, format!("is {value}; expected {min} to {max}")));
+            }
+        };
+        number("mqtt.port", self.mqtt.port.into(), 1, u16::MAX.into());
+        number("mqtt.receive_maximum", self.mqtt.receive_maximum.into(), 1, COUNT_MAX);
+        number("mqtt.in_flight_max", self.mqtt.in_flight_max.into(), 1, COUNT_MAX);
+        number("routing.route_fresh_ms", self.routing.route_fresh_ms, 1, DELAY_MS_MAX);
+        number("dispatcher.window", self.dispatcher.window as u64, 1, COUNT_MAX);
+        number("task_worker.prefetch", self.task_worker.prefetch.into(), 1, COUNT_MAX);
+        number("task_worker.reply_timeout_ms", self.task_worker.reply_timeout_ms, 1, DELAY_MS_MAX);
+        number("task_worker.attempts_max", self.task_worker.attempts_max.into(), 1, COUNT_MAX);
+        number("task_worker.retry_delay_ms", self.task_worker.retry_delay_ms, 1, DELAY_MS_MAX);
+        number("fwd_router.prefetch", self.fwd_router.prefetch.into(), 1, COUNT_MAX);
+        number("bck_router.in_flight_max", self.bck_router.in_flight_max as u64, 1, COUNT_MAX);
+        number("http_router.in_flight_max", self.http_router.in_flight_max as u64, 1, COUNT_MAX);
+        number("http_router.listen", self.http_router.listen.port().into(), 1, u16::MAX.into());
+        problems
+    }
+
+    fn text_problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if let Err(error) = self.amqp.uri() {
+            let url = mask_url(&self.amqp.url);
+            let expected = "expected amqp://USER:PASSWORD@HOST:PORT/VHOST";
+            problems.push(("amqp.url", format!("is \"{url}\": {error}; {expected}")));
+        }
+        if let Err(error) = self.redis.address() {
+            let url = mask_url(&self.redis.url);
+            problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
+        }
+        if self.mqtt.username.is_empty() && !self.mqtt.password.is_empty() {
+            problems.push(("mqtt.username", "is empty; expected a name, since there is a password".into()));
+        }
+        let host = &self.mqtt.host;
+        let has_port = host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err();
+        if host.is_empty() || host.contains(['/', ' ']) || has_port {
+            let expected = "expected a host name or address, without mqtt:// before and port behind it";
+            problems.push(("mqtt.host", format!("is \"{host}\"; {expected}")));
+        }
+        for (key, group) in
+            [("bck_router.group", &self.bck_router.group), ("http_router.group", &self.http_router.group)]
+        {
+            if group.is_empty() || group.contains(['/', '+', '#']) {
+                problems.push((key, format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
+            }
+        }
+        match self.rpc.addresses() {
+            Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}
+            Ok(routers) => {
+                problems.push(("rpc.routers", format!("has {} addresses; expected 1 to {ROUTERS_MAX}", routers.len())));
+            }
+            Err(error) => problems.push(("rpc.routers", format!("is {:?}: {error}", self.rpc.routers))),
+        }
+        problems
+    }
+}
