@@ -32,7 +32,8 @@ where
             let broker = amqp::Broker::new(amqp::Config::default());
             let (server, env) = (broker.clone(), cluster.env("rabbitmq"));
             env.spawn("rabbitmq", async move {
-                server.serve(env, SocketAddr::from(([0, 0, 0, 0], 5672))).await.unwrap();
+                let listener = env.listen(SocketAddr::from(([0, 0, 0, 0], 5672))).await.unwrap();
+                match server.serve(env, listener).await {}
             });
             sleep(Duration::from_millis(1)).await;
             main(cluster, broker).await

@@ -13,13 +13,13 @@ use backbone::{
     telemetry::Telemetry,
 };
 use sim::{
-    Class, Cluster, Seed, SimEnv,
+    Class, Cluster, Seed, SimEnv, SimListener,
     broker::{amqp, mqtt, redis},
     fleet::{AckOrder, Gateway, GatewayPlan, Heard, StorePlan, Work, place_store},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    convert::Infallible,
     net::SocketAddr,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
@@ -102,9 +102,15 @@ fn any_address(port: u16) -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], port))
 }
 
-/// Runs a broker for as long as its pod lives.
-fn serve(env: SimEnv, broker: impl Future<Output = io::Result<()>> + Send + 'static) {
-    env.spawn("broker", async move { broker.await.expect("the port of a new pod is free") });
+/// Runs a broker on `port` for as long as its pod lives.
+fn serve<F>(env: SimEnv, port: u16, broker: impl FnOnce(SimListener) -> F + Send + 'static)
+where
+    F: Future<Output = Infallible> + Send + 'static,
+{
+    env.spawn("broker", async move {
+        let listener = env.listen(any_address(port)).await.expect("the port of a new pod is free");
+        match broker(listener).await {}
+    });
 }
 
 /// The services' configuration, pointed at the world's brokers.
@@ -186,16 +192,16 @@ impl Deployment {
         match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
             "amqp" => {
                 let broker = self.amqp.clone();
-                serve(env, async move { broker.serve(env, any_address(AMQP_PORT)).await.map(|never| match never {}) });
+                serve(env, AMQP_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
             "mqtt" => {
                 let broker = self.mqtt.clone();
-                serve(env, async move { broker.serve(env, any_address(MQTT_PORT)).await });
+                serve(env, MQTT_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
             "redis" => {
                 let broker = self.redis.clone();
                 self.configure_routes();
-                serve(env, async move { broker.serve(env, any_address(REDIS_PORT)).await });
+                serve(env, REDIS_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
             "gateway" | "store" => self.boot_gateways(env, pod),
             "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),

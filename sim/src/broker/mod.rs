@@ -2,6 +2,8 @@
 //! session, a keyspace; "now" is an argument) under thin connections. They know nothing of the engine, so they serve
 //! simulated and real sockets alike.
 
+mod accept;
 pub mod amqp;
 pub mod mqtt;
+pub mod real;
 pub mod redis;

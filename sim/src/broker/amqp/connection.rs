@@ -21,13 +21,21 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for a read. Frames that don't fit grow the buffer, up to the negotiated size and this.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Starts both tasks.
-pub(super) fn spawn<E: Env>(broker: &Broker, env: &E, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+/// Starts both tasks. `kept` is dropped when the connection ends.
+pub(super) fn spawn<E: Env>(
+    broker: &Broker,
+    env: &E,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    kept: impl Send + 'static,
+) {
     let (reader, writer) = tokio::io::split(stream);
     let (id, signals) = broker.state().connect();
     let writer = env.spawn("amqp writer", write(broker.clone(), id, Arc::clone(&signals), writer));
     let broker = broker.clone();
-    env.spawn("amqp reader", async move { read(broker, id, &signals, reader, writer).await });
+    env.spawn("amqp reader", async move {
+        let _kept = kept;
+        read(broker, id, &signals, reader, writer).await;
+    });
 }
 
 async fn read<R: AsyncRead>(

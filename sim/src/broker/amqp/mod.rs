@@ -33,26 +33,20 @@ mod tests;
 
 pub use message::Message;
 
-use backbone::env::{Env, Listener};
+use super::accept::accept;
+use backbone::env::Env;
 use state::State;
 use std::{
     convert::Infallible,
     future::pending,
-    io,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Notify,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
-
-/// Connections at a time; a further one is closed at once. As many as one client host could open.
-const CONNECTIONS_MAX: usize = 65_536;
-/// Pause after a failed accept, so that a lasting failure doesn't spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the broker proposes to clients, and its limits. The defaults are those of RabbitMQ 3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,39 +93,22 @@ impl Broker {
         Self(Arc::new(Shared { state: Mutex::new(state), epoch: Mutex::new(None), rescheduled }))
     }
 
-    /// Listens on `addr` and serves all connections, each by two tasks of `env`. Returns only if it can't listen; drop the
-    /// future to stop. Messages and queues expire only while it runs.
-    ///
-    /// # Errors
-    /// Those of [`Env::listen`].
-    pub async fn serve<E: Env>(&self, env: E, addr: SocketAddr) -> io::Result<Infallible> {
-        let mut listener = env.listen(addr).await?;
+    /// Serves all connections, each by two tasks of `env`. Drop the future to stop. Messages and queues expire only while
+    /// it runs.
+    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
         self.start_clock(env.unix_time());
-        let accept = async {
-            loop {
-                match listener.accept().await {
-                    Ok(_) if self.connection_count() >= CONNECTIONS_MAX => {
-                        tracing::warn!("connection refused: {CONNECTIONS_MAX} are open");
-                    }
-                    Ok(stream) => self.attach(&env, stream),
-                    Err(error) => {
-                        tracing::warn!(%error, %addr, "accepting an AMQP connection failed");
-                        sleep(ACCEPT_RETRY).await;
-                    }
-                }
-            }
-        };
+        let accept = accept::<E>("amqp", listener, |stream, place| connection::spawn(self, &env, stream, place));
         tokio::select! {
             biased;
             never = accept => never,
-            never = self.expire_in_time() => match never {},
+            never = self.expire_in_time() => never,
         }
     }
 
     /// Serves one connection that is there already.
     pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
         self.start_clock(env.unix_time());
-        connection::spawn(self, env, stream);
+        connection::spawn(self, env, stream, ());
     }
 
     /// What a restart of the broker's process does: connections, exclusive, auto-delete and non-durable queues are gone, so

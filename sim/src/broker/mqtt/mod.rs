@@ -19,19 +19,15 @@ mod topics;
 
 pub use session::Quota;
 
-use backbone::env::{Env, Listener};
+use super::accept::accept;
+use backbone::env::Env;
 use server::Server;
 use std::{
-    io,
-    net::SocketAddr,
+    convert::Infallible,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
-use tokio::time::{Instant, sleep};
-
-/// Pause after a failed accept, so that a lasting failure doesn't spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+use tokio::time::Instant;
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -123,24 +119,17 @@ impl Broker {
         Self { config: Arc::new(config.clone()), server: Arc::new(Mutex::new(Server::new(config))) }
     }
 
-    /// Accepts connections on `addr` until the task that runs this is dropped. Connections are tasks of their own; whoever
-    /// aborts them all, as a crash does, calls [`Broker::restart`] before serving again.
-    ///
-    /// # Errors
-    /// Those of [`Env::listen`].
-    pub async fn serve<E: Env>(&self, env: E, addr: SocketAddr) -> io::Result<()> {
-        let mut listener = env.listen(addr).await?;
-        loop {
-            let stream = match listener.accept().await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "mqtt: accepting a connection failed");
-                    sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
-            env.spawn("mqtt connection", connection::run(env.clone(), self.clone(), stream));
-        }
+    /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
+    /// all, as a crash does, calls [`Broker::restart`] before serving again.
+    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
+        accept::<E>("mqtt", listener, |stream, place| {
+            let connection = connection::run(env.clone(), self.clone(), stream);
+            env.spawn("mqtt connection", async move {
+                let _place = place;
+                connection.await;
+            });
+        })
+        .await
     }
 
     /// What a crash and restart does: closes all connections without a word, and forgets sessions and retained messages

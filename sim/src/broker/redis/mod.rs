@@ -14,17 +14,13 @@ mod tests;
 
 pub use keyspace::Keyspace;
 
-use backbone::env::{Env, Listener};
+use super::accept::accept;
+use backbone::env::Env;
 use std::{
-    io,
-    net::SocketAddr,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
-
-/// Pause after a failed accept, so that a lasting failure doesn't spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+use tokio::sync::watch;
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
@@ -40,24 +36,17 @@ impl Broker {
         Self::default()
     }
 
-    /// Accepts connections on `addr` until the task that runs this is dropped. Connections are tasks of their own; whoever
-    /// aborts them all, as a crash does, calls [`Broker::restart`] before serving again.
-    ///
-    /// # Errors
-    /// Those of [`Env::listen`].
-    pub async fn serve<E: Env>(&self, env: E, addr: SocketAddr) -> io::Result<()> {
-        let mut listener = env.listen(addr).await?;
-        loop {
-            let stream = match listener.accept().await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "redis: accepting a connection failed");
-                    sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
-            env.spawn("redis connection", connection::run(env.clone(), self.clone(), stream));
-        }
+    /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
+    /// all, as a crash does, calls [`Broker::restart`] before serving again.
+    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
+        accept::<E>("redis", listener, |stream, place| {
+            let connection = connection::run(env.clone(), self.clone(), stream);
+            env.spawn("redis connection", async move {
+                let _place = place;
+                connection.await;
+            });
+        })
+        .await
     }
 
     /// What a restart of a server without persistence does: forgets all keys and closes all connections.

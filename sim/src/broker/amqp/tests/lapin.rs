@@ -9,7 +9,7 @@ use lapin::{
     options::*,
     types::{AMQPValue, FieldTable},
 };
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 /// A broker on a free port, until it is dropped.
 struct Served {
@@ -19,13 +19,11 @@ struct Served {
 }
 
 async fn serve(config: Config) -> Served {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
     let broker = Broker::new(config);
     let serving = broker.clone();
-    let task = TokioEnv.spawn("broker", async move {
-        serving.serve(TokioEnv, ([127, 0, 0, 1], port).into()).await.unwrap();
-    });
-    tokio::task::yield_now().await;
+    let task = TokioEnv.spawn("broker", async move { match serving.serve(TokioEnv, listener).await {} });
     Served { broker, port, _task: task.into() }
 }
 

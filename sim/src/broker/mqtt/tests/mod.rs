@@ -1,4 +1,5 @@
 mod clients;
+mod deliveries;
 mod sessions;
 mod topics;
 mod wire;

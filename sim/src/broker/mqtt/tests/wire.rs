@@ -1,9 +1,8 @@
 use super::*;
-use crate::broker::mqtt::{Quota, Stats, connection};
+use crate::broker::mqtt::connection;
 use rumqttc::mqttbytes::v5::{PubAckReason, PubRel, SubscribeReasonCode, UnsubAckReason, Unsubscribe};
 use std::{
     io,
-    num::NonZeroU16,
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -27,19 +26,6 @@ async fn the_connack_tells_the_brokers_limits_and_the_assigned_id() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publish_is_acknowledged_with_whether_anybody_wanted_it() {
-    let broker = broker(|_| {});
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    assert_eq!(publisher.publish(message("a", "1")).await.reason, PubAckReason::NoMatchingSubscribers);
-    let mut subscriber = Client::subscribed(&broker, hello("s"), "+").await;
-    assert_eq!(publisher.publish(message("a", "2")).await.reason, PubAckReason::Success);
-    let got = subscriber.message().await;
-    assert_eq!((got.qos, got.dup, got.retain, got.pkid), (QoS::AtLeastOnce, false, false, 1));
-    assert_eq!(text(&got), "2");
-    assert_eq!(broker.stats(), Stats { publishes_received: 2, publishes_sent: 1, ..Stats::default() });
-}
-
-#[tokio::test(start_paused = true)]
 async fn subscriptions_are_granted_replaced_refused_and_taken_back_one_by_one() {
     let broker = broker(|_| {});
     let mut client = Client::new(&broker, hello("c")).await;
@@ -57,28 +43,6 @@ async fn subscriptions_are_granted_replaced_refused_and_taken_back_one_by_one() 
     assert_eq!(client.publish(message("a", "x")).await.reason, PubAckReason::NoMatchingSubscribers);
     client.send(Packet::Publish(message("c", "x"))).await;
     assert_eq!(client.message().await.qos, QoS::AtMostOnce);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_resumed_session_brings_what_was_unacknowledged_first_and_then_what_waited() {
-    let broker = broker(|config| config.max_inflight = NonZeroU16::new(2).unwrap());
-    let mut subscriber = Client::subscribed(&broker, resuming("s", 60), "t").await;
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    for n in 0..4 {
-        publisher.publish(message("t", &n.to_string())).await;
-    }
-    assert_eq!(texts(&subscriber.messages().await), ["0", "1"]);
-    subscriber.acknowledge(1).await;
-    assert_eq!(texts(&subscriber.messages().await), ["2"]);
-    drop(subscriber);
-    let (mut subscriber, ack) = Client::open(&broker, resuming("s", 60), None).await;
-    assert!(ack.session_present);
-    let again = subscriber.messages().await;
-    assert_eq!(texts(&again), ["1", "2"]);
-    assert!(again.iter().all(|publish| publish.dup));
-    subscriber.acknowledge(again[0].pkid).await;
-    let last = subscriber.message().await;
-    assert_eq!((text(&last), last.dup), ("3".into(), false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,24 +122,6 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retained_messages_greet_new_subscribers_until_they_are_cleared_or_expire() {
-    let broker = broker(|_| {});
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    publisher.publish(Publish { retain: true, ..message("r/1", "old") }).await;
-    publisher.publish(Publish { retain: true, ..message("r/1", "new") }).await;
-    publisher.publish(Publish { retain: true, ..expiring("r/2", "brief", 5) }).await;
-    let mut subscriber = Client::subscribed(&broker, hello("s"), "r/+").await;
-    let greeting = subscriber.messages().await;
-    assert_eq!(texts(&greeting), ["new", "brief"]);
-    assert!(greeting.iter().all(|publish| publish.retain));
-    publisher.publish(Publish { retain: true, ..message("r/1", "") }).await;
-    assert!(!subscriber.message().await.retain);
-    advance(Duration::from_secs(5)).await;
-    let mut late = Client::subscribed(&broker, hello("t"), "r/#").await;
-    assert_eq!(late.messages().await, []);
-}
-
-#[tokio::test(start_paused = true)]
 async fn breaking_the_protocol_ends_the_connection_with_the_reason() {
     use DisconnectReasonCode as Reason;
     let aliased = PublishProperties { topic_alias: Some(1), ..PublishProperties::default() };
@@ -248,85 +194,6 @@ async fn a_connect_that_asks_for_what_is_not_offered_is_refused() {
         assert_eq!(client.receive().await, None);
         assert_eq!(broker.sessions(), []);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_carries_what_is_left_of_its_expiry_and_is_dropped_after_it() {
-    let broker = broker(|_| {});
-    Client::subscribed(&broker, resuming("s", 3600), "t").await.disconnect().await;
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    publisher.publish(expiring("t", "short", 5)).await;
-    publisher.publish(expiring("t", "long", 60)).await;
-    advance(Duration::from_millis(10_500)).await;
-    let mut subscriber = Client::new(&broker, resuming("s", 3600)).await;
-    let got = subscriber.messages().await;
-    assert_eq!(texts(&got), ["long"]);
-    assert_eq!(got[0].properties.as_ref().unwrap().message_expiry_interval, Some(50));
-    assert_eq!(broker.stats().messages_expired, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_window_is_the_smaller_of_both_sides_and_only_the_strict_broker_keeps_it() {
-    for (quota, after_one_ack) in [(Quota::Strict, 1), (Quota::MosquittoLeaky, 27)] {
-        let broker = broker(|config| config.quota = quota);
-        let properties = ConnectProperties { receive_maximum: Some(3), ..ConnectProperties::new() };
-        let modest = Connect { properties: Some(properties), ..hello("modest") };
-        let mut modest = Client::subscribed(&broker, modest, "t").await;
-        let mut eager = Client::subscribed(&broker, hello("eager"), "t").await;
-        let mut publisher = Client::new(&broker, hello("p")).await;
-        for n in 0..30 {
-            publisher.publish(message("t", &n.to_string())).await;
-        }
-        assert_eq!(eager.messages().await.len(), 20);
-        assert_eq!(modest.messages().await.len(), 3);
-        modest.acknowledge(1).await;
-        assert_eq!(modest.messages().await.len(), after_one_ack);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_full_queue_drops_the_newest_messages_and_counts_them() {
-    let broker = broker(|config| config.queued_messages_max = 2);
-    Client::subscribed(&broker, resuming("s", 60), "t").await.disconnect().await;
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    for n in 0..5 {
-        publisher.publish(message("t", &n.to_string())).await;
-    }
-    assert_eq!((broker.stats().messages_dropped, broker.sessions()[0].queued), (3, 2));
-    let mut subscriber = Client::new(&broker, resuming("s", 60)).await;
-    assert_eq!(texts(&subscriber.messages().await), ["0", "1"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_message_larger_than_its_receiver_takes_is_not_sent_and_holds_nothing_up() {
-    let broker = broker(|_| {});
-    let properties = ConnectProperties { max_packet_size: Some(100), ..ConnectProperties::new() };
-    let small = Connect { properties: Some(properties), ..hello("small") };
-    let mut small = Client::subscribed(&broker, small, "t").await;
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    for _ in 0..30 {
-        publisher.publish(message("t", &"x".repeat(100))).await;
-    }
-    publisher.publish(message("t", "fits")).await;
-    assert_eq!(texts(&small.messages().await), ["fits"]);
-    assert_eq!(broker.stats().messages_dropped, 30);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_share_prefers_members_that_are_connected_and_keeps_messages_when_none_is() {
-    let broker = broker(|_| {});
-    let mut one = Client::subscribed(&broker, resuming("1", 60), "$share/g/t").await;
-    Client::subscribed(&broker, resuming("2", 60), "$share/g/t").await.disconnect().await;
-    let mut publisher = Client::new(&broker, hello("p")).await;
-    for n in 0..4 {
-        publisher.publish(message("t", &n.to_string())).await;
-        assert_eq!(one.taken().await, n.to_string());
-    }
-    one.disconnect().await;
-    for n in 4..6 {
-        publisher.publish(message("t", &n.to_string())).await;
-    }
-    assert_eq!(broker.sessions().iter().map(|session| session.queued).collect::<Vec<_>>(), [1, 1, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,50 @@
+//! The emulated brokers against the real ones: every scenario runs against both over real TCP, and what it notes down must
+//! be the same, but for the differences that are listed with their reasons. `sim/CONFORMANCE.md` is made from these lists.
+//!
+//! Without the real brokers on this machine the comparison is skipped, and a line on stderr says so, unless
+//! `SHELFWIRE_REQUIRE_BROKERS` is set. `SHELFWIRE_WRITE_CONFORMANCE=1` writes the document anew, and
+//! `SHELFWIRE_SCENARIO=part_of_a_name` runs only some scenarios and prints what they noted.
+
+mod amqp;
+mod compare;
+mod document;
+mod harness;
+mod mqtt;
+mod redis;
+
+use backbone::env::{Env, TokioEnv};
+use harness::{Protocol, compare_with_real};
+use sim::broker::{self, real::Kind};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
+    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = broker::amqp::Broker::new(broker::amqp::Config::default());
+    TokioEnv.spawn("emulated RabbitMQ", async move { match broker.serve(TokioEnv, listener).await {} });
+    compare_with_real(Kind::RabbitMq, port, &amqp::PROTOCOL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulated_mosquitto_behaves_like_the_real_one() {
+    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = broker::mqtt::Broker::new(broker::mqtt::Config::default());
+    TokioEnv.spawn("emulated Mosquitto", async move { match broker.serve(TokioEnv, listener).await {} });
+    compare_with_real(Kind::Mosquitto, port, &mqtt::PROTOCOL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulated_redis_behaves_like_the_real_one() {
+    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = broker::redis::Broker::new();
+    TokioEnv.spawn("emulated Redis", async move { match broker.serve(TokioEnv, listener).await {} });
+    compare_with_real(Kind::Redis, port, &redis::PROTOCOL).await;
+}
+
+#[test]
+fn the_document_says_what_the_suite_checks() {
+    const PROTOCOLS: [&Protocol; 3] = [&amqp::PROTOCOL, &mqtt::PROTOCOL, &redis::PROTOCOL];
+    document::check(&PROTOCOLS);
+}
