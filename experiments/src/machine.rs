@@ -18,6 +18,15 @@ pub struct Machine {
     pub event_log: bool,
 }
 
+impl Machine {
+    /// This machine, after `wall_s` of work; how much memory that took is not known.
+    #[must_use]
+    pub fn here(wall_s: f64) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { wall_s, peak_memory_bytes: None, cpu: cpu(), cores, event_log: false }
+    }
+}
+
 /// Measures wall time. The one place of this crate that reads the real clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);

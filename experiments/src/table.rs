@@ -22,16 +22,19 @@ pub fn render(summary: &Summary) -> String {
         ],
     );
     let rpcs = &summary.rpcs;
-    line(
-        &mut out,
-        "RPCs",
-        &[
-            (count(rpcs.sent), "sent"),
-            (count(rpcs.replied), "replied"),
-            (count(rpcs.timed_out), "timed out"),
-            (count(rpcs.misrouted), "misrouted"),
-        ],
-    );
+    let mut fates = vec![
+        (count(rpcs.sent), "sent"),
+        (count(rpcs.replied), "replied"),
+        (count(rpcs.timed_out), "timed out"),
+        (count(rpcs.misrouted), "misrouted"),
+    ];
+    if rpcs.failed > 0 {
+        fates.push((count(rpcs.failed), "failed"));
+    }
+    if summary.resolved_spec.is_over_http() {
+        fates.push((count(rpcs.dropped_replies), "replies dropped"));
+    }
+    line(&mut out, "RPCs", &fates);
     out.push('\n');
     latencies(&mut out, summary);
     let rates = &summary.throughput;

@@ -26,6 +26,18 @@ pub struct Directories {
     pub plots: PathBuf,
 }
 
+impl Directories {
+    /// The given ones; the repository's where none is given.
+    #[must_use]
+    pub fn at(results: Option<&Path>, plots: Option<&Path>) -> Self {
+        let defaults = Self::default();
+        Self {
+            results: results.map_or(defaults.results, Path::to_owned),
+            plots: plots.map_or(defaults.plots, Path::to_owned),
+        }
+    }
+}
+
 impl Default for Directories {
     /// `results/` and `plots/` of this repository.
     fn default() -> Self {

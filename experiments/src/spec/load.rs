@@ -57,6 +57,8 @@ pub struct Listed {
     pub name: String,
     /// Its title.
     pub title: String,
+    /// Whether `experiments check` runs it.
+    pub gate: bool,
 }
 
 /// All specs in `directory` that can be run, by name.
@@ -67,7 +69,7 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SpecError> {
     let mut listed = Vec::new();
     for name in names(directory)? {
         match load(directory, &name, &[]) {
-            Ok(spec) => listed.push(Listed { name, title: spec.title }),
+            Ok(spec) => listed.push(Listed { name, title: spec.title, gate: spec.gate }),
             Err(SpecError::Abstract(_)) => {}
             Err(error) => return Err(error),
         }
@@ -95,6 +97,7 @@ pub fn load(directory: &Path, name: &str, overrides: &[Override]) -> Result<Spec
     }
     let mut spec = resolve(&merged).map_err(|reason| SpecError::Wrong { at: name.to_owned(), reason })?;
     name.clone_into(&mut spec.name);
+    spec.gate = layers.last().is_some_and(|layer| layer.spec.gate);
     if let Err(wrong) = validate(&spec) {
         let option = overrides.iter().rev().find(|option| sets(option, &wrong.path));
         let at = option.map(|option| option.option.clone());
@@ -135,6 +138,7 @@ impl Layer {
         let mut table: Table = toml::from_str(&text).map_err(wrong)?;
         table.remove("extends");
         table.remove("abstract");
+        table.remove("gate");
         Ok(Self { path, text, table, spec })
     }
 
