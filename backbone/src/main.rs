@@ -7,7 +7,7 @@ use backbone::{
     config::Config,
     env::TokioEnv,
     message::{Message, TASK_BYTES_MAX, Task},
-    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::{LogTelemetry, Telemetry},
 };
 use clap::{Parser, ValueEnum};
@@ -56,6 +56,8 @@ enum Service {
     FwdRouter,
     /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
     BckRouter,
+    /// Answers requests over HTTP, in the stead of forward and backward routers.
+    HttpRouter,
 }
 
 fn main() -> ExitCode {
@@ -101,6 +103,7 @@ async fn run(service: Service, config: Arc<Config>) -> anyhow::Result<()> {
         Service::TaskWorker => TaskWorker::run(env, config, telemetry, shutdown).await,
         Service::FwdRouter => FwdRouter::run(env, config, telemetry, shutdown).await,
         Service::BckRouter => BckRouter::run(env, config, telemetry, shutdown).await,
+        Service::HttpRouter => HttpRouter::run(env, config, telemetry, shutdown).await?,
     }
     Ok(())
 }

@@ -80,24 +80,24 @@ pub enum Event<'a> {
         /// The request.
         request: RequestId,
     },
-    /// Forward router: a request came in.
+    /// Forward or HTTP router: a request came in.
     RequestTaken {
         /// The request.
         request: RequestId,
     },
-    /// Forward router: the broker has taken over the request for `gateway`.
+    /// Forward or HTTP router: the broker has taken over the request for `gateway`.
     RequestForwarded {
         /// The request.
         request: RequestId,
         /// Where it went.
         gateway: Mac,
     },
-    /// Backward router: the reply is in its caller's queue.
+    /// Backward router: the reply is in its caller's queue. HTTP router: it is on its way to its caller.
     ReplyReturned {
         /// The request.
         request: RequestId,
     },
-    /// Backward router: the routes of a report are in the table.
+    /// Backward or HTTP router: the routes of a report are in the table.
     RoutesStored {
         /// Whose report.
         gateway: Mac,
@@ -109,14 +109,21 @@ pub enum Event<'a> {
         /// What and why.
         reason: DropReason,
     },
+    /// Any router: the store holds something that this crate has not written. It is treated as missing.
+    CorruptValue {
+        /// Where.
+        key: &'a str,
+        /// The first characters of it.
+        value: &'a str,
+    },
     /// Any adapter: a connection was lost or could not be made; the adapter tries again.
     Disconnected {
-        /// `amqp`, `mqtt` or `redis`.
+        /// `amqp`, `mqtt`, `redis`, or `router` for an HTTP router.
         broker: &'static str,
         /// For people.
         reason: &'a str,
     },
-    /// Any adapter: a connection is up.
+    /// Any adapter but the one to HTTP routers, which may make a connection for each request: a connection is up.
     Connected {
         /// `amqp`, `mqtt` or `redis`.
         broker: &'static str,
@@ -130,10 +137,14 @@ pub enum FailReason {
     Timeout,
     /// A reply said no.
     Refused(Status),
-    /// The request could not be handed to the broker.
+    /// The request could not be handed to the broker or the router, or the connection was lost meanwhile.
     BrokerUnavailable,
+    /// The router had too many requests in work.
+    Overloaded,
     /// The task does not parse.
     Malformed,
+    /// The worker was lost, or its connection was, before it could say how the try went.
+    Interrupted,
 }
 
 impl fmt::Display for FailReason {
@@ -144,7 +155,9 @@ impl fmt::Display for FailReason {
             Self::Refused(Status::GatewayOffline) => "gateway_offline",
             Self::Refused(_) => "refused_by_gateway",
             Self::BrokerUnavailable => "broker_unavailable",
+            Self::Overloaded => "overloaded",
             Self::Malformed => "malformed",
+            Self::Interrupted => "interrupted",
         })
     }
 }
@@ -160,6 +173,10 @@ pub enum DropReason {
     ReplyNotAwaited,
     /// A reply that reached a caller which never sent its request.
     ReplyMisrouted,
+    /// A reply that the broker gave to an HTTP router which does not wait for it; whoever does will not get it.
+    ReplyMisdelivered,
+    /// A reply that all HTTP routers get, at one that does not wait for it.
+    ReplyOfOther,
     /// A reply for which the store knows no caller.
     CallerUnknown,
     /// A reply whose caller's queue is gone.
@@ -177,7 +194,9 @@ pub struct LogTelemetry;
 impl Telemetry for LogTelemetry {
     fn record(&self, event: &Event<'_>) {
         match event {
-            Event::TaskDeadLettered { .. } | Event::Disconnected { .. } => tracing::warn!(?event),
+            Event::TaskDeadLettered { .. } | Event::CorruptValue { .. } | Event::Disconnected { .. } => {
+                tracing::warn!(?event)
+            }
             Event::TaskRetried { .. } | Event::Dropped { .. } | Event::Connected { .. } => tracing::info!(?event),
             _ => tracing::debug!(?event),
         }

@@ -4,7 +4,9 @@
 //! it ([`statistics`]), and their ways to people and files ([`table`], [`results`], [`plot`]). The world that an
 //! experiment runs in is the crate `sim`.
 
+pub mod batch;
 pub mod cli;
+pub mod gate;
 pub mod machine;
 pub mod outcome;
 pub mod plot;

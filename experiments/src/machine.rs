@@ -13,6 +13,18 @@ pub struct Machine {
     pub cpu: String,
     /// Cores that the process may use.
     pub cores: usize,
+    /// Whether the run wrote its event log, so that time and memory say little of a plain run's. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub event_log: bool,
+}
+
+impl Machine {
+    /// This machine, after `wall_s` of work; how much memory that took is not known.
+    #[must_use]
+    pub fn here(wall_s: f64) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { wall_s, peak_memory_bytes: None, cpu: cpu(), cores, event_log: false }
+    }
 }
 
 /// Measures wall time. The one place of this crate that reads the real clock.

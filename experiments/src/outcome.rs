@@ -9,7 +9,7 @@ pub struct Outcome {
     /// One record for every task that the dispatcher's broker has confirmed, in order of `index`.
     pub tasks: Vec<TaskRecord>,
     /// For every request that went the whole way: from a forward router taking it to a backward router having put its
-    /// reply into the caller's queue, in microseconds. In order of completion.
+    /// reply into the caller's queue, or within its HTTP router, in microseconds. In order of completion.
     pub rpc_latencies_us: Vec<u32>,
     /// How often things happened.
     pub counters: Counters,
@@ -101,8 +101,16 @@ pub struct Counters {
     pub drops: BTreeMap<DropReason, u64>,
 }
 
+impl Counters {
+    /// Replies that the MQTT broker gave to an HTTP router which did not wait for them: each ends a call in a timeout.
+    #[must_use]
+    pub fn replies_misdelivered(&self) -> u64 {
+        self.drops.get(&DropReason::ReplyMisdelivered).copied().unwrap_or(0)
+    }
+}
+
 /// How many tasks ended in which way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TaskCounts {
     /// Confirmed by the dispatcher's broker; the sum of `done`, `dead_lettered` and `queued`.
     pub dispatched: u64,

@@ -80,6 +80,71 @@ impl Display {
     }
 }
 
+/// Shows how a batch of runs goes on: a bar on a terminal, a line for each run that has ended elsewhere.
+#[derive(Debug)]
+pub struct BatchDisplay {
+    form: BatchForm,
+    total: usize,
+    ended: usize,
+}
+
+#[derive(Debug)]
+enum BatchForm {
+    Silent,
+    Bar(ProgressBar),
+    Lines,
+}
+
+impl BatchDisplay {
+    /// Starts to show a batch of `total` runs; `quiet` shows nothing.
+    #[must_use]
+    pub fn start(total: usize, quiet: bool) -> Self {
+        let form = if quiet {
+            BatchForm::Silent
+        } else if std::io::stderr().is_terminal() {
+            BatchForm::Bar(batch_bar(total))
+        } else {
+            BatchForm::Lines
+        };
+        Self { form, total, ended: 0 }
+    }
+
+    /// Shows what is running: names, and how far each is.
+    pub fn update<'a>(&self, running: impl Iterator<Item = (&'a str, &'a Progress)>) {
+        let BatchForm::Bar(bar) = &self.form else { return };
+        let running = running.map(|(name, progress)| {
+            let (done, total) = (progress.tasks_done.load(Relaxed), progress.tasks_total.load(Relaxed));
+            format!("{name} {} %", 100 * done / total.max(1))
+        });
+        bar.set_message(running.collect::<Vec<_>>().join(", "));
+        bar.tick();
+    }
+
+    /// Says that a run has ended.
+    pub fn ended(&mut self, name: &str, how: &str) {
+        self.ended += 1;
+        match &self.form {
+            BatchForm::Silent => {}
+            BatchForm::Bar(bar) => bar.inc(1),
+            BatchForm::Lines => eprintln!("[{}/{}] {name}: {how}", self.ended, self.total),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let BatchForm::Bar(bar) = &self.form {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn batch_bar(total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:24.green/black.bright} {pos}/{len} runs, {elapsed}  {msg}")
+        .expect("the template is a constant")
+        .progress_chars("━╸─");
+    ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr()).with_style(style)
+}
+
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:36.green/black.bright} {pos}/{len} tasks  {msg}")
         .expect("the template is a constant")

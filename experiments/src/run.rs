@@ -24,18 +24,35 @@ pub struct Run {
     pub machine: Machine,
 }
 
-/// Runs `spec` once on a fresh thread (hash seeds and the like live per thread), showing progress unless `quiet`.
+/// Runs `spec` once, showing progress unless `quiet`.
 ///
 /// # Errors
 /// When the simulation fails or panics, or when what it reports does not add up.
 pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>, quiet: bool) -> anyhow::Result<Run> {
+    let event_log = trace.is_some();
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet);
     machine::reset_peak_memory();
+    let ended = run_watched(spec, simulate, trace, &progress, || display.update(&progress));
+    display.finish();
+    let (outcome, wall_s) = ended?;
+    let machine = Machine { peak_memory_bytes: machine::peak_memory_bytes(), event_log, ..Machine::here(wall_s) };
+    Ok(Run { outcome, machine })
+}
+
+/// Runs `spec` on a fresh thread (hash seeds and the like live per thread) and calls `look` several times a second
+/// meanwhile. Gives the outcome and the wall time in seconds.
+pub(crate) fn run_watched(
+    spec: &Spec,
+    simulate: Simulate,
+    trace: Option<Box<dyn Write + Send>>,
+    progress: &Arc<Progress>,
+    mut look: impl FnMut(),
+) -> anyhow::Result<(Outcome, f64)> {
     let clock = Stopwatch::start();
     let (done, wait) = mpsc::channel::<std::convert::Infallible>();
     let thread = {
-        let (spec, progress) = (spec.clone(), Arc::clone(&progress));
+        let (spec, progress) = (spec.clone(), Arc::clone(progress));
         std::thread::Builder::new().name("experiment".into()).spawn(move || {
             let _closes_when_the_run_ends = done;
             simulate(&spec, &progress, trace)
@@ -43,20 +60,13 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
     };
     let thread = thread.context("starting the simulation's thread")?;
     while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK_PERIOD) {
-        display.update(&progress);
+        look();
     }
     let outcome = thread.join();
     let wall_s = (clock.elapsed_s() * 1e3).round() / 1e3;
-    display.finish();
     let outcome = outcome.map_err(|panic| anyhow!("the simulation panicked: {}", panic_message(&*panic)))??;
     check(spec, &outcome)?;
-    let machine = Machine {
-        wall_s,
-        peak_memory_bytes: machine::peak_memory_bytes(),
-        cpu: machine::cpu(),
-        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
-    Ok(Run { outcome, machine })
+    Ok((outcome, wall_s))
 }
 
 /// A run whose books do not balance must not leave results.

@@ -22,16 +22,19 @@ pub fn render(summary: &Summary) -> String {
         ],
     );
     let rpcs = &summary.rpcs;
-    line(
-        &mut out,
-        "RPCs",
-        &[
-            (count(rpcs.sent), "sent"),
-            (count(rpcs.replied), "replied"),
-            (count(rpcs.timed_out), "timed out"),
-            (count(rpcs.misrouted), "misrouted"),
-        ],
-    );
+    let mut fates = vec![
+        (count(rpcs.sent), "sent"),
+        (count(rpcs.replied), "replied"),
+        (count(rpcs.timed_out), "timed out"),
+        (count(rpcs.misrouted), "misrouted"),
+    ];
+    if rpcs.failed > 0 {
+        fates.push((count(rpcs.failed), "failed"));
+    }
+    if summary.resolved_spec.is_over_http() {
+        fates.push((count(rpcs.dropped_replies), "replies dropped"));
+    }
+    line(&mut out, "RPCs", &fates);
     out.push('\n');
     latencies(&mut out, summary);
     let rates = &summary.throughput;
@@ -56,7 +59,10 @@ pub fn render(summary: &Summary) -> String {
         "time",
         &[
             (format!("{:.3} s", summary.virtual_s), "virtual"),
-            (format!("{:.3} s", machine.wall_s), "wall"),
+            (
+                format!("{:.3} s", machine.wall_s),
+                if machine.event_log { "wall, writing the event log" } else { "wall" },
+            ),
             (format!("{speed:.2}"), "virtual/wall"),
         ],
     );

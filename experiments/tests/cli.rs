@@ -43,7 +43,7 @@ fn an_unknown_experiment_lists_the_nearest_names() {
 #[test]
 fn a_wrong_key_is_named_with_file_line_and_suggestion() {
     let message = refused(&with_specs(&[("mine.toml", "title = 'x'\n\n[fleet]\ngatways = 3\n")], &["mine"]));
-    assert!(message.contains("mine.toml:4: unknown key `gatways`, did you mean `gateways`?"), "{message}");
+    assert!(message.contains("mine.toml:4: unknown key `gatways`; did you mean `gateways`?"), "{message}");
 }
 
 #[test]
@@ -105,4 +105,47 @@ fn show_prints_what_would_run() {
 #[test]
 fn the_committed_specs_are_where_the_program_looks() {
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/custom_10k_20.toml").is_file());
+}
+
+#[test]
+fn check_refuses_what_it_cannot_mean() {
+    assert!(refused(&experiments(&["check", "smok"])).contains("did you mean `smoke`"));
+    assert!(refused(&experiments(&["check", "smoke", "--tolerance", "101"])).contains("0 to 100"));
+    assert!(refused(&experiments(&["check", "smoke", "--format", "yaml"])).contains("table, github, json"));
+    assert!(refused(&with_specs(&[("mine.toml", "title = 'x'")], &["check"])).contains("gate = true"));
+}
+
+#[test]
+fn check_fails_without_a_committed_result_passes_after_bless_and_fails_for_another_spec() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let spec = |tasks: u32| {
+        let text = format!(
+            "gate = true\nworkload.tasks = {tasks}\nreplicas.task_workers = 2\nfleet.esls = 10\nfleet.gateways = 1\n"
+        );
+        std::fs::create_dir_all(path("specs")).unwrap();
+        std::fs::write(root.path().join("specs/mine.toml"), text).unwrap();
+    };
+    let (specs, results, plots, junit) = (path("specs"), path("results"), path("plots"), path("junit.xml"));
+    let common = ["check", "--specs", &specs, "--results", &results, "--plots", &plots];
+    let check = |more: &[&str]| experiments(&[&common, more].concat());
+    spec(20);
+    let missing = check(&["--format", "github", "--junit", &junit]);
+    let shown = String::from_utf8_lossy(&missing.stdout).into_owned();
+    assert_eq!(missing.status.code(), Some(1), "{shown}");
+    assert!(shown.starts_with("::error file=") && shown.contains("check mine --bless"), "{shown}");
+    assert!(std::fs::read_to_string(&junit).unwrap().contains("<error message=\"missing\">"));
+
+    said(&check(&["--bless"]));
+    assert!(Path::new(&results).join("mine/summary.json").is_file());
+    assert!(Path::new(&plots).join("histogram_mine.svg").is_file());
+    let passed: serde_json::Value = serde_json::from_str(&said(&check(&["--format", "json"]))).unwrap();
+    assert_eq!((&passed["passed"], &passed["specs"][0]["verdict"]), (&true.into(), &"unchanged".into()));
+
+    spec(21);
+    let stale = check(&["--quiet"]);
+    let shown = String::from_utf8_lossy(&stale.stdout).into_owned();
+    assert_eq!(stale.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("the spec is another one: workload.tasks 20 -> 21"), "{shown}");
+    assert!(shown.contains("tasks dispatched   20 -> 21  +5.00 %  must be exact"), "{shown}");
 }

@@ -4,7 +4,10 @@
 //! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use backbone::config::Acknowledgement;
+use backbone::{
+    config::Acknowledgement,
+    telemetry::{DropReason, FailReason},
+};
 use experiments::{
     outcome::{Outcome, TaskEnd},
     simulate::simulate,
@@ -161,6 +164,51 @@ fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
     let outcomes: Vec<_> = stopped.collect();
     all_are_done(&outcomes);
     assert_eq!(tried_again(&outcomes), 0, "no request was lost");
+}
+
+/// One worker, one task that takes 2 s, and a worker that crashes a second into each try.
+fn run_with_crashing_worker(crashes: u64) -> Outcome {
+    let mut spec = spec(1);
+    (spec.workload.tasks, spec.workload.commands_per_task, spec.replicas.task_workers) = (1, 1, 1);
+    spec.fleet.ble_service_ms.median = 2_000;
+    spec.backbone.task_worker.attempts_max = 1;
+    spec.backbone.task_worker.retry_delay_ms = 500;
+    let crash = |i| Fault {
+        at_ms: 1_000 + 2_000 * i,
+        kind: FaultKind::Crash,
+        target: Target::TaskWorker(0),
+        for_ms: Some(100),
+    };
+    spec.faults = (0..crashes).map(crash).collect();
+    run(&spec)
+}
+
+#[test]
+fn an_interrupted_task_is_tried_again_even_if_it_has_one_attempt_only() {
+    let outcome = run_with_crashing_worker(3);
+    assert_eq!((outcome.tasks[0].end, outcome.tasks[0].attempts), (TaskEnd::Done, 4));
+}
+
+#[test]
+fn a_task_that_kills_its_workers_is_given_up() {
+    let outcome = run_with_crashing_worker(11);
+    assert_eq!((outcome.tasks[0].end, outcome.tasks[0].attempts), (TaskEnd::DeadLettered(FailReason::Interrupted), 11));
+}
+
+#[test]
+fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted() {
+    let mut spec = spec(1);
+    // More requests under way than the router works on at a time, all of them without an answer.
+    (spec.workload.tasks, spec.workload.commands_per_task) = (1_280, 2);
+    (spec.replicas.task_workers, spec.replicas.routers, spec.backbone.task_worker.prefetch) = (40, 1, 32);
+    spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
+    spec.backbone.task_worker.attempts_max = 1;
+    spec.backbone.task_worker.reply_timeout_ms = 20_000;
+    let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000) };
+    spec.faults = vec![fault(0, FaultKind::Cut, Target::Mqtt), fault(1_000, FaultKind::Restart, Target::FwdRouter(0))];
+    let outcome = run(&spec);
+    assert_eq!(outcome.counters.rpcs_sent, 2_560);
+    assert_eq!(outcome.counters.drops.get(&DropReason::Lost), Some(&2_560));
 }
 
 #[test]

@@ -14,10 +14,12 @@ compile_error!(
 
 pub mod broker;
 mod cluster;
+mod cpu;
 mod engine;
 mod env;
 pub mod fleet;
 mod lapin_lockstep;
+mod meter;
 mod network;
 mod os;
 mod seed;
@@ -25,9 +27,10 @@ mod socket;
 mod trace;
 
 pub use cluster::{Cluster, Outage};
+pub use cpu::{CpuPlan, Quota};
 pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use env::SimEnv;
-pub use network::{Class, Distances, Latency, NetworkCounters};
+pub use network::{Class, Distances, HostPlan, Kernel, Link, NetworkCounters};
 pub use seed::Seed;
 pub use socket::{SimListener, SimStream};
 pub use trace::Digest;

@@ -2,12 +2,14 @@
 //! runs.
 //!
 //! A stream reads ahead, because turmoil-net announces a reopened window only after a single read of at least half its
-//! receive buffer.
+//! receive buffer. It tells the network where writes end and when the application reads, which turmoil-net does not keep
+//! and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
 
 use crate::{
     cluster::{OnPod, enter},
     engine::{is_running, touch_network, with},
-    network::Network,
+    meter::Meter,
+    network::{Flow, Network},
 };
 use bytes::{Buf, BytesMut};
 use std::{
@@ -35,11 +37,22 @@ pub struct SimStream {
     /// Present until the drop.
     tcp: Option<TcpStream>,
     ahead: BytesMut,
+    /// From here to the peer.
+    flow: Flow,
+    /// Whether the network wants to know of writes and reads.
+    is_modelled: bool,
+    meter: Option<Box<Meter>>,
 }
 
 impl SimStream {
-    fn new(host: u16, tcp: TcpStream) -> Self {
-        Self { host, tcp: Some(tcp), ahead: BytesMut::new() }
+    fn new(host: u16, tcp: TcpStream) -> io::Result<Self> {
+        enter(host);
+        let [source, destination] =
+            [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (Network::index_of(addr.ip()), addr.port()));
+        let flow = Flow { source, destination };
+        let is_modelled = with(|engine| engine.network.models_tcp(flow));
+        let meter = Meter::new(host, destination.0);
+        Ok(Self { host, tcp: Some(tcp), ahead: BytesMut::new(), flow, is_modelled, meter })
     }
 
     pub(crate) async fn connect(host: u16, peer: &str, port: u16) -> io::Result<Self> {
@@ -48,7 +61,7 @@ impl SimStream {
         touch_network();
         let addr = SocketAddr::new(Network::address(peer_host), port);
         let tcp = OnPod::new(host, TcpStream::connect(addr), |_| ()).await?;
-        Ok(Self::new(host, tcp))
+        Self::new(host, tcp)
     }
 
     fn tcp(&mut self) -> Pin<&mut TcpStream> {
@@ -57,25 +70,60 @@ impl SimStream {
     }
 }
 
+impl SimStream {
+    /// Reads all there is: into `out` what fits, the rest ahead. Returns how much came.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, out: Option<&mut ReadBuf<'_>>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(self.tcp().poll_read(cx, &mut read))?;
+            let got = read.filled();
+            if self.is_modelled && !got.is_empty() {
+                let drained = got.len() < READ_AHEAD_BYTES;
+                with(|engine| engine.application_read(self.flow, drained));
+            }
+            if got.len() >= READ_AHEAD_BYTES / 2 {
+                touch_network(); // a window update has been queued
+            }
+            let now = out.map_or(0, |out| {
+                let len = got.len().min(out.remaining());
+                out.put_slice(&got[..len]);
+                len
+            });
+            self.ahead.extend_from_slice(&got[now..]);
+            Poll::Ready(Ok(got.len()))
+        })
+    }
+
+    /// How many of the bytes read ahead the application may have; 0 at the end of the stream.
+    fn poll_metered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(meter) = self.meter.as_mut().filter(|_| !self.ahead.is_empty())
+                && let Some(len) = ready!(meter.release(&self.ahead, cx))
+            {
+                return Poll::Ready(Ok(len));
+            }
+            if ready!(self.poll_fill(cx, None))? == 0 {
+                return Poll::Ready(Ok(0));
+            }
+        }
+    }
+}
+
 impl AsyncRead for SimStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return SCRATCH.with_borrow_mut(|scratch| {
-                let mut read = ReadBuf::new(scratch);
-                ready!(self.tcp().poll_read(cx, &mut read))?;
-                let got = read.filled();
-                if got.len() >= READ_AHEAD_BYTES / 2 {
-                    touch_network(); // a window update has been queued
-                }
-                let (now, later) = got.split_at(got.len().min(out.remaining()));
-                out.put_slice(now);
-                self.ahead.extend_from_slice(later);
-                Poll::Ready(Ok(()))
-            });
+        let allowed = if self.meter.is_some() {
+            ready!(self.poll_metered(cx))?
+        } else if self.ahead.is_empty() {
+            return self.poll_fill(cx, Some(out)).map_ok(drop);
+        } else {
+            self.ahead.len()
+        };
+        let len = allowed.min(out.remaining());
+        out.put_slice(&self.ahead[..len]);
+        self.ahead.advance(len);
+        if let Some(meter) = &mut self.meter {
+            meter.took(len);
         }
-        let n = self.ahead.len().min(out.remaining());
-        out.put_slice(&self.ahead[..n]);
-        self.ahead.advance(n);
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new(); // thousands of streams: keep no memory that a burst once needed
         }
@@ -86,7 +134,11 @@ impl AsyncRead for SimStream {
 impl AsyncWrite for SimStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         touch_network();
-        self.tcp().poll_write(cx, bytes)
+        let len = ready!(self.tcp().poll_write(cx, bytes))?;
+        if self.is_modelled {
+            with(|engine| engine.network.wrote(self.flow, len));
+        }
+        Poll::Ready(Ok(len))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,7 +185,7 @@ impl backbone::env::Listener for SimListener {
             self.tcp.as_ref().expect("present until the drop").poll_accept(cx)
         })
         .await?;
-        Ok(SimStream::new(self.host, tcp))
+        SimStream::new(self.host, tcp)
     }
 }
 

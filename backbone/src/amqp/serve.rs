@@ -2,7 +2,7 @@
 
 use super::{Acknowledge, Deliveries, DurableQueue, Session};
 use crate::env::Env;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::message::Delivery;
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
@@ -20,13 +20,14 @@ pub(crate) struct Served {
 }
 
 /// Runs `work` on each delivery until `shutdown`, then drains. The futures run within this one: when it is dropped, so are
-/// they.
+/// they. Returns how many deliveries were not finished in time and return to the queue, or, acknowledged on delivery, are
+/// lost.
 pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
     session: &Session<E>,
     served: Served,
     shutdown: &CancellationToken,
     work: impl Fn(Delivery) -> W,
-) {
+) -> usize {
     let mut deliveries = Deliveries::new(session, served.queue, served.acknowledge);
     let mut in_work = FuturesUnordered::new();
     loop {
@@ -53,12 +54,14 @@ pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
             }
         }
     };
-    if timeout(served.drain_limit, drain).await.is_err() {
-        tracing::warn!(
-            unfinished = in_work.len(),
-            "work not finished in time; it returns to its queue if not acknowledged"
-        );
+    let in_time = timeout(served.drain_limit, drain).await.is_ok();
+    let mut unfinished = in_work.len();
+    if !in_time && served.acknowledge == Acknowledge::OnDelivery {
+        while let Some(Some(_)) = deliveries.rest().now_or_never() {
+            unfinished += 1;
+        }
     }
     drop(in_work);
     deliveries.close().await;
+    unfinished
 }

@@ -14,6 +14,8 @@ const ENV_PREFIX: &str = "BACKBONE_";
 const ENV_SEPARATOR: &str = "__";
 /// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
 const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
+/// Most addresses of routers.
+const ROUTERS_MAX: usize = 1_000;
 /// Largest window, number of messages in work, or retries.
 const COUNT_MAX: u64 = 10_000;
 
@@ -87,6 +89,8 @@ impl Config {
         number("task_worker.retry_delay_ms", self.task_worker.retry_delay_ms, 1, DELAY_MS_MAX);
         number("fwd_router.prefetch", self.fwd_router.prefetch.into(), 1, COUNT_MAX);
         number("bck_router.in_flight_max", self.bck_router.in_flight_max as u64, 1, COUNT_MAX);
+        number("http_router.in_flight_max", self.http_router.in_flight_max as u64, 1, COUNT_MAX);
+        number("http_router.listen", self.http_router.listen.port().into(), 1, u16::MAX.into());
         problems
     }
 
@@ -107,10 +111,19 @@ impl Config {
             let expected = "expected a host name or address, without mqtt:// before and port behind it";
             problems.push(("mqtt.host", format!("is \"{host}\"; {expected}")));
         }
-        let group = &self.bck_router.group;
-        if group.is_empty() || group.contains(['/', '+', '#']) {
-            problems
-                .push(("bck_router.group", format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
+        for (key, group) in
+            [("bck_router.group", &self.bck_router.group), ("http_router.group", &self.http_router.group)]
+        {
+            if group.is_empty() || group.contains(['/', '+', '#']) {
+                problems.push((key, format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
+            }
+        }
+        match self.rpc.addresses() {
+            Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}
+            Ok(routers) => {
+                problems.push(("rpc.routers", format!("has {} addresses; expected 1 to {ROUTERS_MAX}", routers.len())));
+            }
+            Err(error) => problems.push(("rpc.routers", format!("is {:?}: {error}", self.rpc.routers))),
         }
         problems
     }

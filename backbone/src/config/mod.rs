@@ -11,6 +11,7 @@ pub use load::ConfigError;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 
 /// All there is to configure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// What a reply is matched to its caller by. All routers and workers of a deployment must agree. Default `request_id`.
     pub correlation: Correlation,
+    /// How a worker reaches the labels.
+    pub rpc: Rpc,
     /// RabbitMQ.
     pub amqp: Amqp,
     /// The MQTT 5 broker.
@@ -34,6 +37,45 @@ pub struct Config {
     pub fwd_router: FwdRouter,
     /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
     pub bck_router: BckRouter,
+    /// Answers requests over HTTP.
+    pub http_router: HttpRouter,
+}
+
+/// How a worker reaches the labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rpc {
+    /// Default `queue`.
+    pub kind: RpcKind,
+    /// With `http`: where the routers are, each as `HOST:PORT`. A worker takes one after the other, from a random one on.
+    /// One address that stands for all of them, like that of a Kubernetes service, will do, too: then the spreading is its
+    /// business. Default `["localhost:8080"]`.
+    pub routers: Vec<String>,
+    /// With `http`: how long a worker keeps a connection. Default `keep_alive`.
+    pub connections: Connections,
+}
+
+/// What carries requests to the routers and replies back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RpcKind {
+    /// Message queues, with forward and backward routers.
+    #[default]
+    Queue,
+    /// HTTP, with HTTP routers: the thesis' baseline.
+    Http,
+}
+
+/// How long a worker keeps a connection to a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connections {
+    /// Over many requests: a worker ends up with one connection for each of its concurrent requests, and sticks to the
+    /// routers that these lead to.
+    #[default]
+    KeepAlive,
+    /// For one request: the next goes to the next router.
+    PerRequest,
 }
 
 /// RabbitMQ.
@@ -181,6 +223,66 @@ pub struct BckRouter {
     pub in_flight_max: usize,
     /// The group of the shared subscriptions: all backward routers of a deployment have the same. Default `bck`.
     pub group: String,
+}
+
+/// Answers requests over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpRouter {
+    /// Where to listen. Default `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+    /// Requests in work at a time; more are refused. Default 256.
+    pub in_flight_max: usize,
+    /// How a reply finds the router that waits for it. Default `broadcast`.
+    pub replies: Replies,
+    /// The group of the shared subscriptions: all HTTP routers of a deployment have the same. Default `http`.
+    pub group: String,
+}
+
+/// How a reply finds the router that waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replies {
+    /// Not at all: the broker gives it to any one router, as in the thesis. With more than one replica it is lost unless
+    /// chance brings it to the right one.
+    Shared,
+    /// It goes to all routers, and those that don't wait for it drop it: each router takes in the replies of all.
+    #[default]
+    Broadcast,
+    /// It goes to a topic of the router's own, which the request names (MQTT 5, 4.10). Needs gateways that honour a response
+    /// topic.
+    ResponseTopic,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self { kind: RpcKind::Queue, routers: vec!["localhost:8080".into()], connections: Connections::KeepAlive }
+    }
+}
+
+impl Default for HttpRouter {
+    fn default() -> Self {
+        let listen = SocketAddr::from(([0, 0, 0, 0], 8_080));
+        Self { listen, in_flight_max: 256, replies: Replies::Broadcast, group: "http".into() }
+    }
+}
+
+impl Rpc {
+    /// The parsed [`routers`](Self::routers).
+    pub(crate) fn addresses(&self) -> Result<Vec<(String, u16)>, String> {
+        let parse = |router: &String| {
+            let (host, port) = router.rsplit_once(':')?;
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let visible = host.bytes().all(|byte| byte.is_ascii_graphic());
+            let sound = !host.is_empty() && visible && !host.contains(['/', '@', '[', ']']);
+            // A colon is part of an address of version 6 and of nothing else.
+            let sound = sound && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok());
+            let port = port.parse().ok().filter(|port| *port > 0);
+            sound.then_some(()).and(port).map(|port| (host.to_owned(), port))
+        };
+        let parse = |router| parse(router).ok_or_else(|| format!("\"{router}\" is no HOST:PORT"));
+        self.routers.iter().map(parse).collect()
+    }
 }
 
 impl Default for Amqp {

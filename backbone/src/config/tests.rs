@@ -69,6 +69,18 @@ fn values_out_of_range_are_refused_all_at_once() {
 }
 
 #[test]
+fn routers_are_hosts_with_ports() {
+    let routers = |text: &str| load(&format!("[rpc]\nrouters = {text}")).map(|config| config.rpc.addresses().unwrap());
+    let expected = vec![("router-1".to_owned(), 80), ("::1".to_owned(), 8080)];
+    assert_eq!(routers(r#"["router-1:80", "[::1]:8080"]"#).unwrap(), expected);
+    for wrong in ["router", "router:0", ":80", "http://router:80", "a:b:80", "router:80000"] {
+        let error = routers(&format!("[\"{wrong}\"]")).unwrap_err();
+        assert!(error.contains(&format!("\"{wrong}\" is no HOST:PORT")), "{error}");
+    }
+    assert!(routers("[]").unwrap_err().contains("has 0 addresses; expected 1 to 1000"));
+}
+
+#[test]
 fn a_bad_url_is_shown_without_its_password() {
     let error = refused("[amqp]\nurl = \"http://user:secret@host\"\n");
     assert!(error.contains("`amqp.url` is \"http://user:***@host\"") && error.contains("expected amqp://"), "{error}");

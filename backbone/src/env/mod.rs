@@ -6,6 +6,10 @@
 //!
 //! What does not live here: addresses, credentials, retries. Those belong to the adapters that use the seam.
 
+#[cfg(test)]
+pub(crate) mod loopback;
+#[cfg(test)]
+pub(crate) mod memory;
 mod production;
 
 pub use production::TokioEnv;

@@ -1,4 +1,4 @@
-//! Names of queues and topics.
+//! Names that services and operators must agree on: queues, topics, keys, headers.
 
 use super::Mac;
 use std::time::Duration;
@@ -7,6 +7,11 @@ use std::time::Duration;
 pub const TASK_QUEUE: &str = "task_queue";
 /// The durable queue of requests for the forward routers, as in the thesis.
 pub const ROUTING_QUEUE: &str = "routing";
+
+/// The Redis key of fixed routing: the address of the one gateway.
+pub const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
+/// Header of a dead letter that names its task; empty if that was too malformed to have a name.
+pub const TASK_ID_HEADER: &str = "x-task-id";
 
 /// Where tasks go that could not be done, with their reason in a header.
 #[must_use]
@@ -31,6 +36,12 @@ pub fn action_topic(gateway: Mac) -> String {
 #[must_use]
 pub fn response_topic(gateway: Mac) -> String {
     format!("/gw/{gateway}/response")
+}
+
+/// Replies to the requests of one HTTP router, if it asks for them to come to it alone. `life` is a random number.
+#[must_use]
+pub fn router_topic(life: u64) -> String {
+    format!("/router/{life:016x}/response")
 }
 
 /// RSSI reports of `gateway`.

@@ -8,8 +8,8 @@ mod address;
 mod id;
 
 pub use address::{
-    ROUTING_QUEUE, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic, response_topic, retry_queue,
-    rssi_topic,
+    DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic,
+    response_topic, retry_queue, router_topic, rssi_topic,
 };
 pub use id::{IdError, Mac, RequestId, TaskId};
 
@@ -82,6 +82,28 @@ pub struct Reply {
     /// For people: why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+impl Reply {
+    /// What a router answers in the gateway's stead when it knows none.
+    pub(crate) fn no_route(request: &Request) -> Self {
+        Self::from_router(request, Status::NoRoute, "no gateway has heard the label lately".into())
+    }
+
+    /// What a router answers in the stead of `gateway`, which nobody but itself subscribes for.
+    pub(crate) fn gateway_offline(request: &Request, gateway: Mac) -> Self {
+        Self::from_router(request, Status::GatewayOffline, format!("gateway {gateway} is not connected"))
+    }
+
+    fn from_router(request: &Request, status: Status, detail: String) -> Self {
+        let Request { request_id, esl_mac, .. } = *request;
+        Self { request_id: Some(request_id), esl_mac, status, detail: Some(detail) }
+    }
+
+    /// Whether this answers `request`, as far as can be told: a gateway that echoes no id leaves only the label.
+    pub(crate) fn answers(&self, request: RequestId, esl: Mac) -> bool {
+        self.esl_mac == esl && self.request_id.is_none_or(|id| id == request)
+    }
 }
 
 /// How a request ended.

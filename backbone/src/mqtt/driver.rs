@@ -11,7 +11,7 @@ use rumqttc::{
     mqttbytes::{QoS, v5::Packet},
 };
 use std::sync::Arc;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 pub(super) struct Driver<E> {
     pub(super) env: E,
@@ -21,8 +21,8 @@ pub(super) struct Driver<E> {
     pub(super) subscriptions: Vec<String>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) generation: watch::Sender<Option<Generation>>,
-    /// Told when a connection does not answer.
-    pub(super) give_up: Arc<Notify>,
+    /// Which connection does not answer.
+    pub(super) give_up: watch::Receiver<Option<Generation>>,
 }
 
 impl<E: Env> Driver<E> {
@@ -33,7 +33,11 @@ impl<E: Env> Driver<E> {
         loop {
             let event = tokio::select! {
                 biased;
-                () = self.give_up.notified() => Err("no PUBACK in time".to_owned()),
+                // Never closed: the adapter that holds the sender takes this task with it.
+                Ok(()) = self.give_up.changed() => match *self.give_up.borrow_and_update() == *self.generation.borrow() {
+                    true => Err("no PUBACK in time".to_owned()),
+                    false => continue, // it is given up already
+                },
                 event = self.event_loop.poll() => match event {
                     Ok(event) => Ok(event),
                     Err(ConnectionError::RequestsDone) => return,
@@ -50,6 +54,7 @@ impl<E: Env> Driver<E> {
                     let message = Incoming {
                         topic: publish.topic,
                         payload: publish.payload,
+                        correlation: publish.properties.and_then(|properties| properties.correlation_data),
                         generation: connections,
                         packet_id: publish.pkid,
                         qos: publish.qos,

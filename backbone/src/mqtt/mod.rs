@@ -22,7 +22,7 @@ use rumqttc::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -44,7 +44,8 @@ pub(crate) struct Mqtt {
     subscriptions: Vec<String>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
-    give_up: Arc<Notify>,
+    /// Tells the driver which connection does not answer.
+    give_up: watch::Sender<Option<Generation>>,
     _driver: TaskGuard,
 }
 
@@ -52,9 +53,19 @@ pub(crate) struct Mqtt {
 pub(crate) struct Incoming {
     pub(crate) topic: Bytes,
     pub(crate) payload: Bytes,
+    /// What the request that is answered here asked to have back (MQTT 5, 3.3.2.3.6).
+    pub(crate) correlation: Option<Bytes>,
     generation: Generation,
     packet_id: u16,
     qos: QoS,
+}
+
+/// Where the answer to a message shall go (MQTT 5, 4.10).
+pub(crate) struct ReplyTo {
+    /// Response topic.
+    pub(crate) topic: String,
+    /// Correlation data: comes back with the answer.
+    pub(crate) correlation: Bytes,
 }
 
 /// What the broker said to a publish.
@@ -114,7 +125,7 @@ impl Mqtt {
         // The broker has at most `receive_maximum` messages outstanding; one that sends more than it may waits.
         let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
         let (generation, current) = watch::channel(None);
-        let give_up = Arc::new(Notify::new());
+        let (give_up, given_up) = watch::channel(None);
         let driver = Driver {
             env: env.clone(),
             telemetry,
@@ -123,14 +134,15 @@ impl Mqtt {
             subscriptions: subscriptions.clone(),
             incoming,
             generation,
-            give_up: give_up.clone(),
+            give_up: given_up,
         };
         let driver = env.spawn("mqtt", driver.run()).into();
         (Self { client, subscriptions, generation: current, give_up, _driver: driver }, received)
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
-    /// The broker drops the message after `expiry_s` if it could not deliver it.
+    /// The broker drops the message after `expiry_s` if it could not deliver it. Its receiver answers as `reply_to` says,
+    /// if it knows how to.
     ///
     /// # Errors
     /// [`MqttError`]; except for `Unavailable` and `Refused` the message may be with the broker all the same.
@@ -138,16 +150,20 @@ impl Mqtt {
         &self,
         topic: String,
         payload: Vec<u8>,
+        reply_to: Option<ReplyTo>,
         expiry_s: u32,
         deadline: Instant,
     ) -> Result<Handover, MqttError> {
         let mut generation = self.generation.clone();
         // Not queued while there is no connection: a message that waits in the client would go out whenever.
-        match timeout_at(deadline, generation.wait_for(Option::is_some)).await {
-            Ok(Ok(_)) => {}
+        let generation = match timeout_at(deadline, generation.wait_for(Option::is_some)).await {
+            Ok(Ok(generation)) => *generation,
             Ok(Err(_)) | Err(_) => return Err(MqttError::Unavailable { topic }),
-        }
-        let properties = PublishProperties { message_expiry_interval: Some(expiry_s), ..Default::default() };
+        };
+        let (response_topic, correlation_data) = reply_to.map(|to| (to.topic, to.correlation)).unzip();
+        let message_expiry_interval = Some(expiry_s);
+        let properties =
+            PublishProperties { message_expiry_interval, response_topic, correlation_data, ..Default::default() };
         let options = PublishOptions::at_least_once().properties(properties);
         let puback = async {
             let notice = self.client.publish_tracked(topic.clone(), payload, options).await;
@@ -165,7 +181,7 @@ impl Mqtt {
             Ok(Ok(_)) => unreachable!("a QoS 1 publish ends with a PUBACK"),
             Ok(Err(source)) => Err(MqttError::Lost { topic, source }),
             Err(_) => {
-                self.give_up.notify_one();
+                self.give_up.send_replace(generation);
                 Err(MqttError::Unacknowledged { topic })
             }
         }
@@ -240,3 +256,6 @@ fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions
         .set_ack_mode(AckMode::Manual);
     options
 }
+
+#[cfg(test)]
+mod tests;

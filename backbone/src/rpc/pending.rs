@@ -1,19 +1,16 @@
 //! Which requests wait for their replies, and which did lately.
 
+use super::recent::Recent;
 use crate::{
     message::{Mac, Message, Reply, RequestId},
     telemetry::DropReason,
 };
 use lapin::message::Delivery;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::sync::oneshot;
-
-/// How many requests are remembered after their end, to tell a late reply from a misrouted one. At the most requests that
-/// a worker sends in one reply timeout (some hundreds) this covers several.
-const RECENT_MAX: usize = 4_096;
 
 /// The requests of one worker. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +19,7 @@ pub(super) struct Pending(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     waiting: BTreeMap<RequestId, Waiting>,
-    recent: BTreeSet<RequestId>,
-    /// The same, oldest first.
-    recent_order: VecDeque<RequestId>,
+    recent: Recent,
 }
 
 #[derive(Debug)]
@@ -49,7 +44,7 @@ impl Pending {
         let mut table = self.table();
         let before = table.waiting.insert(request, Waiting { esl, reply: sender });
         assert!(before.is_none(), "request ids are drawn for one call each");
-        table.remember(request);
+        table.recent.remember(request);
         drop(table);
         Call { pending: self.clone(), request, reply: receiver }
     }
@@ -66,9 +61,9 @@ impl Pending {
 
     fn deliver_reply(&self, request: RequestId, reply: Reply) -> Result<(), DropReason> {
         let mut table = self.table();
-        let known = table.recent.contains(&request);
+        let known = table.recent.contains(request);
         // A correlation that was taken over by another label's call would bring a foreign reply.
-        let fits = |waiting: &Waiting| waiting.esl == reply.esl_mac && reply.request_id.is_none_or(|id| id == request);
+        let fits = |waiting: &Waiting| reply.answers(request, waiting.esl);
         match table.waiting.get(&request) {
             Some(waiting) if fits(waiting) => {
                 let waiting = table.waiting.remove(&request).expect("it was there a line above");
@@ -90,17 +85,6 @@ impl Pending {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().expect("no holder of this lock panics")
-    }
-}
-
-impl Table {
-    fn remember(&mut self, request: RequestId) {
-        self.recent.insert(request);
-        self.recent_order.push_back(request);
-        if self.recent_order.len() > RECENT_MAX {
-            let oldest = self.recent_order.pop_front().expect("it is not empty");
-            self.recent.remove(&oldest);
-        }
     }
 }
 
@@ -161,18 +145,5 @@ mod tests {
         let mut call = pending.call(draw(), ESL);
         pending.abandon_all();
         assert_eq!(call.reply.try_recv(), Err(oneshot::error::TryRecvError::Closed));
-    }
-
-    #[test]
-    fn the_memory_of_ended_calls_is_bounded() {
-        let pending = Pending::default();
-        let first = draw();
-        drop(pending.call(first, ESL));
-        for _ in 0..RECENT_MAX {
-            drop(pending.call(draw(), ESL));
-        }
-        assert_eq!(pending.deliver_reply(first, reply(ESL, None)), Err(DropReason::ReplyMisrouted));
-        let table = pending.table();
-        assert_eq!((table.waiting.len(), table.recent.len(), table.recent_order.len()), (0, RECENT_MAX, RECENT_MAX));
     }
 }

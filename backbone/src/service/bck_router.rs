@@ -1,19 +1,19 @@
 //! The backward router: takes what gateways publish, replies to their callers' queues and RSSI reports into the routing
 //! table. Any router takes any message; a message is acknowledged once it is where it belongs.
 
-use super::HAND_BACK_DELAY;
+use super::reports::{malformed, retry, store_report};
 use crate::{
     amqp::{PublishError, Session},
     config::Config,
     env::Env,
-    message::{Message, Reply, RssiReport, gateway_of_topic},
+    message::{Message, Reply},
     mqtt::{Incoming, Mqtt},
     store::{Caller, CorrelationKey, Store},
     telemetry::{DropReason, Event, Telemetry},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
 pub struct BckRouter<E: Env> {
+    env: E,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
     session: Session<E>,
@@ -47,7 +48,7 @@ impl<E: Env> BckRouter<E> {
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let in_work_max = config.bck_router.in_flight_max;
-        let mut router = Self { config, telemetry, session, mqtt, store };
+        let mut router = Self { env, config, telemetry, session, mqtt, store };
 
         let mut in_work = FuturesUnordered::new();
         loop {
@@ -89,7 +90,9 @@ impl<E: Env> BckRouter<E> {
             return; // Its connection is gone, so the broker gives it to somebody again.
         }
         let outcome = match message.topic.as_ref() {
-            topic if topic.ends_with(b"/rssi") => self.store_report(&message).await,
+            topic if topic.ends_with(b"/rssi") => {
+                store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), &message).await
+            }
             _ => self.return_reply(&message).await,
         };
         if let Err(reason) = outcome {
@@ -118,42 +121,4 @@ impl<E: Env> BckRouter<E> {
             Err(error) => Err(error),
         }
     }
-
-    async fn store_report(&self, message: &Incoming) -> Outcome {
-        let topic = std::str::from_utf8(&message.topic).ok();
-        let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
-        let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
-        let routing = &self.config.routing;
-        // After that no route in the report would be fresh.
-        let give_up = Instant::now() + Duration::from_millis(routing.route_fresh_ms);
-        retry(give_up, || self.store.store_report(routing, gateway, &report)).await?;
-        self.telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
-        Ok(())
-    }
-}
-
-/// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.
-async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, DropReason>
-where
-    X: std::fmt::Display,
-    F: Future<Output = Result<T, X>>,
-{
-    loop {
-        match step().await {
-            Ok(done) => return Ok(done),
-            Err(error) if Instant::now() + HAND_BACK_DELAY < give_up => {
-                tracing::info!(%error, "trying again");
-                sleep(HAND_BACK_DELAY).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "given up");
-                return Err(DropReason::Expired);
-            }
-        }
-    }
-}
-
-fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
-    tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
-    DropReason::Malformed
 }

@@ -1,25 +1,20 @@
 //! The forward router: takes a request from RabbitMQ, notes who waits for its reply, finds the gateway, and hands the
 //! request to the MQTT broker, byte for byte. Only then is it acknowledged.
 
-use super::HAND_BACK_DELAY;
+use super::settle;
 use crate::{
     amqp::{Acknowledge, DurableQueue, PublishError, Served, Session, serve},
     config::{Acknowledgement, Config},
     deadline::Deadline,
     env::Env,
-    message::{Mac, Message, Reply, Request, Status, action_topic},
+    message::{Message, Reply, Request, action_topic},
     mqtt::{Handover, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Store, StoreError},
     telemetry::{DropReason, Event, Telemetry},
 };
-use lapin::{
-    BasicProperties,
-    message::Delivery,
-    options::{BasicAckOptions, BasicNackOptions},
-    types::ShortString,
-};
+use lapin::{BasicProperties, message::Delivery, types::ShortString};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis has
@@ -30,8 +25,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 /// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is cut
 /// off hands its requests back soon, so that another can take them.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
-/// Limit of sending an acknowledgement.
-const ACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Carries requests from RabbitMQ to MQTT.
 pub struct FwdRouter<E: Env> {
@@ -78,7 +71,15 @@ impl<E: Env> FwdRouter<E> {
         };
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
         let mut router = Self { env, config, telemetry, session, mqtt, store };
-        serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
+        let unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
+        if unfinished > 0 {
+            tracing::warn!(unfinished, ?acknowledge, "requests not finished in time");
+        }
+        let reason = match acknowledge {
+            Acknowledge::AfterWork { .. } => DropReason::HandedBack,
+            Acknowledge::OnDelivery => DropReason::Lost,
+        };
+        (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason }));
         router.mqtt.close().await;
         router.session.close().await;
     }
@@ -117,24 +118,21 @@ impl<E: Env> FwdRouter<E> {
         let routing = &self.config.routing;
         let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
         let Some(gateway) = route else {
-            let detail = "no gateway has heard the label lately".to_owned();
-            return self.refuse(taken, Status::NoRoute, detail).await;
+            return self.refuse(taken, Reply::no_route(request)).await;
         };
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
-        match self.mqtt.publish(action_topic(gateway), body, deadline.left_s(), patience).await? {
+        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {
             Handover::Taken => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())
             }
-            Handover::NoSubscribers => self.refuse(taken, Status::GatewayOffline, offline(gateway)).await,
+            Handover::NoSubscribers => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
         }
     }
 
     /// Answers the caller at once, in the gateway's stead.
-    async fn refuse(&self, taken: &Taken, status: Status, detail: String) -> Result<(), Failure> {
-        let Request { request_id, esl_mac, .. } = taken.request;
-        let reply = Reply { request_id: Some(request_id), esl_mac, status, detail: Some(detail) };
-        let properties = BasicProperties::default().with_correlation_id(request_id.to_string().into());
+    async fn refuse(&self, taken: &Taken, reply: Reply) -> Result<(), Failure> {
+        let properties = BasicProperties::default().with_correlation_id(taken.request.request_id.to_string().into());
         let patience = taken.deadline.at().min(Instant::now() + CONNECTION_LIMIT);
         match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, patience).await {
             Ok(()) => Ok(()),
@@ -146,28 +144,23 @@ impl<E: Env> FwdRouter<E> {
         }
     }
 
-    /// Gives a request back to RabbitMQ, for this or another router, after a moment.
+    /// Gives a request back to RabbitMQ, if that still knows it.
     async fn hand_back(&self, delivery: &Delivery, error: &Failure) {
-        if self.config.fwd_router.acknowledgement == Acknowledgement::Auto {
-            tracing::warn!(%error, "request lost: RabbitMQ was told not to wait for its acknowledgement");
-            return self.telemetry.record(&Event::Dropped { reason: DropReason::Lost });
+        match self.config.fwd_router.acknowledgement {
+            Acknowledgement::AfterHandover => {
+                tracing::info!(%error, "request handed back");
+                settle::hand_back(delivery, self.telemetry.as_ref()).await;
+            }
+            Acknowledgement::Auto => {
+                tracing::warn!(%error, "request lost: RabbitMQ was told not to wait for its acknowledgement");
+                self.telemetry.record(&Event::Dropped { reason: DropReason::Lost });
+            }
         }
-        tracing::info!(%error, "request handed back");
-        sleep(HAND_BACK_DELAY).await;
-        self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
-        let nack = delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
-        // On failure the connection is gone, and the broker requeues by itself.
-        let _ = timeout(ACK_LIMIT, nack).await;
     }
 
     async fn acknowledge(&self, delivery: &Delivery) {
         if self.config.fwd_router.acknowledgement == Acknowledgement::AfterHandover {
-            // On failure the connection is gone: the request comes again, and the label ignores what it knows.
-            let _ = timeout(ACK_LIMIT, delivery.acker.ack(BasicAckOptions::default())).await;
+            settle::acknowledge(delivery).await;
         }
     }
-}
-
-fn offline(gateway: Mac) -> String {
-    format!("gateway {gateway} is not connected")
 }

@@ -3,11 +3,15 @@
 mod bck_router;
 mod dispatcher;
 mod fwd_router;
+mod http_router;
+mod reports;
+mod settle;
 mod task_worker;
 
 pub use bck_router::BckRouter;
 pub use dispatcher::{DispatchError, Dispatcher};
 pub use fwd_router::FwdRouter;
+pub use http_router::{HttpRouter, ListenError};
 pub use task_worker::TaskWorker;
 
 use std::time::Duration;

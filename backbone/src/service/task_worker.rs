@@ -2,37 +2,43 @@
 //!
 //! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue with
 //! the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
+//!
+//! A worker that crashes can't say so, and its broker delivers the task again, marked as redelivered, without counting. So
+//! a redelivered task is not worked on at once: it goes the way of a failed one, with one more interruption in a header.
+//! A task that kills its workers kills a bounded number of them, with a pause between two. Interruptions are counted apart
+//! from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in work.
 
-use super::{HAND_BACK_DELAY, dispatcher::PERSISTENT};
+use super::{dispatcher::PERSISTENT, settle};
 use crate::{
     amqp::{Acknowledge, DurableQueue, Served, Session, serve},
     config::{self, Config},
     deadline::Deadline,
     env::Env,
-    message::{Message, Reply, Request, RequestId, Task, TaskId},
-    rpc::{Backbone, CallError, queue::QueueBackbone},
+    message::{Message, Reply, Request, RequestId, TASK_ID_HEADER, Task, TaskId},
+    rpc::{Backbone, CallError, Chosen},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
 use lapin::{
     BasicProperties,
     message::Delivery,
-    options::{BasicAckOptions, BasicNackOptions},
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Header of a task that was tried before: which try comes next, counted from 1.
 const ATTEMPT_HEADER: &str = "x-attempt";
+/// Header of a task that was interrupted before: how often.
+const INTERRUPTIONS_HEADER: &str = "x-interruptions";
+/// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while one
+/// task is in work, and still few workers for a task to kill.
+const INTERRUPTIONS_MAX: u32 = 10;
 /// Headers of a dead letter: why, after how many tries, which task.
 const REASON_HEADER: &str = "x-reason";
 const ATTEMPTS_HEADER: &str = "x-attempts";
-const TASK_ID_HEADER: &str = "x-task-id";
 /// How long putting a task aside waits for a connection.
 const SET_ASIDE_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of sending an acknowledgement.
-const ACK_LIMIT: Duration = Duration::from_secs(5);
 /// What a shutdown allows a try on top of its reply timeout: for putting the task aside and for the acknowledgement.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
@@ -42,7 +48,7 @@ pub struct TaskWorker<E: Env> {
     config: config::TaskWorker,
     telemetry: Arc<dyn Telemetry>,
     session: Session<E>,
-    backbone: QueueBackbone<E>,
+    backbone: Chosen<E>,
     retry_queue: ShortString,
     dead_letter_queue: ShortString,
 }
@@ -50,6 +56,8 @@ pub struct TaskWorker<E: Env> {
 /// How a try went.
 struct Tried {
     attempt: u32,
+    /// Interruptions before it.
+    interruptions: u32,
     latency_us: u64,
     outcome: Result<(), FailReason>,
 }
@@ -67,7 +75,7 @@ impl<E: Env> TaskWorker<E> {
         let (retry_queue, dead_letter_queue) = (retries.name.as_str().into(), dead_letters.name.as_str().into());
         let queues = vec![DurableQueue::tasks(), DurableQueue::requests(), retries, dead_letters];
         let session = Session::new(&env, &config.amqp, "task-worker", queues, telemetry.clone());
-        let backbone = QueueBackbone::new(&env, &session, config.task_worker.reply_queue, telemetry.clone());
+        let backbone = Chosen::new(&env, config, &session, telemetry.clone());
         let config = config.task_worker.clone();
         let served = Served {
             queue: DurableQueue::tasks(),
@@ -76,25 +84,31 @@ impl<E: Env> TaskWorker<E> {
             drain_limit: Duration::from_millis(config.reply_timeout_ms) + DRAIN_MARGIN,
         };
         let worker = Self { env, config, telemetry, session, backbone, retry_queue, dead_letter_queue };
-        serve(&worker.session, served, &shutdown, |delivery| worker.work(delivery)).await;
+        let unfinished = serve(&worker.session, served, &shutdown, |delivery| worker.work(delivery)).await;
+        if unfinished > 0 {
+            tracing::warn!(unfinished, "tasks not finished in time return to the queue");
+        }
         worker.session.close().await;
     }
 
     async fn work(&self, delivery: Delivery) {
-        let attempt = attempt_of(&delivery.properties);
+        let (attempt, interruptions) = (attempt_of(&delivery.properties), interruptions_of(&delivery.properties));
+        let failed = |reason| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason) };
         let task = match Task::parse(&delivery.data) {
             Ok(task) => task,
             Err(error) => {
                 tracing::warn!(%error, "a malformed task goes to the dead letters");
-                let tried = Tried { attempt, latency_us: 0, outcome: Err(FailReason::Malformed) };
-                return self.settle(&delivery, None, &tried).await;
+                return self.settle(&delivery, None, &failed(FailReason::Malformed)).await;
             }
         };
+        if delivery.redelivered {
+            return self.settle(&delivery, Some(&task.task_id), &failed(FailReason::Interrupted)).await;
+        }
         self.telemetry.record(&Event::TaskStarted { task: &task.task_id, attempt });
         let start = Instant::now();
         let results = self.backbone.forward(&task.task_id, self.requests(&task)).await;
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
-        let tried = Tried { attempt, latency_us, outcome: results.iter().try_for_each(verdict) };
+        let tried = Tried { attempt, interruptions, latency_us, outcome: results.iter().try_for_each(verdict) };
         self.settle(&delivery, Some(&task.task_id), &tried).await;
     }
 
@@ -113,38 +127,55 @@ impl<E: Env> TaskWorker<E> {
 
     /// Records how a try went, sees to it that the task goes where it belongs, and only then acknowledges it.
     async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) {
-        let &Tried { attempt, latency_us, outcome } = tried;
+        let &Tried { attempt, latency_us, outcome, .. } = tried;
         match (outcome, task) {
             (Ok(()), Some(task)) => {
                 self.telemetry.record(&Event::TaskDone { task, attempt, latency_us });
-                self.acknowledge(delivery).await;
+                settle::acknowledge(delivery).await;
             }
             (Ok(()), None) => unreachable!("a task without a name was not tried"),
             (Err(_), _) if !delivery.acker.usable() => {
                 // Its connection is gone, so the broker gives it to somebody again; setting it aside would double it.
                 self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
             }
-            (Err(reason), Some(task)) if attempt < self.config.attempts_max && reason != FailReason::Malformed => {
-                let headers = [(ATTEMPT_HEADER, AMQPValue::LongUInt(attempt + 1))];
-                if self.set_aside(delivery, &self.retry_queue, &headers).await {
-                    self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
-                    self.acknowledge(delivery).await;
+            (Err(reason), task) => match (self.next_try(tried, reason), task) {
+                (Some(headers), Some(task)) => {
+                    if self.set_aside(delivery, &self.retry_queue, &headers).await {
+                        self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
+                        settle::acknowledge(delivery).await;
+                    }
                 }
-            }
-            (Err(reason), task) => {
-                let text = |text: String| AMQPValue::LongString(LongString::from(text));
-                let name = task.map_or_else(String::new, ToString::to_string);
-                let headers = [
-                    (REASON_HEADER, text(reason.to_string())),
-                    (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
-                    (TASK_ID_HEADER, text(name)),
-                ];
-                if self.set_aside(delivery, &self.dead_letter_queue, &headers).await {
-                    self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us });
-                    self.acknowledge(delivery).await;
+                _ => {
+                    let text = |text: String| AMQPValue::LongString(LongString::from(text));
+                    let name = task.map_or_else(String::new, ToString::to_string);
+                    let headers = [
+                        (REASON_HEADER, text(reason.to_string())),
+                        (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
+                        (TASK_ID_HEADER, text(name)),
+                    ];
+                    if self.set_aside(delivery, &self.dead_letter_queue, &headers).await {
+                        self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us });
+                        settle::acknowledge(delivery).await;
+                    }
                 }
-            }
+            },
         }
+    }
+
+    /// The headers with which a task is tried again after it failed for `reason`; `None` if it is given up.
+    fn next_try(&self, tried: &Tried, reason: FailReason) -> Option<[(&'static str, AMQPValue); 2]> {
+        let &Tried { attempt, interruptions, .. } = tried;
+        let (attempt, interruptions) = match reason {
+            FailReason::Malformed => return None,
+            FailReason::Interrupted if interruptions < INTERRUPTIONS_MAX => (attempt, interruptions + 1),
+            FailReason::Interrupted => return None,
+            _ if attempt < self.config.attempts_max => (attempt + 1, interruptions),
+            _ => return None,
+        };
+        Some([
+            (ATTEMPT_HEADER, AMQPValue::LongUInt(attempt)),
+            (INTERRUPTIONS_HEADER, AMQPValue::LongUInt(interruptions)),
+        ])
     }
 
     /// Puts the task into `queue`, unchanged but for its headers. If that fails, it goes back to where it came from.
@@ -157,30 +188,27 @@ impl<E: Env> TaskWorker<E> {
         let published = self.session.publish(queue, &delivery.data, properties, Instant::now() + SET_ASIDE_LIMIT).await;
         let Err(error) = published else { return true };
         tracing::warn!(%error, "task handed back");
-        sleep(HAND_BACK_DELAY).await;
-        self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
-        let nack = delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
-        // On failure the connection is gone, and the broker requeues by itself.
-        let _ = timeout(ACK_LIMIT, nack).await;
+        settle::hand_back(delivery, self.telemetry.as_ref()).await;
         false
-    }
-
-    async fn acknowledge(&self, delivery: &Delivery) {
-        match timeout(ACK_LIMIT, delivery.acker.ack(BasicAckOptions::default())).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false) | Err(_)) | Err(_) => tracing::info!("task not acknowledged; it will be delivered again"),
-        }
     }
 }
 
 /// Which try this delivery is.
 fn attempt_of(properties: &BasicProperties) -> u32 {
-    let header = properties.headers().as_ref().and_then(|headers| headers.inner().get(ATTEMPT_HEADER).cloned());
-    match header {
-        Some(AMQPValue::LongUInt(attempt)) => attempt.max(1),
-        Some(AMQPValue::LongInt(attempt)) => u32::try_from(attempt).unwrap_or(1).max(1),
-        Some(AMQPValue::LongLongInt(attempt)) => u32::try_from(attempt).unwrap_or(1).max(1),
-        _ => 1,
+    number_in(properties, ATTEMPT_HEADER).unwrap_or(1).max(1)
+}
+
+/// How often this task was interrupted.
+fn interruptions_of(properties: &BasicProperties) -> u32 {
+    number_in(properties, INTERRUPTIONS_HEADER).unwrap_or(0)
+}
+
+fn number_in(properties: &BasicProperties, header: &str) -> Option<u32> {
+    match properties.headers().as_ref()?.inner().get(header)? {
+        AMQPValue::LongUInt(number) => Some(*number),
+        AMQPValue::LongInt(number) => u32::try_from(*number).ok(),
+        AMQPValue::LongLongInt(number) => u32::try_from(*number).ok(),
+        _ => None,
     }
 }
 
@@ -190,6 +218,7 @@ fn verdict(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
         Ok(reply) if reply.status.is_success() => Ok(()),
         Ok(reply) => Err(FailReason::Refused(reply.status)),
         Err(CallError::Timeout) => Err(FailReason::Timeout),
+        Err(CallError::Overloaded) => Err(FailReason::Overloaded),
         Err(_) => Err(FailReason::BrokerUnavailable),
     }
 }

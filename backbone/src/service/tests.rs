@@ -1,51 +1,15 @@
 use super::*;
 use crate::{
     config::Config,
-    env::{Env, Task, TokioEnv},
+    env::loopback::Loopback,
     telemetry::{Event, Telemetry},
 };
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
     future::Future,
-    io,
-    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-
-/// A world without brokers: every connection is refused.
-#[derive(Clone)]
-struct Nowhere;
-
-impl Env for Nowhere {
-    type Stream = <TokioEnv as Env>::Stream;
-    type Listener = <TokioEnv as Env>::Listener;
-
-    async fn connect(&self, _: &str, _: u16) -> io::Result<Self::Stream> {
-        Err(io::ErrorKind::ConnectionRefused.into())
-    }
-
-    async fn listen(&self, _: SocketAddr) -> io::Result<Self::Listener> {
-        Err(io::ErrorKind::AddrNotAvailable.into())
-    }
-
-    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        TokioEnv.spawn(name, task)
-    }
-
-    async fn open_amqp(&self, _: AMQPUri, _: ConnectionProperties) -> Result<Connection, lapin::Error> {
-        Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
-    }
-
-    fn unix_time(&self) -> Duration {
-        TokioEnv.unix_time()
-    }
-
-    fn random(&self, buf: &mut [u8]) {
-        buf.fill(1);
-    }
-}
 
 /// Which brokers could not be reached, in order.
 #[derive(Default)]
@@ -61,10 +25,10 @@ impl Telemetry for Refusals {
 
 /// How often a service that runs for a minute without brokers dials each of them, and how long it takes to stop.
 async fn a_minute_of<F: Future<Output = ()> + Send>(
-    run: impl FnOnce(Nowhere, Arc<Config>, Arc<dyn Telemetry>, CancellationToken) -> F,
+    run: impl FnOnce(Loopback, Arc<Config>, Arc<dyn Telemetry>, CancellationToken) -> F,
 ) -> ([usize; 2], Duration) {
     let (refusals, shutdown) = (Arc::new(Refusals::default()), CancellationToken::new());
-    let service = run(Nowhere, Arc::default(), refusals.clone(), shutdown.clone());
+    let service = run(Loopback::without_peers(), Arc::default(), refusals.clone(), shutdown.clone());
     let stop = async {
         sleep(Duration::from_secs(60)).await;
         shutdown.cancel();
@@ -99,7 +63,13 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
     let task: crate::message::Task = serde_json::from_str(task).unwrap();
     let tasks = futures_util::stream::iter(vec![task; 3]);
     let shutdown = CancellationToken::new();
-    let run = Dispatcher::run(Nowhere, Arc::default(), Arc::new(Refusals::default()), shutdown.clone(), tasks);
+    let run = Dispatcher::run(
+        Loopback::without_peers(),
+        Arc::default(),
+        Arc::new(Refusals::default()),
+        shutdown.clone(),
+        tasks,
+    );
     let stop = async {
         sleep(Duration::from_secs(1)).await;
         shutdown.cancel();
@@ -113,5 +83,8 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
 async fn a_dispatcher_without_tasks_is_done_without_any_broker() {
     let tasks = futures_util::stream::iter([]);
     let (telemetry, shutdown) = (Arc::new(Refusals::default()), CancellationToken::new());
-    assert_eq!(Dispatcher::run(Nowhere, Arc::default(), telemetry, shutdown, tasks).await.unwrap(), 0);
+    assert_eq!(
+        Dispatcher::run(Loopback::without_peers(), Arc::default(), telemetry, shutdown, tasks).await.unwrap(),
+        0
+    );
 }

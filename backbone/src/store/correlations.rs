@@ -25,7 +25,7 @@ pub(crate) struct Caller {
 }
 
 /// What a correlation is stored under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CorrelationKey {
     /// Nobody else's: the id was drawn at random.
     RequestId(RequestId),
@@ -86,16 +86,11 @@ impl<E: Env> Store<E> {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn caller(&self, key: CorrelationKey) -> Result<Option<Caller>, StoreError> {
-        let doing = "read a correlation";
         let key = key.to_string();
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.cmd("GET").arg(&key);
-        let (value,): (Option<String>,) = self.run(doing, &pipeline).await?;
-        let Some(value) = value else { return Ok(None) };
-        match Caller::parse(&value) {
-            Some(caller) => Ok(Some(caller)),
-            None => Err(StoreError::Corrupt { doing, key, value: value.chars().take(80).collect() }),
-        }
+        let answer: Option<(Option<Vec<u8>>,)> = self.run("read a correlation", &pipeline).await?;
+        Ok(answer.and_then(|(value,)| self.parsed(&key, value, Caller::parse)))
     }
 }
 

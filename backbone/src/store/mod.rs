@@ -7,15 +7,17 @@ mod correlations;
 mod routes;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
+pub(crate) use routes::report_limit;
 
 use crate::{
     config,
     env::Env,
     redial::{DialError, Dialer, Redial, Unavailable},
-    telemetry::Telemetry,
+    telemetry::{Event, Telemetry},
 };
 use redis::{
-    AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection,
+    Arg, AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
+    ServerError, aio::MultiplexedConnection,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +28,8 @@ const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
 /// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that another
 /// can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
+/// How much of a value that does not parse is reported, in characters.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// Why the store could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,21 +50,12 @@ pub(crate) enum StoreError {
         /// redis-rs' reason.
         source: redis::RedisError,
     },
-    /// What was read is nothing that this crate has written.
-    #[error("{doing}: `{key}` holds `{value}`, which is not what belongs there; delete the key")]
-    Corrupt {
-        /// What was tried.
-        doing: &'static str,
-        /// Where.
-        key: String,
-        /// The first characters of it.
-        value: String,
-    },
 }
 
 /// One replica's connection to Redis.
 pub(crate) struct Store<E: Env> {
     redial: Redial<E, RedisDialer<E>>,
+    telemetry: Arc<dyn Telemetry>,
 }
 
 struct RedisDialer<E> {
@@ -77,24 +72,61 @@ impl<E: Env> Store<E> {
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
         let dialer = RedisDialer { env: env.clone(), host, port, login };
-        Self { redial: Redial::new(env.clone(), telemetry, dialer) }
+        Self { redial: Redial::new(env.clone(), telemetry.clone(), dialer), telemetry }
     }
 
-    /// Sends `pipeline` and reads its answer.
-    async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<T, StoreError> {
+    /// What `parse` makes of the `value` of `key`. Nothing is reported, and is as good as no value: trying again would
+    /// find the same.
+    fn parsed<T>(&self, key: &str, value: Option<Vec<u8>>, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let value = value?;
+        let parsed = std::str::from_utf8(&value).ok().and_then(parse);
+        if parsed.is_none() {
+            self.report_corrupt(key, &String::from_utf8_lossy(&value));
+        }
+        parsed
+    }
+
+    fn report_corrupt(&self, key: &str, value: &str) {
+        let value: String = value.chars().take(SHOWN_CHARS_MAX).collect();
+        self.telemetry.record(&Event::CorruptValue { key, value: &value });
+    }
+
+    /// Sends `pipeline` and reads its answer. `None` if a key holds another type than it should; that is reported.
+    async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<Option<T>, StoreError> {
         let limit = Instant::now() + STEP_LIMIT;
         let mut line = self.redial.get(limit).await.map_err(|source| StoreError::Unavailable { doing, source })?;
         let answer = match timeout_at(limit, pipeline.query_async(&mut line.connection)).await {
             Ok(answer) => answer,
-            Err(_) => Err(redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
+            Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
         };
-        answer.map_err(|source| {
-            if source.is_io_error() || source.is_unrecoverable_error() {
-                self.redial.broken(&line, &source.to_string());
-            }
-            StoreError::Redis { doing, source }
-        })
+        let source = match answer {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) => error,
+        };
+        let of_another_type = keys_of_another_type(pipeline, &source);
+        if !of_another_type.is_empty() {
+            of_another_type.iter().for_each(|key| self.report_corrupt(key, "a value of another type"));
+            return Ok(None);
+        }
+        if source.is_io_error() || source.is_unrecoverable_error() {
+            self.redial.broken(&line, &source.to_string());
+        }
+        Err(StoreError::Redis { doing, source })
     }
+}
+
+/// The keys because of which `pipeline` failed, if their type was all that was wrong.
+fn keys_of_another_type(pipeline: &Pipeline, error: &RedisError) -> Vec<String> {
+    let errors = error.clone().into_server_errors();
+    let errors = errors.iter().flat_map(|errors| errors.iter());
+    let key = |(index, error): &(usize, ServerError)| {
+        let command = pipeline.cmd_iter().nth(*index).filter(|_| error.code() == "WRONGTYPE")?;
+        match command.args_iter().nth(1) {
+            Some(Arg::Simple(key)) => Some(String::from_utf8_lossy(key).into_owned()),
+            _ => None,
+        }
+    };
+    errors.map(key).collect::<Option<_>>().unwrap_or_default()
 }
 
 impl<E: Env> Dialer for RedisDialer<E> {
@@ -113,3 +145,6 @@ impl<E: Env> Dialer for RedisDialer<E> {
         true // It can't be asked; the next command finds out.
     }
 }
+
+#[cfg(test)]
+mod tests;

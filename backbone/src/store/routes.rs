@@ -2,37 +2,79 @@
 //!
 //! One hash a label, with a field for each gateway that hears it. A gateway's report sets only its own fields, so that
 //! concurrent writers can't lose each other's reports. A hash expires as a whole once no gateway has reported its label
-//! for as long as a route is fresh; fields of gateways that stopped hearing a label are passed over meanwhile.
+//! for as long as a route is fresh. Fields of gateways that stopped hearing a label are passed over, and removed by
+//! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps their
+//! hash alive, at most one for each gateway that ever heard the label.
 
 use super::{Caller, CorrelationKey, Store, StoreError};
 use crate::{
     config::{Routing, RoutingMode},
     deadline::{Deadline, unix_ms},
     env::Env,
-    message::{Mac, Request, RssiReport},
+    message::{DEFAULT_ROUTE_KEY, Mac, Request, RssiReport},
 };
 use redis::Pipeline;
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
 
-/// The one route of fixed routing: a gateway's address.
-const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
 /// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis, which
 /// does one thing at a time, makes others wait.
 const LABELS_PER_BATCH: usize = 256;
+/// A field is removed when it is older than a fresh one may be by this factor. Generous, because between reading and
+/// removing a gateway may hear the label again: its field then comes back with its next report.
+const FORGOTTEN_AFTER: u64 = 4;
 
 fn key(esl: Mac) -> String {
     format!("shelfwire:route:{esl}")
 }
 
-/// The strongest of the routes that are fresh at `now_unix_ms`; of equally strong ones the gateway with the lower address.
-fn best(fields: &BTreeMap<String, String>, now_unix_ms: u64, fresh_ms: u64) -> Option<Mac> {
-    let fresh = fields.iter().filter_map(|(gateway, value)| {
-        let (rssi, heard_unix_ms) = value.split_once(' ')?;
-        let (gateway, rssi) = (gateway.parse::<Mac>().ok()?, rssi.parse::<i8>().ok()?);
+/// What a label's hash says.
+#[derive(Debug, PartialEq, Eq)]
+struct Lookup {
+    /// The strongest of the fresh routes; of equally strong ones the gateway with the lower address.
+    best: Option<Mac>,
+    /// Fields that will not become fresh again, or make no sense.
+    forgotten: Vec<Vec<u8>>,
+}
+
+/// Reads the fields of a hash at `now_unix_ms`.
+fn look_up(fields: BTreeMap<Vec<u8>, Vec<u8>>, now_unix_ms: u64, fresh_ms: u64) -> Lookup {
+    let mut fresh = Vec::new();
+    let mut forgotten = Vec::new();
+    for (field, value) in fields {
         // In either direction: a gateway whose clock is wrong must not win for ever.
-        (heard_unix_ms.parse::<u64>().ok()?.abs_diff(now_unix_ms) <= fresh_ms).then_some((rssi, gateway))
-    });
-    fresh.max_by_key(|(rssi, gateway)| (*rssi, Reverse(*gateway))).map(|(_, gateway)| gateway)
+        let route = parse(&field, &value).map(|route| (route, route.heard_unix_ms.abs_diff(now_unix_ms)));
+        match route {
+            Some((route, off_ms)) if off_ms <= fresh_ms => fresh.push(route),
+            Some((_, off_ms)) if off_ms <= FORGOTTEN_AFTER * fresh_ms => {}
+            _ => forgotten.push(field),
+        }
+    }
+    let best = fresh.into_iter().max_by_key(|route| (route.rssi, Reverse(route.gateway)));
+    Lookup { best: best.map(|route| route.gateway), forgotten }
+}
+
+#[derive(Clone, Copy)]
+struct Route {
+    gateway: Mac,
+    rssi: i8,
+    heard_unix_ms: u64,
+}
+
+fn parse(field: &[u8], value: &[u8]) -> Option<Route> {
+    let (rssi, heard_unix_ms) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let gateway = std::str::from_utf8(field).ok()?.parse().ok()?;
+    Some(Route { gateway, rssi: rssi.parse().ok()?, heard_unix_ms: heard_unix_ms.parse().ok()? })
+}
+
+/// Until when a report of `heard_unix_ms` may be written; `None` if that is over, or if it comes from the future.
+///
+/// Half the time that a route is fresh: while a router could not reach the store, another may have written a later report
+/// of this gateway. What an older one overwrites is then still fresh for the other half, until the gateway's next report.
+pub(crate) fn report_limit(env: &impl Env, config: &Routing, heard_unix_ms: u64) -> Option<Instant> {
+    let (now_unix_ms, limit_ms) = (unix_ms(env), config.route_fresh_ms / 2);
+    let left_ms = heard_unix_ms.saturating_add(limit_ms).checked_sub(now_unix_ms)?;
+    (left_ms <= 2 * limit_ms).then(|| Instant::now() + Duration::from_millis(left_ms.min(limit_ms)))
 }
 
 impl<E: Env> Store<E> {
@@ -48,24 +90,53 @@ impl<E: Env> Store<E> {
         (key, caller): (CorrelationKey, &Caller),
         deadline: Deadline,
     ) -> Result<Option<Mac>, StoreError> {
-        let doing = "store a correlation and read a route";
         let mut pipeline = Pipeline::with_capacity(2);
         caller.remember(&mut pipeline, key, deadline.left_ms());
+        self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
+    }
+
+    /// Looks up where `request` has to go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn route(&self, env: &E, config: &Routing, request: &Request) -> Result<Option<Mac>, StoreError> {
+        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
+    }
+
+    /// Sends `pipeline`, whose answers are of no interest, with the look-up behind it.
+    async fn run_and_route(
+        &self,
+        doing: &'static str,
+        env: &E,
+        config: &Routing,
+        request: &Request,
+        mut pipeline: Pipeline,
+    ) -> Result<Option<Mac>, StoreError> {
         match config.mode {
             RoutingMode::Rssi => {
-                pipeline.cmd("HGETALL").arg(self::key(request.esl_mac));
-                let (fields,): (BTreeMap<String, String>,) = self.run(doing, &pipeline).await?;
-                Ok(best(&fields, unix_ms(env), config.route_fresh_ms))
+                let key = self::key(request.esl_mac);
+                pipeline.cmd("HGETALL").arg(&key);
+                let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run(doing, &pipeline).await?;
+                let Some((fields,)) = answer else { return Ok(None) };
+                let Lookup { best, forgotten } = look_up(fields, unix_ms(env), config.route_fresh_ms);
+                self.forget(&key, &forgotten).await;
+                Ok(best)
             }
             RoutingMode::Fixed => {
                 pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY);
-                let (value,): (Option<String>,) = self.run(doing, &pipeline).await?;
-                let Some(value) = value else { return Ok(None) };
-                value.parse().map(Some).map_err(|_| StoreError::Corrupt {
-                    doing,
-                    key: DEFAULT_ROUTE_KEY.into(),
-                    value: value.chars().take(80).collect(),
-                })
+                let answer: Option<(Option<Vec<u8>>,)> = self.run(doing, &pipeline).await?;
+                Ok(answer.and_then(|(value,)| self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())))
+            }
+        }
+    }
+
+    /// Removes `fields`: a round trip more, but only for the first request after they have become that old.
+    async fn forget(&self, key: &str, fields: &[Vec<u8>]) {
+        if !fields.is_empty() {
+            let mut pipeline = Pipeline::with_capacity(1);
+            pipeline.cmd("HDEL").arg(key).arg(fields).ignore();
+            if let Err(error) = self.run::<()>("remove old routes", &pipeline).await {
+                tracing::debug!(%error, "the next look-up removes them");
             }
         }
     }
@@ -98,14 +169,19 @@ impl<E: Env> Store<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::loopback::Loopback;
 
     const NOW: u64 = 1_000_000;
     const A: &str = "00:00:00:00:00:0A";
     const B: &str = "00:00:00:00:00:0B";
 
+    fn read(fields: &[(&str, String)]) -> Lookup {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        look_up(fields.iter().map(|(gateway, value)| (bytes(gateway), bytes(value))).collect(), NOW, 6_000)
+    }
+
     fn choose(fields: &[(&str, String)]) -> Option<String> {
-        let fields = fields.iter().map(|(gateway, value)| ((*gateway).to_owned(), value.clone())).collect();
-        best(&fields, NOW, 6_000).map(|gateway| gateway.to_string())
+        read(fields).best.map(|gateway| gateway.to_string())
     }
 
     fn heard(rssi: i8, ago_ms: i64) -> String {
@@ -131,6 +207,25 @@ mod tests {
     #[test]
     fn equally_strong_routes_are_decided_by_address() {
         assert_eq!(choose(&[(B, heard(-60, 0)), (A, heard(-60, 0))]).as_deref(), Some(A));
+    }
+
+    #[test]
+    fn fields_are_forgotten_when_they_are_old_or_senseless() {
+        let fields = [(A, heard(-60, 6_001)), (B, heard(-60, 24_001)), ("gateway", heard(-60, 0))];
+        assert_eq!(read(&fields), Lookup { best: None, forgotten: vec![B.into(), "gateway".into()] });
+        assert_eq!(read(&[(A, heard(-60, 24_000))]).forgotten, Vec::<Vec<u8>>::new());
+        assert_eq!(read(&[(A, heard(-60, -24_001))]).forgotten, [A.as_bytes()], "a clock is wrong");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
+        let (env, config) = (Loopback::without_peers(), Routing::default());
+        let limit = |ago_ms: i64| {
+            let heard_unix_ms = unix_ms(&env).checked_add_signed(-ago_ms).unwrap();
+            report_limit(&env, &config, heard_unix_ms).map(|limit| (limit - Instant::now()).as_millis())
+        };
+        assert_eq!((limit(0), limit(1_000), limit(3_000), limit(3_001)), (Some(3_000), Some(2_000), Some(0), None));
+        assert_eq!((limit(-3_000), limit(-3_001)), (Some(3_000), None), "the gateway's clock is fast");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What a run leaves on disk: `results/<spec>/summary.json`, `latency.csv`, `latency.hgrm`, and the plots.
 //!
-//! Every file is first written under a temporary name beside its place, and all are renamed when all are complete: an
-//! interrupted run leaves the old results as they were.
+//! A summary vouches for the files beside it. So all files are first written under temporary names; when all are complete
+//! the old summary goes, then the other files are replaced, and the new summary comes last. A run that is interrupted before
+//! leaves the old results as they were, one that is interrupted in the middle leaves no summary.
 
 mod latency;
 mod summary;
@@ -25,6 +26,18 @@ pub struct Directories {
     pub plots: PathBuf,
 }
 
+impl Directories {
+    /// The given ones; the repository's where none is given.
+    #[must_use]
+    pub fn at(results: Option<&Path>, plots: Option<&Path>) -> Self {
+        let defaults = Self::default();
+        Self {
+            results: results.map_or(defaults.results, Path::to_owned),
+            plots: plots.map_or(defaults.plots, Path::to_owned),
+        }
+    }
+}
+
 impl Default for Directories {
     /// `results/` and `plots/` of this repository.
     fn default() -> Self {
@@ -33,28 +46,50 @@ impl Default for Directories {
     }
 }
 
-/// Writes all files of a run and returns their paths.
+/// Writes all files of a run and returns their paths. Files of an earlier run that this one has no content for (a plot, if
+/// no task finished) are removed.
 ///
 /// # Errors
-/// When a file can't be written; then the results of earlier runs are still whole.
+/// When a file can't be written: then the results of earlier runs are still whole. When one can't be put into its place:
+/// then there is no summary, and what is there is of two runs.
 pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary) -> anyhow::Result<Vec<PathBuf>> {
     let results = to.results.join(&spec.name);
-    let mut staged = Vec::new();
-    let path = results.join("summary.json");
-    let json = summary.to_file(&path);
-    staged.push(stage(path, json.as_bytes())?);
-    staged.push(stage(results.join("latency.csv"), &latency::csv(&outcome.tasks)?)?);
+    let plot = to.plots.join(format!("histogram_{}", spec.name));
     let latencies_us = outcome.task_latencies_us();
+    let (mut hgrm, mut svg, mut png) = (None, None, None);
     if let Some(histogram) = plot::Histogram::of(spec, &latencies_us) {
-        staged.push(stage(results.join("latency.hgrm"), &latency::hgrm(&latencies_us)?)?);
-        let plot = to.plots.join(format!("histogram_{}", spec.name));
-        staged.push(stage(plot.with_extension("svg"), histogram.svg()?.as_bytes())?);
-        staged.push(stage(plot.with_extension("png"), &histogram.png()?)?);
+        hgrm = Some(latency::hgrm(&latencies_us)?);
+        svg = Some(histogram.svg()?.into_bytes());
+        png = Some(histogram.png()?);
     }
-    staged.into_iter().map(publish).collect()
+    let summary_path = results.join("summary.json");
+    let summary_file = stage(&summary_path, summary.to_file(&summary_path).as_bytes())?;
+    let mut others = Vec::new();
+    for (path, content) in [
+        (results.join("latency.csv"), Some(latency::csv(&outcome.tasks)?)),
+        (results.join("latency.hgrm"), hgrm),
+        (plot.with_extension("svg"), svg),
+        (plot.with_extension("png"), png),
+    ] {
+        let file = content.map(|content| stage(&path, &content)).transpose()?;
+        others.push((path, file));
+    }
+    remove(&summary_path)?;
+    let mut written = vec![summary_path.clone()];
+    for (path, file) in others {
+        match file {
+            Some(file) => {
+                publish(file, &path)?;
+                written.push(path);
+            }
+            None => remove(&path)?,
+        }
+    }
+    publish(summary_file, &summary_path)?;
+    Ok(written)
 }
 
-fn stage(path: PathBuf, content: &[u8]) -> anyhow::Result<(NamedTempFile, PathBuf)> {
+fn stage(path: &Path, content: &[u8]) -> anyhow::Result<NamedTempFile> {
     let directory = path.parent().expect("every result lies in a directory");
     let staged = || -> std::io::Result<NamedTempFile> {
         std::fs::create_dir_all(directory)?;
@@ -66,13 +101,21 @@ fn stage(path: PathBuf, content: &[u8]) -> anyhow::Result<(NamedTempFile, PathBu
         file.write_all(content)?;
         Ok(file)
     };
-    let file = staged().with_context(|| format!("writing {}", path.display()))?;
-    Ok((file, path))
+    staged().with_context(|| format!("writing {}", path.display()))
 }
 
-fn publish((file, path): (NamedTempFile, PathBuf)) -> anyhow::Result<PathBuf> {
-    file.persist(&path).with_context(|| format!("replacing {}", path.display()))?;
-    Ok(path)
+fn publish(file: NamedTempFile, path: &Path) -> anyhow::Result<()> {
+    file.persist(path).with_context(|| format!("replacing {}", path.display()))?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}, which an earlier run has left", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

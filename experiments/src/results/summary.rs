@@ -5,7 +5,7 @@ use crate::outcome::{Outcome, TaskCounts};
 use crate::run::Run;
 use crate::spec::Spec;
 use crate::statistics::{Statistics, per_second};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub struct Summary {
     pub rpcs: Rpcs,
     /// Latency of a task's last try, for all finished tasks, those that timed out included; `null` if none finished.
     pub latency_ms: Option<Statistics>,
-    /// From a forward router taking a request to a backward router having handed over its reply.
+    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP router.
     pub communication_latency_ms: Option<Statistics>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
@@ -48,7 +48,7 @@ pub struct Summary {
 }
 
 /// What became of the requests.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rpcs {
     /// Sent by workers.
     pub sent: u64,
@@ -58,10 +58,14 @@ pub struct Rpcs {
     pub misrouted: u64,
     /// Not answered in time.
     pub timed_out: u64,
+    /// The rest of `sent`: its connection was lost, its router refused it, or its worker crashed.
+    pub failed: u64,
+    /// Replies that the MQTT broker gave to an HTTP router which did not wait for them, and so dropped them.
+    pub dropped_replies: u64,
 }
 
 /// Rates in virtual time.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// Tasks done.
     pub tasks_per_s: f64,
@@ -88,6 +92,8 @@ impl Summary {
                 replied: counters.rpcs_replied,
                 misrouted: counters.rpcs_misrouted,
                 timed_out: counters.rpcs_timed_out,
+                failed: counters.rpcs_sent.saturating_sub(counters.rpcs_replied + counters.rpcs_timed_out),
+                dropped_replies: counters.replies_misdelivered(),
             },
             latency_ms: Statistics::of(&outcome.task_latencies_us()),
             communication_latency_ms: communication(outcome),
@@ -115,13 +121,15 @@ impl Summary {
     }
 
     /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its `machine`
-    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte.
+    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte; unless that
+    /// is the cost of a run with an event log and this one had none.
     #[must_use]
     pub fn to_file(&self, path: &Path) -> String {
         let old = std::fs::read_to_string(path).ok().and_then(|old| {
             let value: serde_json::Value = serde_json::from_str(&old).ok()?;
             let machine: Machine = serde_json::from_value(value.get("machine")?.clone()).ok()?;
-            Some((old, Self { machine, ..self.clone() }.to_json()))
+            let is_worse = machine.event_log && !self.machine.event_log;
+            (!is_worse).then(|| (old, Self { machine, ..self.clone() }.to_json()))
         });
         match old {
             Some((old, same)) if old == same => old,

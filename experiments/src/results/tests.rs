@@ -32,7 +32,7 @@ fn run(wall_s: f64) -> (Spec, Run) {
         violations: Vec::new(),
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };
-    let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2 };
+    let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };
     (spec, Run { outcome, machine })
 }
 
@@ -115,6 +115,51 @@ fn a_result_that_cannot_be_written_leaves_the_old_ones() {
     assert!(written.unwrap_err().to_string().starts_with("writing "));
     assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "latency.hgrm", "summary.json"]);
     assert_eq!(std::fs::read_to_string(root.path().join("results/example/summary.json")).unwrap(), summary);
+}
+
+#[test]
+fn a_run_that_is_interrupted_between_two_files_leaves_no_summary() {
+    let root = tempfile::tempdir().unwrap();
+    let results = root.path().join("results/example");
+    write_run(root.path(), &run(1.0));
+    std::fs::remove_file(results.join("latency.hgrm")).unwrap();
+    std::fs::create_dir(results.join("latency.hgrm")).unwrap(); // no file can take its place
+    let mut changed = run(2.0);
+    changed.1.outcome.tasks.pop();
+    let summary = Summary::of(&changed.0, &changed.1);
+    let written = write(&directories(root.path()), &changed.0, &changed.1.outcome, &summary);
+    assert!(written.unwrap_err().to_string().starts_with("replacing "));
+    assert_eq!(names(&results), ["latency.csv", "latency.hgrm"]);
+    assert_eq!(std::fs::read_to_string(results.join("latency.csv")).unwrap().lines().count(), 3, "that of the new run");
+}
+
+#[test]
+fn what_only_an_earlier_run_had_to_say_is_removed() {
+    let root = tempfile::tempdir().unwrap();
+    write_run(root.path(), &run(1.0));
+    let mut none_finished = run(1.0);
+    none_finished.1.outcome.tasks.drain(..2);
+    assert_eq!(write_run(root.path(), &none_finished).len(), 2);
+    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "summary.json"]);
+    assert_eq!(names(&root.path().join("plots")), Vec::<String>::new());
+}
+
+#[test]
+fn the_cost_of_a_run_with_an_event_log_is_marked_and_gives_way_to_a_better_one() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("results/example/summary.json");
+    let machine = || {
+        let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        (summary["machine"]["wall_s"].as_f64(), summary["machine"]["event_log"].as_bool())
+    };
+    let mut logged = run(3.0);
+    logged.1.machine.event_log = true;
+    write_run(root.path(), &logged);
+    assert_eq!(machine(), (Some(3.0), Some(true)));
+    write_run(root.path(), &run(1.0));
+    assert_eq!(machine(), (Some(1.0), None));
+    write_run(root.path(), &logged);
+    assert_eq!(machine(), (Some(1.0), None));
 }
 
 #[test]

@@ -2,10 +2,8 @@
 
 use super::deployment::Deployment;
 use crate::outcome::{Outcome, TaskEnd, TaskRecord};
+use backbone::message::{TASK_ID_HEADER, dead_letter_queue};
 use std::collections::BTreeSet;
-
-/// Header of a dead letter that names its task.
-const TASK_ID_HEADER: &str = "x-task-id";
 
 /// Closes the book: the outcome, with all that does not add up in its `violations`.
 pub(super) fn close(deployment: &Deployment) -> Outcome {
@@ -63,7 +61,6 @@ fn lost_tasks(deployment: &Deployment, outcome: &Outcome) -> Vec<String> {
 
 /// The tasks that lie in the dead-letter queue.
 fn dead_letters(deployment: &Deployment) -> BTreeSet<String> {
-    let queue = backbone::message::dead_letter_queue();
-    let messages = deployment.amqp.messages(&queue);
+    let messages = deployment.amqp.messages(&dead_letter_queue());
     messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
 }

@@ -223,7 +223,10 @@ impl Telemetry for PodTelemetry {
                 *entries.counters.drops.entry(reason).or_default() += 1;
             }
             Event::Disconnected { .. } => entries.counters.disconnects += 1,
-            Event::RequestForwarded { .. } | Event::RoutesStored { .. } | Event::Connected { .. } => {}
+            Event::RequestForwarded { .. }
+            | Event::RoutesStored { .. }
+            | Event::CorruptValue { .. }
+            | Event::Connected { .. } => {}
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
 use backbone::{
     config::Config,
     env::Env as _,
-    message::{Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
-    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+    service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
 use sim::{
@@ -25,14 +25,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 const AMQP_PORT: u16 = 5672;
 const MQTT_PORT: u16 = 1883;
 const REDIS_PORT: u16 = 6379;
-/// The key of fixed routing.
-const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
 /// Floor of a store for each label in it: 50,000 labels fill 10,000 square metres (thesis, 'Introduction').
 const SQUARE_METRES_PER_LABEL: f64 = 0.2;
 /// A small shop still has a floor.
@@ -78,8 +76,9 @@ fn gateway_pods(spec: &Spec) -> impl Iterator<Item = String> {
 }
 
 fn router_pods(spec: &Spec) -> impl Iterator<Item = String> {
-    let all = |service: &'static str| (0..spec.replicas.routers).map(move |i| format!("{service}-{i}"));
-    all("fwd_router").chain(all("bck_router"))
+    let services: &[&str] = if spec.is_over_http() { &["http_router"] } else { &["fwd_router", "bck_router"] };
+    let replicas = spec.replicas.routers;
+    services.iter().flat_map(move |service| (0..replicas).map(move |i| format!("{service}-{i}")))
 }
 
 fn worker_pods(spec: &Spec) -> impl Iterator<Item = String> {
@@ -113,12 +112,16 @@ where
     });
 }
 
-/// The services' configuration, pointed at the world's brokers.
+/// The services' configuration, pointed at the world's brokers and routers.
 fn config(spec: &Spec) -> Config {
     let mut config = spec.backbone.clone();
     config.amqp.url = format!("amqp://guest:guest@amqp:{AMQP_PORT}/%2f");
     (config.mqtt.host, config.mqtt.port) = ("mqtt".into(), MQTT_PORT);
     config.redis.url = format!("redis://redis:{REDIS_PORT}/0");
+    if spec.is_over_http() {
+        let port = config.http_router.listen.port();
+        config.rpc.routers = router_pods(spec).map(|pod| format!("{pod}:{port}")).collect();
+    }
     config
 }
 
@@ -168,7 +171,7 @@ impl Deployment {
 
     /// MQTT clients of a world in which all is well.
     pub(super) fn mqtt_clients(&self) -> usize {
-        self.spec.fleet.gateways as usize + 2 * self.spec.replicas.routers as usize
+        self.spec.fleet.gateways as usize + router_pods(&self.spec).count()
     }
 
     pub(super) fn boot_brokers(&self, cluster: &Cluster) {
@@ -179,10 +182,19 @@ impl Deployment {
         gateway_pods(&self.spec).chain(router_pods(&self.spec)).for_each(|pod| self.boot(cluster.env(&pod), &pod));
     }
 
-    /// The workers, and with them the dispatcher: the work begins.
-    pub(super) fn boot_workers(&self, cluster: &Cluster) {
-        let pods = worker_pods(&self.spec).chain(["dispatcher".to_owned()]);
-        pods.for_each(|pod| self.boot(cluster.env(&pod), &pod));
+    /// The workers, one after the other, and before them the dispatcher: the work begins.
+    pub(super) async fn boot_workers(&self, cluster: &Cluster) {
+        let stagger = Duration::from_millis(self.spec.replicas.worker_stagger_ms.into());
+        if stagger.is_zero() {
+            worker_pods(&self.spec).for_each(|pod| self.boot(cluster.env(&pod), &pod));
+        }
+        self.boot(cluster.env("dispatcher"), "dispatcher");
+        if !stagger.is_zero() {
+            for pod in worker_pods(&self.spec) {
+                self.boot(cluster.env(&pod), &pod);
+                sleep(stagger).await;
+            }
+        }
     }
 
     /// Starts what belongs on `pod`.
@@ -206,6 +218,10 @@ impl Deployment {
             "gateway" | "store" => self.boot_gateways(env, pod),
             "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
             "bck_router" => self.run(env, pod, |stop| BckRouter::run(env, config, telemetry, stop)),
+            "http_router" => self.run(env, pod, |stop| async move {
+                let router = HttpRouter::run(env, config, telemetry, stop);
+                router.await.expect("the port of a pod without a router is free");
+            }),
             "task_worker" => self.run(env, pod, |stop| TaskWorker::run(env, config, telemetry, stop)),
             "dispatcher" => self.run(env, pod, |stop| self.dispatch(env, telemetry, stop)),
             other => unreachable!("a pod of kind {other}"),

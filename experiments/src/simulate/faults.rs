@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a service may take to stop when it is asked to; longer than its own limits allow.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Lets all `faults` happen at their times, counted from now, and returns when the last one is over.
 pub(super) async fn inject(deployment: &Deployment, cluster: &Cluster, faults: &[Fault]) {

@@ -7,13 +7,14 @@ mod audit;
 mod book;
 mod deployment;
 mod faults;
+mod places;
 mod workload;
 
 use crate::{outcome::Outcome, progress::Progress, spec::Spec};
 use anyhow::{Context, bail};
 use book::Book;
 use deployment::Deployment;
-use sim::{Cluster, Distances, Latency, Settings, Simulation};
+use sim::{Cluster, Settings, Simulation};
 use std::{
     io::Write,
     sync::{Arc, atomic::Ordering},
@@ -53,7 +54,8 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
         simulation.write_trace_to(log);
     }
     for (pod, class) in deployment::pods(spec) {
-        simulation.add_pod(pod, class);
+        let host = places::host(spec, &pod, class);
+        simulation.add_pod(pod, host);
     }
     progress.tasks_total.store(spec.workload.tasks.into(), Ordering::Relaxed);
     let (spec, progress) = (Arc::new(spec.clone()), progress.clone());
@@ -68,16 +70,10 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
 
 fn settings(spec: &Spec) -> Settings {
     let network = &spec.network;
-    let latency = |range: crate::spec::Range| Latency { low_us: range.min.into(), high_us: range.max.into() };
     Settings {
         seed: spec.seed,
         quantum_us: network.quantum_us.into(),
-        distances: Distances {
-            service_amqp: latency(network.latency_us.service_amqp),
-            service_redis: latency(network.latency_us.service_redis),
-            service_mqtt: latency(network.latency_us.service_mqtt),
-            gateway_mqtt: latency(network.latency_us.gateway_mqtt),
-        },
+        distances: places::distances(&network.links),
         loss_ppm: network.loss_ppm.into(),
         restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
         audit: spec.audit,
@@ -96,13 +92,15 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     if spec.fleet.rssi_period_ms > 0 {
         sleep(Duration::from_millis(spec.fleet.rssi_period_ms.into()) + REPORT_MARGIN).await;
     }
-    deployment.boot_workers(&cluster);
+    let mut workers = std::pin::pin!(deployment.boot_workers(&cluster));
+    let mut all_work = false;
     let mut faults = std::pin::pin!(faults::inject(&deployment, &cluster, &spec.faults));
     let mut faults_over = false;
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
-    while !(book.is_finished() && faults_over) {
+    while !(book.is_finished() && faults_over && all_work) {
         tokio::select! {
             biased;
+            () = &mut workers, if !all_work => all_work = true,
             () = book.finished(), if !book.is_finished() => {}
             () = &mut faults, if !faults_over => faults_over = true,
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(cluster.now_us(), Ordering::Relaxed),

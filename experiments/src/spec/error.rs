@@ -49,6 +49,14 @@ pub enum SpecError {
     Abstract(String),
 }
 
+/// What follows the name of something unknown: the candidate that was probably meant, in the words that the backbone's
+/// configuration has for it. Empty if none is like it.
+pub(super) fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    let mut suggestions = suggestions(name, candidates);
+    suggestions.truncate(1);
+    nearest(&suggestions)
+}
+
 fn nearest(suggestions: &[String]) -> String {
     match suggestions {
         [] => String::new(),
@@ -88,9 +96,8 @@ pub(super) fn explain(message: &str) -> String {
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next().unwrap_or_default();
     let known: Vec<String> = names.map(str::to_owned).collect();
-    let hint = suggestions(unknown, known.iter().map(String::as_str));
-    let hint = hint.first().map_or(String::new(), |name| format!(", did you mean `{name}`?"));
-    format!("unknown {what} `{unknown}`{hint} (accepted: {})", known.join(", "))
+    let hint = hint(unknown, known.iter().map(String::as_str));
+    format!("unknown {what} `{unknown}`{hint} (known: {})", known.join(", "))
 }
 
 #[cfg(test)]
@@ -100,10 +107,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_explained_with_the_nearest_one() {
         let serde = "unknown field `taks`, expected one of `tasks`, `commands_per_task`, `esls`";
-        assert_eq!(
-            explain(serde),
-            "unknown key `taks`, did you mean `tasks`? (accepted: tasks, commands_per_task, esls)"
-        );
+        assert_eq!(explain(serde), "unknown key `taks`; did you mean `tasks`? (known: tasks, commands_per_task, esls)");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub struct Fault {
     pub at_ms: u64,
     /// What happens.
     pub kind: FaultKind,
-    /// To whom: `task_worker-3`, `fwd_router-0`, `bck_router-0`, `dispatcher`, `gateway-7`, `amqp`, `mqtt` or `redis`.
+    /// To whom: `task_worker-3`, `fwd_router-0`, `bck_router-0`, `http_router-0`, `dispatcher`, `gateway-7`, `amqp`, `mqtt` or `redis`.
     pub target: Target,
     /// How long it stays away; left out, it does not come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,8 @@ pub enum Target {
     FwdRouter(u32),
     /// A backward router.
     BckRouter(u32),
+    /// An HTTP router.
+    HttpRouter(u32),
     /// A gateway.
     Gateway(u32),
     /// RabbitMQ.
@@ -62,6 +64,7 @@ impl Target {
             ("task_worker", Some(index)) => Self::TaskWorker(index),
             ("fwd_router", Some(index)) => Self::FwdRouter(index),
             ("bck_router", Some(index)) => Self::BckRouter(index),
+            ("http_router", Some(index)) => Self::HttpRouter(index),
             ("gateway", Some(index)) => Self::Gateway(index),
             _ => return None,
         })
@@ -75,6 +78,7 @@ impl fmt::Display for Target {
             Self::TaskWorker(index) => write!(f, "task_worker-{index}"),
             Self::FwdRouter(index) => write!(f, "fwd_router-{index}"),
             Self::BckRouter(index) => write!(f, "bck_router-{index}"),
+            Self::HttpRouter(index) => write!(f, "http_router-{index}"),
             Self::Gateway(index) => write!(f, "gateway-{index}"),
             Self::Amqp => f.write_str("amqp"),
             Self::Mqtt => f.write_str("mqtt"),
@@ -95,7 +99,7 @@ impl<'de> Deserialize<'de> for Target {
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(format!(
                 "{text:?} names nothing that can break; accepted are task_worker-N, fwd_router-N, bck_router-N, \
-                 gateway-N (N counts from 0), dispatcher, amqp, mqtt and redis"
+                 http_router-N, gateway-N (N counts from 0), dispatcher, amqp, mqtt and redis"
             ))
         })
     }

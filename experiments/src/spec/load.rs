@@ -1,6 +1,6 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
-use super::error::{SpecError, explain, suggestions};
+use super::error::{SpecError, explain, hint, suggestions};
 use super::{Spec, validate::validate};
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -57,6 +57,8 @@ pub struct Listed {
     pub name: String,
     /// Its title.
     pub title: String,
+    /// Whether `experiments check` runs it.
+    pub gate: bool,
 }
 
 /// All specs in `directory` that can be run, by name.
@@ -67,7 +69,7 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SpecError> {
     let mut listed = Vec::new();
     for name in names(directory)? {
         match load(directory, &name, &[]) {
-            Ok(spec) => listed.push(Listed { name, title: spec.title }),
+            Ok(spec) => listed.push(Listed { name, title: spec.title, gate: spec.gate }),
             Err(SpecError::Abstract(_)) => {}
             Err(error) => return Err(error),
         }
@@ -95,6 +97,7 @@ pub fn load(directory: &Path, name: &str, overrides: &[Override]) -> Result<Spec
     }
     let mut spec = resolve(&merged).map_err(|reason| SpecError::Wrong { at: name.to_owned(), reason })?;
     name.clone_into(&mut spec.name);
+    spec.gate = layers.last().is_some_and(|layer| layer.spec.gate);
     if let Err(wrong) = validate(&spec) {
         let option = overrides.iter().rev().find(|option| sets(option, &wrong.path));
         let at = option.map(|option| option.option.clone());
@@ -135,6 +138,7 @@ impl Layer {
         let mut table: Table = toml::from_str(&text).map_err(wrong)?;
         table.remove("extends");
         table.remove("abstract");
+        table.remove("gate");
         Ok(Self { path, text, table, spec })
     }
 
@@ -194,8 +198,7 @@ fn chain(directory: &Path, name: &str) -> Result<Vec<Layer>, SpecError> {
             return Err(SpecError::Extends { path, problem, chain: seen });
         }
         if !known.contains(&base) {
-            let hint = suggestions(&base, known.iter().map(String::as_str));
-            let hint = hint.first().map_or(String::new(), |name| format!(", did you mean `{name}`?"));
+            let hint = hint(&base, known.iter().map(String::as_str));
             let at = layers.last().and_then(|layer| layer.place_of("extends")).unwrap_or_default();
             return Err(SpecError::Wrong { at, reason: format!("extends `{base}`, which does not exist{hint}") });
         }

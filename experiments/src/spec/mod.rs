@@ -12,9 +12,11 @@ mod world;
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Target};
 pub use load::{Listed, Override, default_directory, list, load};
-pub use world::{BleService, Brokers, Fleet, GatewayMode, Hosts, Latency, Network, Order, Quota, Range};
+pub use world::{
+    BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, Network, Order, Quota,
+};
 
-use backbone::config::Config;
+use backbone::config::{Config, RpcKind};
 use serde::{Deserialize, Serialize};
 
 /// An experiment, resolved: after `extends`, defaults and overrides.
@@ -30,6 +32,9 @@ pub struct Spec {
     /// Only a base for others: neither listed nor run. Not inherited.
     #[serde(rename = "abstract", skip_serializing)]
     pub is_abstract: bool,
+    /// Is run by `experiments check`, which compares it with its committed result. Not inherited. Default: false.
+    #[serde(skip_serializing)]
+    pub gate: bool,
     /// One line for people. Default: empty.
     pub title: String,
     /// Decides, with the rest of the spec, everything that happens. Default: 1.
@@ -44,6 +49,8 @@ pub struct Spec {
     pub fleet: Fleet,
     /// What lies between the hosts.
     pub network: Network,
+    /// What the parts of the world run on.
+    pub machines: Machines,
     /// The emulated brokers' settings.
     pub brokers: Brokers,
     /// When a run is given up.
@@ -62,6 +69,7 @@ impl Default for Spec {
             name: String::new(),
             extends: None,
             is_abstract: false,
+            gate: false,
             title: String::new(),
             seed: 1,
             audit: false,
@@ -69,6 +77,7 @@ impl Default for Spec {
             replicas: Replicas::default(),
             fleet: Fleet::default(),
             network: Network::default(),
+            machines: Machines::default(),
             brokers: Brokers::default(),
             limits: Limits::default(),
             backbone: Config::default(),
@@ -78,6 +87,12 @@ impl Default for Spec {
 }
 
 impl Spec {
+    /// Whether workers call HTTP routers, instead of forward and backward ones over queues.
+    #[must_use]
+    pub fn is_over_http(&self) -> bool {
+        self.backbone.rpc.kind == RpcKind::Http
+    }
+
     /// The resolved spec as TOML, every field written out.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -120,13 +135,16 @@ pub enum CommandedEsls {
 pub struct Replicas {
     /// Task workers. Default: 50, as in the thesis.
     pub task_workers: u32,
-    /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. Default: 1.
+    /// Time from the start of one worker to that of the next, in ms. Default: 0, all at once.
+    pub worker_stagger_ms: u32,
+    /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. With
+    /// `backbone.rpc.kind = "http"`: HTTP routers. Default: 1.
     pub routers: u32,
 }
 
 impl Default for Replicas {
     fn default() -> Self {
-        Self { task_workers: 50, routers: 1 }
+        Self { task_workers: 50, worker_stagger_ms: 0, routers: 1 }
     }
 }
 

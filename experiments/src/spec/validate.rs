@@ -1,6 +1,6 @@
 //! Rules for values that types can't express.
 
-use super::{CommandedEsls, Fault, Hosts, Spec, Target, world::Range};
+use super::{CommandedEsls, Fault, Hosts, Machine, Spec, Target};
 use backbone::config::{Correlation, RoutingMode};
 use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
@@ -18,8 +18,14 @@ const CROWDING: u64 = 3;
 const ESLS_MAX: u32 = 5_000_000;
 /// Coarsest quantum: coarser than a timer's tick, packets would be late for timers.
 const QUANTUM_US_MAX: u32 = 1_000;
-/// Longest one-way delay, in us: a minute.
-const LATENCY_US_MAX: u32 = 60_000_000;
+/// Longest cost of a step, and longest period of a quota, in us: ten seconds.
+const COST_US_MAX: u32 = 10_000_000;
+/// Widest spread of costs: with sigma 3, one in a thousand takes ten thousand times the median.
+const SPREAD_PERCENT_MAX: u32 = 300;
+/// Most threads of a pod.
+const THREADS_MAX: u32 = 1_024;
+/// Longest pause between the starts of two workers, in ms.
+const STAGGER_MS_MAX: u32 = 60_000;
 /// All segments.
 const MILLION: u32 = 1_000_000;
 
@@ -54,6 +60,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     services(spec)?;
     routes(spec)?;
     network(spec)?;
+    machines(spec)?;
     faults(spec)
 }
 
@@ -65,7 +72,8 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         return wrong("workload.commands_per_task", rule);
     }
     let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
-    let hosts = workers + 2 * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
+    let pods_per_router = if spec.is_over_http() { 1 } else { 2 };
+    let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
         return wrong("replicas.routers", rule);
@@ -144,17 +152,45 @@ fn network(spec: &Spec) -> Result<(), Wrong> {
     let network = &spec.network;
     within("network.quantum_us", network.quantum_us, 0, QUANTUM_US_MAX)?;
     within("network.loss_ppm", network.loss_ppm, 0, MILLION)?;
-    let latency = &network.latency_us;
-    let pairs = [
-        ("service_amqp", latency.service_amqp),
-        ("service_redis", latency.service_redis),
-        ("service_mqtt", latency.service_mqtt),
-        ("gateway_mqtt", latency.gateway_mqtt),
+    within("replicas.worker_stagger_ms", spec.replicas.worker_stagger_ms, 0, STAGGER_MS_MAX)
+}
+
+fn machines(spec: &Spec) -> Result<(), Wrong> {
+    let all = &spec.machines;
+    let named = [
+        ("amqp", all.amqp),
+        ("redis", all.redis),
+        ("mqtt", all.mqtt),
+        ("gateway", all.gateway),
+        ("router", all.router),
+        ("task_worker", all.task_worker),
     ];
-    for (pair, Range { min, max }) in pairs {
-        let path = format!("network.latency_us.{pair}");
-        within(&format!("{path}.max"), max, 0, LATENCY_US_MAX)?;
-        within(&format!("{path}.min"), min, 0, max)?;
+    for (name, machine) in named {
+        self::machine(name, &machine)?;
+    }
+    Ok(())
+}
+
+fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
+    let path = |key: &str| format!("machines.{name}.{key}");
+    let Machine { frame_us, write_us, wake_us, poll_us, metadata_us, cpu_quota_us, cpu_period_us, .. } = *machine;
+    let costs = [
+        ("frame_us", frame_us),
+        ("write_us", write_us),
+        ("wake_us", wake_us),
+        ("poll_us", poll_us),
+        ("metadata_us", metadata_us),
+        ("cpu_quota_us", cpu_quota_us),
+    ];
+    for (key, value) in costs {
+        within(&path(key), value, 0, COST_US_MAX)?;
+    }
+    within(&path("cpu_period_us"), cpu_period_us, 1_000, COST_US_MAX)?;
+    within(&path("spread_percent"), machine.spread_percent, 0, SPREAD_PERCENT_MAX)?;
+    within(&path("threads"), machine.threads, 1, THREADS_MAX)?;
+    within(&path("tcp_pingpong_thresh"), machine.tcp_pingpong_thresh.into(), 1, u8::MAX.into())?;
+    if metadata_us > 0 && name != "amqp" {
+        return wrong(path("metadata_us"), format!("is {metadata_us}; only RabbitMQ (`machines.amqp`) has queues"));
     }
     Ok(())
 }
@@ -182,14 +218,21 @@ fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
 }
 
 fn faults(spec: &Spec) -> Result<(), Wrong> {
+    let routers = spec.replicas.routers;
+    let (pairs, http_routers) = if spec.is_over_http() { (0, routers) } else { (routers, 0) };
     for (place, fault) in spec.faults.iter().enumerate() {
         let (what, index, count) = match fault.target {
             Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
-            Target::FwdRouter(index) => ("forward routers", index, spec.replicas.routers),
-            Target::BckRouter(index) => ("backward routers", index, spec.replicas.routers),
+            Target::FwdRouter(index) => ("forward routers", index, pairs),
+            Target::BckRouter(index) => ("backward routers", index, pairs),
+            Target::HttpRouter(index) => ("HTTP routers", index, http_routers),
             Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
             Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
         };
+        if count == 0 {
+            let rule = format!("is {}, but there are no {what} with this `backbone.rpc.kind`", fault.target);
+            return wrong(format!("faults.{place}.target"), rule);
+        }
         if index >= count {
             let rule = format!("is {}, but the {count} {what} count from 0", fault.target);
             return wrong(format!("faults.{place}.target"), rule);

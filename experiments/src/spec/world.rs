@@ -97,44 +97,108 @@ pub struct Network {
     pub quantum_us: u32,
     /// Of a million segments, how many are lost (and come back by retransmission). Default: 0.
     pub loss_ppm: u32,
-    /// One-way delays.
-    pub latency_us: Latency,
+    /// What kind of link lies between every two classes that talk to each other.
+    pub links: Links,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { quantum_us: 50, loss_ppm: 0, latency_us: Latency::default() }
+        Self { quantum_us: 50, loss_ppm: 0, links: Links::default() }
     }
 }
 
-/// One-way delay for each pair of classes that talk to each other, in us. Default for each: 100 to 200, which is what
-/// containers on one machine or hosts on one switch see.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The link between every two classes that talk to each other. Default for each: `lan`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Latency {
+pub struct Links {
     /// Between services and RabbitMQ.
-    pub service_amqp: Range,
+    pub service_amqp: LinkClass,
     /// Between services and Redis.
-    pub service_redis: Range,
+    pub service_redis: LinkClass,
     /// Between routers and the MQTT broker.
-    pub service_mqtt: Range,
+    pub service_mqtt: LinkClass,
     /// Between gateways and the MQTT broker.
-    pub gateway_mqtt: Range,
+    pub gateway_mqtt: LinkClass,
 }
 
-/// Drawn evenly from `min ..= max`.
+/// A kind of link: latency each way, and the largest segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkClass {
+    /// Within a host: no latency, segments of up to 65,483 bytes.
+    Loopback,
+    /// Between two containers of a host: 20 to 60 us.
+    ContainerBridge,
+    /// Between two hosts on one switch: 100 to 200 us.
+    #[default]
+    Lan,
+    /// Between a store and a data centre: 10 to 20 ms.
+    Wan,
+}
+
+/// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have `TCP_NODELAY`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Machines {
+    /// RabbitMQ's.
+    pub amqp: Machine,
+    /// Redis'.
+    pub redis: Machine,
+    /// The MQTT broker's.
+    pub mqtt: Machine,
+    /// Each gateway's, or each store's.
+    pub gateway: Machine,
+    /// Each router replica's.
+    pub router: Machine,
+    /// Each task worker's.
+    pub task_worker: Machine,
+}
+
+/// One kind of host: how its kernel does TCP, and what work costs there. CPU times are medians.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Range {
-    /// Smallest.
-    pub min: u32,
-    /// Largest.
-    pub max: u32,
+pub struct Machine {
+    /// `TCP_NODELAY` on the sockets of its processes; `false`: Nagle's algorithm, as in Mosquitto without
+    /// `set_tcp_nodelay`. Connections with such a host are modelled segment by segment, with Linux's delayed
+    /// acknowledgements. Default: true.
+    pub nodelay: bool,
+    /// `net.ipv4.tcp_pingpong_thresh`: 3 in Linux 5.1 to 5.19, 1 before and since. Default: 1.
+    pub tcp_pingpong_thresh: u8,
+    /// CPU time for each protocol frame that is read, in us. Default: 0.
+    pub frame_us: u32,
+    /// CPU time for each write to a connection that is modelled segment by segment, in us. Default: 0.
+    pub write_us: u32,
+    /// From a segment's arrival to the application's waking, in us. Default: 0.
+    pub wake_us: u32,
+    /// CPU time for each time that a task runs, in us. Default: 0.
+    pub poll_us: u32,
+    /// How long RabbitMQ takes for the begin or the end of a queue, one after the other, in us. Default: 0.
+    pub metadata_us: u32,
+    /// Sigma of the logarithm of all these, in percent. Default: 0, no spread.
+    pub spread_percent: u32,
+    /// Threads that work at the same time. Default: 1.
+    pub threads: u32,
+    /// CPU time in each period, all threads together, in us; 0: no limit. Default: 0.
+    pub cpu_quota_us: u32,
+    /// Default: 100,000 us, as in the kernel.
+    pub cpu_period_us: u32,
 }
 
-impl Default for Range {
+impl Default for Machine {
     fn default() -> Self {
-        Self { min: 100, max: 200 }
+        Self {
+            nodelay: true,
+            tcp_pingpong_thresh: 1,
+            frame_us: 0,
+            write_us: 0,
+            wake_us: 0,
+            poll_us: 0,
+            metadata_us: 0,
+            spread_percent: 0,
+            threads: 1,
+            cpu_quota_us: 0,
+            cpu_period_us: 100_000,
+        }
     }
 }
 

@@ -73,13 +73,13 @@ impl Cluster {
     pub fn restart(&self, name: &str) -> SimEnv {
         let host = with(|engine| {
             let old = engine.pods.host_of(name);
-            let Host { class, reach } = engine.network.hosts[usize::from(old)];
+            let Host { plan, reach, .. } = engine.network.hosts[usize::from(old)];
             assert!(
                 matches!(reach, Reach::Crashed | Reach::PoweredOff),
                 "{name} still runs: stop it before the restart"
             );
             let new = engine.pods.reincarnate(name);
-            engine.network.hosts[usize::from(new)].class = class;
+            engine.network.hosts[usize::from(new)] = Host::new(plan, engine.host_seed(new));
             new
         });
         record(name, format_args!("restarted"));

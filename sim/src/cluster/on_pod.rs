@@ -26,11 +26,41 @@ pub(crate) struct OnPod<F> {
     host: u16,
     future: Option<Pin<Box<F>>>,
     after: fn(u16),
+    /// Each poll takes CPU time of the pod.
+    pays: bool,
+    /// When the CPU time of the next poll is over, in ns.
+    runs_at_ns: Option<u64>,
 }
 
 impl<F> OnPod<F> {
     pub(crate) fn new(host: u16, future: F, after: fn(u16)) -> Self {
-        Self { host, future: Some(Box::pin(future)), after }
+        Self { host, future: Some(Box::pin(future)), after, pays: false, runs_at_ns: None }
+    }
+
+    /// A process's task: it runs when its pod's CPU has come to it.
+    fn process(host: u16, future: F, after: fn(u16)) -> Self {
+        let pays = with(|engine| engine.network.hosts[usize::from(host)].plan.cpu.poll_us > 0);
+        let mut process = Self::new(host, future, after);
+        process.pays = pays;
+        process
+    }
+
+    fn waits_for_cpu(&mut self, cx: &Context<'_>) -> bool {
+        with(|engine| {
+            let now_ns = engine.now_ns();
+            let runs_at_ns = *self.runs_at_ns.get_or_insert_with(|| {
+                let cpu = engine.network.hosts[usize::from(self.host)].cpu.as_mut().expect("a pod that pays has one");
+                let done_ns = cpu.work(now_ns, cpu.plan().poll_us);
+                if done_ns > now_ns {
+                    engine.wake_at(done_ns, cx.waker().clone());
+                }
+                done_ns
+            });
+            if runs_at_ns <= now_ns {
+                self.runs_at_ns = None;
+            }
+            runs_at_ns > now_ns
+        })
     }
 }
 
@@ -38,6 +68,9 @@ impl<F: Future> Future for OnPod<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if self.pays && self.waits_for_cpu(cx) {
+            return Poll::Pending;
+        }
         enter(self.host);
         let polled = self.future.as_mut().expect("present until the drop").as_mut().poll(cx);
         (self.after)(self.host);
@@ -57,7 +90,7 @@ impl<F> Drop for OnPod<F> {
 
 /// Starts a task that ends with its pod.
 pub(crate) fn spawn(host: u16, task: impl Future<Output = ()> + Send + 'static, after: fn(u16)) -> AbortHandle {
-    let handle = known_spawn(|| tokio_spawn(OnPod::new(host, task, after)));
+    let handle = known_spawn(|| tokio_spawn(OnPod::process(host, task, after)));
     with(|engine| {
         if matches!(engine.network.hosts[usize::from(host)].reach, Reach::Up | Reach::CutOff) {
             engine.pods.add_task(host, handle.clone());

@@ -1,6 +1,6 @@
 //! Which host a name stands for, and what runs there.
 
-use crate::{network::Class, seed::Seed};
+use crate::{network::HostPlan, seed::Seed};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use tokio::task::AbortHandle;
@@ -27,7 +27,7 @@ struct PodHost {
 
 impl Pods {
     /// The first hosts belong to `pods`, in order, the rest are spare.
-    pub(crate) fn new(pods: &[(String, Class)], ids: Vec<HostId>, seed: Seed) -> Self {
+    pub(crate) fn new(pods: &[(String, HostPlan)], ids: Vec<HostId>, seed: Seed) -> Self {
         let count = u16::try_from(pods.len()).expect("fewer than 65,536 pods");
         let spare = count..u16::try_from(ids.len()).expect("fewer than 65,536 hosts");
         let names: BTreeMap<Box<str>, u16> = pods.iter().map(|(name, _)| name.as_str().into()).zip(0..).collect();

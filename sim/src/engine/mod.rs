@@ -17,8 +17,9 @@ pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
 use crate::{
     cluster::Pods,
     lapin_lockstep,
-    network::{Network, Step},
+    network::{Flow, Network, Step},
     os::Identity,
+    seed::Seed,
     trace::Trace,
 };
 use agenda::Agenda;
@@ -44,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) trace: Trace,
     now_ns: u64,
     started: Instant,
+    seed: Seed,
     identity: Identity,
     lapin_listener: Dispatch,
     runtime: RuntimeMetrics,
@@ -105,6 +107,20 @@ impl Engine {
         self.now_ns / 1_000
     }
 
+    pub(crate) fn host_seed(&self, host: u16) -> u64 {
+        simulation::host_seed(self.seed, host)
+    }
+
+    /// Wakes a task at `at_ns`, to the nanosecond, unlike tokio's timers.
+    pub(crate) fn wake_at(&mut self, at_ns: u64, waker: Waker) {
+        self.agenda.put(at_ns, Step::Wake(waker));
+    }
+
+    /// The application on `flow`'s source has read; `drained`: all there was.
+    pub(crate) fn application_read(&mut self, flow: Flow, drained: bool) {
+        self.network.application_read(self.now_ns, &mut self.agenda, flow, drained);
+    }
+
     pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
@@ -143,7 +159,7 @@ impl Engine {
         let mut leaving = std::mem::take(&mut self.leaving);
         self.guard.egress_all(&mut leaving);
         for packet in leaving.drain(..) {
-            self.network.send(self.now_ns, &mut self.agenda, packet);
+            self.network.depart(self.now_ns, &mut self.agenda, packet);
         }
         self.leaving = leaving;
         // The pass above has sent the last words (FINs) of hosts that died since the one before.
@@ -162,9 +178,27 @@ impl Engine {
     }
 
     fn handle(&mut self, step: Step) {
+        let (now_ns, agenda) = (self.now_ns, &mut self.agenda);
         let delivered = match step {
-            Step::Arrival(packet) => self.network.arrive(self.now_ns, &mut self.agenda, &mut self.trace, packet),
-            Step::Retransmission { flow, timer } => self.network.retransmit(self.now_ns, &mut self.agenda, flow, timer),
+            Step::Arrival(packet) => self.network.arrive(now_ns, agenda, &mut self.trace, packet),
+            Step::Delivery(packet) => Some(packet),
+            Step::Retransmission { flow, timer } => self.network.retransmit(now_ns, agenda, flow, timer),
+            Step::Write { flow, segment } => {
+                self.network.write(now_ns, agenda, flow, segment);
+                None
+            }
+            Step::LateAck { flow, timer } => {
+                self.network.late_ack(now_ns, agenda, flow, timer);
+                None
+            }
+            Step::AckTimer { flow, timer } => {
+                self.network.ack_timer(now_ns, agenda, flow, timer);
+                None
+            }
+            Step::Wake(waker) => {
+                waker.wake();
+                None
+            }
         };
         if let Some(packet) = delivered {
             self.guard.deliver(packet);

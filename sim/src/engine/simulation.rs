@@ -4,7 +4,7 @@ use super::{ENGINE, Engine, ROOT, Turns, agenda::Agenda, on_idle, on_jump};
 use crate::{
     cluster::{Cluster, Pods},
     lapin_lockstep,
-    network::{Class, Distances, Host, Network, NetworkCounters, Reach},
+    network::{Class, Distances, Host, HostPlan, Network, NetworkCounters},
     os,
     seed::Seed,
     trace::{Digest, Trace},
@@ -102,7 +102,7 @@ pub enum SimulationError {
 /// A world before it starts: its settings and its pods.
 pub struct Simulation {
     settings: Settings,
-    pods: Vec<(String, Class)>,
+    pods: Vec<(String, HostPlan)>,
     log: Option<Box<dyn Write + Send>>,
 }
 
@@ -113,9 +113,10 @@ impl Simulation {
         Self { settings, pods: Vec::new(), log: None }
     }
 
-    /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there.
-    pub fn add_pod(&mut self, name: impl Into<String>, class: Class) -> &mut Self {
-        self.pods.push((name.into(), class));
+    /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there. A [`Class`] alone is a host
+    /// that costs nothing.
+    pub fn add_pod(&mut self, name: impl Into<String>, host: impl Into<HostPlan>) -> &mut Self {
+        self.pods.push((name.into(), host.into()));
         self
     }
 
@@ -165,8 +166,9 @@ impl Simulation {
         let runtime = build_runtime(self.settings.seed);
         let finished = runtime.block_on(async {
             let settings = self.settings;
-            let classes = self.pods.iter().map(|(_, class)| *class).chain(std::iter::repeat(Class::Service));
-            let hosts = classes.take(hosts_max).map(|class| Host { class, reach: Reach::Up }).collect();
+            let plans = self.pods.iter().map(|(_, plan)| *plan).chain(std::iter::repeat(Class::Service.into()));
+            let hosts = plans.take(hosts_max).zip(0..).map(|(plan, host)| Host::new(plan, host_seed(seed, host)));
+            let hosts = hosts.collect();
             let network_rng = seed.number("network");
             let engine = Engine {
                 guard,
@@ -176,6 +178,7 @@ impl Simulation {
                 trace: Trace::new(self.log),
                 now_ns: 0,
                 started: Instant::now(),
+                seed,
                 identity,
                 lapin_listener,
                 runtime: tokio::runtime::Handle::current().metrics(),
@@ -198,6 +201,11 @@ impl Simulation {
         drop(engine);
         finished
     }
+}
+
+/// Decides how a host's costs vary.
+pub(super) fn host_seed(seed: Seed, host: u16) -> u64 {
+    seed.number(&format!("cpu {host}"))
 }
 
 fn conclude<T>(output: T) -> Finished<T> {

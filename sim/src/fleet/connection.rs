@@ -3,7 +3,7 @@
 use backbone::env::{Env, TaskGuard};
 use bytes::Bytes;
 use rumqttc::{
-    AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions,
+    AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions, PublishProperties,
     mqttbytes::{
         QoS,
         v5::{Packet, Publish},
@@ -47,6 +47,19 @@ impl Incoming {
     pub(super) fn payload(&self) -> &Bytes {
         &self.publish.payload
     }
+
+    /// Where the sender wants the answer, if it says so, and what it wants back with it (MQTT 5, 4.10).
+    pub(super) fn reply_to(&self) -> Option<ReplyTo> {
+        let properties = self.publish.properties.as_ref()?;
+        let topic = properties.response_topic.clone()?;
+        Some(ReplyTo { topic, correlation: properties.correlation_data.clone() })
+    }
+}
+
+/// Where an answer goes, by the properties of the message that it answers.
+pub(super) struct ReplyTo {
+    pub(super) topic: String,
+    pub(super) correlation: Option<Bytes>,
 }
 
 /// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged on
@@ -100,11 +113,16 @@ impl Connection {
         (Self { client, life, _driver: driver }, received)
     }
 
-    /// Publishes with QoS 1; returns whether the broker has taken the message. A connection on which it has not, in time,
+    /// Publishes with QoS 1, with correlation data if there is any; returns whether the broker has taken the message. A connection on which it has not, in time,
     /// is dropped, and the event loop makes another one.
-    pub(super) async fn publish(&self, topic: String, payload: Vec<u8>) -> bool {
+    pub(super) async fn publish(&self, topic: String, correlation: Option<Bytes>, payload: Vec<u8>) -> bool {
+        let mut options = PublishOptions::at_least_once();
+        if correlation.is_some() {
+            let properties = PublishProperties { correlation_data: correlation, ..Default::default() };
+            options = options.properties(properties);
+        }
         let published = async {
-            let notice = self.client.publish_tracked(topic, payload, PublishOptions::at_least_once()).await.ok()?;
+            let notice = self.client.publish_tracked(topic, payload, options).await.ok()?;
             notice.wait_completion_async().await.ok()
         };
         let life = self.life.number();

@@ -1,7 +1,7 @@
 //! A gateway: takes commands from MQTT, executes them on its labels over the air, replies, and reports whom it hears.
 
 use super::{
-    connection::{Connection, Incoming},
+    connection::{Connection, Incoming, ReplyTo},
     label::Labels,
     radio::Heard,
 };
@@ -118,7 +118,12 @@ impl Gateway {
                     sleep(ble).await;
                 }
                 let reply = self.execute(&request).to_bytes();
-                connection.publish(response_topic(self.plan.mac), reply).await
+                // Where it was asked to answer, or else where everybody looks.
+                let (topic, correlation) = match command.reply_to() {
+                    Some(ReplyTo { topic, correlation }) => (topic, correlation),
+                    None => (response_topic(self.plan.mac), None),
+                };
+                connection.publish(topic, correlation, reply).await
             }
             Err(error) => {
                 tracing::warn!(%error, gateway = %self.plan.mac, "a gateway was sent a command that it can't read");
@@ -154,7 +159,7 @@ impl Gateway {
             let labels = self.plan.heard.iter().map(|heard| heard.reading(&mut rng)).collect();
             let report = RssiReport { heard_unix_ms, labels };
             // A report that is not taken is stale by the next one.
-            let _ = connection.publish(rssi_topic(self.plan.mac), report.to_bytes()).await;
+            let _ = connection.publish(rssi_topic(self.plan.mac), None, report.to_bytes()).await;
         }
     }
 }

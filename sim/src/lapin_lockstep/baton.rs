@@ -19,16 +19,25 @@ pub(super) enum Holder {
 }
 
 #[derive(Debug)]
-pub(super) struct Baton(AtomicU32);
+pub(super) struct Baton {
+    word: AtomicU32,
+    /// How long a turn may take in real time.
+    turn_limit: Duration,
+}
 
 impl Baton {
-    /// lapin's thread starts out with it: it runs up to its first gate.
-    pub(super) fn with_lapin() -> Self {
-        Self(AtomicU32::new(Holder::Lapin as u32))
+    /// lapin's thread starts out with it: it runs up to its first gate. A turn that takes longer than `turn_limit` of real
+    /// time counts as lost.
+    pub(super) fn with_lapin(turn_limit: Duration) -> Self {
+        Self { word: AtomicU32::new(Holder::Lapin as u32), turn_limit }
+    }
+
+    pub(super) fn turn_limit(&self) -> Duration {
+        self.turn_limit
     }
 
     pub(super) fn holder(&self) -> Holder {
-        match self.0.load(Ordering::Acquire) {
+        match self.word.load(Ordering::Acquire) {
             0 => Holder::Simulation,
             1 => Holder::Lapin,
             _ => Holder::Gone,
@@ -36,9 +45,9 @@ impl Baton {
     }
 
     pub(super) fn pass_to(&self, holder: Holder) {
-        self.0.store(holder as u32, Ordering::Release);
+        self.word.store(holder as u32, Ordering::Release);
         // SAFETY: FUTEX_WAKE touches nothing but the address of this word.
-        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
+        unsafe { libc::syscall(libc::SYS_futex, self.word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
     }
 
     /// lapin's thread waits for its next turn, as long as it takes.
@@ -48,11 +57,12 @@ impl Baton {
         }
     }
 
-    /// The simulation waits until lapin's thread stands at its gate or has ended; false if it doesn't come back within
-    /// `limit` of real time.
+    /// The simulation waits until lapin's thread stands at its gate or has ended; false if it doesn't come back in
+    /// time.
     #[must_use]
-    pub(super) fn wait_for_return(&self, limit: Duration) -> bool {
-        let limit = libc::timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+    pub(super) fn wait_for_return(&self) -> bool {
+        let (tv_sec, tv_nsec) = (self.turn_limit.as_secs().cast_signed(), self.turn_limit.subsec_nanos().into());
+        let limit = libc::timespec { tv_sec, tv_nsec };
         while self.holder() == Holder::Lapin {
             if self.wait(Holder::Lapin, &raw const limit) == libc::ETIMEDOUT && self.holder() == Holder::Lapin {
                 return false;
@@ -65,7 +75,7 @@ impl Baton {
     fn wait(&self, holder: Holder, limit: *const libc::timespec) -> i32 {
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: the word lives as long as `self`; `limit` is null or points to a timespec of the caller.
-        let result = unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), operation, holder as u32, limit) };
+        let result = unsafe { libc::syscall(libc::SYS_futex, self.word.as_ptr(), operation, holder as u32, limit) };
         if result == 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
     }
 }
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_two_sides_never_run_at_the_same_time() {
-        let (baton, log) = (Arc::new(Baton::with_lapin()), Arc::new(Mutex::new(Vec::new())));
+        let (baton, log) = (Arc::new(Baton::with_lapin(Duration::from_secs(60))), Arc::new(Mutex::new(Vec::new())));
         let (their_baton, their_log) = (baton.clone(), log.clone());
         let lapin = std::thread::Builder::new().spawn(move || {
             for turn in 0..1_000 {
@@ -88,7 +98,7 @@ mod tests {
             their_baton.pass_to(Holder::Gone);
         });
         for turn in 0.. {
-            assert!(baton.wait_for_return(Duration::from_secs(60)));
+            assert!(baton.wait_for_return());
             if baton.holder() == Holder::Gone {
                 break;
             }
@@ -102,6 +112,6 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_come_back_is_noticed() {
-        assert!(!Baton::with_lapin().wait_for_return(Duration::from_millis(1)));
+        assert!(!Baton::with_lapin(Duration::from_millis(1)).wait_for_return());
     }
 }

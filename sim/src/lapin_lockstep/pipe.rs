@@ -12,7 +12,12 @@ use std::{
 };
 use tracing::{Dispatch, dispatcher::DefaultGuard};
 
-/// Bytes on their way between lapin and the simulated socket.
+/// Most bytes that wait for lapin. A turn ends when lapin has read them all, and between two turns there comes no more than
+/// the socket's receive buffer holds; this is many times that, so more means that turns no longer do what they should.
+const INBOUND_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes on their way between lapin and the simulated socket. What lapin writes has no limit here: without the pipe it would
+/// wait in lapin's own queue, which has none either.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     inbound: VecDeque<u8>,
@@ -24,8 +29,14 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
+    /// Adds what has arrived.
+    ///
+    /// # Panics
+    /// If lapin has left unread what came before.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.inbound.extend(bytes);
+        let unread = self.inbound.len();
+        assert!(unread <= INBOUND_BYTES_MAX, "lapin has left {unread} bytes unread over several turns");
     }
 
     /// Notes how the socket ended. Returns false: there is nothing more to do in this direction.
@@ -127,5 +138,18 @@ impl futures_io::AsyncWrite for PipeStream {
 
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "lapin has left 4194305 bytes unread")]
+    fn bytes_that_lapin_does_not_read_are_not_gathered_without_end() {
+        let mut pipe = Pipe::default();
+        pipe.feed(&[0; INBOUND_BYTES_MAX]);
+        pipe.feed(&[0]);
     }
 }

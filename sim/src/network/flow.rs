@@ -1,5 +1,6 @@
 //! One direction of a TCP connection, and what the engine knows of it.
 
+use super::tcp::Side;
 use std::fmt;
 use turmoil_net::{Packet, TcpFlags, TcpSegment, Transport};
 
@@ -41,13 +42,19 @@ impl fmt::Debug for Flow {
 
 /// Order and retransmission of one flow.
 #[derive(Default)]
-pub(crate) struct FlowState {
+pub(super) struct FlowState {
     /// When the latest packet arrives: none behind it may be earlier.
     pub(crate) last_arrival_ns: u64,
     /// Its sender has sent a FIN or a RST.
     pub(crate) closing: bool,
+    /// It has carried more than a SYN.
+    pub(crate) established: bool,
+    /// A pure ACK that was lost by chance, and the number of its timer. Whatever its sender sends next makes it needless.
+    pub(crate) lost_ack: Option<Box<(Packet, u64)>>,
     /// Lost segments and those held up behind them, by sequence number; `None` while nothing is lost.
     pub(crate) lost: Option<Box<Lost>>,
+    /// The source's side of a connection whose segments are modelled.
+    pub(super) side: Option<Box<Side>>,
 }
 
 /// Segments that wait for their retransmission.

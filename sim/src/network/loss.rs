@@ -74,6 +74,24 @@ impl Network {
         }
     }
 
+    /// A pure ACK is lost by chance. If nothing of its sender follows, the peer retransmits after a timeout and is answered:
+    /// then the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
+    pub(super) fn lose_ack(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, ack: Packet) {
+        self.loss_episodes += 1;
+        let timer = self.loss_episodes;
+        self.flows.entry(flow.packed()).or_default().lost_ack = Some(Box::new((ack, timer)));
+        agenda.put(now_ns + RTO_NS, Step::LateAck { flow, timer });
+    }
+
+    /// The lost ACK of that timer is due, if nothing has made it needless.
+    pub(crate) fn late_ack(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, timer: u64) {
+        let Some(state) = self.flows.get_mut(&flow.packed()) else { return };
+        if let Some(lost) = state.lost_ack.take_if(|lost| lost.1 == timer) {
+            self.counters.retransmissions += 1;
+            self.send(now_ns, agenda, flow, lost.0);
+        }
+    }
+
     /// A retransmission timer fires. A flow that was given up is reset: returns what its source's kernel is to be told.
     pub(crate) fn retransmit(
         &mut self,
@@ -83,10 +101,13 @@ impl Network {
         timer: u64,
     ) -> Option<Packet> {
         let silent = self.is_silent(flow);
-        let state = self.flows.get_mut(&flow.packed())?;
-        let lost = state.lost.as_mut().filter(|lost| lost.timer == timer)?;
+        self.flows.get(&flow.packed())?.lost.as_ref().filter(|lost| lost.timer == timer)?;
         self.counters.retransmissions += 1;
-        if !silent {
+        let lost_again = silent || self.is_lost_by_chance();
+        self.counters.lost += u64::from(lost_again);
+        let state = self.flows.get_mut(&flow.packed()).expect("found above");
+        let lost = state.lost.as_mut().expect("found above");
+        if !lost_again {
             let Lost { packets, .. } = *state.lost.take().expect("found above");
             for packet in packets {
                 self.travel(now_ns, agenda, flow, packet);
@@ -108,17 +129,17 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Class, Distances, Host, Latency};
+    use super::super::{Class, Distances, Host, Link};
     use super::*;
     use crate::trace::Trace;
     use bytes::Bytes;
-    use turmoil_net::{TcpFlags, TcpSegment};
+    use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
 
     fn network(loss_ppm: u64) -> (Network, Agenda<Step>) {
-        let hosts = (0..2).map(|i| Host { class: [Class::Service, Class::Redis][i], reach: Reach::Up }).collect();
-        let service_redis = Latency { low_us: 100, high_us: 100 };
+        let hosts = [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1)).into();
+        let service_redis = Link::ethernet(100, 100);
         let distances = Distances { service_redis, ..Distances::default() };
         (Network::new(hosts, distances, 50, loss_ppm, 1), Agenda::new())
     }
@@ -150,6 +171,8 @@ mod tests {
                     Step::Retransmission { flow, timer } => {
                         reset |= network.retransmit(now_ns, agenda, flow, timer).is_some();
                     }
+                    Step::LateAck { flow, timer } => network.late_ack(now_ns, agenda, flow, timer),
+                    _ => unreachable!("these hosts cost nothing and have TCP_NODELAY on"),
                 }
             }
         }
@@ -160,9 +183,9 @@ mod tests {
     fn a_lost_segment_comes_back_after_the_timeout_and_holds_up_those_behind_it() {
         let (mut network, mut agenda) = network(0);
         network.cut(0, 1);
-        network.send(0, &mut agenda, data(1));
+        network.depart(0, &mut agenda, data(1));
         network.mend(0, 1);
-        network.send(1_000, &mut agenda, data(2));
+        network.depart(1_000, &mut agenda, data(2));
         let (arrivals, reset) = play(&mut network, &mut agenda);
         assert_eq!(arrivals, [(200_100, 1), (200_100, 2)]);
         assert!(!reset);
@@ -173,7 +196,7 @@ mod tests {
     fn a_flow_that_never_gets_through_is_reset_after_linux_retries() {
         let (mut network, mut agenda) = network(0);
         network.cut(0, 1);
-        network.send(0, &mut agenda, data(1));
+        network.depart(0, &mut agenda, data(1));
         let (arrivals, reset) = play(&mut network, &mut agenda);
         assert!(arrivals.is_empty() && reset);
         assert!(network.flows.is_empty());
@@ -183,8 +206,8 @@ mod tests {
     fn a_stall_delays_and_loses_nothing() {
         let (mut network, mut agenda) = network(0);
         network.stall(1, 0, 5_000_000);
-        network.send(0, &mut agenda, data(1));
-        network.send(6_000_000, &mut agenda, data(2));
+        network.depart(0, &mut agenda, data(1));
+        network.depart(6_000_000, &mut agenda, data(2));
         let (arrivals, _) = play(&mut network, &mut agenda);
         assert_eq!(arrivals, [(5_000, 1), (6_100, 2)]);
         assert_eq!(network.counters.lost, 0);
@@ -194,7 +217,7 @@ mod tests {
     fn under_random_loss_everything_arrives_in_order() {
         let (mut network, mut agenda) = network(300_000);
         for seq in 0..200 {
-            network.send(u64::from(seq) * 10_000, &mut agenda, data(seq));
+            network.depart(u64::from(seq) * 10_000, &mut agenda, data(seq));
         }
         let (arrivals, _) = play(&mut network, &mut agenda);
         assert_eq!(arrivals.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
@@ -202,10 +225,42 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_ack_comes_late_unless_something_follows_it() {
+        let (mut network, mut agenda) = network(0);
+        let ack = |number| {
+            let mut packet = data(1);
+            let Transport::Tcp(segment) = &mut packet.payload else { panic!("a TCP segment") };
+            (segment.payload, segment.ack) = (Bytes::new(), number);
+            packet
+        };
+        network.depart(0, &mut agenda, ack(1)); // the end of the handshake
+        for number in [2, 3] {
+            network.loss_ppm = 1_000_000;
+            network.depart(1_000_000, &mut agenda, ack(number));
+        }
+        network.loss_ppm = 0;
+        let (arrivals, _) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals, [(100, 1), (201_100, 1)], "of two lost ACKs the later one comes");
+        assert_eq!(network.counters.lost, 2);
+    }
+
+    #[test]
+    fn a_retransmission_can_be_lost_again() {
+        let (mut network, mut agenda) = network(500_000);
+        for seq in 0..100 {
+            network.depart(u64::from(seq) * 10_000_000_000, &mut agenda, data(seq));
+        }
+        let (arrivals, _) = play(&mut network, &mut agenda);
+        assert_eq!(arrivals.len(), 100);
+        let late = |us: u64, seq: u32| us > u64::from(seq) * 10_000_000 + 600_000;
+        assert!(arrivals.iter().any(|(us, seq)| late(*us, *seq)), "the second timeout is twice as long");
+    }
+
+    #[test]
     fn a_crashed_host_answers_data_with_a_reset() {
         let (mut network, mut agenda) = network(0);
         network.hosts[1].reach = Reach::Crashed;
-        network.send(0, &mut agenda, data(1));
+        network.depart(0, &mut agenda, data(1));
         let mut trace = Trace::new(None);
         let now_ns = agenda.next_ns().unwrap();
         let Some(Step::Arrival(packet)) = agenda.take_due(now_ns).unwrap().pop() else { panic!("the segment arrives") };

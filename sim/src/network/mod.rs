@@ -5,21 +5,29 @@
 //! turmoil-net's own retransmission, which counts egress passes instead of time, stays off.
 
 mod flow;
-mod latency;
+mod link;
 mod loss;
+mod tcp;
 
-pub use latency::{Class, Distances, Latency};
+pub use link::{Class, Distances, Link};
+pub use tcp::Kernel;
 
 pub(crate) use flow::{End, Flow};
 use flow::{FlowState, is_pure_ack, reset_segment, segment};
 
-use crate::{engine::agenda::Agenda, os::split_mix, trace::Trace};
+use crate::{
+    cpu::{Cpu, CpuPlan},
+    engine::agenda::Agenda,
+    os::split_mix,
+    trace::Trace,
+};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
+    task::Waker,
 };
-use turmoil_net::{Packet, Transport};
+use turmoil_net::{Packet, TcpSegment, Transport};
 
 /// Both ends may close while packets are still on their way; after this long none is.
 const CLOSED_FLOW_MEMORY_NS: u64 = 1_000_000_000;
@@ -37,11 +45,38 @@ pub(crate) enum Reach {
     CutOff,
 }
 
+/// What kind of host a pod runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostPlan {
+    /// Decides how far it is from others.
+    pub class: Class,
+    /// How its kernel does TCP.
+    pub kernel: Kernel,
+    /// What its work costs.
+    pub cpu: CpuPlan,
+}
+
+/// A host that costs nothing and has `TCP_NODELAY` on all its sockets.
+impl From<Class> for HostPlan {
+    fn from(class: Class) -> Self {
+        Self { class, kernel: Kernel::default(), cpu: CpuPlan::default() }
+    }
+}
+
 /// One host: one incarnation of a pod.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) class: Class,
+    pub(crate) plan: HostPlan,
+    /// `None`: it costs nothing.
+    pub(crate) cpu: Option<Cpu>,
     pub(crate) reach: Reach,
+}
+
+impl Host {
+    /// A new host; `rng` decides how its costs vary.
+    pub(crate) fn new(plan: HostPlan, rng: u64) -> Self {
+        Self { plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng)), reach: Reach::Up }
+    }
 }
 
 /// What the network has done so far.
@@ -57,14 +92,30 @@ pub struct NetworkCounters {
     pub retransmissions: u64,
     /// Resets sent in the name of dead hosts.
     pub resets: u64,
+    /// Writes that Nagle's algorithm held back.
+    pub held_back: u64,
+    /// Acknowledgements without data, on connections whose segments are modelled.
+    pub pure_acks: u64,
+    /// Those of them that waited for the delayed-ACK timer.
+    pub delayed_acks: u64,
 }
 
 /// A step of the network at its time.
 pub(crate) enum Step {
-    /// A packet reaches its destination.
+    /// A packet reaches its destination's kernel.
     Arrival(Packet),
+    /// The application behind the kernel learns of it.
+    Delivery(Packet),
+    /// A write reaches its kernel.
+    Write { flow: Flow, segment: TcpSegment },
+    /// A delayed acknowledgement is due.
+    AckTimer { flow: Flow, timer: u64 },
+    /// CPU time that a task waited for is over.
+    Wake(Waker),
     /// A retransmission timer fires.
     Retransmission { flow: Flow, timer: u64 },
+    /// The peer of a lost acknowledgement has retransmitted, and is answered.
+    LateAck { flow: Flow, timer: u64 },
 }
 
 pub(crate) struct Network {
@@ -132,24 +183,44 @@ impl Network {
         &self.hosts[usize::from(end.0)]
     }
 
-    /// A host hands a packet to the wire.
-    pub(crate) fn send(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, packet: Packet) {
+    fn link(&self, flow: Flow) -> Link {
+        self.distances.between(self.host(flow.source).plan.class, self.host(flow.destination).plan.class)
+    }
+
+    /// A host's socket has something to send.
+    pub(crate) fn depart(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, packet: Packet) {
         let flow = Self::flow_of(&packet);
-        let segment = segment(&packet);
-        let (pure_ack, rst) = (is_pure_ack(segment), segment.flags.rst);
         if self.host(flow.source).reach == Reach::PoweredOff {
             self.counters.lost += 1;
             return;
         }
-        if segment.flags.fin || rst {
+        let flags = segment(&packet).flags;
+        if flags.fin || flags.rst {
             self.flows.entry(flow.packed()).or_default().closing = true;
         }
+        if self.models_tcp(flow) {
+            self.leave(now_ns, agenda, flow, packet);
+        } else {
+            self.send(now_ns, agenda, flow, packet);
+        }
+    }
+
+    /// A kernel hands a packet to the wire.
+    fn send(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
+        let (pure_ack, flags) = (is_pure_ack(segment(&packet)), segment(&packet).flags);
         let silent = self.is_silent(flow);
-        let lost = silent || (self.loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < self.loss_ppm);
+        let lost = silent || self.is_lost_by_chance();
+        let state = self.flows.entry(flow.packed()).or_default();
+        state.lost_ack = None;
+        let first_ack = pure_ack && !state.established;
+        state.established |= !flags.syn;
         if lost {
             self.counters.lost += 1;
-            // Nobody retransmits a reset; a pure ACK that is lost in a silence is covered by the next one.
-            if !(rst || (pure_ack && silent)) {
+            if flags.rst || (pure_ack && silent) {
+                // Nobody retransmits a reset, and an ACK that is lost in a silence is covered by the next one.
+            } else if pure_ack && !first_ack {
+                self.lose_ack(now_ns, agenda, flow, packet);
+            } else {
                 self.hold(now_ns, agenda, flow, packet);
             }
         } else if !pure_ack && self.flows.get(&flow.packed()).is_some_and(|f| f.lost.is_some()) {
@@ -159,9 +230,12 @@ impl Network {
         }
     }
 
+    fn is_lost_by_chance(&mut self) -> bool {
+        self.loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < self.loss_ppm
+    }
+
     fn travel(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
-        let classes = [flow.source, flow.destination].map(|end| self.host(end).class);
-        let latency_ns = self.distances.between(classes[0], classes[1]).draw_ns(&mut self.rng);
+        let latency_ns = self.link(flow).draw_ns(&mut self.rng);
         let stalled_until_ns = if self.stalls.is_empty() { 0 } else { self.stalled_until_ns(now_ns, flow) };
         let earliest_ns = (now_ns + latency_ns).max(stalled_until_ns).next_multiple_of(self.quantum_ns);
         let state = self.flows.entry(flow.packed()).or_default();
@@ -198,12 +272,22 @@ impl Network {
         self.counters.segments += 1;
         self.counters.data_segments += u64::from(!arrived.payload.is_empty());
         trace.packet(now_ns / 1_000, flow, arrived);
+        if self.models_tcp(flow) {
+            self.receive(now_ns, agenda, flow, segment(&packet));
+        }
         if rst {
             self.forget(flow);
         } else if self.is_closing(flow) && self.is_closing(flow.reversed()) {
             self.closed.push_back((now_ns, flow));
         }
-        Some(packet)
+        match &self.host(flow.destination).cpu {
+            // Always as long: segments of a flow must not overtake each other.
+            Some(cpu) if cpu.plan().wake_us > 0 && !rst => {
+                agenda.put(now_ns + cpu.plan().wake_us * 1_000, Step::Delivery(packet));
+                None
+            }
+            _ => Some(packet),
+        }
     }
 
     fn is_closing(&self, flow: Flow) -> bool {

@@ -77,13 +77,13 @@ fn being_abstract_is_not_inherited() {
 #[test]
 fn an_unknown_key_is_refused_with_file_line_and_suggestion() {
     let error = error(&[("a", "seed = 1\n[workload]\ntaks = 5")], "a", &[]);
-    assert_eq!(error, "a.toml:3: unknown key `taks`, did you mean `tasks`? (accepted: tasks, commands_per_task, esls)");
+    assert_eq!(error, "a.toml:3: unknown key `taks`; did you mean `tasks`? (known: tasks, commands_per_task, esls)");
 }
 
 #[test]
 fn an_unknown_key_in_a_base_is_reported_there() {
     let files = [("base", "\n\nsed = 1"), ("a", "extends = 'base'")];
-    assert!(error(&files, "a", &[]).starts_with("base.toml:3: unknown key `sed`, did you mean `seed`?"));
+    assert!(error(&files, "a", &[]).starts_with("base.toml:3: unknown key `sed`; did you mean `seed`?"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_wrong_override_is_named() {
     let files = [("a", "seed = 1")];
     assert!(
         error(&files, "a", &["workload.taks=5"])
-            .starts_with("--set workload.taks=5: unknown key `taks`, did you mean `tasks`?")
+            .starts_with("--set workload.taks=5: unknown key `taks`; did you mean `tasks`?")
     );
     assert_eq!(
         error(&files, "a", &["fleet.gateways=0"]),
@@ -123,7 +123,7 @@ fn a_wrong_override_is_named() {
     let wrong_value = error(&files, "a", &["fleet.mode=seral"]);
     assert_eq!(
         wrong_value,
-        "--set fleet.mode=seral: unknown value `seral`, did you mean `serial`? (accepted: serial, concurrent)"
+        "--set fleet.mode=seral: unknown value `seral`; did you mean `serial`? (known: serial, concurrent)"
     );
 }
 
@@ -136,7 +136,7 @@ fn a_fault_on_something_unknown_is_refused() {
 #[test]
 fn the_services_configuration_is_checked_as_in_production() {
     let unknown = error(&[("a", "[backbone.task_worker]\nprefetsch = 4")], "a", &[]);
-    assert!(unknown.starts_with("a.toml:2: unknown key `prefetsch`, did you mean `prefetch`?"), "{unknown}");
+    assert!(unknown.starts_with("a.toml:2: unknown key `prefetsch`; did you mean `prefetch`?"), "{unknown}");
     let out_of_range = error(&[("a", "[backbone.task_worker]\nprefetch = 0")], "a", &[]);
     assert_eq!(out_of_range, "a.toml:2: `backbone.task_worker.prefetch` is 0; expected 1 to 10000");
 }
@@ -162,7 +162,7 @@ fn a_missing_base_is_reported_where_it_is_named() {
     let files = [("a", "seed = 1\nextends = 'thesis_bas'"), ("thesis_base", "")];
     assert_eq!(
         error(&files, "a", &[]),
-        "a.toml:2: extends `thesis_bas`, which does not exist, did you mean `thesis_base`?"
+        "a.toml:2: extends `thesis_bas`, which does not exist; did you mean `thesis_base`?"
     );
 }
 

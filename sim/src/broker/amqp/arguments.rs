@@ -23,8 +23,8 @@ pub(super) struct Arguments {
     pub(super) expires_us: Option<u64>,
     /// `x-max-length`: most messages that wait; the oldest give way.
     pub(super) length_max: Option<usize>,
-    /// `x-dead-letter-exchange` is there, and is the default exchange.
-    pub(super) dead_letters: bool,
+    /// `x-dead-letter-exchange`; it need not exist.
+    pub(super) dead_letter_exchange: Option<Box<str>>,
     /// `x-dead-letter-routing-key`; without it a dead letter keeps its own key.
     pub(super) dead_letter_routing_key: Option<Box<str>>,
 }
@@ -62,9 +62,6 @@ impl Arguments {
             }
         }
         let exchange = text("x-dead-letter-exchange")?;
-        if let Some(name) = exchange.filter(|name| !name.is_empty()) {
-            return Err(Refusal::not_implemented(format!("queue '{queue}': dead-letter exchange '{name}'")));
-        }
         let routing_key = text("x-dead-letter-routing-key")?;
         if routing_key.is_some() && exchange.is_none() {
             return Err(invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
@@ -74,7 +71,7 @@ impl Arguments {
             message_ttl_us: number("x-message-ttl", 0, ttl_ms_max)?.map(|ms| ms * 1_000),
             expires_us: number("x-expires", 1, ttl_ms_max)?.map(|ms| ms * 1_000),
             length_max: number("x-max-length", 0, u32::MAX.into())?.map(|n| n as usize),
-            dead_letters: exchange.is_some(),
+            dead_letter_exchange: exchange.map(Into::into),
             dead_letter_routing_key: routing_key.map(Into::into),
         })
     }
@@ -85,7 +82,7 @@ impl Arguments {
             ("x-message-ttl", self.message_ttl_us != other.message_ttl_us),
             ("x-expires", self.expires_us != other.expires_us),
             ("x-max-length", self.length_max != other.length_max),
-            ("x-dead-letter-exchange", self.dead_letters != other.dead_letters),
+            ("x-dead-letter-exchange", self.dead_letter_exchange != other.dead_letter_exchange),
             ("x-dead-letter-routing-key", self.dead_letter_routing_key != other.dead_letter_routing_key),
         ]
         .into_iter()

@@ -2,8 +2,8 @@
 
 use super::{
     channel::{Channel, Unacked},
+    direct_reply::PSEUDO_QUEUE,
     message::Message,
-    queue_methods::no_exchange,
     refusal::Refusal,
     state::{At, Consumer, State},
 };
@@ -63,7 +63,7 @@ impl State {
         Ok(())
     }
 
-    fn open_channel(&mut self, at: At) -> &mut Channel {
+    pub(super) fn open_channel(&mut self, at: At) -> &mut Channel {
         let connection = self.connections.get_mut(&at.connection).expect("a method comes on a connection");
         connection.channel(at.channel).expect("a method comes on an open channel")
     }
@@ -80,7 +80,6 @@ impl State {
     }
 
     fn consume(&mut self, at: At, consume: basic::Consume) -> Result<(), Refusal> {
-        let id = self.find_queue(at, consume.queue.as_str())?;
         if consume.arguments.contains_key("x-priority") {
             return Err(Refusal::not_implemented("consumer priorities".into()));
         }
@@ -88,6 +87,10 @@ impl State {
             "" => format!("amq.ctag-{}", self.next_name()),
             tag => tag.to_owned(),
         };
+        if consume.queue.as_str() == PSEUDO_QUEUE {
+            return self.consume_replies(at, &consume, tag);
+        }
+        let id = self.find_queue(at, consume.queue.as_str())?;
         let channel = self.open_channel(at);
         if channel.consumers.contains_key(&tag) {
             return Err(Refusal::not_allowed(format!("attempt to reuse consumer tag '{tag}'")));
@@ -138,7 +141,7 @@ impl State {
         let ok = basic::GetOk {
             delivery_tag,
             redelivered: entry.redelivered,
-            exchange: "".into(),
+            exchange: entry.message.exchange().into(),
             routing_key: entry.message.routing_key().into(),
             message_count,
         };
@@ -148,11 +151,9 @@ impl State {
 
     fn start_publishing(&mut self, at: At, publish: basic::Publish) -> Result<(), Refusal> {
         let exchange = publish.exchange.as_str();
-        if exchange.starts_with("amq.") {
-            return Err(Refusal::not_implemented(format!("exchange '{exchange}'")));
-        }
-        if !exchange.is_empty() {
-            return Err(no_exchange(exchange));
+        if !exchange.is_empty() && self.find_exchange(exchange)?.internal {
+            let reason = format!("cannot publish to internal exchange '{exchange}' in vhost '/'");
+            return Err(Refusal::access_refused(reason));
         }
         if publish.immediate {
             return Err(Refusal::not_implemented("immediate=true".into()));
@@ -162,7 +163,14 @@ impl State {
     }
 
     /// Routes a complete message. The return of one that can't be routed goes out before its confirm.
-    pub(super) fn publish(&mut self, at: At, publish: basic::Publish, message: Message) {
+    ///
+    /// # Errors
+    /// 406 if it is in another user's name, or wants direct replies that nobody consumes.
+    pub(super) fn publish(&mut self, at: At, publish: basic::Publish, message: Message) -> Result<(), Refusal> {
+        if message.checked().has_user_id {
+            self.check_user(at, &message)?;
+        }
+        let message = if message.checked().wants_direct_reply { self.address_reply(at, message)? } else { message };
         if let Err(message) = self.route(message)
             && publish.mandatory
         {
@@ -173,6 +181,17 @@ impl State {
         let connection = self.connections.get_mut(&at.connection).expect("a message comes on a connection");
         connection.to_confirm.insert(at.channel);
         self.open_channel(at).published();
+        Ok(())
+    }
+
+    fn check_user(&self, at: At, message: &Message) -> Result<(), Refusal> {
+        let user = &self.connections[&at.connection].user;
+        match message.properties().user_id() {
+            Some(other) if other.as_str() != &**user => Err(Refusal::precondition_failed(format!(
+                "user_id property set to '{other}' but authenticated user was '{user}'"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn settle(&mut self, at: At, tag: u64, multiple: bool, fate: Fate) -> Result<(), Refusal> {

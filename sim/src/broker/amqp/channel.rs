@@ -2,7 +2,8 @@
 //! published frame by frame.
 
 use super::{
-    message::Message,
+    direct_reply::ReplyConsumer,
+    message::{Checked, Message},
     queue::Position,
     refusal::Refusal,
     state::{ConsumerId, QueueId},
@@ -31,6 +32,8 @@ pub(super) struct Channel {
     pub(super) consumers: BTreeMap<String, ConsumerId>,
     /// Consumers that have no room for a further delivery, and so left the rotation of their queue.
     pub(super) blocked: BTreeSet<ConsumerId>,
+    /// Where direct replies go.
+    pub(super) reply_consumer: Option<ReplyConsumer>,
     /// The queue that an empty name stands for.
     pub(super) last_queue: String,
     unacked: BTreeMap<u64, Unacked>,
@@ -62,7 +65,7 @@ struct Header {
     content: Vec<u8>,
     properties_bytes: usize,
     content_bytes: usize,
-    checked: (bool, Option<u64>),
+    checked: Checked,
 }
 
 /// Most that is set aside for a body on the word of its header alone.
@@ -193,8 +196,9 @@ impl Channel {
         let complete = |p: &mut Publishing| p.header.as_ref().is_some_and(|h| h.content.len() == h.content_bytes);
         let Publishing { method, header } = self.publishing.take_if(complete)?;
         let header = header.expect("a complete message has a header");
-        let message =
-            Message::new(header.content, header.properties_bytes, method.routing_key.as_str(), header.checked);
+        let Header { content, properties_bytes, checked, .. } = header;
+        let route = (method.exchange.as_str(), method.routing_key.as_str());
+        let message = Message::new(content, properties_bytes, route, checked);
         Some((method, message))
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn put_delivery(
         put_short_string(out, consumer_tag);
         out.extend_from_slice(&delivery_tag.to_be_bytes());
         out.push(u8::from(redelivered));
-        put_short_string(out, ""); // the default exchange
+        put_short_string(out, message.exchange());
         put_short_string(out, message.routing_key());
     });
     put_content(out, channel, message, frame_bytes_max);

@@ -11,13 +11,45 @@ use super::{
 use std::{collections::BTreeSet, mem, sync::Arc};
 
 impl State {
-    /// Puts a message into the queue that its routing key names, or gives it back if there is none.
+    /// Puts a message into the queues that its exchange finds for its routing key, or gives it back if there are none.
     pub(super) fn route(&mut self, message: Message) -> Result<(), Message> {
-        let Some(&id) = self.names.get(message.routing_key()) else { return Err(message) };
-        let queue = self.queues.get_mut(&id).expect("a name stands for a queue");
-        queue.messages.push(Arc::new(message), self.now_us);
-        self.pump(id);
+        if message.exchange().is_empty() {
+            return match self.names.get(message.routing_key()) {
+                Some(&id) => {
+                    self.enqueue(id, Arc::new(message));
+                    Ok(())
+                }
+                None => self.reply_directly(message),
+            };
+        }
+        let queues = self.exchanges.get(message.exchange()).map(|exchange| exchange.route(message.routing_key()));
+        let Some(queues) = queues.filter(|queues| !queues.is_empty()) else { return Err(message) };
+        let message = Arc::new(message);
+        for id in queues {
+            self.enqueue(id, Arc::clone(&message));
+        }
         Ok(())
+    }
+
+    fn enqueue(&mut self, id: QueueId, message: Arc<Message>) {
+        let queue = self.queues.get_mut(&id).expect("names and bindings are of queues that are there");
+        queue.messages.push(message, self.now_us);
+        self.pump(id);
+    }
+
+    /// Puts a dead letter where it belongs; where it has been before and would circle, it is dropped. Nobody is told when
+    /// there is no such queue or no such exchange.
+    fn route_dead_letter(&mut self, letter: Message, reason: Reason) {
+        let queues = match letter.exchange() {
+            "" => self.names.get(letter.routing_key()).copied().into_iter().collect(),
+            name => self.exchanges.get(name).map(|exchange| exchange.route(letter.routing_key())).unwrap_or_default(),
+        };
+        let letter = Arc::new(letter);
+        for id in queues {
+            if reason == Reason::Rejected || !letter.circles_through(&self.queues[&id].name) {
+                self.enqueue(id, Arc::clone(&letter));
+            }
+        }
     }
 
     /// Gives a queue's messages to its consumers with room, in turn, and drops what then is expired or too much.
@@ -65,17 +97,14 @@ impl State {
     pub(super) fn settle_deaths(&mut self) {
         while !self.deaths.is_empty() {
             for (id, deaths) in mem::take(&mut self.deaths) {
-                let Some(queue) = self.queues.get(&id).filter(|queue| queue.messages.arguments.dead_letters) else {
-                    continue;
-                };
+                let Some(queue) = self.queues.get(&id) else { continue };
+                let Some(exchange) = queue.messages.arguments.dead_letter_exchange.clone() else { continue };
                 let name = Arc::clone(&queue.name);
                 let key = queue.messages.arguments.dead_letter_routing_key.clone();
                 let unix_s = (self.unix_us_at_start + self.now_us) / 1_000_000;
                 for (message, reason) in deaths {
-                    let letter = message.dead_lettered(&name, reason, unix_s, key.as_deref());
-                    if reason == Reason::Rejected || !letter.circles_through(letter.routing_key()) {
-                        drop(self.route(letter)); // nobody is told when there is no such queue
-                    }
+                    let letter = message.dead_lettered(&name, reason, unix_s, (&exchange, key.as_deref()));
+                    self.route_dead_letter(letter, reason);
                 }
             }
         }

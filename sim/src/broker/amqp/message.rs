@@ -1,6 +1,6 @@
 //! A message as the broker keeps it, and what dead-lettering does to it.
 
-use super::{queue::Reason, refusal::Refusal};
+use super::{direct_reply::PSEUDO_QUEUE, queue::Reason, refusal::Refusal};
 use amq_protocol::{
     frame::WriteContext,
     protocol::basic::{AMQPProperties, gen_properties, parse_properties},
@@ -21,9 +21,21 @@ pub struct Message {
     content: Box<[u8]>,
     /// Where in `content` the body starts.
     properties_bytes: usize,
+    /// Where it was published; a dead letter has its queue's dead-letter exchange.
+    exchange: Box<str>,
     routing_key: Box<str>,
-    persistent: bool,
-    ttl_ms: Option<u64>,
+    checked: Checked,
+}
+
+/// What a broker itself has to know of a message's properties.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checked {
+    pub(super) persistent: bool,
+    pub(super) ttl_ms: Option<u64>,
+    /// Its `reply_to` is the pseudo-queue.
+    pub(super) wants_direct_reply: bool,
+    /// It names the user that it is from.
+    pub(super) has_user_id: bool,
 }
 
 impl Message {
@@ -31,7 +43,7 @@ impl Message {
     ///
     /// # Errors
     /// 501 if they can't be decoded; 406 if the expiration is no number of milliseconds.
-    pub(super) fn check_properties(encoded: &[u8]) -> Result<(bool, Option<u64>), Refusal> {
+    pub(super) fn check_properties(encoded: &[u8]) -> Result<Checked, Refusal> {
         super::nesting::check_properties(encoded)?;
         let Ok(([], properties)) = parse_properties(encoded) else {
             return Err(Refusal::frame_error("a content header without valid properties".into()));
@@ -44,23 +56,28 @@ impl Message {
                 Some(ttl_ms.ok_or_else(|| Refusal::precondition_failed(format!("invalid expiration '{text}'")))?)
             }
         };
-        Ok((*properties.delivery_mode() == Some(2), ttl_ms))
+        Ok(Checked {
+            persistent: *properties.delivery_mode() == Some(2),
+            ttl_ms,
+            wants_direct_reply: properties.reply_to().as_ref().is_some_and(|name| name.as_str() == PSEUDO_QUEUE),
+            has_user_id: properties.user_id().is_some(),
+        })
     }
 
     /// Puts together what arrived: `content` is `properties_bytes` of checked properties, then the body.
     pub(super) fn new(
         content: Vec<u8>,
         properties_bytes: usize,
-        routing_key: &str,
-        (persistent, ttl_ms): (bool, Option<u64>),
+        (exchange, routing_key): (&str, &str),
+        checked: Checked,
     ) -> Self {
         assert!(properties_bytes <= content.len(), "the properties are a part of the content");
         Self {
             content: content.into_boxed_slice(),
             properties_bytes,
+            exchange: exchange.into(),
             routing_key: routing_key.into(),
-            persistent,
-            ttl_ms,
+            checked,
         }
     }
 
@@ -68,6 +85,12 @@ impl Message {
     #[must_use]
     pub fn routing_key(&self) -> &str {
         &self.routing_key
+    }
+
+    /// The exchange it was published to last; empty for the default one.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        &self.exchange
     }
 
     /// What the publisher sent as body.
@@ -100,40 +123,65 @@ impl Message {
     /// Whether it survives a restart in a durable queue (delivery mode 2).
     #[must_use]
     pub fn is_persistent(&self) -> bool {
-        self.persistent
+        self.checked.persistent
     }
 
     /// Time to live of its own (the expiration property).
     #[must_use]
     pub fn ttl_ms(&self) -> Option<u64> {
-        self.ttl_ms
+        self.checked.ttl_ms
     }
 
     pub(super) fn encoded_properties(&self) -> &[u8] {
         &self.content[..self.properties_bytes]
     }
 
-    /// The message as it goes on after it died in `queue`: with the event in its `x-death` header, without its expiration
-    /// (RabbitMQ's guide "Dead Letter Exchanges", "Effects of dead-lettering"). `routing_key` replaces its own, if given.
-    pub(super) fn dead_lettered(&self, queue: &str, reason: Reason, unix_s: u64, routing_key: Option<&str>) -> Self {
+    pub(super) fn checked(&self) -> Checked {
+        self.checked
+    }
+
+    /// The message with another `reply_to`.
+    pub(super) fn with_reply_to(&self, name: &str) -> Self {
+        self.with_properties(
+            &self.properties().with_reply_to(name.into()),
+            (&self.exchange, &self.routing_key),
+            self.checked,
+        )
+    }
+
+    fn with_properties(&self, properties: &AMQPProperties, route: (&str, &str), checked: Checked) -> Self {
+        let mut content = encode(properties);
+        let properties_bytes = content.len();
+        content.extend_from_slice(self.body());
+        Self::new(content, properties_bytes, route, checked)
+    }
+
+    /// The message as it goes on after it died in `queue`, to `exchange`: with the event in its `x-death` header, without its
+    /// expiration (RabbitMQ's guide "Dead Letter Exchanges", "Effects of dead-lettering"). `routing_key` replaces its own,
+    /// if given.
+    pub(super) fn dead_lettered(
+        &self,
+        queue: &str,
+        reason: Reason,
+        unix_s: u64,
+        (exchange, routing_key): (&str, Option<&str>),
+    ) -> Self {
         let properties = self.properties();
         let mut event = BTreeMap::from([
             ("reason".into(), long_string(reason.as_str())),
             ("queue".into(), long_string(queue)),
             ("time".into(), AMQPValue::Timestamp(unix_s)),
-            ("exchange".into(), long_string("")),
+            ("exchange".into(), long_string(&self.exchange)),
             ("routing-keys".into(), AMQPValue::FieldArray(vec![long_string(&self.routing_key)].into())),
         ]);
         if let Some(expiration) = properties.expiration() {
             event.insert("original-expiration".into(), long_string(expiration.as_str()));
         }
         let headers = properties.headers().clone().unwrap_or_default();
-        let headers = record_death(headers.inner().clone(), queue, reason, event);
-        let encoded = encode(&without_expiration(&properties).with_headers(headers.into()));
-        let properties_bytes = encoded.len();
-        let mut content = encoded;
-        content.extend_from_slice(self.body());
-        Self::new(content, properties_bytes, routing_key.unwrap_or(&self.routing_key), (self.persistent, None))
+        let headers = record_death(headers.inner().clone(), queue, reason, &self.exchange, event);
+        let properties = without_expiration(&properties).with_headers(headers.into());
+        let route = (exchange, routing_key.unwrap_or(&self.routing_key));
+        self.with_properties(&properties, route, Checked { ttl_ms: None, ..self.checked })
     }
 
     /// Whether a dead letter has been in `queue` before and came back without any client's doing. RabbitMQ drops such
@@ -152,6 +200,7 @@ fn record_death(
     mut headers: BTreeMap<ShortString, AMQPValue>,
     queue: &str,
     reason: Reason,
+    exchange: &str,
     mut event: BTreeMap<ShortString, AMQPValue>,
 ) -> BTreeMap<ShortString, AMQPValue> {
     let mut deaths = match headers.remove("x-death") {
@@ -159,7 +208,7 @@ fn record_death(
         _ => {
             headers.insert("x-first-death-reason".into(), long_string(reason.as_str()));
             headers.insert("x-first-death-queue".into(), long_string(queue));
-            headers.insert("x-first-death-exchange".into(), long_string(""));
+            headers.insert("x-first-death-exchange".into(), long_string(exchange));
             Vec::new()
         }
     };

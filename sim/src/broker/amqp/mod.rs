@@ -1,13 +1,15 @@
 //! An emulated RabbitMQ 3 that speaks AMQP 0-9-1 over any [`Env`], simulated or real TCP.
 //!
-//! It has the default exchange only: a routing key is a queue's name. On it, queues, consumers, acknowledgements, publisher
-//! confirms, time to live and dead-lettering behave as RabbitMQ documents them and as its source has them. What it doesn't
-//! have (other exchanges, bindings, transactions, priorities, quorum queues, streams) it refuses with the protocol's own
-//! error and a log line.
+//! Exchanges (direct, fanout, topic), classic queues, consumers, acknowledgements, publisher confirms, time to live,
+//! dead-lettering and direct reply-to behave as RabbitMQ documents them, and as the conformance suite has seen it. What it
+//! doesn't have (headers exchanges, bindings between exchanges, alternate exchanges, transactions, priorities, quorum queues,
+//! streams) it refuses with the protocol's own error and a log line. Arguments of bindings and the `CC` and `BCC` headers are
+//! not looked at. `no_local` of `basic.consume` is ignored, as RabbitMQ does; any user and password is let in.
 //!
-//! From the inside out: `queue` is one queue's messages, `channel` one channel's bookkeeping, `state` holds all of
-//! them, `delivery` moves messages between them, `session`, `queue_methods` and `basic_methods` say what each method of the
-//! protocol does to it. None of these has IO or a clock. `connection` has the sockets.
+//! From the inside out: `queue` is one queue's messages, `named_queue` adds name, owner and consumers, `channel` is one
+//! channel's bookkeeping, `exchange` one exchange's bindings, `state` holds all of them, `delivery` and `direct_reply` move
+//! messages between them; `session` and the modules named after the protocol's classes say what each method does. None of
+//! these has IO or a clock. `connection` has the sockets.
 
 mod arguments;
 mod basic_methods;
@@ -15,7 +17,11 @@ mod channel;
 mod codec;
 mod connection;
 mod delivery;
+mod direct_reply;
+mod exchange;
+mod exchange_methods;
 mod message;
+mod named_queue;
 mod nesting;
 mod queue;
 mod queue_methods;

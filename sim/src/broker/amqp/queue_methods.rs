@@ -1,14 +1,15 @@
 //! The methods of class queue (AMQP 0-9-1 section 1.7 of the reference), with RabbitMQ's rules on names, equivalence and
-//! exclusive access; and the refusal of exchanges, which this broker doesn't have.
+//! exclusive access. Binding is in `exchange_methods`.
 
 use super::{
     arguments::Arguments,
+    named_queue::NamedQueue,
     queue::Queue,
     refusal::Refusal,
-    state::{At, NamedQueue, QueueId, State},
+    state::{At, QueueId, State},
 };
 use amq_protocol::protocol::{
-    AMQPClass, exchange,
+    AMQPClass,
     queue::{self, AMQPMethod as Method},
 };
 use std::sync::Arc;
@@ -31,23 +32,10 @@ impl State {
                 Ok(())
             }
             Method::Delete(delete) => self.delete(at, &delete),
-            Method::Bind(bind) if bind.exchange.as_str().is_empty() => Err(default_exchange()),
-            Method::Unbind(unbind) if unbind.exchange.as_str().is_empty() => Err(default_exchange()),
-            Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings".into())),
+            Method::Bind(bind) => self.bind_queue(at, &bind),
+            Method::Unbind(unbind) => self.unbind_queue(at, &unbind),
             _ => Err(Refusal::command_invalid("a queue method that only servers send".into())),
         }
-    }
-
-    pub(super) fn exchange_method(method: &exchange::AMQPMethod) -> Result<(), Refusal> {
-        Err(match method {
-            exchange::AMQPMethod::Declare(declare)
-                if declare.passive && !declare.exchange.as_str().starts_with("amq.") =>
-            {
-                no_exchange(declare.exchange.as_str())
-            }
-            exchange::AMQPMethod::Declare(declare) if declare.exchange.as_str().is_empty() => default_exchange(),
-            _ => Refusal::not_implemented("exchanges other than the default one".into()),
-        })
     }
 
     /// The queue of that name, open to this connection. An empty name means the one declared last on the channel.
@@ -178,12 +166,4 @@ impl State {
 
 fn locked(name: &str) -> Refusal {
     Refusal::resource_locked(format!("cannot obtain exclusive access to locked queue '{name}' in vhost '/'"))
-}
-
-fn default_exchange() -> Refusal {
-    Refusal::access_refused("operation not permitted on the default exchange".into())
-}
-
-pub(super) fn no_exchange(name: &str) -> Refusal {
-    Refusal::not_found(format!("no exchange '{name}' in vhost '/'"))
 }

@@ -195,9 +195,11 @@ impl State {
             let reason = format!("unknown authentication mechanism '{}'", start_ok.mechanism);
             return Err(Refusal::command_invalid(reason));
         }
-        if start_ok.response.as_bytes().iter().filter(|octet| **octet == 0).count() != 2 {
+        let login: Vec<&[u8]> = start_ok.response.as_bytes().split(|octet| *octet == 0).collect();
+        let &[_, user, _] = &login[..] else {
             return Err(Refusal::access_refused("Login was refused using authentication mechanism PLAIN".into()));
-        }
+        };
+        let user = String::from_utf8_lossy(user).into();
         let capabilities = start_ok.client_properties.inner().get("capabilities");
         let cancel_notify = match capabilities {
             Some(AMQPValue::FieldTable(table)) => {
@@ -207,6 +209,7 @@ impl State {
         };
         if let Some(connection) = self.connections.get_mut(&at.connection) {
             connection.cancel_notify = cancel_notify;
+            connection.user = user;
         }
         let tune = connection::Tune {
             channel_max: self.config.channel_max,
@@ -277,7 +280,7 @@ impl State {
             AMQPClass::Queue(method) => self.queue_method(at, method),
             AMQPClass::Basic(method) => self.basic_method(at, method),
             AMQPClass::Confirm(method) => self.confirm_method(at, &method),
-            AMQPClass::Exchange(method) => Self::exchange_method(&method),
+            AMQPClass::Exchange(method) => self.exchange_method(at, &method),
             AMQPClass::Access(access::AMQPMethod::Request(_)) => {
                 self.send(at, AMQPClass::Access(access::AMQPMethod::RequestOk(access::RequestOk {})));
                 Ok(())
@@ -322,9 +325,6 @@ impl State {
             FRAME_HEADER => channel.content_header(frame.payload, body_bytes_max)?,
             _ => channel.content_body(frame.payload)?,
         };
-        if let Some((publish, message)) = complete {
-            self.publish(at, publish, message);
-        }
-        Ok(())
+        complete.map_or(Ok(()), |(publish, message)| self.publish(at, publish, message))
     }
 }

@@ -1,22 +1,22 @@
-//! All that a broker process knows: queues by name, consumers, connections; their coming and going, and what is due when.
+//! All that a broker process knows: queues by name, consumers, connections; and the coming and going of connections.
 //!
-//! How messages move is in `delivery`; what clients ask for by which method in `session`, `queue_methods` and
+//! Queues' coming and going is in `named_queue`, how messages move in `delivery`; what clients ask for by which method in `session`, `queue_methods` and
 //! `basic_methods`; sockets in `connection`. Output is left, encoded, in each connection's outbox.
 
 use super::{
     Config,
     channel::{Channel, Unacked},
     codec,
+    exchange::Exchange,
+    exchange_methods::predeclared,
     message::Message,
-    queue::{Death, Queue},
+    named_queue::NamedQueue,
+    queue::Death,
     session::Phase,
 };
-use amq_protocol::protocol::{
-    AMQPClass,
-    basic::{AMQPMethod, Cancel},
-};
+use amq_protocol::protocol::AMQPClass;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::Arc,
     time::Duration,
@@ -44,27 +44,6 @@ pub(super) struct ConnectionId(pub(super) u64);
 pub(super) struct At {
     pub(super) connection: ConnectionId,
     pub(super) channel: u16,
-}
-
-/// A queue with its name, its owner and its consumers.
-#[derive(Debug)]
-pub(super) struct NamedQueue {
-    pub(super) name: Arc<str>,
-    pub(super) durable: bool,
-    pub(super) auto_delete: bool,
-    /// The connection that declared it, if it is exclusive.
-    pub(super) owner: Option<ConnectionId>,
-    pub(super) messages: Queue,
-    /// All consumers.
-    pub(super) consumers: BTreeSet<ConsumerId>,
-    /// Those that may have room, the next to be served first.
-    pub(super) rotation: VecDeque<ConsumerId>,
-    /// Whether the one consumer wants to stay alone.
-    pub(super) exclusively_consumed: bool,
-    /// Last time it was declared, consumed or read (`x-expires`).
-    pub(super) used_at_us: u64,
-    /// Its entry in the schedule.
-    pub(super) scheduled_us: Option<u64>,
 }
 
 /// A subscription of a channel to a queue.
@@ -99,6 +78,8 @@ pub(super) struct Connection {
     pub(super) frame_bytes_max: u32,
     pub(super) channel_max: u16,
     pub(super) heartbeat_s: u16,
+    /// Who has logged in.
+    pub(super) user: Box<str>,
     /// Whether the client wants to hear that a consumer ended with its queue.
     pub(super) cancel_notify: bool,
     /// `None`: closed by us, its `channel.close-ok` is still to come.
@@ -138,10 +119,14 @@ pub(super) struct State {
     pub(super) unix_us_at_start: u64,
     pub(super) names: BTreeMap<Arc<str>, QueueId>,
     pub(super) queues: BTreeMap<QueueId, NamedQueue>,
+    /// All but the default one.
+    pub(super) exchanges: BTreeMap<Box<str>, Exchange>,
     pub(super) consumers: BTreeMap<ConsumerId, Consumer>,
+    /// Open channels that consume direct replies, by what their requests have in `reply_to`.
+    pub(super) reply_channels: BTreeMap<Box<str>, At>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// Queues with something to do at a time: a head that expires, a queue that does.
-    schedule: BTreeSet<(u64, QueueId)>,
+    pub(super) schedule: BTreeSet<(u64, QueueId)>,
     /// For the timer: the schedule begins earlier now.
     pub(super) rescheduled: Arc<Notify>,
     last_id: u64,
@@ -152,7 +137,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, ..Self::default() }
+        Self { config, exchanges: predeclared(), ..Self::default() }
     }
 
     pub(super) fn set_now(&mut self, now_us: u64) {
@@ -179,6 +164,7 @@ impl State {
             frame_bytes_max: self.config.frame_bytes_max,
             channel_max: self.config.channel_max,
             heartbeat_s: 0,
+            user: Box::default(),
             cancel_notify: false,
             channels: BTreeMap::new(),
             to_confirm: BTreeSet::new(),
@@ -235,6 +221,9 @@ impl State {
         self.send_confirm(at);
         let slot = self.connections.get_mut(&at.connection).and_then(|c| c.channels.get_mut(&at.channel));
         let Some(mut channel) = slot.and_then(Option::take) else { return };
+        if let Some(consumer) = channel.reply_consumer.take() {
+            self.reply_channels.remove(&consumer.name);
+        }
         let mut touched = BTreeSet::new();
         // Consumers first, or the messages would go back to them.
         for consumer in mem::take(&mut channel.consumers).into_values() {
@@ -304,85 +293,6 @@ impl State {
         }
     }
 
-    pub(super) fn create_queue(&mut self, queue: NamedQueue) -> QueueId {
-        let id = QueueId(self.next_id());
-        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(&owner)) {
-            owner.exclusive_queues.insert(id);
-        }
-        self.names.insert(Arc::clone(&queue.name), id);
-        self.queues.insert(id, queue);
-        self.reschedule(id);
-        id
-    }
-
-    /// Removes a queue with its messages, which don't die; its consumers end and, if they asked for it, are told.
-    pub(super) fn delete_queue(&mut self, id: QueueId) -> Option<NamedQueue> {
-        let queue = self.queues.remove(&id)?;
-        self.names.remove(&queue.name);
-        if let Some(at_us) = queue.scheduled_us {
-            self.schedule.remove(&(at_us, id));
-        }
-        if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(&owner)) {
-            owner.exclusive_queues.remove(&id);
-        }
-        for consumer in &queue.consumers {
-            let Some(Consumer { at, tag, .. }) = self.consumers.remove(consumer) else { continue };
-            let Some(connection) = self.connections.get_mut(&at.connection) else { continue };
-            if let Some(channel) = connection.channel(at.channel) {
-                channel.consumers.remove(&tag);
-                channel.blocked.remove(consumer);
-            }
-            if connection.cancel_notify {
-                let cancel = Cancel { consumer_tag: tag.into(), nowait: true };
-                self.send(at, AMQPClass::Basic(AMQPMethod::Cancel(cancel)));
-            }
-        }
-        Some(queue)
-    }
-
-    /// Keeps the schedule true to what a queue has to do next.
-    pub(super) fn reschedule(&mut self, id: QueueId) {
-        let Some(queue) = self.queues.get_mut(&id) else { return };
-        let idle_since = queue.consumers.is_empty().then_some(queue.used_at_us);
-        let queue_us = queue.messages.arguments.expires_us.and_then(|us| idle_since.map(|since| since + us));
-        let next = [queue_us, queue.messages.head_expires_at_us()].into_iter().flatten().min();
-        if next == queue.scheduled_us {
-            return;
-        }
-        let earliest = self.schedule.first().map_or(u64::MAX, |(at_us, _)| *at_us);
-        if let Some(at_us) = queue.scheduled_us {
-            self.schedule.remove(&(at_us, id));
-        }
-        queue.scheduled_us = next;
-        if let Some(at_us) = next {
-            self.schedule.insert((at_us, id));
-            if at_us < earliest {
-                self.rescheduled.notify_one();
-            }
-        }
-    }
-
-    /// When [`expire`](Self::expire) has something to do.
-    pub(super) fn next_expiry_us(&self) -> Option<u64> {
-        self.schedule.first().map(|(at_us, _)| *at_us)
-    }
-
-    /// Does all that is due.
-    pub(super) fn expire(&mut self) {
-        while let Some(&(at_us, id)) = self.schedule.first().filter(|(at_us, _)| *at_us <= self.now_us) {
-            self.schedule.remove(&(at_us, id));
-            let queue = self.queues.get_mut(&id).expect("the schedule holds queues");
-            queue.scheduled_us = None;
-            let idle_until = queue.messages.arguments.expires_us.map(|us| queue.used_at_us + us);
-            if queue.consumers.is_empty() && idle_until.is_some_and(|until| until <= self.now_us) {
-                self.delete_queue(id);
-            } else {
-                self.pump(id);
-            }
-        }
-        self.settle_deaths();
-    }
-
     /// See [`Broker::restart`](super::Broker::restart).
     pub(super) fn restart(&mut self) {
         for connection in mem::take(&mut self.connections).into_values() {
@@ -390,7 +300,9 @@ impl State {
             connection.signals.output.notify_one();
         }
         self.consumers.clear();
+        self.reply_channels.clear();
         self.schedule.clear();
+        self.exchanges.retain(|_, exchange| exchange.durable);
         let ids: Vec<QueueId> = self.queues.keys().copied().collect();
         for id in ids {
             let queue = self.queues.get_mut(&id).expect("nothing else removes queues here");
@@ -407,22 +319,5 @@ impl State {
             self.pump(id);
         }
         self.settle_deaths();
-    }
-}
-
-impl NamedQueue {
-    pub(super) fn new(name: Arc<str>, messages: Queue, now_us: u64) -> Self {
-        Self {
-            name,
-            durable: false,
-            auto_delete: false,
-            owner: None,
-            messages,
-            consumers: BTreeSet::new(),
-            rotation: VecDeque::new(),
-            exclusively_consumed: false,
-            used_at_us: now_us,
-            scheduled_us: None,
-        }
     }
 }

@@ -1,6 +1,8 @@
 //! The broker as its clients see it: frames in, frames out, on a clock of the test's own; and lapin over loopback TCP.
 
 mod deliveries;
+mod direct_reply;
+mod exchanges;
 mod lapin;
 mod queue_model;
 mod queues;
@@ -181,13 +183,18 @@ impl Bench {
 }
 
 fn put_publish(out: &mut Vec<u8>, key: &str, body: &str, properties: &BasicProperties) {
-    let publish = basic::Publish { exchange: "".into(), routing_key: key.into(), mandatory: true, immediate: false };
+    put_publish_to(out, "", key, body, properties);
+}
+
+fn put_publish_to(out: &mut Vec<u8>, exchange: &str, key: &str, body: &str, properties: &BasicProperties) {
+    let publish =
+        basic::Publish { exchange: exchange.into(), routing_key: key.into(), mandatory: true, immediate: false };
     put_method(out, 1, AMQPClass::Basic(Basic::Publish(publish)));
     let mut content = message::encode(properties);
-    let checked = message::Message::check_properties(&content).unwrap_or((false, None));
+    let checked = message::Message::check_properties(&content).unwrap_or_default();
     let properties_bytes = content.len();
     content.extend_from_slice(body.as_bytes());
-    codec::put_content(out, 1, &message::Message::new(content, properties_bytes, key, checked), 8_192);
+    codec::put_content(out, 1, &message::Message::new(content, properties_bytes, (exchange, key), checked), 8_192);
 }
 
 /// Puts deliveries (and returns) together; fails on anything else.

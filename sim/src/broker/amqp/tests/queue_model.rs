@@ -2,10 +2,10 @@
 
 use super::super::{
     arguments::Arguments,
-    message::Message,
+    message::{Checked, Message},
     queue::{Death, Position, Queue, Reason},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestCaseResult};
 use std::sync::Arc;
 
 #[derive(Clone, Debug)]
@@ -89,89 +89,117 @@ impl Model {
 }
 
 fn message(number: u64, ttl_ms: Option<u64>, persistent: bool) -> Arc<Message> {
-    Arc::new(Message::new(number.to_be_bytes().to_vec(), 0, "q", (persistent, ttl_ms)))
+    Arc::new(Message::new(
+        number.to_be_bytes().to_vec(),
+        0,
+        ("", "q"),
+        Checked { persistent, ttl_ms, ..Checked::default() },
+    ))
 }
 
 fn number(message: &Message) -> u64 {
     u64::from_be_bytes(message.body().try_into().unwrap())
 }
 
+/// The queue and what is known about it, step by step.
+#[derive(Default)]
+struct Pair {
+    queue: Queue,
+    model: Model,
+    deaths: Vec<Death>,
+}
+
+impl Pair {
+    fn take(&mut self, awaits_ack: bool) -> TestCaseResult {
+        let Self { queue, model, deaths } = self;
+        let taken = queue.take(model.now_us, awaits_ack, deaths);
+        model.drop_head_while(Reason::Expired, |model, head| head.expires_at_us.is_some_and(|at| at < model.now_us));
+        let expected = model.head();
+        prop_assert_eq!(taken.is_some(), expected.is_some());
+        if let (Some(entry), Some(at)) = (taken, expected) {
+            let known = &mut model.known[at];
+            prop_assert_eq!((number(&entry.message), entry.redelivered), (known.number, known.redelivered));
+            known.redelivered = true;
+            known.unacked = Some(entry.position);
+            if !awaits_ack {
+                model.known.remove(at);
+            }
+        }
+        Ok(())
+    }
+
+    fn do_step(&mut self, step: Step) -> TestCaseResult {
+        let Self { queue, model, deaths } = self;
+        match step {
+            Step::Publish { ttl_ms, persistent } => {
+                queue.push(message(model.published, ttl_ms, persistent), model.now_us);
+                let expires_at_us = ttl_ms.map(|ms| model.now_us + ms * 1_000);
+                let number = model.published;
+                model.known.push(Known { number, expires_at_us, persistent, redelivered: false, unacked: None });
+                model.published += 1;
+            }
+            Step::Take { awaits_ack } => self.take(awaits_ack)?,
+            Step::Ack(n) => {
+                if let Some((at, position)) = model.nth_unacked(n) {
+                    prop_assert!(queue.ack(position));
+                    prop_assert!(!queue.ack(position));
+                    model.known.remove(at);
+                }
+            }
+            Step::Requeue(n) => {
+                if let Some((at, position)) = model.nth_unacked(n) {
+                    queue.requeue(position);
+                    model.known[at].unacked = None;
+                }
+            }
+            Step::Reject(n) => {
+                if let Some((at, position)) = model.nth_unacked(n) {
+                    queue.reject(position, deaths);
+                    let dead = model.known.remove(at);
+                    model.died.push((dead.number, Reason::Rejected));
+                }
+            }
+            Step::Pass { ms } => model.now_us += ms * 1_000,
+            Step::Purge => {
+                let before = model.known.len();
+                model.known.retain(|known| known.unacked.is_some());
+                prop_assert_eq!(queue.purge(), before - model.known.len());
+            }
+            Step::Recover => {
+                queue.recover();
+                model.known.retain(|known| known.persistent);
+                model.known.iter_mut().for_each(|known| known.unacked = None);
+            }
+        }
+        Ok(())
+    }
+
+    fn trim_and_compare(&mut self) -> TestCaseResult {
+        let Self { queue, model, deaths } = self;
+        queue.trim(model.now_us, deaths);
+        model.trim();
+        let left: Vec<u64> = queue.messages().iter().map(|m| number(m)).collect();
+        prop_assert_eq!(&left, &model.known.iter().map(|known| known.number).collect::<Vec<_>>());
+        prop_assert_eq!((queue.depth(), queue.ready_count()), (left.len(), model.ready_count()));
+        let head = model.head().and_then(|at| model.known[at].expires_at_us);
+        prop_assert_eq!(queue.head_expires_at_us(), head);
+        let died: Vec<_> = deaths.iter().map(|(m, reason)| (number(m), *reason)).collect();
+        prop_assert_eq!(&died, &model.died);
+        Ok(())
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_is_lost_or_doubled_and_order_is_kept(steps in steps(), length_max in prop::option::of(1..6_usize)) {
-        let mut queue = Queue::new(Arguments { length_max, ..Arguments::default() });
-        let mut model = Model { length_max, ..Model::default() };
-        let mut deaths: Vec<Death> = Vec::new();
+        let queue = Queue::new(Arguments { length_max, ..Arguments::default() });
+        let mut pair = Pair { queue, model: Model { length_max, ..Model::default() }, deaths: Vec::new() };
         for step in steps {
-            match step {
-                Step::Publish { ttl_ms, persistent } => {
-                    queue.push(message(model.published, ttl_ms, persistent), model.now_us);
-                    let expires_at_us = ttl_ms.map(|ms| model.now_us + ms * 1_000);
-                    let number = model.published;
-                    model.known.push(Known { number, expires_at_us, persistent, redelivered: false, unacked: None });
-                    model.published += 1;
-                }
-                Step::Take { awaits_ack } => {
-                    let taken = queue.take(model.now_us, awaits_ack, &mut deaths);
-                    model.drop_head_while(Reason::Expired, |model, head| {
-                        head.expires_at_us.is_some_and(|at| at < model.now_us)
-                    });
-                    let expected = model.head();
-                    prop_assert_eq!(taken.is_some(), expected.is_some());
-                    if let (Some(entry), Some(at)) = (taken, expected) {
-                        let known = &mut model.known[at];
-                        prop_assert_eq!((number(&entry.message), entry.redelivered), (known.number, known.redelivered));
-                        known.redelivered = true;
-                        known.unacked = Some(entry.position);
-                        if !awaits_ack {
-                            model.known.remove(at);
-                        }
-                    }
-                }
-                Step::Ack(n) => {
-                    if let Some((at, position)) = model.nth_unacked(n) {
-                        prop_assert!(queue.ack(position));
-                        prop_assert!(!queue.ack(position));
-                        model.known.remove(at);
-                    }
-                }
-                Step::Requeue(n) => {
-                    if let Some((at, position)) = model.nth_unacked(n) {
-                        queue.requeue(position);
-                        model.known[at].unacked = None;
-                    }
-                }
-                Step::Reject(n) => {
-                    if let Some((at, position)) = model.nth_unacked(n) {
-                        queue.reject(position, &mut deaths);
-                        let dead = model.known.remove(at);
-                        model.died.push((dead.number, Reason::Rejected));
-                    }
-                }
-                Step::Pass { ms } => {
-                    model.now_us += ms * 1_000;
-                    continue; // so that the next step meets expired messages
-                }
-                Step::Purge => {
-                    let before = model.known.len();
-                    model.known.retain(|known| known.unacked.is_some());
-                    prop_assert_eq!(queue.purge(), before - model.known.len());
-                }
-                Step::Recover => {
-                    queue.recover();
-                    model.known.retain(|known| known.persistent);
-                    model.known.iter_mut().for_each(|known| known.unacked = None);
-                }
+            let time_passed = matches!(step, Step::Pass { .. });
+            pair.do_step(step)?;
+            if !time_passed { // else the next step shall meet expired messages
+                pair.trim_and_compare()?;
             }
-            queue.trim(model.now_us, &mut deaths);
-            model.trim();
-            let left: Vec<u64> = queue.messages().iter().map(|m| number(m)).collect();
-            prop_assert_eq!(&left, &model.known.iter().map(|known| known.number).collect::<Vec<_>>());
-            prop_assert_eq!((queue.depth(), queue.ready_count()), (left.len(), model.ready_count()));
-            let head = model.head().and_then(|at| model.known[at].expires_at_us);
-            prop_assert_eq!(queue.head_expires_at_us(), head);
-            let died: Vec<_> = deaths.iter().map(|(m, reason)| (number(m), *reason)).collect();
-            prop_assert_eq!(&died, &model.died);
         }
     }
 }

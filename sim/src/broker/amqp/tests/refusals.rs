@@ -41,7 +41,7 @@ fn what_is_not_there_or_not_allowed_closes_the_connection() {
     assert_eq!(answer(AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {}))), ("connection", 540));
     let exchange = exchange::Declare {
         exchange: "mine".into(),
-        kind: "direct".into(),
+        kind: "headers".into(),
         passive: false,
         durable: false,
         auto_delete: false,
@@ -115,4 +115,15 @@ fn frames_may_arrive_in_any_pieces() {
         pending.drain(..used);
     }
     assert_eq!(bench.waiting("q"), ["body"]);
+}
+
+#[test]
+fn a_message_in_another_users_name_closes_the_channel() {
+    let mut bench = Bench::new();
+    let id = bench.connect();
+    bench.declare(id, "q", &[]);
+    bench.publish_with(id, "q", "x", &BasicProperties::default().with_user_id("user".into()));
+    assert_eq!(bench.depth("q"), Some(1));
+    let other = BasicProperties::default().with_user_id("other".into());
+    assert_eq!(refusal(&bench.publish_with(id, "q", "x", &other)), ("channel", 406));
 }

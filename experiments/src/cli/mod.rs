@@ -1,5 +1,7 @@
 //! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
 
+mod check;
+
 use crate::results::{self, Directories, Summary};
 use crate::run;
 use crate::simulate::Simulate;
@@ -40,6 +42,8 @@ enum Action {
         #[command(flatten)]
         changes: Changes,
     },
+    /// The regression gate: runs experiments and compares them with their committed results.
+    Check(check::CheckArgs),
 }
 
 #[derive(Debug, Args)]
@@ -155,6 +159,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
     match (cli.action, cli.name) {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
+        (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
         (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
         (None, None) => {
             let missing = "which experiment? `experiments list` shows all";
@@ -179,16 +184,10 @@ fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simul
     } else {
         print(&table::render(&summary))?;
     }
-    let defaults = Directories::default();
-    let directories = Directories {
-        results: options.results.clone().unwrap_or(defaults.results),
-        plots: options.plots.clone().unwrap_or(defaults.plots),
-    };
+    let directories = Directories::at(options.results.as_deref(), options.plots.as_deref());
     let written = results::write(&directories, spec, &run.outcome, &summary)?;
     if !options.quiet {
-        let here = std::env::current_dir().unwrap_or_default();
-        let written: Vec<String> =
-            written.iter().map(|path| path.strip_prefix(&here).unwrap_or(path).display().to_string()).collect();
+        let written: Vec<String> = written.iter().map(|path| here(path).display().to_string()).collect();
         eprintln!("wrote {}", written.join(", "));
     }
     Ok(())
@@ -208,6 +207,11 @@ fn measured(options: &RunOptions, spec: &Spec, simulate: Simulate) -> anyhow::Re
         }
     };
     run::run(spec, simulate, trace, options.quiet)
+}
+
+/// `path` as seen from the working directory, if it lies below that.
+fn here(path: &Path) -> &Path {
+    std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
 }
 
 /// Prints to stdout; a reader that has had enough (`| head`) is no error.

@@ -1,0 +1,156 @@
+//! Connections to the HTTP routers: which router is next, and which connections are at hand.
+
+use crate::{
+    config::{self, Connections},
+    env::{Env, TaskGuard},
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, StatusCode,
+    client::conn::http1::{Builder, SendRequest},
+    header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    io,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+
+/// Limit of one dial: a lost SYN comes back after 1 s and again after 3 s.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection is kept without work. Shorter than a router's patience with one, so that the two don't cross.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+/// Largest head of a response: ours have 150 bytes.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Where requests are posted to.
+pub(crate) const ROUTE_PATH: &str = "/route";
+
+/// The routers and the connections to them.
+pub(super) struct Lines<E> {
+    env: E,
+    routers: Vec<Router>,
+    connections: Connections,
+    /// Counts dials; the next one goes to the router at this place, modulo their number.
+    next: AtomicUsize,
+    idle: Mutex<Vec<(Line, Instant)>>,
+}
+
+struct Router {
+    host: String,
+    port: u16,
+    /// `HOST:PORT`.
+    authority: HeaderValue,
+}
+
+/// A connection to a router, used for one request at a time.
+pub(super) struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    authority: HeaderValue,
+    /// Has carried a request before.
+    pub(super) used: bool,
+    _driver: TaskGuard,
+}
+
+/// What a router answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// Why an exchange failed: the connection, or an answer over the size limit.
+pub(super) type ExchangeError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<E: Env> Lines<E> {
+    /// Starts the rotation at a random router, so that workers which start together don't all dial the same one.
+    pub(super) fn new(env: &E, config: &config::Rpc) -> Self {
+        let router = |(host, port): (String, u16)| {
+            let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+            let authority = authority.try_into().expect("validated to be of visible characters");
+            Router { host, port, authority }
+        };
+        let addresses = config.addresses().expect("the configuration was validated");
+        let routers: Vec<_> = addresses.into_iter().map(router).collect();
+        let mut start = [0; 4];
+        env.random(&mut start);
+        let start = u32::from_be_bytes(start) as usize % routers.len();
+        let (env, connections) = (env.clone(), config.connections);
+        Self { env, routers, connections, next: AtomicUsize::new(start), idle: Mutex::default() }
+    }
+
+    /// How many routers there are.
+    pub(super) fn routers(&self) -> usize {
+        self.routers.len()
+    }
+
+    /// The connection that was used last, if one is at hand.
+    pub(super) fn take_idle(&self) -> Option<Line> {
+        let mut idle = self.idle();
+        let fresh = |(line, since): &(Line, Instant)| since.elapsed() < IDLE_LIMIT && !line.sender.is_closed();
+        idle.retain(fresh);
+        idle.pop().map(|(line, _)| line)
+    }
+
+    /// Connects to the next router.
+    ///
+    /// # Errors
+    /// Which router could not be reached, and why.
+    pub(super) async fn dial(&self) -> Result<Line, String> {
+        let place = self.next.fetch_add(1, Relaxed) % self.routers.len();
+        let router = &self.routers[place];
+        let Router { host, port, authority } = router;
+        let connected = async {
+            let stream = self.env.connect(host, *port).await?;
+            let handshake = Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
+            handshake.await.map_err(io::Error::other)
+        };
+        let (sender, connection) = match timeout(DIAL_LIMIT, connected).await {
+            Ok(connected) => connected.map_err(|error| format!("{host}:{port}: {error}"))?,
+            Err(_) => return Err(format!("{host}:{port}: no answer to the dial within {DIAL_LIMIT:?}")),
+        };
+        let driver = async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to a router was lost");
+            }
+        };
+        let driver = self.env.spawn("http connection", driver).into();
+        Ok(Line { sender, authority: authority.clone(), used: false, _driver: driver })
+    }
+
+    /// Posts a request and reads the answer, at most `bytes_max` of it.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]. The router may have the request all the same.
+    pub(super) async fn post(&self, line: &mut Line, body: Bytes, bytes_max: usize) -> Result<Answer, ExchangeError> {
+        line.sender.ready().await?;
+        let mut request = Request::post(ROUTE_PATH)
+            .header(HOST, line.authority.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.connections == Connections::PerRequest {
+            request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let response = line.sender.send_request(request.body(Full::new(body))?).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), bytes_max).collect().await?.to_bytes();
+        Ok(Answer { status, body })
+    }
+
+    /// Keeps a connection on which all went well, if connections are kept at all. There are never more of them than calls
+    /// at a time, since a call first looks here.
+    pub(super) fn give_back(&self, mut line: Line) {
+        if self.connections == Connections::KeepAlive {
+            line.used = true;
+            self.idle().push((line, Instant::now()));
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Line, Instant)>> {
+        self.idle.lock().expect("no holder of this lock panics")
+    }
+}

@@ -1,0 +1,117 @@
+//! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
+//!
+//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one. The thesis' workers
+//! dial one name behind which Docker does the same for all of them together; as every worker there opens its connections in
+//! turn, too, either way spreads the requests of one task over different routers.
+
+mod lines;
+
+pub(crate) use lines::ROUTE_PATH;
+
+use super::{Backbone, CallError};
+use crate::{
+    config,
+    deadline::Deadline,
+    env::Env,
+    message::{Message, REPLY_BYTES_MAX, Reply, Request, TaskId},
+    telemetry::{Event, Telemetry},
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hyper::StatusCode;
+use lines::{Answer, Lines};
+use std::sync::Arc;
+use tokio::{sync::Semaphore, time::timeout_at};
+
+/// Most calls of a worker at a time: bounds its connections. More wait their turn; the thesis' tasks have two.
+const CALLS_MAX: usize = 64;
+/// Longest part of a router's explanation that goes into an error.
+const DETAIL_CHARS_MAX: usize = 200;
+
+/// The backbone over HTTP.
+pub(crate) struct HttpBackbone<E: Env> {
+    env: E,
+    telemetry: Arc<dyn Telemetry>,
+    lines: Lines<E>,
+    free: Semaphore,
+}
+
+impl<E: Env> HttpBackbone<E> {
+    /// A backbone over the routers in `config`.
+    pub(crate) fn new(env: &E, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
+        let lines = Lines::new(env, config);
+        Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
+    }
+
+    async fn call(&self, task: &TaskId, request: &Request) -> Result<Reply, CallError> {
+        let id = request.request_id;
+        self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
+        let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
+            Some(deadline) => timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout)),
+            None => Err(CallError::Timeout),
+        };
+        match &outcome {
+            Ok(reply) => self.telemetry.record(&Event::ReplyReceived { request: id, status: reply.status }),
+            Err(CallError::Timeout) => self.telemetry.record(&Event::RequestTimedOut { request: id }),
+            Err(error) => tracing::warn!(%task, request = %id, %error, "request not answered"),
+        }
+        outcome
+    }
+
+    async fn post(&self, request: &Request) -> Result<Reply, CallError> {
+        let _permit = self.free.acquire().await.expect("never closed");
+        let body = Bytes::from(request.to_bytes());
+        let mut last_failure = String::new();
+        // Each router once, and one try more for a kept connection that its router has just closed.
+        for _ in 0..=self.lines.routers() {
+            let mut line = match self.lines.take_idle() {
+                Some(line) => line,
+                None => match self.lines.dial().await {
+                    Ok(line) => line,
+                    Err(reason) => {
+                        self.telemetry.record(&Event::Disconnected { broker: "router", reason: &reason });
+                        last_failure = reason;
+                        continue;
+                    }
+                },
+            };
+            match self.lines.post(&mut line, body.clone(), REPLY_BYTES_MAX).await {
+                Ok(answer) => {
+                    self.lines.give_back(line);
+                    return read(request, &answer);
+                }
+                // Sent twice at worst: labels ignore a version that they know.
+                Err(error) if line.used => last_failure = error.to_string(),
+                Err(error) => {
+                    self.telemetry.record(&Event::Disconnected { broker: "router", reason: &error.to_string() });
+                    return Err(CallError::ConnectionLost);
+                }
+            }
+        }
+        Err(CallError::NoRouter { last_failure })
+    }
+}
+
+/// What an answer says about `request`.
+fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
+    let refused = |detail: String| CallError::Router { status: answer.status.as_u16(), detail };
+    match answer.status {
+        StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Overloaded),
+        StatusCode::GATEWAY_TIMEOUT => Err(CallError::Timeout),
+        StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::BAD_GATEWAY => {
+            let reply = Reply::parse(&answer.body).map_err(|error| refused(error.to_string()))?;
+            let is_mine = reply.answers(request.request_id, request.esl_mac);
+            is_mine.then_some(reply).ok_or_else(|| refused("the reply is to another request".into()))
+        }
+        _ => Err(refused(String::from_utf8_lossy(&answer.body).chars().take(DETAIL_CHARS_MAX).collect())),
+    }
+}
+
+impl<E: Env> Backbone for HttpBackbone<E> {
+    async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
+        join_all(requests.iter().map(|request| self.call(task, request))).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What routers do with what gateways publish: RSSI reports into the routing table, and the patience that goes with it.
+
+use super::HAND_BACK_DELAY;
+use crate::{
+    config::Routing,
+    env::Env,
+    message::{Message, RssiReport, gateway_of_topic},
+    mqtt::Incoming,
+    store::{Store, report_limit},
+    telemetry::{DropReason, Event, Telemetry},
+};
+use std::future::Future;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Writes a report into the routing table.
+///
+/// # Errors
+/// Why it was dropped instead.
+pub(super) async fn store_report<E: Env>(
+    env: &E,
+    store: &Store<E>,
+    routing: &Routing,
+    telemetry: &dyn Telemetry,
+    message: &Incoming,
+) -> Result<(), DropReason> {
+    let topic = std::str::from_utf8(&message.topic).ok();
+    let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
+    let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+    let give_up = report_limit(env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
+    retry(give_up, || store.store_report(routing, gateway, &report)).await?;
+    telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
+    Ok(())
+}
+
+/// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.
+pub(super) async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, DropReason>
+where
+    X: std::fmt::Display,
+    F: Future<Output = Result<T, X>>,
+{
+    let tries = async {
+        loop {
+            match step().await {
+                Ok(done) => return done,
+                Err(error) => tracing::info!(%error, "trying again"),
+            }
+            sleep(HAND_BACK_DELAY).await;
+        }
+    };
+    timeout_at(give_up, tries).await.map_err(|_| DropReason::Expired)
+}
+
+/// Says what is wrong with a message.
+pub(super) fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
+    tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
+    DropReason::Malformed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_fails_or_hangs_is_given_up_in_time() {
+        let (start, limit) = (Instant::now(), Duration::from_millis(1_234));
+        let refused = retry(start + limit, || async { Err::<(), _>("refused") }).await;
+        assert_eq!((refused, start.elapsed()), (Err(DropReason::Expired), limit));
+        let hung = retry(Instant::now() + limit, std::future::pending::<Result<(), &str>>).await;
+        assert_eq!((hung, start.elapsed()), (Err(DropReason::Expired), 2 * limit));
+    }
+}

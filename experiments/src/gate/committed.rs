@@ -1,0 +1,61 @@
+//! Reads committed summaries.
+
+use crate::outcome::TaskCounts;
+use crate::results::{Rpcs, Throughput};
+use crate::statistics::Statistics;
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// Largest summary that is read; real ones have some 4 KB.
+const SUMMARY_BYTES_MAX: u64 = 1 << 20;
+
+/// What a committed `summary.json` says, as far as the gate compares it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Committed {
+    /// How the tasks ended.
+    pub tasks: TaskCounts,
+    /// What became of the requests.
+    pub rpcs: Rpcs,
+    /// Latency of a task.
+    pub latency_ms: Option<Statistics>,
+    /// Rates in virtual time.
+    pub throughput: Throughput,
+    /// Messages dropped, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Stands for all that happened.
+    pub trace_digest: String,
+    /// Versions of the libraries.
+    pub versions: BTreeMap<String, String>,
+    /// The spec that was run. As it is written there: an older one may have had other fields.
+    pub resolved_spec: serde_json::Value,
+}
+
+/// Where the summary of `spec` lies.
+pub(super) fn path(results: &Path, spec: &str) -> PathBuf {
+    results.join(spec).join("summary.json")
+}
+
+/// The committed summary of `spec`; `None` if there is none.
+///
+/// # Errors
+/// When it can't be read, is too large, or is no summary.
+pub(super) fn read(results: &Path, spec: &str) -> anyhow::Result<Option<Committed>> {
+    let path = path(results, spec);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
+    };
+    let mut text = String::new();
+    let read = file.take(SUMMARY_BYTES_MAX + 1).read_to_string(&mut text);
+    if read.with_context(|| format!("reading {}", path.display()))? as u64 > SUMMARY_BYTES_MAX {
+        bail!("{} has more than {SUMMARY_BYTES_MAX} bytes; it can't be a summary", path.display());
+    }
+    let committed = serde_json::from_str(&text);
+    let hint = || format!("{} is no summary; `experiments check {spec} --bless` writes a new one", path.display());
+    committed.with_context(hint).map(Some)
+}

@@ -1,0 +1,271 @@
+//! Compares a committed summary with today's, number by number.
+
+use super::Committed;
+use crate::results::Summary;
+use crate::statistics::Statistics;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What became of one spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every number is the committed one.
+    Unchanged,
+    /// Some numbers moved, none beyond the tolerance.
+    Within,
+    /// Something got better beyond the tolerance, and nothing worse; to be accepted.
+    Moved,
+    /// The committed result is of another spec.
+    Stale,
+    /// Something got worse beyond the tolerance, or a count is another one.
+    Regressed,
+    /// There is no committed result, or none that can be read.
+    Missing,
+    /// The run itself failed.
+    Failed,
+}
+
+impl Verdict {
+    /// Whether the gate lets it through.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Unchanged | Self::Within)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Within => "within tolerance",
+            Self::Moved => "moved",
+            Self::Stale => "stale",
+            Self::Regressed => "regressed",
+            Self::Missing => "missing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One spec's check.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Checked {
+    /// The spec's name.
+    pub spec: String,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Numbers that are not the committed ones.
+    pub moves: Vec<Move>,
+    /// Where today's spec is not the one that the committed result is of.
+    pub spec_changes: Vec<SpecChange>,
+    /// What else should be known.
+    pub notes: Vec<String>,
+    /// Today's main numbers; `None` if the run failed.
+    pub today: Option<Today>,
+}
+
+/// Today's main numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Today {
+    /// Median latency of a task; `None` if none finished.
+    pub p50_ms: Option<f64>,
+    /// 99th percentile.
+    pub p99_ms: Option<f64>,
+    /// Largest.
+    pub max_ms: Option<f64>,
+    /// Tasks done in a second of virtual time.
+    pub tasks_per_s: f64,
+    /// Wall time of the run.
+    pub wall_s: f64,
+}
+
+/// A number that is not the committed one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Move {
+    /// Which number.
+    pub figure: String,
+    /// `None`: there was none.
+    pub committed: Option<f64>,
+    /// `None`: there is none.
+    pub today: Option<f64>,
+    /// By how much; `None` from 0, or where one side has no number.
+    pub change_percent: Option<f64>,
+    /// What that means.
+    pub judgement: Judgement,
+}
+
+/// What a move means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// Smaller than the tolerance.
+    Within,
+    /// Beyond the tolerance, to the good.
+    Better,
+    /// Beyond the tolerance, to the bad.
+    Worse,
+    /// A count that must be exact is not.
+    Different,
+}
+
+/// A key of the spec that has another value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpecChange {
+    /// The key, as in `network.loss_ppm`.
+    pub path: String,
+    /// As JSON; `None`: the committed spec has no such key.
+    pub committed: Option<Value>,
+    /// As JSON; `None`: today's spec has no such key.
+    pub today: Option<Value>,
+}
+
+impl Today {
+    pub(super) fn of(summary: &Summary) -> Self {
+        let latency = |of: fn(&Statistics) -> f64| summary.latency_ms.as_ref().map(of);
+        Self {
+            p50_ms: latency(|latency| latency.p50),
+            p99_ms: latency(|latency| latency.p99),
+            max_ms: latency(|latency| latency.max),
+            tasks_per_s: summary.throughput.tasks_per_s,
+            wall_s: summary.machine.wall_s,
+        }
+    }
+}
+
+impl Checked {
+    pub(super) fn failed(spec: &str, verdict: Verdict, note: String) -> Self {
+        Self {
+            spec: spec.to_owned(),
+            verdict,
+            moves: Vec::new(),
+            spec_changes: Vec::new(),
+            notes: vec![note],
+            today: None,
+        }
+    }
+}
+
+/// Compares; pure.
+pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent: f64) -> Checked {
+    let mut moves = Vec::new();
+    let percentiles = |of: &Option<Statistics>| of.map(|of| [of.p50, of.p99, of.max]);
+    let (old, new) = (percentiles(&committed.latency_ms), percentiles(&today.latency_ms));
+    for (place, figure) in ["p50 ms", "p99 ms", "max ms"].into_iter().enumerate() {
+        let at = |of: Option<[f64; 3]>| of.map(|of| of[place]);
+        moves.extend(measured(figure, at(old), at(new), Wish::Less, tolerance_percent));
+    }
+    let (old, new) = (committed.throughput, today.throughput);
+    let rates = [("tasks/s", old.tasks_per_s, new.tasks_per_s), ("RPCs/s", old.rpcs_per_s, new.rpcs_per_s)];
+    for (figure, old, new) in rates {
+        moves.extend(measured(figure, Some(old), Some(new), Wish::More, tolerance_percent));
+    }
+    moves.extend(counts(committed, today));
+    let resolved = serde_json::to_value(&today.resolved_spec).expect("a spec fits into JSON");
+    let mut spec_changes = Vec::new();
+    differences("", Some(&committed.resolved_spec), Some(&resolved), &mut spec_changes);
+    let verdict = verdict(&moves, &spec_changes);
+    let mut notes = Vec::new();
+    if committed.trace_digest != today.trace_digest && moves.is_empty() {
+        notes.push("another trace digest, the same numbers: something happens in another order".to_owned());
+    }
+    for (library, version) in &today.versions {
+        let before = committed.versions.get(library).map_or("none", String::as_str);
+        if before != version {
+            notes.push(format!("{library} is {version}; the committed result is of {before}"));
+        }
+    }
+    Checked { spec: today.spec.clone(), verdict, moves, spec_changes, notes, today: Some(Today::of(today)) }
+}
+
+fn verdict(moves: &[Move], spec_changes: &[SpecChange]) -> Verdict {
+    let any = |judgement| moves.iter().any(|moved| moved.judgement == judgement);
+    if !spec_changes.is_empty() {
+        Verdict::Stale
+    } else if any(Judgement::Worse) || any(Judgement::Different) {
+        Verdict::Regressed
+    } else if any(Judgement::Better) {
+        Verdict::Moved
+    } else if moves.is_empty() {
+        Verdict::Unchanged
+    } else {
+        Verdict::Within
+    }
+}
+
+/// What is hoped of a number.
+#[derive(Clone, Copy)]
+enum Wish {
+    Less,
+    More,
+}
+
+fn measured(figure: &str, committed: Option<f64>, today: Option<f64>, wish: Wish, tolerance: f64) -> Option<Move> {
+    if committed == today {
+        return None;
+    }
+    let change_percent = change_percent(committed, today);
+    let judgement = match (change_percent, committed, today, wish) {
+        (Some(change), ..) if change.abs() <= tolerance => Judgement::Within,
+        (_, Some(committed), Some(today), Wish::Less) if today < committed => Judgement::Better,
+        (_, Some(committed), Some(today), Wish::More) if today > committed => Judgement::Better,
+        (_, Some(_), Some(_), _) => Judgement::Worse,
+        _ => Judgement::Different,
+    };
+    Some(Move { figure: figure.to_owned(), committed, today, change_percent, judgement })
+}
+
+fn counts(committed: &Committed, today: &Summary) -> Vec<Move> {
+    let (old, new) = (&committed.tasks, &today.tasks);
+    let mut pairs = vec![
+        ("tasks dispatched".to_owned(), old.dispatched, new.dispatched),
+        ("tasks done".to_owned(), old.done, new.done),
+        ("tasks timed out".to_owned(), old.timed_out, new.timed_out),
+        ("tasks dead-lettered".to_owned(), old.dead_lettered, new.dead_lettered),
+        ("tasks queued".to_owned(), old.queued, new.queued),
+    ];
+    let (old, new) = (&committed.rpcs, &today.rpcs);
+    pairs.extend([
+        ("RPCs sent".to_owned(), old.sent, new.sent),
+        ("RPCs replied".to_owned(), old.replied, new.replied),
+        ("RPCs misrouted".to_owned(), old.misrouted, new.misrouted),
+        ("RPCs timed out".to_owned(), old.timed_out, new.timed_out),
+    ]);
+    let reasons: BTreeMap<&String, ()> =
+        committed.drops.keys().chain(today.drops.keys()).map(|reason| (reason, ())).collect();
+    for reason in reasons.into_keys() {
+        let count = |drops: &BTreeMap<String, u64>| drops.get(reason).copied().unwrap_or(0);
+        pairs.push((format!("dropped as {reason}"), count(&committed.drops), count(&today.drops)));
+    }
+    let moved = pairs.into_iter().filter(|(_, old, new)| old != new);
+    let moved = moved.map(|(figure, old, new)| {
+        let (committed, today) = (Some(old as f64), Some(new as f64));
+        let change_percent = change_percent(committed, today);
+        Move { figure, committed, today, change_percent, judgement: Judgement::Different }
+    });
+    moved.collect()
+}
+
+fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
+    let (committed, today) = (committed?, today?);
+    (committed != 0.0).then(|| (today - committed) / committed * 100.0)
+}
+
+/// Walks both trees. The title is for people only.
+fn differences(path: &str, committed: Option<&Value>, today: Option<&Value>, into: &mut Vec<SpecChange>) {
+    if committed == today || path == "title" {
+        return;
+    }
+    if let (Some(Value::Object(old)), Some(Value::Object(new))) = (committed, today) {
+        let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            differences(&path, old.get(key), new.get(key), into);
+        }
+        return;
+    }
+    into.push(SpecChange { path: path.to_owned(), committed: committed.cloned(), today: today.cloned() });
+}

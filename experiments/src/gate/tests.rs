@@ -1,0 +1,161 @@
+use super::*;
+use crate::machine::Machine;
+use crate::outcome::{Outcome, TaskEnd, TaskRecord};
+use crate::spec::{default_directory, load};
+use std::sync::Arc;
+
+/// A run of two done tasks.
+fn run(latencies_us: [u64; 2], digest: &str) -> Run {
+    let task = |(index, latency_us): (u32, u64)| TaskRecord {
+        index,
+        dispatched_us: 1_000,
+        started_us: Some(2_000),
+        finished_us: Some(1_000_000),
+        latency_us: Some(latency_us),
+        end: TaskEnd::Done,
+        attempts: 1,
+        timeouts: 0,
+    };
+    let tasks = (0..).zip(latencies_us).map(task).collect();
+    let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
+    Run { outcome, machine: Machine::here(1.0) }
+}
+
+fn spec() -> Spec {
+    Spec { name: "example".into(), ..Spec::default() }
+}
+
+/// `run` against a committed result with latencies of 40 and 50 ms; `edit` may change what is committed.
+fn compared(run: Run, edit: impl FnOnce(&mut serde_json::Value)) -> Checked {
+    let mut file: serde_json::Value =
+        serde_json::from_str(&Summary::of(&spec(), &self::run([40_000, 50_000], "abc")).to_json()).unwrap();
+    edit(&mut file);
+    let committed: Committed = serde_json::from_value(file).unwrap();
+    compare::compare(&committed, &Summary::of(&spec(), &run), 1.0)
+}
+
+#[test]
+fn the_committed_numbers_pass_without_a_word() {
+    let checked = compared(run([40_000, 50_000], "abc"), |_| {});
+    assert_eq!(checked.verdict, Verdict::Unchanged);
+    assert!(report::details(&checked).is_empty());
+}
+
+#[test]
+fn another_digest_with_equal_numbers_is_a_note() {
+    let checked = compared(run([40_000, 50_000], "xyz"), |_| {});
+    assert_eq!(checked.verdict, Verdict::Unchanged);
+    assert_eq!(checked.notes.len(), 1, "{:?}", checked.notes);
+}
+
+#[test]
+fn a_small_move_is_told_and_passes() {
+    let checked = compared(run([40_000, 50_500], "x"), |_| {});
+    assert_eq!(checked.verdict, Verdict::Within);
+    let moved: Vec<&str> = checked.moves.iter().map(|moved| moved.figure.as_str()).collect();
+    assert_eq!(moved, ["p99 ms", "max ms"]);
+}
+
+#[test]
+fn a_move_beyond_the_tolerance_fails_in_both_directions() {
+    let worse = compared(run([40_000, 50_501], "x"), |_| {});
+    let better = compared(run([40_000, 49_499], "x"), |_| {});
+    assert_eq!((worse.verdict, better.verdict), (Verdict::Regressed, Verdict::Moved));
+    assert!(!worse.verdict.passes() && !better.verdict.passes());
+    assert!(report::conclusion(&[better], 1.0).contains("got better"));
+    assert!(!report::conclusion(&[worse], 1.0).contains("got better"));
+}
+
+#[test]
+fn counts_are_exact() {
+    for (pointer, figure) in [("/tasks/timed_out", "tasks timed out"), ("/rpcs/misrouted", "RPCs misrouted")] {
+        let checked = compared(run([40_000, 50_000], "abc"), |file| *file.pointer_mut(pointer).unwrap() = 1.into());
+        assert_eq!(checked.verdict, Verdict::Regressed);
+        assert_eq!(
+            (checked.moves[0].figure.as_str(), checked.moves[0].judgement, checked.moves.len()),
+            (figure, Judgement::Different, 1)
+        );
+    }
+    let checked = compared(run([40_000, 50_000], "abc"), |file| file["drops"]["ReplyLate"] = 3.into());
+    assert_eq!((checked.verdict, checked.moves[0].today), (Verdict::Regressed, Some(0.0)));
+}
+
+#[test]
+fn a_slower_system_is_worse_and_not_better() {
+    let checked = compared(run([40_000, 50_000], "abc"), |file| file["throughput"]["tasks_per_s"] = 4.0.into());
+    assert_eq!((checked.verdict, checked.moves[0].judgement), (Verdict::Regressed, Judgement::Worse));
+    assert!((checked.moves[0].change_percent.unwrap() + 50.0).abs() < 1.0, "{:?}", checked.moves);
+}
+
+#[test]
+fn a_result_of_another_spec_is_stale_and_the_key_is_named() {
+    let checked = compared(run([40_000, 50_000], "abc"), |file| {
+        file["resolved_spec"]["network"]["loss_ppm"] = 7.into();
+        file["resolved_spec"]["title"] = "other words".into();
+    });
+    assert_eq!(checked.verdict, Verdict::Stale);
+    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm 7 -> 0"]);
+}
+
+#[test]
+fn annotations_and_xml_are_escaped() {
+    let failed = Checked::failed("a:b,c", Verdict::Failed, "100 % <broken>\nsecond & last \u{1b}".into());
+    assert_eq!(
+        github(std::slice::from_ref(&failed), Path::new("results")),
+        "::error file=results/a%3Ab%2Cc/summary.json,title=a%3Ab%2Cc%3A failed::note: 100 %25 <broken>%0Asecond & last \
+         \u{1b}\n"
+    );
+    let xml = junit(&[failed]);
+    assert!(xml.contains("<testsuite name=\"experiments check\" tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
+    assert!(xml.contains("100 % &lt;broken&gt;\nsecond &amp; last \u{fffd}</error>"), "{xml}");
+}
+
+/// `smoke` with routers that wait longer for Redis: slowed from outside, so that the spec stays the committed one.
+fn with_slow_routers(
+    spec: &Spec,
+    progress: &Arc<crate::progress::Progress>,
+    log: Option<Box<dyn std::io::Write + Send>>,
+) -> anyhow::Result<Outcome> {
+    let mut slowed = spec.clone();
+    slowed.machines.router.frame_us = 200;
+    crate::simulate::simulate(&slowed, progress, log)
+}
+
+#[test]
+fn slowed_routers_are_caught_and_unchanged_ones_pass() {
+    let spec = load(&default_directory(), "smoke", &[]).unwrap();
+    let results = tempfile::tempdir().unwrap();
+    let check_with =
+        |simulate| check(std::slice::from_ref(&spec), results.path(), TOLERANCE_PERCENT, simulate, true).remove(0);
+    let first = check_with(crate::simulate::simulate);
+    assert_eq!(first.checked.verdict, Verdict::Missing);
+    assert!(first.checked.notes[0].contains("--bless"), "{:?}", first.checked.notes);
+
+    let (run, summary) = first.run.unwrap();
+    let to = crate::results::Directories { results: results.path().to_owned(), plots: results.path().join("plots") };
+    crate::results::write(&to, &spec, &run.outcome, &summary).unwrap();
+    assert_eq!(check_with(crate::simulate::simulate).checked.verdict, Verdict::Unchanged);
+
+    let slowed = check_with(with_slow_routers).checked;
+    assert_eq!(slowed.verdict, Verdict::Regressed);
+    let p99 = slowed.moves.iter().find(|moved| moved.figure == "p99 ms").unwrap();
+    assert_eq!(p99.judgement, Judgement::Worse);
+    assert!(slowed.moves.iter().all(|moved| moved.judgement != Judgement::Different), "{:?}", slowed.moves);
+}
+
+#[test]
+fn a_run_that_fails_is_an_error_of_the_gate() {
+    fn broken(
+        _: &Spec,
+        _: &Arc<crate::progress::Progress>,
+        _: Option<Box<dyn std::io::Write + Send>>,
+    ) -> anyhow::Result<Outcome> {
+        panic!("a broken invariant")
+    }
+    let judged = check(&[spec(), spec()], Path::new("/nowhere"), 1.0, broken, true);
+    assert_eq!(judged.len(), 2);
+    for judged in judged {
+        assert_eq!(judged.checked.verdict, Verdict::Failed);
+        assert!(judged.run.is_none() && judged.checked.notes[0].contains("a broken invariant"));
+    }
+}

@@ -1,0 +1,49 @@
+//! Where pods run: links between hosts, and the hosts' kernels and CPUs.
+
+use crate::spec::{LinkClass, Links, Machine, Spec};
+use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, Quota};
+
+/// The links of a spec.
+pub(super) fn distances(links: &Links) -> Distances {
+    let link = |class| match class {
+        LinkClass::Loopback => Link::LOOPBACK,
+        LinkClass::ContainerBridge => Link::CONTAINER_BRIDGE,
+        LinkClass::Lan => Link::LAN,
+        LinkClass::Wan => Link::WAN,
+    };
+    Distances {
+        service_amqp: link(links.service_amqp),
+        service_redis: link(links.service_redis),
+        service_mqtt: link(links.service_mqtt),
+        gateway_mqtt: link(links.gateway_mqtt),
+    }
+}
+
+/// The host of a pod.
+pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
+    let machines = &spec.machines;
+    let machine = match class {
+        Class::Amqp => machines.amqp,
+        Class::Redis => machines.redis,
+        Class::Mqtt => machines.mqtt,
+        Class::Gateway => machines.gateway,
+        Class::Service if pod.starts_with("task_worker-") => machines.task_worker,
+        Class::Service if pod == "dispatcher" => Machine::default(),
+        Class::Service => machines.router,
+    };
+    HostPlan {
+        class,
+        kernel: Kernel { nodelay: machine.nodelay, pingpong_thresh: machine.tcp_pingpong_thresh },
+        cpu: CpuPlan {
+            frame_us: machine.frame_us.into(),
+            write_us: machine.write_us.into(),
+            wake_us: machine.wake_us.into(),
+            poll_us: machine.poll_us.into(),
+            metadata_us: machine.metadata_us.into(),
+            spread_percent: machine.spread_percent,
+            threads: machine.threads,
+            quota: (machine.cpu_quota_us > 0)
+                .then(|| Quota { quota_us: machine.cpu_quota_us.into(), period_us: machine.cpu_period_us.into() }),
+        },
+    }
+}

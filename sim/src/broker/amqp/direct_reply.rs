@@ -1,0 +1,77 @@
+//! Direct reply-to: answers go straight to the channel that asked, without a queue (RabbitMQ's guide "Direct Reply-to").
+//!
+//! A channel consumes the pseudo-queue [`PSEUDO_QUEUE`]; its requests that name it as their `reply_to` get a name of the
+//! channel's own there; whoever publishes to that name through the default exchange reaches the channel, as long as it is
+//! open.
+
+use super::{
+    codec,
+    message::Message,
+    refusal::Refusal,
+    state::{At, State},
+};
+use amq_protocol::protocol::{
+    AMQPClass,
+    basic::{AMQPMethod as Method, Consume, ConsumeOk},
+};
+
+/// What a client consumes and puts into `reply_to`.
+pub(super) const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
+
+/// The consumer of a channel's direct replies.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyConsumer {
+    pub(super) tag: String,
+    /// What `reply_to` becomes, unique to this consumer.
+    pub(super) name: Box<str>,
+}
+
+impl State {
+    /// `basic.consume` of the pseudo-queue.
+    ///
+    /// # Errors
+    /// 406 with acknowledgements, or if the channel has such a consumer.
+    pub(super) fn consume_replies(&mut self, at: At, consume: &Consume, tag: String) -> Result<(), Refusal> {
+        if self.open_channel(at).reply_consumer.is_some() {
+            return Err(Refusal::precondition_failed("reply consumer already set".into()));
+        }
+        if !consume.no_ack {
+            return Err(Refusal::precondition_failed("reply consumer cannot acknowledge".into()));
+        }
+        if !consume.nowait {
+            let consumer_tag = tag.as_str().into();
+            self.send(at, AMQPClass::Basic(Method::ConsumeOk(ConsumeOk { consumer_tag })));
+        }
+        let name: Box<str> = format!("{PSEUDO_QUEUE}.{}.{}", self.next_name(), at.channel).into();
+        self.reply_channels.insert(name.clone(), at);
+        self.open_channel(at).reply_consumer = Some(ReplyConsumer { tag, name });
+        Ok(())
+    }
+
+    /// A request with the channel's own name in its `reply_to`.
+    ///
+    /// # Errors
+    /// 406 if the channel doesn't consume replies.
+    pub(super) fn address_reply(&mut self, at: At, request: Message) -> Result<Message, Refusal> {
+        match &self.open_channel(at).reply_consumer {
+            Some(consumer) => Ok(request.with_reply_to(&consumer.name)),
+            None => Err(Refusal::precondition_failed("fast reply consumer does not exist".into())),
+        }
+    }
+
+    /// Hands a reply to the channel that its routing key names, or gives it back if there is none.
+    pub(super) fn reply_directly(&mut self, reply: Message) -> Result<(), Message> {
+        let Some(&At { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else {
+            return Err(reply);
+        };
+        let to = self.connections.get_mut(&connection).expect("a channel that ends takes its name along");
+        let frame_bytes_max = to.frame_bytes_max;
+        let channel = to.channel(number).expect("as above");
+        let delivery_tag = channel.deliver(None);
+        let tag = channel.reply_consumer.as_ref().expect("as above").tag.clone();
+        self.append(connection, |out| {
+            codec::put_delivery(out, number, &tag, delivery_tag, false, &reply, frame_bytes_max);
+        });
+        Ok(())
+    }
+}

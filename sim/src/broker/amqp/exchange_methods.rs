@@ -1,0 +1,189 @@
+//! The methods of class exchange and those of class queue that bind (AMQP 0-9-1 sections 1.6 and 1.7 of the reference).
+
+use super::{
+    exchange::{Exchange, Kind},
+    refusal::Refusal,
+    state::{At, QueueId, State},
+};
+use amq_protocol::protocol::{
+    AMQPClass,
+    exchange::{self, AMQPMethod as Method},
+    queue,
+};
+use std::collections::BTreeMap;
+
+/// Most exchanges at a time: a client that leaks them is found out before memory is.
+const EXCHANGES_MAX: usize = 100_000;
+/// Most bindings of one exchange.
+const BINDINGS_MAX: usize = 1_000_000;
+
+/// The exchanges that every broker has, beside the default one, which has no table.
+pub(super) fn predeclared() -> BTreeMap<Box<str>, Exchange> {
+    [Kind::Direct, Kind::Fanout, Kind::Topic]
+        .into_iter()
+        .map(|kind| (format!("amq.{}", kind.as_str()).into(), Exchange::new(kind, true)))
+        .collect()
+}
+
+impl State {
+    pub(super) fn exchange_method(&mut self, at: At, method: &Method) -> Result<(), Refusal> {
+        match method {
+            Method::Declare(declare) => {
+                self.declare_exchange(declare)?;
+                if !declare.nowait {
+                    self.send(at, AMQPClass::Exchange(Method::DeclareOk(exchange::DeclareOk {})));
+                }
+                Ok(())
+            }
+            Method::Delete(delete) => {
+                self.delete_exchange(delete)?;
+                if !delete.nowait {
+                    self.send(at, AMQPClass::Exchange(Method::DeleteOk(exchange::DeleteOk {})));
+                }
+                Ok(())
+            }
+            Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings between exchanges".into())),
+            _ => Err(Refusal::command_invalid("an exchange method that only servers send".into())),
+        }
+    }
+
+    /// The exchange of that name, which must not be the default one.
+    ///
+    /// # Errors
+    /// 403 for the default one; 404 if there is none; 540 for those of RabbitMQ that this broker doesn't have.
+    pub(super) fn find_exchange(&mut self, name: &str) -> Result<&mut Exchange, Refusal> {
+        match name {
+            "" => Err(Refusal::access_refused("operation not permitted on the default exchange".into())),
+            "amq.headers" | "amq.match" | "amq.rabbitmq.trace" => {
+                Err(Refusal::not_implemented(format!("exchange '{name}'")))
+            }
+            _ => self
+                .exchanges
+                .get_mut(name)
+                .ok_or_else(|| Refusal::not_found(format!("no exchange '{name}' in vhost '/'"))),
+        }
+    }
+
+    fn declare_exchange(&mut self, declare: &exchange::Declare) -> Result<(), Refusal> {
+        let name = declare.exchange.as_str();
+        if declare.passive {
+            return self.find_exchange(name).map(drop);
+        }
+        let kind = match (Kind::named(declare.kind.as_str()), declare.kind.as_str()) {
+            (Some(kind), _) => kind,
+            (None, "headers") => return Err(Refusal::not_implemented("headers exchanges".into())),
+            (None, other) => return Err(Refusal::command_invalid(format!("unknown exchange type '{other}'"))),
+        };
+        if declare.arguments.contains_key("alternate-exchange") {
+            return Err(Refusal::not_implemented(format!("exchange '{name}': argument 'alternate-exchange'")));
+        }
+        let known = self.exchanges.len();
+        match self.find_exchange(name) {
+            Ok(current) => same(name, declare, kind, current),
+            Err(refusal) if refusal.code != 404 => Err(refusal),
+            Err(_) if name.starts_with("amq.") => {
+                let reason = format!("exchange name '{name}' contains reserved prefix 'amq.*'");
+                Err(Refusal::access_refused(reason))
+            }
+            Err(_) if known >= EXCHANGES_MAX => {
+                Err(Refusal::resource_error(format!("{EXCHANGES_MAX} exchanges are the limit")))
+            }
+            Err(_) => {
+                let mut exchange = Exchange::new(kind, declare.durable);
+                exchange.auto_delete = declare.auto_delete;
+                exchange.internal = declare.internal;
+                self.exchanges.insert(name.into(), exchange);
+                Ok(())
+            }
+        }
+    }
+
+    /// Deleting what isn't there succeeds since RabbitMQ 3.2.
+    fn delete_exchange(&mut self, delete: &exchange::Delete) -> Result<(), Refusal> {
+        let name = delete.exchange.as_str();
+        match self.find_exchange(name) {
+            Ok(_) if name.starts_with("amq.") => {
+                Err(Refusal::access_refused(format!("exchange name '{name}' contains reserved prefix 'amq.*'")))
+            }
+            Ok(exchange) if delete.if_unused && exchange.binding_count() > 0 => {
+                Err(Refusal::precondition_failed(format!("exchange '{name}' in vhost '/' in use")))
+            }
+            Ok(_) => {
+                self.exchanges.remove(name);
+                Ok(())
+            }
+            Err(refusal) if refusal.code == 404 => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub(super) fn bind_queue(&mut self, at: At, bind: &queue::Bind) -> Result<(), Refusal> {
+        let (queue, exchange, key) = (bind.queue.as_str(), bind.exchange.as_str(), bind.routing_key.as_str());
+        let (id, key) = self.ends_of_binding(at, queue, exchange, key)?;
+        let exchange = self.find_exchange(exchange)?;
+        if exchange.binding_count() >= BINDINGS_MAX {
+            return Err(Refusal::resource_error(format!("{BINDINGS_MAX} bindings are an exchange's limit")));
+        }
+        exchange.bind(&key, id);
+        if !bind.nowait {
+            self.send(at, AMQPClass::Queue(queue::AMQPMethod::BindOk(queue::BindOk {})));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind) -> Result<(), Refusal> {
+        let (queue, exchange, key) = (unbind.queue.as_str(), unbind.exchange.as_str(), unbind.routing_key.as_str());
+        let (id, key) = self.ends_of_binding(at, queue, exchange, key)?;
+        if self.find_exchange(exchange)?.unbind(&key, id) {
+            self.drop_if_unbound(exchange);
+        }
+        self.send(at, AMQPClass::Queue(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));
+        Ok(())
+    }
+
+    /// The queue and the key of a binding. Where the queue is left to be the one declared last, an empty key is its name
+    /// (section 1.7.2.3 of the reference).
+    fn ends_of_binding(
+        &mut self,
+        at: At,
+        queue: &str,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(QueueId, String), Refusal> {
+        self.find_exchange(exchange)?;
+        let id = self.find_queue(at, queue)?;
+        let key = if queue.is_empty() && key.is_empty() { &*self.queues[&id].name } else { key };
+        Ok((id, key.to_owned()))
+    }
+
+    /// A queue is gone: so are its bindings.
+    pub(super) fn unbind_everywhere(&mut self, queue: QueueId) {
+        self.exchanges
+            .retain(|_, exchange| !(exchange.forget(queue) && exchange.auto_delete && exchange.binding_count() == 0));
+    }
+
+    fn drop_if_unbound(&mut self, name: &str) {
+        if self.exchanges.get(name).is_some_and(|exchange| exchange.auto_delete && exchange.binding_count() == 0) {
+            self.exchanges.remove(name);
+        }
+    }
+}
+
+/// Declaring what is there already does nothing, if it is the same.
+fn same(name: &str, declare: &exchange::Declare, kind: Kind, current: &Exchange) -> Result<(), Refusal> {
+    let flag = |flag: bool| if flag { "true" } else { "false" };
+    [
+        ("type", kind.as_str(), current.kind.as_str()),
+        ("durable", flag(declare.durable), flag(current.durable)),
+        ("auto_delete", flag(declare.auto_delete), flag(current.auto_delete)),
+        ("internal", flag(declare.internal), flag(current.internal)),
+    ]
+    .into_iter()
+    .find(|(_, received, current)| received != current)
+    .map_or(Ok(()), |(argument, received, current)| {
+        Err(Refusal::precondition_failed(format!(
+            "inequivalent arg '{argument}' for exchange '{name}' in vhost '/': received '{received}' but current is \
+             '{current}'"
+        )))
+    })
+}
