@@ -132,6 +132,8 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
             Quota::Strict => mqtt::Quota::Strict,
             Quota::Leaky => mqtt::Quota::MosquittoLeaky,
         },
+        // Mosquitto makes a system call for each packet.
+        flush_each_packet: true,
         ..mqtt::Config::default()
     }
 }

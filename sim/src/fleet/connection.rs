@@ -144,6 +144,8 @@ impl Connection {
         if self.is_current(message) {
             // Fails only when the event loop is gone, and with it this gateway.
             let _ = self.client.ack(&message.publish).await;
+            // rumqttc takes what is to be published before what is to be acknowledged; let this go out on its own.
+            tokio::task::yield_now().await;
         }
     }
 }
