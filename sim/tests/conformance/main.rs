@@ -4,6 +4,8 @@
 //! Without the real brokers on this machine the comparison is skipped, and a line on stderr says so, unless
 //! `SHELFWIRE_REQUIRE_BROKERS` is set. `SHELFWIRE_WRITE_CONFORMANCE=1` writes the document anew, and
 //! `SHELFWIRE_SCENARIO=part_of_a_name` runs only some scenarios and prints what they noted.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(unreachable_pub, reason = "nothing is outside of a test's crate; the modules say what they share")]
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

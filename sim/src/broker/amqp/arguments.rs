@@ -1,21 +1,24 @@
 //! The optional arguments of `queue.declare` that this broker knows (RabbitMQ's guides "Time-To-Live and Expiration",
 //! "Dead Letter Exchanges" and "Queue Length Limit").
 
-use super::refusal::Refusal;
+use super::{message::in_range, refusal::Refusal};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// Arguments that ask for what this broker doesn't have. Others that it doesn't know are ignored, as RabbitMQ does.
-const UNSUPPORTED: [&str; 6] = [
-    "x-max-length-bytes",
-    "x-max-priority",
+const UNSUPPORTED: [&str; 4] = ["x-max-length-bytes", "x-max-priority", "x-single-active-consumer", "x-delivery-limit"];
+/// Arguments that a further declaration must have in the same way.
+const COMPARED: [&str; 7] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
     "x-overflow",
-    "x-single-active-consumer",
-    "x-delivery-limit",
     "x-queue-type",
 ];
 
 /// What a queue does on its own account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Arguments {
     /// `x-message-ttl`: longest time a message waits.
     pub(super) message_ttl_us: Option<u64>,
@@ -27,71 +30,158 @@ pub(super) struct Arguments {
     pub(super) dead_letter_exchange: Option<Box<str>>,
     /// `x-dead-letter-routing-key`; without it a dead letter keeps its own key.
     pub(super) dead_letter_routing_key: Option<Box<str>>,
+    /// Those of [`COMPARED`] that were there, as they were.
+    declared: Box<[(&'static str, AMQPValue)]>,
 }
 
 impl Arguments {
     /// # Errors
     /// 406 for a value of the wrong type or out of range; 540 for what is not supported.
     pub(super) fn parse(queue: &str, table: &FieldTable) -> Result<Self, Refusal> {
-        let invalid = |name: &str, why: &str| {
-            Refusal::precondition_failed(format!("invalid arg '{name}' for queue '{queue}' in vhost '/': {why}"))
-        };
-        let number = |name: &str, min: i64, max: u64| match table.inner().get(name) {
-            None => Ok(None),
-            Some(value) => match integer(value) {
-                None => Err(invalid(name, "not an integer")),
-                Some(n) if n < min || n.unsigned_abs() > max => Err(invalid(name, &format!("{n} is out of range"))),
-                Some(n) => Ok(Some(n.unsigned_abs())),
-            },
-        };
-        let text = |name: &str| match table.inner().get(name) {
-            None => Ok(None),
-            Some(AMQPValue::LongString(text)) => match std::str::from_utf8(text.as_bytes()) {
-                Ok(text) if text.len() <= u8::MAX.into() => Ok(Some(text)),
-                _ => Err(invalid(name, "no UTF-8 of at most 255 bytes")),
-            },
-            Some(_) => Err(invalid(name, "not a string")),
-        };
+        let reader = Reader { queue, table };
         for name in UNSUPPORTED {
-            let default = matches!(
-                (name, text(name)),
-                ("x-queue-type", Ok(Some("classic"))) | ("x-overflow", Ok(Some("drop-head")))
-            );
-            if table.contains_key(name) && !default {
+            if table.contains_key(name) {
                 return Err(Refusal::not_implemented(format!("queue '{queue}': argument '{name}'")));
             }
         }
-        let exchange = text("x-dead-letter-exchange")?;
-        let routing_key = text("x-dead-letter-routing-key")?;
+        reader.check_word("x-overflow", &["drop-head"], &["reject-publish", "reject-publish-dlx"], |_| {
+            "invalid_overflow".into()
+        })?;
+        reader.check_word("x-queue-type", &["classic"], &["quorum", "stream"], |other| {
+            format!("\"unsupported queue type '{other}'\"")
+        })?;
+        let exchange = reader.exchange("x-dead-letter-exchange")?;
+        let routing_key = reader.text("x-dead-letter-routing-key")?;
         if routing_key.is_some() && exchange.is_none() {
-            return Err(invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
+            return Err(reader.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
         }
-        let ttl_ms_max = super::message::TTL_MS_MAX;
+        let declared = COMPARED.iter().filter_map(|name| Some((*name, table.inner().get(*name)?.clone())));
         Ok(Self {
-            message_ttl_us: number("x-message-ttl", 0, ttl_ms_max)?.map(|ms| ms * 1_000),
-            expires_us: number("x-expires", 1, ttl_ms_max)?.map(|ms| ms * 1_000),
-            length_max: number("x-max-length", 0, u32::MAX.into())?.map(|n| n as usize),
+            message_ttl_us: reader.time_ms("x-message-ttl", 0)?.map(|ms| ms * 1_000),
+            expires_us: reader.time_ms("x-expires", 1)?.map(|ms| ms * 1_000),
+            length_max: reader.count("x-max-length")?,
             dead_letter_exchange: exchange.map(Into::into),
             dead_letter_routing_key: routing_key.map(Into::into),
+            declared: declared.collect(),
         })
     }
 
-    /// The first argument that differs, by its name.
-    pub(super) fn difference(&self, other: &Self) -> Option<&'static str> {
-        [
-            ("x-message-ttl", self.message_ttl_us != other.message_ttl_us),
-            ("x-expires", self.expires_us != other.expires_us),
-            ("x-max-length", self.length_max != other.length_max),
-            ("x-dead-letter-exchange", self.dead_letter_exchange != other.dead_letter_exchange),
-            ("x-dead-letter-routing-key", self.dead_letter_routing_key != other.dead_letter_routing_key),
-        ]
-        .into_iter()
-        .find_map(|(name, differs)| differs.then_some(name))
+    /// The first argument in which a later declaration differs from this one, and how, in RabbitMQ's words. Numbers are equal
+    /// across their types.
+    pub(super) fn difference(&self, current: &Self) -> Option<(&'static str, String)> {
+        let of = |arguments: &Self, name| arguments.declared.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+        COMPARED.into_iter().find_map(|name| {
+            let difference = match (of(self, name), of(current, name)) {
+                (None, None) => return None,
+                (Some(received), Some(current)) if same(&received, &current) => return None,
+                (Some(received), Some(current)) => {
+                    format!("received '{}' but current is '{}'", shown(&received), shown(&current))
+                }
+                (received, current) => {
+                    format!("received {} but current is {}", described(received), described(current))
+                }
+            };
+            Some((name, difference))
+        })
     }
 }
 
+/// Reads the arguments of one declaration.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    queue: &'a str,
+    table: &'a FieldTable,
+}
+
+impl<'a> Reader<'a> {
+    fn invalid(self, name: &str, why: &str) -> Refusal {
+        let queue = self.queue;
+        Refusal::precondition_failed(format!("invalid arg '{name}' for queue '{queue}' in vhost '/': {why}"))
+    }
+
+    fn integer(self, name: &str) -> Result<Option<i64>, Refusal> {
+        let Some(value) = self.table.inner().get(name) else { return Ok(None) };
+        match integer(value) {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.invalid(name, &format!("\"expected integer, got {}\"", kind(value)))),
+        }
+    }
+
+    fn time_ms(self, name: &str, min: i64) -> Result<Option<u64>, Refusal> {
+        let Some(ms) = self.integer(name)? else { return Ok(None) };
+        in_range(ms, min).map(Some).map_err(|why| self.invalid(name, &format!("{{{why},{ms}}}")))
+    }
+
+    fn count(self, name: &str) -> Result<Option<usize>, Refusal> {
+        match self.integer(name)? {
+            None => Ok(None),
+            Some(n) if n < 0 => Err(self.invalid(name, &format!("{{value_negative,{n}}}"))),
+            Some(n) => Ok(Some(usize::try_from(n).unwrap_or(usize::MAX))),
+        }
+    }
+
+    fn text(self, name: &str) -> Result<Option<&'a str>, Refusal> {
+        match self.table.inner().get(name) {
+            None => Ok(None),
+            Some(AMQPValue::LongString(text)) => match std::str::from_utf8(text.as_bytes()) {
+                // RabbitMQ takes longer ones and can't deliver what they lead to.
+                Ok(text) if text.len() <= u8::MAX.into() => Ok(Some(text)),
+                _ => Err(self.invalid(name, "no UTF-8 of at most 255 bytes")),
+            },
+            Some(value) => Err(self.invalid(name, &format!("{{unacceptable_type,{}}}", kind(value)))),
+        }
+    }
+
+    fn exchange(self, name: &str) -> Result<Option<&'a str>, Refusal> {
+        match self.table.inner().get(name) {
+            None | Some(AMQPValue::LongString(_)) => self.text(name),
+            Some(value) => Err(Refusal::precondition_failed(format!(
+                "invalid type '{}' for arg '{name}' in queue '{}' in vhost '/'",
+                kind(value),
+                self.queue
+            ))),
+        }
+    }
+
+    /// Checks an argument that is one of some words, of which this broker does only what `done` asks for.
+    fn check_word(
+        self,
+        name: &str,
+        done: &[&str],
+        known: &[&str],
+        wrong: impl Fn(&str) -> String,
+    ) -> Result<(), Refusal> {
+        match self.text(name)? {
+            Some(word) if known.contains(&word) => {
+                Err(Refusal::not_implemented(format!("queue '{}': argument '{name}' with '{word}'", self.queue)))
+            }
+            Some(word) if !done.contains(&word) => Err(self.invalid(name, &wrong(word))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn same(a: &AMQPValue, b: &AMQPValue) -> bool {
+    match (integer(a), integer(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+fn shown(value: &AMQPValue) -> String {
+    match (integer(value), value) {
+        (Some(number), _) => number.to_string(),
+        (None, AMQPValue::LongString(text)) => text.to_string(),
+        (None, other) => format!("{other:?}"),
+    }
+}
+
+fn described(value: Option<AMQPValue>) -> String {
+    value.map_or("none".into(), |value| format!("the value '{}' of type '{}'", shown(&value), kind(&value)))
+}
+
 /// RabbitMQ takes any integer type.
-pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
+fn integer(value: &AMQPValue) -> Option<i64> {
     match *value {
         AMQPValue::ShortShortInt(n) => Some(n.into()),
         AMQPValue::ShortShortUInt(n) => Some(n.into()),
@@ -101,5 +191,28 @@ pub(super) fn integer(value: &AMQPValue) -> Option<i64> {
         AMQPValue::LongUInt(n) => Some(n.into()),
         AMQPValue::LongLongInt(n) => Some(n),
         _ => None,
+    }
+}
+
+/// RabbitMQ's name for a value's type (`rabbit_binary_parser`).
+fn kind(value: &AMQPValue) -> &'static str {
+    match value {
+        AMQPValue::Boolean(_) => "bool",
+        AMQPValue::ShortShortInt(_) => "byte",
+        AMQPValue::ShortShortUInt(_) => "unsignedbyte",
+        AMQPValue::ShortInt(_) => "short",
+        AMQPValue::ShortUInt(_) => "unsignedshort",
+        AMQPValue::LongInt(_) => "signedint",
+        AMQPValue::LongUInt(_) => "unsignedint",
+        AMQPValue::LongLongInt(_) => "long",
+        AMQPValue::Float(_) => "float",
+        AMQPValue::Double(_) => "double",
+        AMQPValue::DecimalValue(_) => "decimal",
+        AMQPValue::ShortString(_) | AMQPValue::LongString(_) => "longstr",
+        AMQPValue::FieldArray(_) => "array",
+        AMQPValue::Timestamp(_) => "timestamp",
+        AMQPValue::FieldTable(_) => "table",
+        AMQPValue::ByteArray(_) => "binary",
+        AMQPValue::Void => "void",
     }
 }

@@ -47,14 +47,14 @@ impl State {
             Method::Recover(_) | Method::RecoverAsync(_) => {
                 return Err(Refusal::not_implemented("requeue=false".into()));
             }
-            _ => return Err(Refusal::command_invalid("a basic method that only servers send".into())),
+            _ => return Err(Refusal::unimplemented_method()),
         }
         Ok(())
     }
 
     pub(super) fn confirm_method(&mut self, at: At, method: &confirm::AMQPMethod) -> Result<(), Refusal> {
         let confirm::AMQPMethod::Select(select) = method else {
-            return Err(Refusal::command_invalid("confirm.select-ok is the server's".into()));
+            return Err(Refusal::unimplemented_method());
         };
         self.open_channel(at).select_confirms();
         if !select.nowait {
@@ -113,9 +113,10 @@ impl State {
     fn cancel(&mut self, at: At, cancel: basic::Cancel) {
         let channel = self.open_channel(at);
         if let Some(id) = channel.consumers.remove(cancel.consumer_tag.as_str()) {
-            channel.blocked.remove(&id);
+            channel.blocked.retain(|other| *other != id);
             self.remove_consumer(id);
         }
+        self.cancel_replies(at, cancel.consumer_tag.as_str());
         if !cancel.nowait {
             let consumer_tag = cancel.consumer_tag;
             self.send(at, AMQPClass::Basic(Method::CancelOk(basic::CancelOk { consumer_tag })));

@@ -9,7 +9,7 @@ use super::{
     state::{ConsumerId, QueueId},
 };
 use amq_protocol::protocol::basic::Publish;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A delivery that awaits its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +30,9 @@ pub(super) struct Channel {
     pub(super) channel_prefetch: u16,
     /// By their tags.
     pub(super) consumers: BTreeMap<String, ConsumerId>,
-    /// Consumers that have no room for a further delivery, and so left the rotation of their queue.
-    pub(super) blocked: BTreeSet<ConsumerId>,
+    /// Consumers that have no room for a further delivery, and so left the rotation of their queue; the first to be blocked
+    /// is the first to go on.
+    pub(super) blocked: Vec<ConsumerId>,
     /// Where direct replies go.
     pub(super) reply_consumer: Option<ReplyConsumer>,
     /// The queue that an empty name stands for.
@@ -77,6 +78,11 @@ impl Channel {
     /// Whether the channel's own prefetch leaves room.
     pub(super) fn has_room(&self) -> bool {
         self.channel_prefetch == 0 || self.unacked_by_consumers < self.channel_prefetch.into()
+    }
+
+    /// The delivery tag that comes next.
+    pub(super) fn next_delivery_tag(&self) -> u64 {
+        self.last_delivery_tag + 1
     }
 
     /// Gives out the next delivery tag; `unacked` unless the delivery needs no acknowledgement.
@@ -136,9 +142,23 @@ impl Channel {
         }
     }
 
-    /// Whether the next frame has to be a content frame.
-    pub(super) fn is_publishing(&self) -> bool {
-        self.publishing.is_some()
+    /// The refusal of a frame that isn't what has to come now.
+    fn unexpected(&self) -> Refusal {
+        match &self.publishing {
+            None => Refusal::unexpected_frame("expected method frame, got non method frame instead".into()),
+            Some(Publishing { header, .. }) => {
+                let expected = if header.is_none() { "content header" } else { "content body" };
+                let class = if header.is_none() { " for class 60" } else { "" };
+                let reason = format!("expected {expected}{class}, got non {expected} frame instead");
+                Refusal::unexpected_frame(reason).of_publish()
+            }
+        }
+    }
+
+    /// # Errors
+    /// 505 if content has to come now.
+    pub(super) fn expect_method(&self) -> Result<(), Refusal> {
+        if self.publishing.is_some() { Err(self.unexpected()) } else { Ok(()) }
     }
 
     /// `basic.publish`: a content header and the body follow.
@@ -155,9 +175,9 @@ impl Channel {
         payload: &[u8],
         body_bytes_max: u64,
     ) -> Result<Option<(Publish, Message)>, Refusal> {
-        let Some(publishing) = self.publishing.as_mut().filter(|publishing| publishing.header.is_none()) else {
-            return Err(Refusal::unexpected_frame("content header without a method that carries content".into()));
-        };
+        if !matches!(self.publishing, Some(Publishing { header: None, .. })) {
+            return Err(self.unexpected());
+        }
         let Some((fixed, properties)) = payload.split_first_chunk::<CONTENT_HEADER_BYTES>() else {
             return Err(Refusal::frame_error(format!("content header of {} bytes", payload.len())));
         };
@@ -167,12 +187,13 @@ impl Channel {
         let body_bytes = u64::from_be_bytes(*fixed.last_chunk().expect("12 is more than 8"));
         if body_bytes > body_bytes_max {
             let reason = format!("message size {body_bytes} is larger than configured max size {body_bytes_max}");
-            return Err(Refusal::precondition_failed(reason));
+            return Err(Refusal::precondition_failed(reason).of_publish());
         }
-        let checked = Message::check_properties(properties)?;
+        let checked = Message::check_properties(properties).map_err(Refusal::of_publish)?;
         let content_bytes = properties.len() + body_bytes as usize;
         let mut content = Vec::with_capacity(content_bytes.min(properties.len() + BODY_BYTES_RESERVED));
         content.extend_from_slice(properties);
+        let publishing = self.publishing.as_mut().expect("checked above");
         publishing.header = Some(Header { content, properties_bytes: properties.len(), content_bytes, checked });
         Ok(self.take_complete())
     }
@@ -183,7 +204,7 @@ impl Channel {
     /// 505 without a content header before it, 501 if the body gets longer than that header said.
     pub(super) fn content_body(&mut self, payload: &[u8]) -> Result<Option<(Publish, Message)>, Refusal> {
         let Some(header) = self.publishing.as_mut().and_then(|publishing| publishing.header.as_mut()) else {
-            return Err(Refusal::unexpected_frame("content body without a content header".into()));
+            return Err(self.unexpected());
         };
         if header.content.len() + payload.len() > header.content_bytes {
             return Err(Refusal::frame_error("content body longer than its header says".into()));

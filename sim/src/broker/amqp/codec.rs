@@ -22,7 +22,7 @@ pub(super) const BASIC_CLASS: u16 = 60;
 /// Method deliver of class basic.
 const BASIC_DELIVER: u16 = 60;
 /// Method publish of class basic.
-const BASIC_PUBLISH: u16 = 40;
+pub(super) const BASIC_PUBLISH: u16 = 40;
 /// Method ack of class basic, of clients and of a broker that confirms.
 const BASIC_ACK: u16 = 80;
 
@@ -53,14 +53,26 @@ pub(super) fn cut(input: &[u8], frame_bytes_max: u32) -> Result<Option<Frame<'_>
     let channel = u16::from_be_bytes([header[1], header[2]]);
     let size = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
     if size > frame_bytes_max - FRAME_OVERHEAD_BYTES as u32 {
-        return Err(Refusal::frame_error(format!("frame of {size} bytes, frame_max is {frame_bytes_max}")));
+        let most = frame_bytes_max - FRAME_OVERHEAD_BYTES as u32;
+        return Err(bad_frame(header[0], &[], &format!(": {{frame_too_large,{size},{most}}}")));
     }
     let Some((payload, rest)) = rest.split_at_checked(size as usize) else { return Ok(None) };
     match rest.first() {
         None => Ok(None),
         Some(&FRAME_END) => Ok(Some(Frame { kind: header[0], channel, payload })),
-        Some(other) => Err(Refusal::frame_error(format!("frame ends with octet {other} instead of {FRAME_END}"))),
+        Some(other) => Err(bad_frame(header[0], payload, &format!(": {{invalid_frame_end_marker,{other}}}"))),
     }
+}
+
+/// What RabbitMQ says of a frame that is none (its `rabbit_misc:frame_error`).
+pub(super) fn bad_frame(kind: u8, payload: &[u8], why: &str) -> Refusal {
+    Refusal::frame_error(format!("type {kind}, all octets = {}{why}", octets(payload)))
+}
+
+/// As Erlang writes a binary; a long one is cut, since a refusal's text ends at 255 bytes.
+pub(super) fn octets(bytes: &[u8]) -> String {
+    let numbers: Vec<String> = bytes.iter().take(u8::MAX.into()).map(u8::to_string).collect();
+    format!("<<{}>>", numbers.join(","))
 }
 
 /// The method in a method frame's payload.
@@ -74,7 +86,12 @@ pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
     super::nesting::check_method(payload)?;
     match parse_class(payload) {
         Ok(([], class)) => Ok(class),
-        _ => Err(Refusal::frame_error("a method frame that is no method".into())),
+        _ => {
+            let (ids, fields) = payload.split_at(payload.len().min(4));
+            let about =
+                ids.first_chunk().map(|[a, b, c, d]| (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])));
+            Err(Refusal { about, ..Refusal::frame_error(format!("cannot decode {}", octets(fields))) })
+        }
     }
 }
 

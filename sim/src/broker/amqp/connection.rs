@@ -70,12 +70,12 @@ async fn read<R: AsyncRead>(
         }
         let (used, now) = broker.state().receive(id, &input);
         input.advance(used);
-        if now == Phase::Ended {
+        if now.is_over() {
             // The writer may be stuck with a peer that doesn't read.
             let _ = timeout(CLOSING_TIMEOUT, signals.flushed.notified()).await;
             writer.abort();
-            // The peer closes the socket, as it does with RabbitMQ: a client that finds it closed too early takes the end of
-            // its connection for an accident.
+            // The peer closes the socket. RabbitMQ resets it soon after a client's close; here that could be at the same
+            // instant, and a client that finds the end behind the answer takes it for an accident.
             let closed = Instant::now() + CLOSING_TIMEOUT;
             input.clear();
             while let Ok(Ok(1..)) = timeout_at(closed, reader.read_buf(&mut input)).await {
@@ -117,6 +117,9 @@ async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Sig
                 () = pause => broker.state().append(id, super::codec::put_heartbeat),
             }
         }
+    }
+    if broker.state().phase(id) == Phase::Ended {
+        let _ = writer.shutdown().await; // the peer may be gone already
     }
     signals.flushed.notify_one();
 }

@@ -19,7 +19,10 @@ impl State {
                     self.enqueue(id, Arc::new(message));
                     Ok(())
                 }
-                None => self.reply_directly(message),
+                None => {
+                    self.reply_directly(&message);
+                    Err(message)
+                }
             };
         }
         let queues = self.exchanges.get(message.exchange()).map(|exchange| exchange.route(message.routing_key()));
@@ -68,7 +71,7 @@ impl State {
                 || ((consumer.prefetch == 0 || consumer.unacked < consumer.prefetch) && channel.has_room());
             if unread || !room {
                 queue.rotation.pop_front();
-                channel.blocked.insert(consumer_id);
+                channel.blocked.push(consumer_id);
                 continue;
             }
             let Some(entry) = queue.messages.take(self.now_us, !consumer.no_ack, &mut deaths) else { break };
@@ -155,7 +158,7 @@ impl State {
             return;
         }
         let freed: BTreeSet<ConsumerId> = settled.iter().filter_map(|unacked| unacked.consumer).collect();
-        let freed: Vec<ConsumerId> = freed.into_iter().filter(|id| channel.blocked.remove(id)).collect();
+        let freed: Vec<ConsumerId> = channel.blocked.extract_if(.., |id| freed.contains(id)).collect();
         self.resume(&freed);
     }
 
@@ -163,13 +166,18 @@ impl State {
     pub(super) fn unblock_channel(&mut self, at: At) {
         let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
         let blocked = channel.map(|channel| mem::take(&mut channel.blocked)).unwrap_or_default();
-        self.resume(&blocked.into_iter().collect::<Vec<_>>());
+        self.resume(&blocked);
     }
 
+    /// Lets consumers join their queues' rotations again, all of them before any is served.
     fn resume(&mut self, consumers: &[ConsumerId]) {
+        let mut touched = BTreeSet::new();
         for id in consumers {
             let Some(queue) = self.consumers.get(id).map(|consumer| consumer.queue) else { continue };
             self.queues.get_mut(&queue).expect("a consumer has a queue").rotation.push_back(*id);
+            touched.insert(queue);
+        }
+        for queue in touched {
             self.pump(queue);
         }
     }

@@ -59,19 +59,24 @@ impl State {
         }
     }
 
-    /// Hands a reply to the channel that its routing key names, or gives it back if there is none.
-    pub(super) fn reply_directly(&mut self, reply: Message) -> Result<(), Message> {
-        let Some(&At { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else {
-            return Err(reply);
-        };
+    /// `basic.cancel`: replies end, if that is their consumer's tag.
+    pub(super) fn cancel_replies(&mut self, at: At, tag: &str) {
+        if let Some(consumer) = self.open_channel(at).reply_consumer.take_if(|consumer| consumer.tag == tag) {
+            self.reply_channels.remove(&consumer.name);
+        }
+    }
+
+    /// Hands a reply to the channel that its routing key names, if it does. That is no queue: a mandatory reply returns all
+    /// the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
+    pub(super) fn reply_directly(&mut self, reply: &Message) {
+        let Some(&At { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else { return };
         let to = self.connections.get_mut(&connection).expect("a channel that ends takes its name along");
         let frame_bytes_max = to.frame_bytes_max;
         let channel = to.channel(number).expect("as above");
-        let delivery_tag = channel.deliver(None);
+        let delivery_tag = channel.next_delivery_tag();
         let tag = channel.reply_consumer.as_ref().expect("as above").tag.clone();
         self.append(connection, |out| {
-            codec::put_delivery(out, number, &tag, delivery_tag, false, &reply, frame_bytes_max);
+            codec::put_delivery(out, number, &tag, delivery_tag, false, reply, frame_bytes_max);
         });
-        Ok(())
     }
 }

@@ -43,7 +43,7 @@ impl State {
                 Ok(())
             }
             Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings between exchanges".into())),
-            _ => Err(Refusal::command_invalid("an exchange method that only servers send".into())),
+            _ => Err(Refusal::unimplemented_method()),
         }
     }
 
@@ -103,7 +103,7 @@ impl State {
         let name = delete.exchange.as_str();
         match self.find_exchange(name) {
             Ok(_) if name.starts_with("amq.") => {
-                Err(Refusal::access_refused(format!("exchange name '{name}' contains reserved prefix 'amq.*'")))
+                Err(Refusal::access_refused(format!("deletion of system exchange '{name}' in vhost '/' not allowed")))
             }
             Ok(exchange) if delete.if_unused && exchange.binding_count() > 0 => {
                 Err(Refusal::precondition_failed(format!("exchange '{name}' in vhost '/' in use")))
@@ -133,9 +133,15 @@ impl State {
 
     pub(super) fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind) -> Result<(), Refusal> {
         let (queue, exchange, key) = (unbind.queue.as_str(), unbind.exchange.as_str(), unbind.routing_key.as_str());
-        let (id, key) = self.ends_of_binding(at, queue, exchange, key)?;
-        if self.find_exchange(exchange)?.unbind(&key, id) {
-            self.drop_if_unbound(exchange);
+        match self.ends_of_binding(at, queue, exchange, key) {
+            Ok((id, key)) => {
+                if self.find_exchange(exchange)?.unbind(&key, id) {
+                    self.drop_if_unbound(exchange);
+                }
+            }
+            // What is missing isn't bound.
+            Err(refusal) if refusal.code == 404 => {}
+            Err(refusal) => return Err(refusal),
         }
         self.send(at, AMQPClass::Queue(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));
         Ok(())

@@ -8,8 +8,8 @@ use amq_protocol::{
 };
 use std::collections::BTreeMap;
 
-/// Longest per-message TTL that RabbitMQ takes (its `MAX_EXPIRY_TIMER`), about 49 days.
-pub(super) const TTL_MS_MAX: u64 = u32::MAX as u64;
+/// Longest time to live that RabbitMQ takes, of messages and queues: ten years of 365 days.
+pub(super) const TTL_MS_MAX: i64 = 315_360_000_000;
 
 /// What a publisher sent: shared by the queue it waits in and whoever looks on, never changed.
 ///
@@ -51,9 +51,8 @@ impl Message {
         let ttl_ms = match properties.expiration() {
             None => None,
             Some(text) => {
-                let digits = text.as_str().bytes().all(|b| b.is_ascii_digit());
-                let ttl_ms = text.as_str().parse().ok().filter(|ms| digits && *ms <= TTL_MS_MAX);
-                Some(ttl_ms.ok_or_else(|| Refusal::precondition_failed(format!("invalid expiration '{text}'")))?)
+                let invalid = |why| Refusal::precondition_failed(format!("invalid expiration '{text}': {why}"));
+                Some(expiration_ms(text.as_str()).map_err(invalid)?)
             }
         };
         Ok(Checked {
@@ -192,6 +191,30 @@ impl Message {
         let is = |death: &AMQPValue, key: &str, text: &str| entry(death, key) == Some(&long_string(text));
         let Some(last) = deaths.as_slice().iter().position(|death| is(death, "queue", queue)) else { return false };
         deaths.as_slice()[..=last].iter().all(|death| !is(death, "reason", Reason::Rejected.as_str()))
+    }
+}
+
+/// The number in an expiration property, read as Erlang's `string:to_integer` does, with RabbitMQ's words for what is wrong.
+fn expiration_ms(text: &str) -> Result<u64, String> {
+    let digits_from = usize::from(text.starts_with(['+', '-']));
+    let end = text[digits_from..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |at| digits_from + at);
+    if end == digits_from {
+        return Err("no_integer".into());
+    }
+    if end < text.len() {
+        return Err(format!("{{leftover_string,\"{}\"}}", &text[end..]));
+    }
+    let ms = text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX });
+    in_range(ms, 0).map_err(|why| format!("{{{why},{text}}}"))
+}
+
+/// Checks a time in ms, with RabbitMQ's words for what is wrong.
+pub(super) fn in_range(ms: i64, min: i64) -> Result<u64, &'static str> {
+    match ms {
+        ..0 => Err("value_negative"),
+        0 if min > 0 => Err("value_zero"),
+        _ if ms > TTL_MS_MAX => Err("value_too_large"),
+        _ => Ok(ms.unsigned_abs()),
     }
 }
 

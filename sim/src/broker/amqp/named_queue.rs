@@ -79,7 +79,7 @@ impl State {
             let Some(connection) = self.connections.get_mut(&at.connection) else { continue };
             if let Some(channel) = connection.channel(at.channel) {
                 channel.consumers.remove(&tag);
-                channel.blocked.remove(consumer);
+                channel.blocked.retain(|other| other != consumer);
             }
             if connection.cancel_notify {
                 let cancel = Cancel { consumer_tag: tag.into(), nowait: true };

@@ -34,7 +34,7 @@ impl State {
             Method::Delete(delete) => self.delete(at, &delete),
             Method::Bind(bind) => self.bind_queue(at, &bind),
             Method::Unbind(unbind) => self.unbind_queue(at, &unbind),
-            _ => Err(Refusal::command_invalid("a queue method that only servers send".into())),
+            _ => Err(Refusal::unimplemented_method()),
         }
     }
 
@@ -119,21 +119,20 @@ impl State {
         if queue.owner.is_some() != declare.exclusive {
             return Err(locked(name));
         }
-        let inequivalent = |argument: &str, received: &str, current: &str| {
-            Err(Refusal::precondition_failed(format!(
-                "inequivalent arg '{argument}' for queue '{name}' in vhost '/': received {received} but current is {current}"
-            )))
+        let inequivalent = |argument: &str, difference: &str| {
+            let reason = format!("inequivalent arg '{argument}' for queue '{name}' in vhost '/': {difference}");
+            Err(Refusal::precondition_failed(reason))
         };
         let flags =
             [("durable", declare.durable, queue.durable), ("auto_delete", declare.auto_delete, queue.auto_delete)];
         for (argument, received, current) in flags {
             if received != current {
-                return inequivalent(argument, &format!("'{received}'"), &format!("'{current}'"));
+                return inequivalent(argument, &format!("received '{received}' but current is '{current}'"));
             }
         }
         let arguments = Arguments::parse(name, &declare.arguments)?;
         match arguments.difference(&queue.messages.arguments) {
-            Some(argument) => inequivalent(argument, "another value", "the one it was declared with"),
+            Some((argument, difference)) => inequivalent(argument, &difference),
             None => Ok(id),
         }
     }
@@ -165,5 +164,8 @@ impl State {
 }
 
 fn locked(name: &str) -> Refusal {
-    Refusal::resource_locked(format!("cannot obtain exclusive access to locked queue '{name}' in vhost '/'"))
+    Refusal::resource_locked(format!(
+        "cannot obtain exclusive access to locked queue '{name}' in vhost '/'. It could be originally declared on another \
+         connection or the exclusive property value does not match that of the original declaration."
+    ))
 }

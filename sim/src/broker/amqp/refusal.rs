@@ -1,5 +1,6 @@
 //! The protocol's own errors (AMQP 0-9-1 section 1.2, "Constants"): what the broker answers to what it can't or won't do.
 
+use super::codec::{BASIC_CLASS, BASIC_PUBLISH};
 use amq_protocol::types::ShortString;
 
 /// A reason to close a channel or the connection, with the text that the client gets to read.
@@ -9,11 +10,18 @@ pub(super) struct Refusal {
     pub(super) code: u16,
     /// RabbitMQ's form: the code's name, a dash, the reason.
     pub(super) text: String,
+    /// Class and method that it is about, if not the one that has just come.
+    pub(super) about: Option<(u16, u16)>,
 }
 
 impl Refusal {
     fn new(code: u16, name: &str, reason: String) -> Self {
-        Self { code, text: format!("{name} - {reason}") }
+        Self { code, text: format!("{name} - {reason}"), about: None }
+    }
+
+    /// The same refusal, of a message whose content has come.
+    pub(super) fn of_publish(self) -> Self {
+        Self { about: Some((BASIC_CLASS, BASIC_PUBLISH)), ..self }
     }
 
     pub(super) fn access_refused(reason: String) -> Self {
@@ -38,6 +46,11 @@ impl Refusal {
 
     pub(super) fn command_invalid(reason: String) -> Self {
         Self::new(503, "COMMAND_INVALID", reason)
+    }
+
+    /// A method that no client sends, or not here.
+    pub(super) fn unimplemented_method() -> Self {
+        Self::command_invalid("unimplemented method".into())
     }
 
     pub(super) fn channel_error(reason: String) -> Self {

@@ -34,8 +34,17 @@ pub(super) enum Phase {
     Running,
     /// `connection.close` is sent: all but the answer is ignored.
     Closing,
-    /// Nothing is read any more; what is in the outbox is the last.
+    /// Closed by the client, which ends the socket, too, when it has read what is in the outbox.
+    Left,
+    /// Ended by us: what is in the outbox is the last.
     Ended,
+}
+
+impl Phase {
+    /// Nothing is read any more.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Left | Self::Ended)
+    }
 }
 
 impl State {
@@ -47,7 +56,7 @@ impl State {
             let (phase, frame_bytes_max) = (connection.phase, connection.frame_bytes_max);
             let rest = &input[used..];
             match phase {
-                Phase::Ended => break,
+                Phase::Left | Phase::Ended => break,
                 Phase::Header => match rest.first_chunk() {
                     None => break,
                     Some(header) => {
@@ -127,9 +136,10 @@ impl State {
             FRAME_HEARTBEAT if at.channel == 0 => Ok(()), // its arrival was all it had to say
             FRAME_HEADER | FRAME_BODY if phase == Phase::Running && at.channel != 0 => self.content(at, frame),
             FRAME_HEARTBEAT | FRAME_HEADER | FRAME_BODY => {
-                Err(Refusal::unexpected_frame(format!("frame of type {} on channel {}", frame.kind, at.channel)))
+                let octets = codec::octets(frame.payload);
+                Err(Refusal::unexpected_frame(format!("type {}, all octets = {octets}", frame.kind)))
             }
-            other => Err(Refusal::frame_error(format!("unknown frame type {other}"))),
+            other => Err(codec::bad_frame(other, frame.payload, ": unknown_frame")),
         };
         if let Err(refusal) = outcome {
             self.refuse(at, &refusal, ids);
@@ -137,13 +147,19 @@ impl State {
     }
 
     /// Closes the channel or the connection with the protocol's error.
-    fn refuse(&mut self, at: At, refusal: &Refusal, (class_id, method_id): (u16, u16)) {
+    fn refuse(&mut self, at: At, refusal: &Refusal, current: (u16, u16)) {
         let Some(connection) = self.connections.get(&at.connection) else { return };
         if connection.phase == Phase::Closing {
             return;
         }
         tracing::warn!(connection = at.connection.0, channel = at.channel, code = refusal.code, "{}", refusal.text);
+        if matches!(connection.phase, Phase::StartOk | Phase::TuneOk) && refusal.code != 403 {
+            // Whoever fails in the handshake hears nothing, unless it is for his login.
+            self.set_phase(at.connection, Phase::Ended);
+            return;
+        }
         let (reply_code, reply_text) = (refusal.code, refusal.reply_text());
+        let (class_id, method_id) = refusal.about.unwrap_or(current);
         if refusal.is_soft() && at.channel != 0 && connection.channels.contains_key(&at.channel) {
             self.close_channel(at);
             let close = channel::Close { reply_code, reply_text, class_id, method_id };
@@ -158,7 +174,7 @@ impl State {
 
     fn connection_method(&mut self, at: At, phase: Phase, class: AMQPClass) -> Result<(), Refusal> {
         let AMQPClass::Connection(method) = class else {
-            return Err(Refusal::command_invalid("a channel's method on channel 0".into()));
+            return Err(unexpected_method(phase));
         };
         match (method, phase) {
             (Method::Close(close), _) => {
@@ -166,7 +182,7 @@ impl State {
                 self.close_channels(at.connection);
                 self.delete_exclusive_queues(at.connection);
                 self.send(at, AMQPClass::Connection(Method::CloseOk(connection::CloseOk {})));
-                self.set_phase(at.connection, Phase::Ended);
+                self.set_phase(at.connection, Phase::Left);
             }
             (Method::CloseOk(_), Phase::Closing) => self.set_phase(at.connection, Phase::Ended),
             (_, Phase::Closing) => {}
@@ -183,7 +199,7 @@ impl State {
                 return Err(Refusal::not_implemented("connection.update-secret".into()));
             }
             (_, phase) => {
-                return Err(Refusal::command_invalid(format!("unexpected connection method in phase {phase:?}")));
+                return Err(unexpected_method(phase));
             }
         }
         Ok(())
@@ -250,15 +266,18 @@ impl State {
             _ => return Err(Refusal::unexpected_frame("a channel's method before connection.open".into())),
         }
         let Some(connection) = self.connections.get_mut(&at.connection) else { return Ok(()) };
-        let channel_max = connection.channel_max;
+        let (open, channel_max) = (connection.channels.len(), connection.channel_max);
         match (connection.channels.get_mut(&at.channel), &class) {
-            (None, AMQPClass::Channel(Channels::Open(_))) if at.channel <= channel_max => {
+            (None, AMQPClass::Channel(Channels::Open(_))) if open < channel_max.into() => {
                 connection.channels.insert(at.channel, Some(Channel::default()));
                 self.send(at, AMQPClass::Channel(Channels::OpenOk(channel::OpenOk {})));
                 return Ok(());
             }
             (None, AMQPClass::Channel(Channels::Open(_))) => {
-                return Err(Refusal::not_allowed(format!("channel {}, channel_max is {channel_max}", at.channel)));
+                let reason = format!(
+                    "number of channels opened ({open}) has reached the negotiated channel_max ({channel_max})"
+                );
+                return Err(Refusal { about: Some((0, 0)), ..Refusal::not_allowed(reason) });
             }
             (None, _) => return Err(Refusal::channel_error("expected 'channel.open'".into())),
             (Some(None), AMQPClass::Channel(Channels::CloseOk(_))) => {
@@ -270,10 +289,7 @@ impl State {
                 return Ok(());
             }
             (Some(None), _) => return Ok(()), // sent before the client saw the channel close
-            (Some(Some(channel)), _) if channel.is_publishing() => {
-                return Err(Refusal::unexpected_frame("expected content, got a method".into()));
-            }
-            (Some(Some(_)), _) => {}
+            (Some(Some(channel)), _) => channel.expect_method()?,
         }
         match class {
             AMQPClass::Channel(method) => self.open_channel_method(at, method),
@@ -286,9 +302,7 @@ impl State {
                 Ok(())
             }
             AMQPClass::Tx(_) => Err(Refusal::not_implemented("transactions; use publisher confirms".into())),
-            AMQPClass::Access(_) | AMQPClass::Connection(_) => {
-                Err(Refusal::command_invalid("a method that doesn't belong on a channel".into()))
-            }
+            AMQPClass::Access(_) | AMQPClass::Connection(_) => Err(Refusal::unimplemented_method()),
         }
     }
 
@@ -309,7 +323,7 @@ impl State {
                 Ok(())
             }
             Channels::Flow(_) => Err(Refusal::not_implemented("active=false".into())),
-            _ => Err(Refusal::command_invalid("a channel method that only servers send or nobody expects".into())),
+            _ => Err(Refusal::unimplemented_method()),
         }
     }
 
@@ -325,6 +339,11 @@ impl State {
             FRAME_HEADER => channel.content_header(frame.payload, body_bytes_max)?,
             _ => channel.content_body(frame.payload)?,
         };
-        complete.map_or(Ok(()), |(publish, message)| self.publish(at, publish, message))
+        complete.map_or(Ok(()), |(publish, message)| self.publish(at, publish, message).map_err(Refusal::of_publish))
     }
+}
+
+fn unexpected_method(phase: Phase) -> Refusal {
+    let state = format!("{phase:?}").to_lowercase();
+    Refusal::channel_error(format!("unexpected method in connection state {state}"))
 }

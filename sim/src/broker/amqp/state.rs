@@ -277,7 +277,7 @@ impl State {
     pub(super) fn take_output(&mut self, id: ConnectionId) -> (Vec<u8>, bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return (Vec::new(), true) };
         connection.writing_bytes = connection.outbox.len();
-        (mem::take(&mut connection.outbox), connection.phase == Phase::Ended)
+        (mem::take(&mut connection.outbox), connection.phase.is_over())
     }
 
     /// What [`take_output`](Self::take_output) gave was written; consumers that waited for that go on.

@@ -32,7 +32,9 @@ fn asked() -> (Bench, ConnectionId, ConnectionId, String) {
 fn an_answer_reaches_the_channel_that_asked() {
     let (mut bench, asks, answers, name) = asked();
     assert!(name.starts_with("amq.rabbitmq.reply-to."), "{name}");
-    assert_eq!(bench.publish(answers, &name, "answer"), []);
+    let frames = bench.publish(answers, &name, "answer");
+    let returned = matches!(frames[0], AMQPFrame::Method(1, AMQPClass::Basic(Basic::Return(_))));
+    assert!(returned, "a mandatory answer returns all the same, as with RabbitMQ: {frames:?}");
     let answer = bench.deliveries(asks).remove(0);
     assert_eq!((answer.consumer.as_str(), answer.body.as_str(), answer.tag, answer.key), ("r", "answer", 1, name));
 }
@@ -43,6 +45,16 @@ fn an_answer_to_a_channel_that_is_gone_returns() {
     bench.state.disconnect(asks);
     let frames = bench.publish(answers, &name, "answer");
     assert!(matches!(frames[0], AMQPFrame::Method(1, AMQPClass::Basic(Basic::Return(_)))), "{frames:?}");
+    assert!(bench.state.reply_channels.is_empty());
+}
+
+#[test]
+fn a_cancelled_consumer_gets_no_answers() {
+    let (mut bench, asks, answers, name) = asked();
+    bench.basic(asks, Basic::Cancel(basic::Cancel { consumer_tag: "r".into(), nowait: false }));
+    bench.publish(answers, &name, "answer");
+    assert_eq!(bench.deliveries(asks), []);
+    assert_eq!(refusal(&bench.ask(asks)), ("channel", 406));
 }
 
 #[test]

@@ -13,7 +13,6 @@ use super::{
     Config,
     codec::{self, put_method},
     message,
-    session::Phase,
     state::{ConnectionId, State},
 };
 use amq_protocol::{
@@ -99,7 +98,7 @@ impl Bench {
     fn feed(&mut self, id: ConnectionId, input: &[u8]) {
         self.state.set_now(self.now_us);
         let (used, phase) = self.state.receive(id, input);
-        assert!(used == input.len() || phase == Phase::Ended, "{used} of {} bytes used", input.len());
+        assert!(used == input.len() || phase.is_over(), "{used} of {} bytes used", input.len());
     }
 
     fn output(&mut self, id: ConnectionId) -> Vec<AMQPFrame> {

@@ -192,7 +192,9 @@ impl Pair {
 proptest! {
     #[test]
     fn nothing_is_lost_or_doubled_and_order_is_kept(steps in steps(), length_max in prop::option::of(1..6_usize)) {
-        let queue = Queue::new(Arguments { length_max, ..Arguments::default() });
+        let mut arguments = Arguments::default();
+        arguments.length_max = length_max;
+        let queue = Queue::new(arguments);
         let mut pair = Pair { queue, model: Model { length_max, ..Model::default() }, deaths: Vec::new() };
         for step in steps {
             let time_passed = matches!(step, Step::Pass { .. });
