@@ -5,9 +5,6 @@
 //! `SHELFWIRE_REQUIRE_BROKERS` is set. `SHELFWIRE_WRITE_CONFORMANCE=1` writes the document anew, and
 //! `SHELFWIRE_SCENARIO=part_of_a_name` runs only some scenarios and prints what they noted.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(unreachable_pub, reason = "nothing is outside of a test's crate; the modules say what they share")]
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod amqp;
 mod compare;
