@@ -193,7 +193,7 @@ fn the_table_says_it_all_in_a_few_lines() {
     let expected = "\
 example: a run
   tasks               3 dispatched  ·  1 done  ·  1 timed out  ·  1 dead-lettered  ·  1 still queued
-  RPCs                4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted
+  RPCs                4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted  ·  1 failed
 
   latency in ms             mean       p50       p90       p95       p99       max
   a task                  519.50     40.00    999.00    999.00    999.00    999.00

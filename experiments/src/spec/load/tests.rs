@@ -62,7 +62,9 @@ fn what_show_prints_is_the_same_spec_again() {
     for listed in list(&default_directory()).unwrap() {
         let spec = load(&default_directory(), &listed.name, &[]).unwrap();
         let directory = specs(&[(&listed.name, &spec.to_toml())]);
-        assert_eq!(load(directory.path(), &listed.name, &[]).unwrap(), spec);
+        // Whether a spec is one of the gate's says nothing of what happens in it, so it is not printed.
+        let expected = Spec { gate: false, ..spec };
+        assert_eq!(load(directory.path(), &listed.name, &[]).unwrap(), expected);
     }
 }
 
