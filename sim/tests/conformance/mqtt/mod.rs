@@ -1,13 +1,62 @@
-//! MQTT 5, packet by packet.
+//! MQTT 5: what users of Mosquitto rely on, packet by packet.
 
 mod client;
+mod errors;
+mod flow;
+mod library;
+mod sessions;
+mod shares;
+mod topics;
 
-use crate::harness::{At, Protocol, scenario};
-use client::Client;
+use crate::harness::{Protocol, scenario};
 
-pub(crate) const PROTOCOL: Protocol =
-    Protocol { real: "Mosquitto 2.0", scenarios: &[scenario!(connack, "what a CONNACK announces")] };
-
-async fn connack(at: At) {
-    let _client = Client::connect(&at, "client", |_| {}).await;
-}
+pub(crate) const PROTOCOL: Protocol = Protocol {
+    real: "Mosquitto 2.0",
+    scenarios: &[
+        scenario!(sessions::connack, "what a CONNACK announces"),
+        scenario!(sessions::assigned_id, "a client without an id gets one"),
+        scenario!(sessions::takeover, "a second connection with the same id takes the session over"),
+        scenario!(sessions::takeover_and_will, "the will of a client whose session is taken over"),
+        scenario!(sessions::clean_start_and_resume, "clean start against resuming; what waits for who is away"),
+        scenario!(sessions::session_expiry, "a session ends when its expiry interval is over"),
+        scenario!(sessions::expiry_at_disconnect, "a DISCONNECT may change the session's expiry interval"),
+        scenario!(sessions::subscriptions_survive, "a resumed session has its subscriptions with their options"),
+        scenario!(sessions::wills, "a will is published, but not after a plain DISCONNECT"),
+        scenario!(sessions::will_properties, "a will's properties, and a retained will"),
+        scenario!(sessions::will_delay, "a will's delay: back in time, over, cut short by the session's end"),
+        scenario!(sessions::keep_alive, "a silent client is dropped after one and a half keep alives"),
+        scenario!(sessions::last_words, "what a client published before it vanished is routed"),
+        scenario!(topics::wildcards, "filters with `+` and `#`, empty levels"),
+        scenario!(topics::dollar_topics, "topics that begin with `$`"),
+        scenario!(topics::overlapping, "overlapping subscriptions and their identifiers"),
+        scenario!(topics::subscribe_answers, "answers to SUBSCRIBE and UNSUBSCRIBE"),
+        scenario!(topics::bad_filters, "filters that are not well-formed"),
+        scenario!(topics::bad_topics, "topics that can't be published to"),
+        scenario!(topics::quality_of_service, "the lower of both QoS; PUBACK without subscribers"),
+        scenario!(topics::subscription_options, "no local, retain as published, retain handling"),
+        scenario!(topics::retained, "retained messages: replaced, expired, cleared"),
+        scenario!(topics::properties_pass, "a publisher's properties reach the subscriber, in order"),
+        scenario!(shares::order, "`$share` takes turns; members come and go"),
+        scenario!(shares::member_away, "`$share` with a member that is away"),
+        scenario!(shares::all_away, "`$share` when all members are away"),
+        scenario!(shares::dead_member, "what a `$share` member had in flight when its session ended"),
+        scenario!(shares::two_groups, "`$share` in two groups, unsubscribed from one"),
+        scenario!(shares::no_local, "`$share` with no local"),
+        scenario!(flow::in_flight_window, "the broker's in-flight window"),
+        scenario!(flow::receive_maximum, "the client's receive maximum"),
+        scenario!(flow::acknowledged_in_any_order, "PUBACKs out of order, and of nothing"),
+        scenario!(flow::queued_limit, "the limit of queued messages"),
+        scenario!(flow::message_expiry, "messages expire while they wait, and carry what is left"),
+        scenario!(flow::redelivery, "DUP, packet ids and order after a lost connection"),
+        scenario!(flow::not_while_connected, "nothing is sent twice on a connection that stands"),
+        scenario!(flow::maximum_packet_size, "the client's maximum packet size"),
+        scenario!(flow::large_payload, "a payload of 500,000 bytes"),
+        scenario!(errors::malformed_packets, "malformed packets, with reason codes"),
+        scenario!(errors::protocol_errors, "packets that the protocol forbids, with reason codes"),
+        scenario!(errors::exactly_once, "QoS 2"),
+        scenario!(errors::topic_alias, "topic aliases"),
+        scenario!(errors::bad_connects, "CONNECTs that are refused"),
+        scenario!(errors::will_topics, "wills for topics that can't be published to"),
+        scenario!(library::rumqttc, "rumqttc subscribes, takes 30 messages and acknowledges them"),
+    ],
+};
