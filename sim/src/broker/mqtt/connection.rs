@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+/// First byte of a CONNECT.
+const CONNECT: u8 = 0x10;
 /// First capacity of the read buffer: some dozens of packets.
 const READ_BYTES: usize = 4 << 10;
 /// How long a new connection may take to send its CONNECT; Mosquitto gives it the default keep alive, times 1.5.
@@ -36,6 +38,8 @@ enum ReadError {
     Closed,
     #[error("nothing came from the client for too long")]
     Silent,
+    #[error("the connection does not begin with a CONNECT")]
+    NoConnect,
     #[error("the client sent what is no MQTT 5 packet: {0}")]
     Malformed(Error),
 }
@@ -44,7 +48,7 @@ impl ReadError {
     /// What the client is told, if it may still listen.
     fn reason(&self) -> Option<DisconnectReasonCode> {
         match self {
-            Self::Io(_) | Self::Closed => None,
+            Self::Io(_) | Self::Closed | Self::NoConnect => None,
             Self::Silent => Some(DisconnectReasonCode::KeepAliveTimeout),
             Self::Malformed(Error::PayloadSizeLimitExceeded { .. }) => Some(DisconnectReasonCode::PacketTooLarge),
             Self::Malformed(Error::ProtocolViolation(reason)) => Some(*reason),
@@ -76,7 +80,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = Reader { stream: reader, input: BytesMut::new(), bytes_max: broker.config().packet_bytes_max };
-    let (mut connect, will) = match timeout(CONNECT_TIMEOUT, reader.packet()).await.unwrap_or(Err(ReadError::Silent)) {
+    let (mut connect, will) = match timeout(CONNECT_TIMEOUT, reader.first_packet()).await.unwrap_or(Err(ReadError::Silent)) {
         Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
         Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
             tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
@@ -245,8 +249,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    async fn packet(&mut self) -> Result<Packet, ReadError> {
+    /// The first packet of a connection. What can't become a CONNECT is not waited for.
+    async fn first_packet(&mut self) -> Result<Packet, ReadError> {
         loop {
+            if self.input.first().is_some_and(|byte| *byte != CONNECT) {
+                return Err(ReadError::NoConnect);
+            }
             if let Some(packet) = self.next()? {
                 return Ok(packet);
             }

@@ -55,7 +55,8 @@ pub(crate) fn expiring(publish: Publish, expiry_s: u32) -> Publish {
 
 /// A PUBLISH with QoS 1 for a `topic` that rumqttc would not send.
 pub(crate) fn bad_publish(topic: &str) -> Vec<u8> {
-    let mut packet = vec![0x32, u8::try_from(topic.len() + 5).unwrap(), 0, u8::try_from(topic.len()).unwrap()];
+    let (len, topic_len) = (topic.len() + 5, u8::try_from(topic.len()).unwrap());
+    let mut packet = vec![0x32, 0x80 | (len % 128) as u8, (len / 128) as u8, 0, topic_len];
     packet.extend_from_slice(topic.as_bytes());
     packet.extend_from_slice(&[0, 1, 0]);
     packet

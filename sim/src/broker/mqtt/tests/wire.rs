@@ -19,9 +19,8 @@ async fn the_connack_tells_the_brokers_limits_and_the_assigned_id() {
     assert_eq!((ack.code, ack.session_present), (ConnectReturnCode::Success, false));
     let properties: ConnAckProperties = ack.properties.unwrap();
     assert_eq!(properties.assigned_client_identifier.as_deref(), Some("auto-1"));
-    assert_eq!((properties.receive_max, properties.max_qos, properties.topic_alias_max), (Some(20), Some(1), Some(0)));
+    assert_eq!((properties.receive_max, properties.max_qos, properties.topic_alias_max), (Some(20), Some(1), Some(10)));
     assert_eq!((properties.max_packet_size, properties.server_keep_alive), (Some(1 << 20), Some(30)));
-    assert_eq!(properties.shared_subscription_available, Some(1));
     assert_eq!(broker.sessions()[0].client_id, "auto-1");
 }
 
@@ -124,7 +123,7 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
 #[tokio::test(start_paused = true)]
 async fn breaking_the_protocol_ends_the_connection_with_the_reason() {
     use DisconnectReasonCode as Reason;
-    let aliased = PublishProperties { topic_alias: Some(1), ..PublishProperties::default() };
+    let aliased = PublishProperties { topic_alias: Some(11), ..PublishProperties::default() };
     for (packet, reason) in [
         (Packet::Publish(Publish { qos: QoS::ExactlyOnce, ..message("t", "") }), Reason::QoSNotSupported),
         (Packet::Publish(Publish { properties: Some(aliased), ..message("t", "") }), Reason::TopicAliasInvalid),
