@@ -80,31 +80,32 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = Reader { stream: reader, input: BytesMut::new(), bytes_max: broker.config().packet_bytes_max };
-    let (mut connect, will) = match timeout(CONNECT_TIMEOUT, reader.first_packet()).await.unwrap_or(Err(ReadError::Silent)) {
-        Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
-        Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
-            tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
-            writer.write_all(&CONNACK_VERSION_REFUSED).await?;
-            return writer.shutdown().await;
-        }
-        Err(error @ ReadError::Malformed(_)) => {
-            tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
-            let code = match error.reason() {
-                Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
-                Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
-                _ => ConnectReturnCode::MalformedPacket,
-            };
-            let mut refusal = BytesMut::new();
-            let ack = ConnAck { session_present: false, code, properties: None };
-            Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
-            writer.write_all(&refusal).await?;
-            return writer.shutdown().await;
-        }
-        other => {
-            tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
-            return writer.shutdown().await;
-        }
-    };
+    let (mut connect, will) =
+        match timeout(CONNECT_TIMEOUT, reader.first_packet()).await.unwrap_or(Err(ReadError::Silent)) {
+            Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
+            Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
+                tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
+                writer.write_all(&CONNACK_VERSION_REFUSED).await?;
+                return writer.shutdown().await;
+            }
+            Err(error @ ReadError::Malformed(_)) => {
+                tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
+                let code = match error.reason() {
+                    Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
+                    Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
+                    _ => ConnectReturnCode::MalformedPacket,
+                };
+                let mut refusal = BytesMut::new();
+                let ack = ConnAck { session_present: false, code, properties: None };
+                Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
+                writer.write_all(&refusal).await?;
+                return writer.shutdown().await;
+            }
+            other => {
+                tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
+                return writer.shutdown().await;
+            }
+        };
     let assigned = connect.client_id.is_empty();
     if assigned {
         connect.client_id = assigned_id();

@@ -61,7 +61,8 @@ pub(crate) async fn overlapping(at: At) {
 
 pub(crate) async fn subscribe_answers(at: At) {
     let mut client = Client::connect(&at, "c", |_| {}).await;
-    for (filter, qos) in [("a", QoS::AtMostOnce), ("a", QoS::AtLeastOnce), ("a", QoS::ExactlyOnce), ("a/#", QoS::AtLeastOnce)]
+    for (filter, qos) in
+        [("a", QoS::AtMostOnce), ("a", QoS::AtLeastOnce), ("a", QoS::ExactlyOnce), ("a/#", QoS::AtLeastOnce)]
     {
         client.send_subscribe(SubscribeFilter::new(at.name(filter), qos)).await;
         client.sync().await;
@@ -72,7 +73,17 @@ pub(crate) async fn subscribe_answers(at: At) {
 
 pub(crate) async fn bad_filters(at: At) {
     for filter in [
-        "", "a+", "a/b#", "#/a", "a/#/b", "+a", "$share", "$share/", "$share/g", "$share//t", "$share/g/",
+        "",
+        "a+",
+        "a/b#",
+        "#/a",
+        "a/#/b",
+        "+a",
+        "$share",
+        "$share/",
+        "$share/g",
+        "$share//t",
+        "$share/g/",
         "$share/g+/t",
     ] {
         let mut client = Client::silently(&at, "c", |_| {}).await;

@@ -44,23 +44,28 @@ fn a_strict_window_admits_one_message_for_each_acknowledgement() {
 }
 
 #[test]
-fn a_leaky_window_lets_the_whole_queue_go_with_one_acknowledgement() {
+fn a_leaky_window_lets_a_window_go_less_what_is_in_flight_before_the_acknowledged_one() {
     let now = Instant::now();
     let mut session = Session::new(Quota::MosquittoLeaky, 100);
-    session.resume(window(2));
-    for n in 0..5 {
+    session.resume(window(3));
+    for n in 0..12 {
         push(&mut session, n, now);
         sent(&mut session, now);
     }
-    assert_eq!(session.in_flight(), 2);
+    assert_eq!((session.in_flight(), session.queued()), (3, 9));
     session.acknowledge(1);
     assert_eq!(sent(&mut session, now).len(), 3);
-    assert_eq!(session.in_flight(), 4);
-    // The acknowledgement itself has freed one place, which the queue did not use.
-    push(&mut session, 5, now);
-    assert_eq!(sent(&mut session, now).len(), 1);
-    push(&mut session, 6, now);
-    assert_eq!(sent(&mut session, now), []);
+    assert_eq!(session.in_flight(), 5);
+    // 3 is the second in flight, 6 the fourth.
+    session.acknowledge(3);
+    assert_eq!(sent(&mut session, now).len(), 2);
+    session.acknowledge(6);
+    assert_eq!(sent(&mut session, now).len(), 0);
+    // After a lost connection all of it goes out again, the window notwithstanding.
+    assert_eq!(session.in_flight(), 5);
+    session.suspend();
+    session.resume(window(3));
+    assert_eq!(sent(&mut session, now).len(), 5);
 }
 
 #[test]
