@@ -52,9 +52,7 @@ impl ReadError {
             Self::Silent => Some(DisconnectReasonCode::KeepAliveTimeout),
             Self::Malformed(Error::PayloadSizeLimitExceeded { .. }) => Some(DisconnectReasonCode::PacketTooLarge),
             Self::Malformed(Error::ProtocolViolation(reason)) => Some(*reason),
-            Self::Malformed(Error::ProtocolError | Error::PacketIdZero | Error::EmptySubscription) => {
-                Some(DisconnectReasonCode::ProtocolError)
-            }
+            Self::Malformed(Error::ProtocolError | Error::PacketIdZero) => Some(DisconnectReasonCode::ProtocolError),
             Self::Malformed(_) => Some(DisconnectReasonCode::MalformedPacket),
         }
     }

@@ -58,10 +58,7 @@ impl Server {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(connection.session, subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(connection.session, &unsubscribe);
-                Ok(())
-            }
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(connection.session, &unsubscribe),
             Packet::PingReq => {
                 self.answer(connection.session, &Packet::PingResp);
                 Ok(())
@@ -143,7 +140,7 @@ impl Server {
             return Err(End::Refused(DisconnectReasonCode::QoSNotSupported));
         }
         if !std::str::from_utf8(&publish.topic).is_ok_and(is_valid_topic) {
-            return Err(End::Refused(DisconnectReasonCode::TopicNameInvalid));
+            return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         self.stats.publishes_received += 1;
         let reason = if publish.topic.starts_with(OWN_TOPICS) {
@@ -195,8 +192,7 @@ impl Server {
             let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let Some(filter) = Filter::parse(&wanted.path) else {
                 tracing::warn!(client = client.id, filter = wanted.path, "mqtt: filter is not well-formed");
-                return_codes.push(SubscribeReasonCode::TopicFilterInvalid);
-                continue;
+                return Err(End::Refused(DisconnectReasonCode::MalformedPacket));
             };
             if filter.share.is_some() && wanted.nolocal {
                 return Err(End::Refused(DisconnectReasonCode::ProtocolError));
@@ -244,12 +240,12 @@ impl Server {
         matching.map(|(_, message)| message.clone()).collect()
     }
 
-    fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) {
+    fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) -> Result<(), End> {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in &unsubscribe.filters {
             let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let reason = match Filter::parse(text) {
-                None => UnsubAckReason::TopicFilterInvalid,
+                None => return Err(End::Refused(DisconnectReasonCode::MalformedPacket)),
                 Some(filter) if client.subscriptions.remove(text) => {
                     self.topics.unsubscribe(&filter, key);
                     UnsubAckReason::Success
@@ -259,6 +255,7 @@ impl Server {
             reasons.push(reason);
         }
         self.answer(key, &Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None }));
+        Ok(())
     }
 
     /// A DISCONNECT may change how long the session lives on, but not from nothing to something (section 3.14.2.2.2).

@@ -69,8 +69,8 @@ impl Client {
         Self { at: at.clone(), name, stream, input: BytesMut::new() }
     }
 
-    /// Connects as `name` with what `change` makes of a plain CONNECT: clean start, no keep alive, no session expiry. Notes
-    /// the answer, but not its properties.
+    /// Connects as `name` with what `change` makes of a plain CONNECT: clean start, no keep alive, no session expiry.
+    /// Notes the answer, but not its properties.
     pub(crate) async fn connect(at: &At, name: &'static str, change: impl FnOnce(&mut Connect)) -> Self {
         Self::connect_with_will(at, name, None, change).await
     }
@@ -184,6 +184,13 @@ impl Client {
         }
     }
 
+    /// Notes in one line how the broker answers `what` was sent.
+    pub(crate) async fn note_answers(&mut self, what: &str) {
+        let answers: Vec<String> = self.all().await.into_iter().map(shown).collect();
+        self.at
+            .note(format_args!("{what}: {}", if answers.is_empty() { "nothing".into() } else { answers.join(", ") }));
+    }
+
     /// All messages that the broker has sent up to now, without a note.
     pub(crate) async fn messages(&mut self) -> Vec<Publish> {
         let publish = |packet| match packet {
@@ -239,7 +246,7 @@ impl Client {
     }
 
     /// Notes the answer to a CONNECT that may be of any version, up to its reason code.
-    pub(crate) async fn note_answer(&mut self) {
+    pub(crate) async fn note_answer(&mut self, what: &str) {
         let mut head = [0; 4];
         let mut got = 0;
         while got < head.len() {
@@ -249,9 +256,9 @@ impl Client {
             }
         }
         match head {
-            _ if got == 0 => self.note("closed"),
-            [0x20, _, _, code] => self.note(&format!("CONNACK {code:#04x}")),
-            other => self.note(&format!("{other:02x?}")),
+            _ if got == 0 => self.at.note(format_args!("{what}: closed")),
+            [0x20, _, _, code] => self.at.note(format_args!("{what}: CONNACK {code:#04x}")),
+            other => self.at.note(format_args!("{what}: {other:02x?}")),
         }
     }
 

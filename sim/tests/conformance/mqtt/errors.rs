@@ -10,9 +10,8 @@ use rumqttc::mqttbytes::{
 async fn after_connect(at: &At, packets: &[(&str, &[u8])]) {
     for (what, bytes) in packets {
         let mut client = Client::silently(at, "c", |_| {}).await;
-        at.note(what);
         client.send_raw(bytes).await;
-        client.sync().await;
+        client.note_answers(what).await;
     }
 }
 
@@ -59,10 +58,9 @@ pub(crate) async fn protocol_errors(at: At) {
     ];
     after_connect(&at, packets).await;
     let mut client = Client::silently(&at, "c", |_| {}).await;
-    at.note("a second CONNECT");
     let connect = Connect { keep_alive: 0, client_id: at.name("c"), clean_start: true, properties: None };
     client.send(Packet::Connect(connect, None, ConnectAuth::None)).await;
-    client.sync().await;
+    client.note_answers("a second CONNECT").await;
 }
 
 pub(crate) async fn exactly_once(at: At) {
@@ -105,10 +103,9 @@ pub(crate) async fn bad_connects(at: At) {
         ("no MQTT at all", b"GET / HTTP/1.1\r\n\r\n"),
     ];
     for (what, bytes) in connects {
-        at.note(what);
         let mut client = Client::open(&at, "c").await;
         client.send_raw(bytes).await;
-        client.note_answer().await;
+        client.note_answer(what).await;
     }
 }
 

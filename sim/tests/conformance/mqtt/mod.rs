@@ -1,6 +1,7 @@
 //! MQTT 5: what users of Mosquitto rely on, packet by packet.
 
 mod client;
+mod differences;
 mod errors;
 mod flow;
 mod library;
@@ -13,35 +14,67 @@ use crate::harness::{Protocol, scenario};
 pub(crate) const PROTOCOL: Protocol = Protocol {
     real: "Mosquitto 2.0",
     scenarios: &[
-        scenario!(sessions::connack, "what a CONNACK announces"),
+        scenario!(sessions::connack, "what a CONNACK announces", differences::QOS_2_IS_NOT_OFFERED),
         scenario!(sessions::assigned_id, "a client without an id gets one"),
-        scenario!(sessions::takeover, "a second connection with the same id takes the session over"),
-        scenario!(sessions::takeover_and_will, "the will of a client whose session is taken over"),
+        scenario!(
+            sessions::takeover,
+            "a second connection with the same id takes the session over",
+            differences::TAKEOVER_IS_ANNOUNCED
+        ),
+        scenario!(
+            sessions::takeover_and_will,
+            "the will of a client whose session is taken over",
+            differences::TAKEOVER_IS_ANNOUNCED,
+            differences::WILL_AT_TAKEOVER
+        ),
         scenario!(sessions::clean_start_and_resume, "clean start against resuming; what waits for who is away"),
         scenario!(sessions::session_expiry, "a session ends when its expiry interval is over"),
         scenario!(sessions::expiry_at_disconnect, "a DISCONNECT may change the session's expiry interval"),
         scenario!(sessions::subscriptions_survive, "a resumed session has its subscriptions with their options"),
-        scenario!(sessions::wills, "a will is published, but not after a plain DISCONNECT"),
+        scenario!(
+            sessions::wills,
+            "a will is published, but not after a plain DISCONNECT",
+            differences::WILL_AFTER_ERROR,
+            differences::PACKET_TYPE_0
+        ),
         scenario!(sessions::will_properties, "a will's properties, and a retained will"),
-        scenario!(sessions::will_delay, "a will's delay: back in time, over, cut short by the session's end"),
-        scenario!(sessions::keep_alive, "a silent client is dropped after one and a half keep alives"),
+        scenario!(
+            sessions::will_delay,
+            "a will's delay: back in time, over, cut short by the session's end",
+            differences::WILL_WITHOUT_SESSION
+        ),
+        scenario!(
+            sessions::keep_alive,
+            "a silent client is dropped after one and a half keep alives",
+            differences::SILENCE_IS_NAMED
+        ),
         scenario!(sessions::last_words, "what a client published before it vanished is routed"),
         scenario!(topics::wildcards, "filters with `+` and `#`, empty levels"),
         scenario!(topics::dollar_topics, "topics that begin with `$`"),
         scenario!(topics::overlapping, "overlapping subscriptions and their identifiers"),
-        scenario!(topics::subscribe_answers, "answers to SUBSCRIBE and UNSUBSCRIBE"),
-        scenario!(topics::bad_filters, "filters that are not well-formed"),
-        scenario!(topics::bad_topics, "topics that can't be published to"),
+        scenario!(
+            topics::subscribe_answers,
+            "answers to SUBSCRIBE and UNSUBSCRIBE",
+            differences::QOS_2_ASKED_FOR,
+            differences::QOS_1_GRANTED
+        ),
+        scenario!(topics::bad_filters, "filters that are not well-formed", differences::SHARES_THAT_ARE_NONE),
+        scenario!(topics::bad_topics, "topics that can't be published to", differences::WILDCARDS_IN_TOPICS),
         scenario!(topics::quality_of_service, "the lower of both QoS; PUBACK without subscribers"),
         scenario!(topics::subscription_options, "no local, retain as published, retain handling"),
-        scenario!(topics::retained, "retained messages: replaced, expired, cleared"),
+        scenario!(topics::retained, "retained messages: replaced, expired, cleared", differences::RETAINED_TO_A_SHARE),
         scenario!(topics::properties_pass, "a publisher's properties reach the subscriber, in order"),
         scenario!(shares::order, "`$share` takes turns; members come and go"),
-        scenario!(shares::member_away, "`$share` with a member that is away"),
+        scenario!(
+            shares::member_away,
+            "`$share` with a member that is away",
+            differences::SHARE_PASSES_OVER,
+            differences::SHARE_LEAVES_NOTHING
+        ),
         scenario!(shares::all_away, "`$share` when all members are away"),
         scenario!(shares::dead_member, "what a `$share` member had in flight when its session ended"),
         scenario!(shares::two_groups, "`$share` in two groups, unsubscribed from one"),
-        scenario!(shares::no_local, "`$share` with no local"),
+        scenario!(shares::no_local, "`$share` with no local", differences::NO_LOCAL_IN_A_SHARE),
         scenario!(flow::in_flight_window, "the broker's in-flight window"),
         scenario!(flow::receive_maximum, "the client's receive maximum"),
         scenario!(flow::acknowledged_in_any_order, "PUBACKs out of order, and of nothing"),
@@ -51,12 +84,30 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(flow::not_while_connected, "nothing is sent twice on a connection that stands"),
         scenario!(flow::maximum_packet_size, "the client's maximum packet size"),
         scenario!(flow::large_payload, "a payload of 500,000 bytes"),
-        scenario!(errors::malformed_packets, "malformed packets, with reason codes"),
-        scenario!(errors::protocol_errors, "packets that the protocol forbids, with reason codes"),
-        scenario!(errors::exactly_once, "QoS 2"),
+        scenario!(
+            errors::malformed_packets,
+            "malformed packets, with reason codes",
+            differences::SILENT_ENDS,
+            differences::PROPERTY_TWICE,
+            differences::DUP_OF_QOS_0,
+            differences::SILENT_ENDS_2
+        ),
+        scenario!(
+            errors::protocol_errors,
+            "packets that the protocol forbids, with reason codes",
+            differences::CHOICE_OF_CODES,
+            differences::WHAT_A_CLIENT_MAY_NOT_SEND
+        ),
+        scenario!(errors::exactly_once, "QoS 2", differences::QOS_2_REFUSED),
         scenario!(errors::topic_alias, "topic aliases"),
-        scenario!(errors::bad_connects, "CONNECTs that are refused"),
-        scenario!(errors::will_topics, "wills for topics that can't be published to"),
+        scenario!(
+            errors::bad_connects,
+            "CONNECTs that are refused",
+            differences::MQTT_3,
+            differences::REFUSED_WITH_A_REASON,
+            differences::REFUSED_WITH_A_REASON_2
+        ),
+        scenario!(errors::will_topics, "wills for topics that can't be published to", differences::WILL_TOPIC_REFUSED),
         scenario!(library::rumqttc, "rumqttc subscribes, takes 30 messages and acknowledges them"),
     ],
 };

@@ -166,7 +166,7 @@ pub(crate) async fn will_properties(at: At) {
     let properties = LastWillProperties {
         delay_interval: None,
         payload_format_indicator: Some(1),
-        message_expiry_interval: Some(60),
+        message_expiry_interval: None,
         content_type: Some("text".into()),
         response_topic: Some("answers".into()),
         correlation_data: Some("42".into()),

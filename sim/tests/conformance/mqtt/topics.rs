@@ -4,7 +4,10 @@ use super::client::{Client, bad_publish, expiring, message, of_qos_0, payload};
 use crate::harness::At;
 use rumqttc::mqttbytes::{
     QoS,
-    v5::{Packet, Publish, PublishProperties, RetainForwardRule, Subscribe, SubscribeFilter, SubscribeProperties},
+    v5::{
+        Packet, Publish, PublishProperties, RetainForwardRule, Subscribe, SubscribeFilter, SubscribeProperties,
+        Unsubscribe,
+    },
 };
 use std::time::Duration;
 use tokio::time::sleep;
@@ -88,26 +91,24 @@ pub(crate) async fn bad_filters(at: At) {
     ] {
         let mut client = Client::silently(&at, "c", |_| {}).await;
         client.send_subscribe(SubscribeFilter::new(filter, QoS::AtLeastOnce)).await;
-        at.note(format_args!("SUBSCRIBE {filter:?}"));
-        client.sync().await;
+        client.note_answers(&format!("SUBSCRIBE {filter:?}")).await;
     }
     let mut client = Client::silently(&at, "c", |_| {}).await;
-    at.note("UNSUBSCRIBE a/#/b");
-    client.unsubscribe(vec!["a/#/b".into()]).await;
+    let unsubscribe = Unsubscribe { pkid: 8, filters: vec!["a/#/b".into()], properties: None };
+    client.send(Packet::Unsubscribe(unsubscribe)).await;
+    client.note_answers("UNSUBSCRIBE a/#/b").await;
 }
 
 pub(crate) async fn bad_topics(at: At) {
     for topic in ["", "a/+", "#", "a/#"] {
         let mut client = Client::silently(&at, "c", |_| {}).await;
-        at.note(format_args!("PUBLISH {topic:?}"));
         client.send_raw(&bad_publish(topic)).await;
-        client.sync().await;
+        client.note_answers(&format!("PUBLISH {topic:?}")).await;
     }
-    for levels in [200, 201] {
+    for levels in [201, 202] {
         let mut client = Client::silently(&at, "c", |_| {}).await;
-        at.note(format_args!("PUBLISH to a topic of {levels} levels"));
-        client.send_raw(&bad_publish(&"/".repeat(levels - 1))[..]).await;
-        client.sync().await;
+        client.send_raw(&bad_publish(&"/".repeat(levels - 1))).await;
+        client.note_answers(&format!("PUBLISH to a topic of {levels} levels")).await;
     }
 }
 
