@@ -211,21 +211,6 @@ fn kind_of(found: &Actual) -> &'static str {
 
 /// The known key that `found` is most probably a slip of.
 fn nearest<'a>(found: &str, known: &'a [&'static str]) -> Option<&'a str> {
-    let slips = |name: &str| slips_between(found, name);
+    let slips = |name: &str| strsim::levenshtein(found, name);
     known.iter().copied().min_by_key(|name| slips(name)).filter(|name| slips(name) <= found.len().max(3) / 3 + 1)
-}
-
-/// Levenshtein's distance.
-fn slips_between(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.chars().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.chars().count()]
 }
