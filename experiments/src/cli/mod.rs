@@ -2,6 +2,7 @@
 
 mod check;
 mod compare;
+mod thesis;
 
 use crate::results::{self, Directories, Summary};
 use crate::run;
@@ -47,6 +48,8 @@ enum Action {
     Check(check::CheckArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
+    /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
+    Thesis(thesis::ThesisArgs),
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +167,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
+        (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
         (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
         (None, None) => {
             let missing = "which experiment? `experiments list` shows all";

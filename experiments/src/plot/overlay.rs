@@ -44,21 +44,29 @@ impl Shape {
         Self { name, bars }
     }
 
-    fn outline(&self) -> Vec<(f64, f64)> {
-        let mut points: Vec<(f64, f64)> = Vec::new();
+    /// Lines around bars that touch each other, one for each group of them.
+    fn outlines(&self) -> Vec<Vec<(f64, f64)>> {
+        let mut lines: Vec<Vec<(f64, f64)>> = Vec::new();
+        let mut end_ms = f64::MIN;
         for (low_ms, high_ms, share) in &self.bars {
-            match points.last().copied() {
-                Some((last_ms, _)) if low_ms - last_ms > (high_ms - low_ms) * 0.01 => {
-                    points.extend([(last_ms, 0.0), (*low_ms, 0.0)]);
-                }
-                None => points.push((*low_ms, 0.0)),
-                Some(_) => {}
+            let touches = low_ms - end_ms <= (high_ms - low_ms) * 0.01;
+            match lines.last_mut() {
+                Some(line) if touches => line.extend([(*low_ms, *share), (*high_ms, *share)]),
+                _ => lines.push(vec![(*low_ms, 0.0), (*low_ms, *share), (*high_ms, *share)]),
             }
-            points.extend([(*low_ms, *share), (*high_ms, *share)]);
+            end_ms = *high_ms;
         }
-        let end = points.last().map(|(last_ms, _)| (*last_ms, 0.0));
-        points.extend(end);
-        points
+        for line in &mut lines {
+            let end = line.last().map(|(end_ms, _)| (*end_ms, 0.0));
+            line.extend(end);
+        }
+        lines
+    }
+
+    /// The highest bar that touches the range.
+    fn highest_in(&self, (low_ms, high_ms): (f64, f64)) -> f64 {
+        let bars = self.bars.iter().filter(|bar| bar.1 >= low_ms && bar.0 <= high_ms);
+        bars.map(|bar| bar.2).fold(0.0, f64::max)
     }
 
     fn highest(&self) -> f64 {
@@ -85,6 +93,24 @@ impl Overlay {
     fn range_ms(&self) -> (f64, f64) {
         let bars = || self.shapes().flat_map(|shape| &shape.bars);
         (bars().map(|bar| bar.0).fold(f64::MAX, f64::min), bars().map(|bar| bar.1).fold(f64::MIN, f64::max))
+    }
+}
+
+impl Overlay {
+    /// The third of the picture where the legend covers least.
+    fn emptiest(&self, (low_ms, high_ms): (f64, f64)) -> SeriesLabelPosition {
+        let third = (high_ms - low_ms) / 3.0;
+        let places = [
+            (SeriesLabelPosition::UpperRight, 2.0),
+            (SeriesLabelPosition::UpperLeft, 0.0),
+            (SeriesLabelPosition::UpperMiddle, 1.0),
+        ];
+        let covered = |place: &(SeriesLabelPosition, f64)| {
+            let from_ms = low_ms + third * place.1;
+            self.shapes().map(|shape| shape.highest_in((from_ms, from_ms + third))).fold(0.0, f64::max)
+        };
+        let least = places.into_iter().min_by(|a, b| covered(a).total_cmp(&covered(b)));
+        least.map_or(SeriesLabelPosition::UpperRight, |place| place.0)
     }
 }
 
@@ -129,15 +155,16 @@ impl Figure for Overlay {
         }
         for (place, shape) in self.ours.iter().enumerate() {
             let style = SERIES[place % SERIES.len()].stroke_width(3);
-            let outline = shape.outline().into_iter().map(|(at_ms, share)| (at_ms, share * 100.0));
+            let lines = shape.outlines().into_iter();
+            let lines = lines.map(|line| line.into_iter().map(|(at_ms, share)| (at_ms, share * 100.0)));
             chart
-                .draw_series(LineSeries::new(outline, style))?
+                .draw_series(lines.map(|line| PathElement::new(line.collect::<Vec<_>>(), style)))?
                 .label(&shape.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], style));
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(self.emptiest((low_ms, high_ms)))
             .margin(14)
             .legend_area_size(38)
             .background_style(WHITE.mix(0.9))
@@ -160,9 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn an_outline_goes_down_to_nothing_between_bars_that_do_not_touch() {
-        let shape = Shape::of_samples("x".into(), &[1_000, 9_000], 0.0, 2.0);
-        let up_and_down = |from, to| [(from, 0.0), (from, 0.5), (to, 0.5), (to, 0.0)];
-        assert_eq!(shape.outline(), [up_and_down(0.0, 2.0), up_and_down(8.0, 10.0)].concat());
+    fn bars_that_do_not_touch_have_outlines_of_their_own() {
+        let shape = Shape::of_samples("x".into(), &[1_000, 9_000, 11_000], 0.0, 2.0);
+        let third = 1.0 / 3.0;
+        let joined = [(8.0, 0.0), (8.0, third), (10.0, third), (10.0, third), (12.0, third), (12.0, 0.0)];
+        assert_eq!(shape.outlines(), [vec![(0.0, 0.0), (0.0, third), (2.0, third), (2.0, 0.0)], joined.to_vec()]);
     }
 }
