@@ -1,7 +1,7 @@
 //! Cumulative distributions over a logarithmic axis: shows where each experiment's tasks are, whatever the scale.
 
 use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
+use super::{Drawn, Figure, GRID, SERIES, along, emptiest, font, log_ticks, tick, titled};
 use crate::statistics::ms;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -52,12 +52,16 @@ impl Figure for Cumulative {
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
+        let mut covered = Vec::new();
         for (place, (name, latencies)) in self.experiments.iter().enumerate() {
             let style = SERIES[place % SERIES.len()].stroke_width(3);
             let curve = (0..=STEPS).filter(|_| !latencies.is_empty()).map(|step| {
                 let index = (latencies.len() - 1) * step / STEPS;
                 (at(latencies[index]).log10(), step as f64 * 100.0 / STEPS as f64)
             });
+            let curve: Vec<(f64, f64)> = curve.collect();
+            let share = |(x, y): (f64, f64)| ((x - low.log10()) / (high / low).log10(), y / 102.0);
+            covered.extend(along(&curve).map(share));
             chart
                 .draw_series(LineSeries::new(curve, style))?
                 .label(name)
@@ -65,7 +69,7 @@ impl Figure for Cumulative {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(emptiest(&covered))
             .margin(14)
             .legend_area_size(38)
             .background_style(WHITE.mix(0.9))

@@ -1,7 +1,7 @@
 //! A quantity over the number of router replicas, a line a series.
 
 use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
+use super::{Drawn, Figure, GRID, SERIES, along, emptiest, font, log_ticks, tick, titled};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -71,6 +71,14 @@ impl Lines {
         if self.log_y { (low / 1.6, high * 1.6) } else { (0.0, high * 1.12) }
     }
 
+    /// Where the legend covers least, between the ends of the drawn axes.
+    fn legend(&self, x: (f64, f64), y: (f64, f64)) -> SeriesLabelPosition {
+        let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
+        let place = |point: &Point| (share(f64::from(point.replicas).log10(), x), share(self.height(point.value), y));
+        let lines = self.curves.iter().map(|curve| curve.points.iter().map(place).collect::<Vec<_>>());
+        emptiest(&lines.flat_map(|line| along(&line).collect::<Vec<_>>()).collect::<Vec<_>>())
+    }
+
     fn draw_curves<'a, DB: DrawingBackend + 'a>(&self, chart: &mut Chart<'a, DB>) -> Drawn<DB> {
         for curve in &self.curves {
             let (colour, foreign) = (SERIES[curve.colour % SERIES.len()], curve.foreign);
@@ -122,6 +130,7 @@ impl Figure for Lines {
             let step = step(high);
             (0..).map(|i| f64::from(i) * step).take_while(|tick| *tick <= high).collect()
         };
+        let legend = self.legend((first - margin, last + margin), (self.height(low), self.height(high)));
         let mut chart = ChartBuilder::on(&rest)
             .margin(12)
             .margin_right(30)
@@ -147,7 +156,7 @@ impl Figure for Lines {
         self.draw_curves(&mut chart)?;
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(legend)
             .margin(14)
             .legend_area_size(42)
             .background_style(WHITE.mix(0.9))

@@ -106,7 +106,9 @@ fn titled<DB: DrawingBackend>(
 /// Numbers on an axis: no digits that say nothing, and groups of three in long ones.
 fn tick(value: &f64) -> String {
     let size = value.abs();
-    let digits = if size >= 10.0 || value.fract() == 0.0 { 0 } else { 1 + usize::from(size < 0.1) };
+    // What comes back from a logarithm is off by a hair.
+    let is_whole = (value - value.round()).abs() < 1e-9 * size;
+    let digits = if size >= 10.0 || is_whole || size == 0.0 { 0 } else { 1 + usize::from(size < 0.095) };
     let text = format!("{value:.digits$}");
     match text.parse::<i64>() {
         Ok(whole) if whole >= 10_000 => format!("{},{:03}", whole / 1_000, whole % 1_000),
@@ -120,6 +122,42 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let steps: &[f64] = if high / low > 2_000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
     let all = powers.flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)));
     all.filter(|tick| (low..=high).contains(tick)).collect()
+}
+
+/// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width and
+/// of the height, from below.
+fn emptiest(points: &[(f64, f64)]) -> SeriesLabelPosition {
+    use SeriesLabelPosition::{LowerLeft, LowerMiddle, LowerRight, MiddleLeft, MiddleMiddle, MiddleRight};
+    use SeriesLabelPosition::{UpperLeft, UpperMiddle, UpperRight};
+    // In the order in which a reader looks for it.
+    let places = [
+        (UpperRight, 2.0, 2.0),
+        (UpperLeft, 0.0, 2.0),
+        (LowerRight, 2.0, 0.0),
+        (LowerLeft, 0.0, 0.0),
+        (MiddleRight, 2.0, 1.0),
+        (MiddleLeft, 0.0, 1.0),
+        (UpperMiddle, 1.0, 2.0),
+        (LowerMiddle, 1.0, 0.0),
+        (MiddleMiddle, 1.0, 1.0),
+    ];
+    let within = |share: f64, third: f64| (third..=third + 1.0).contains(&(share * 3.0));
+    let covered = |(_, column, row): &(SeriesLabelPosition, f64, f64)| {
+        points.iter().filter(|(x, y)| within(*x, *column) && within(*y, *row)).count()
+    };
+    places.into_iter().min_by_key(covered).map_or(UpperRight, |place| place.0)
+}
+
+/// Points on the way along `line`, for [`emptiest`].
+fn along(line: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
+    const STEPS: u32 = 30;
+    line.windows(2).flat_map(|pair| {
+        let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
+        (0..=STEPS).map(move |step| {
+            let share = f64::from(step) / f64::from(STEPS);
+            (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share)
+        })
+    })
 }
 
 fn load_font() -> anyhow::Result<()> {
@@ -136,9 +174,17 @@ mod tests {
 
     #[test]
     fn ticks_read_well() {
-        let texts = [0.05, 0.5, 2.0, 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
-        assert_eq!(texts, ["0.05", "0.5", "2", "20", "1500", "60,000"]);
+        let texts = [0.0, 0.05, 0.5, 10_f64.powf(5_f64.log10()), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
+        assert_eq!(texts, ["0", "0.05", "0.5", "5", "20", "1500", "60,000"]);
         assert_eq!(log_ticks(3.0, 120.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(3.0, 60_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);
+    }
+
+    #[test]
+    fn the_legend_goes_where_the_lines_are_not() {
+        let falling: Vec<(f64, f64)> = along(&[(0.0, 1.0), (1.0, 0.0)]).collect();
+        assert!(matches!(emptiest(&falling), SeriesLabelPosition::UpperRight));
+        let level: Vec<(f64, f64)> = along(&[(0.0, 0.9), (1.0, 0.9)]).collect();
+        assert!(matches!(emptiest(&level), SeriesLabelPosition::LowerRight));
     }
 }

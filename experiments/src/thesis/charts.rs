@@ -74,10 +74,10 @@ pub(super) fn gateways_of(evaluation: &Evaluation, family: &Family) -> String {
         replicas.entry(evaluation.runs[name].spec.fleet.gateways).or_default().push(count.to_string());
     }
     match replicas.into_iter().collect::<Vec<_>>().as_slice() {
-        [(gateways, _)] => format!("{gateways} gateways."),
+        [(gateways, _)] => format!("{gateways} gateways"),
         several => {
             let part = |(gateways, at): &(u32, Vec<String>)| format!("{gateways} with {} replicas", at.join(", "));
-            format!("Gateways: {}.", several.iter().map(part).collect::<Vec<_>>().join("; "))
+            format!("gateways: {}", several.iter().map(part).collect::<Vec<_>>().join("; "))
         }
     }
 }

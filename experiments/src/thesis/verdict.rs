@@ -129,7 +129,7 @@ fn judged(row: Row, bounds: Bounds, thesis: Option<f64>, ours: Option<Spread>) -
         (Some(thesis), Some(ours)) if thesis != 0.0 => Some((ours.median - thesis) / thesis * 100.0),
         _ => None,
     };
-    Row { thesis, ours, distance_percent, rule: bounds.to_string(), verdict, ..row }
+    Row { thesis, ours, distance_percent, rule: bounds.rule(row.unit), verdict, ..row }
 }
 
 fn measured_number(test: &Test, runs: &Runs) -> Option<Spread> {
@@ -185,17 +185,17 @@ impl Bounds {
         };
         near && self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
     }
-}
 
-impl std::fmt::Display for Bounds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// In words.
+    fn rule(self, unit: &str) -> String {
         let near = self.within_percent.map(|percent| match percent {
             0.0 => "equal".to_owned(),
             percent => format!("within {percent} %"),
         });
-        let min = self.min.map(|min| format!("at least {min}"));
-        let max = self.max.map(|max| format!("at most {max}"));
-        f.write_str(&[near, min, max].into_iter().flatten().collect::<Vec<_>>().join(", "))
+        let space = if matches!(unit, "" | "x") { "" } else { " " };
+        let min = self.min.map(|min| format!("at least {min}{space}{unit}"));
+        let max = self.max.map(|max| format!("at most {max}{space}{unit}"));
+        [near, min, max].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(verdicts, [Verdict::Holds, Verdict::Fails, Verdict::Fails, Verdict::NotRun]);
         let between = Bounds { min: Some(1.0), max: Some(2.0), ..Bounds::default() };
         assert_eq!([0.9, 1.0, 2.0, 2.1].map(|value| between.allow(value, None)), [false, true, true, false]);
-        assert_eq!(between.to_string(), "at least 1, at most 2");
+        assert_eq!(between.rule("ms"), "at least 1 ms, at most 2 ms");
     }
 
     #[test]

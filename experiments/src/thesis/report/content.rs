@@ -150,7 +150,7 @@ fn over_replicas(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     for family in charts::families(evaluation) {
         let caption = format!(
             "Latency of `{}_N` over the router replicas N: medians over the seeds, whiskers from the smallest to the \
-             largest; dashed: the thesis. {}",
+             largest; dashed: the thesis ({}).",
             family.name,
             charts::gateways_of(evaluation, &family)
         );

@@ -2,6 +2,9 @@
 
 use crate::thesis::measured::Spread;
 
+/// From here on a deviation is told as a multiple.
+const MULTIPLE_FROM_PERCENT: f64 = 300.0;
+
 /// Three digits that mean something, or more before the point; thousands in groups.
 pub(super) fn number(value: f64) -> String {
     let digits = match value.abs() {
@@ -35,8 +38,11 @@ pub(super) fn spread(value: Spread, unit: &str) -> String {
     if low == high { median } else { format!("{median} ({low} to {high})") }
 }
 
-/// A deviation with its sign.
+/// A deviation with its sign; a large one as a multiple, as nobody can picture four thousand per cent more.
 pub(super) fn deviation(percent: f64) -> String {
+    if percent >= MULTIPLE_FROM_PERCENT {
+        return format!("{}x", number(1.0 + percent / 100.0));
+    }
     let digits = usize::from(percent.abs() < 10.0);
     let text = format!("{percent:+.digits$} %");
     if text == "+0.0 %" || text == "-0.0 %" { "0 %".to_owned() } else { text }
@@ -61,6 +67,6 @@ mod tests {
 
     #[test]
     fn deviations_have_signs() {
-        assert_eq!([-98.25, 4.96, 0.01].map(deviation), ["-98 %", "+5.0 %", "0 %"]);
+        assert_eq!([-98.25, 4.96, 0.01, 299.0, 4_256.0].map(deviation), ["-98 %", "+5.0 %", "0 %", "+299 %", "43.6x"]);
     }
 }
