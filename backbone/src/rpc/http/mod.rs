@@ -1,8 +1,8 @@
 //! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
 //!
-//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one. The thesis' workers
-//! dial one name behind which Docker does the same for all of them together; as every worker there opens its connections in
-//! turn, too, either way spreads the requests of one task over different routers.
+//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is its
+//! own. Behind the thesis' service name all workers share one rotation. What differs: there the requests of one task may
+//! meet at one router, here they only do when there is but one, or over kept connections.
 
 mod lines;
 
