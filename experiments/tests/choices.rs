@@ -149,6 +149,11 @@ fn the_shipped_experiments_do_all_their_tasks() {
         "response_topic_1k_2",
         "response_topic_1k_10",
         "response_topic_10k_20",
+        "reason_10k_2_gw10",
+        "reason_10k_2_nodelay",
+        "reason_10k_2_concurrent",
+        "reason_10k_20_gw2",
+        "reason_1k_1_reply_queue",
         "store",
         "chain",
     ] {
