@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Limit of one dial with its handshakes: a lost SYN comes back after 1 s and again after 3 s.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes connections of one kind.
 pub(crate) trait Dialer: Send + Sync + 'static {

@@ -47,8 +47,8 @@ impl Env for SimEnv {
         SimListener::bind(self.host, addr).await
     }
 
-    fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::new(cluster::spawn(self.host, task, lapin_lockstep::mark_if_called))
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task::new(cluster::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
     }
 
     async fn open_amqp(&self, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, lapin::Error> {

@@ -39,7 +39,8 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// Those of `bind(2)` and `listen(2)`.
     fn listen(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// Runs `task` beside the caller. `name` says what it does, for diagnostics.
+    /// Runs `task` beside the caller. `name` says what it does: in production in its log lines, in the simulator in the
+    /// report of its panic.
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task;
 
     /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment.
@@ -55,6 +56,11 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// Wall-clock time since 1970-01-01T00:00Z. It is compared between replicas (deadlines, freshness of routes), so
     /// their clocks must agree to well below a second.
     fn unix_time(&self) -> Duration;
+
+    /// The same in milliseconds, as it travels in messages.
+    fn unix_ms(&self) -> u64 {
+        u64::try_from(self.unix_time().as_millis()).expect("milliseconds of any sane time fit 64 bits")
+    }
 
     /// Fills `buf` with random bytes, good enough for identifiers that nobody can guess.
     fn random(&self, buf: &mut [u8]);

@@ -12,6 +12,7 @@ mod driver;
 use crate::{
     config,
     env::{Env, TaskGuard},
+    redial::DIAL_LIMIT,
     telemetry::Telemetry,
 };
 use bytes::Bytes;
@@ -26,8 +27,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// Limit of one dial with its handshake.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says so.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Limit of unsubscribing, and of a clean disconnect, for which acknowledgements that are still queued are sent first.
