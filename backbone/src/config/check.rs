@@ -76,6 +76,9 @@ impl Config {
                 problems.push((key, format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
             }
         }
+        if let Err(expected) = self.admin.address() {
+            problems.push(("admin.listen", format!("is \"{}\"; {expected}", self.admin.listen)));
+        }
         match self.rpc.addresses() {
             Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}
             Ok(routers) => {

@@ -15,7 +15,8 @@ const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
-const TEXT_KEYS: [&str; 12] = [
+const TEXT_KEYS: [&str; 13] = [
+    "admin.listen",
     "amqp.url",
     "amqp.password",
     "amqp.password_file",

@@ -27,6 +27,8 @@ pub struct Config {
     pub correlation: Correlation,
     /// How a worker reaches the labels.
     pub rpc: Rpc,
+    /// Health and metrics of each service.
+    pub admin: Admin,
     /// RabbitMQ.
     pub amqp: Amqp,
     /// The MQTT 5 broker.
@@ -45,6 +47,15 @@ pub struct Config {
     pub bck_router: BckRouter,
     /// Answers requests over HTTP.
     pub http_router: HttpRouter,
+}
+
+/// Health and metrics, for whoever runs the services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where to answer `/health/live`, `/health/ready` and `/metrics`, as `ADDRESS:PORT`. It tells about the system and
+    /// asks for no password, so it belongs on an address that only its operators reach. Default empty: nowhere.
+    pub listen: String,
 }
 
 /// How a worker reaches the labels.
@@ -285,6 +296,19 @@ impl Default for HttpRouter {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 8_080));
         Self { listen, in_flight_max: 256, replies: Replies::Broadcast, group: "http".into() }
+    }
+}
+
+impl Admin {
+    /// The parsed [`listen`](Self::listen), if it is set.
+    ///
+    /// # Errors
+    /// What would do.
+    pub fn address(&self) -> Result<Option<SocketAddr>, &'static str> {
+        match self.listen.as_str() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| "expected an address and a port like 127.0.0.1:9100"),
+        }
     }
 }
 

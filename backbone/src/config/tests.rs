@@ -170,6 +170,15 @@ fn values_out_of_range_are_refused_all_at_once() {
 }
 
 #[test]
+fn an_address_for_health_and_metrics_has_a_port() {
+    assert_eq!(load("").unwrap().admin.address(), Ok(None));
+    let config = load("[admin]\nlisten = \"[::1]:9100\"\n").unwrap();
+    assert_eq!(config.admin.address(), Ok(Some("[::1]:9100".parse().unwrap())));
+    let error = refused("[admin]\nlisten = \"localhost\"\n");
+    assert_eq!(error, "FILE: `admin.listen` is \"localhost\"; expected an address and a port like 127.0.0.1:9100");
+}
+
+#[test]
 fn routers_are_hosts_with_ports() {
     let routers = |text: &str| load(&format!("[rpc]\nrouters = {text}")).map(|config| config.rpc.addresses().unwrap());
     let expected = vec![("router-1".to_owned(), 80), ("::1".to_owned(), 8080)];

@@ -66,6 +66,9 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn random(&self, buf: &mut [u8]);
 }
 
+/// Pause after a failed accept: the usual reason, too many open files, does not go away at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Accepts connections on a bound socket.
 pub trait Listener: Send + 'static {
     /// What an accepted connection is.
@@ -76,6 +79,19 @@ pub trait Listener: Send + 'static {
     /// # Errors
     /// Those of `accept(2)`; the listener stays usable.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The next connection that could be accepted. Dropping the future loses none.
+    fn connection(&mut self) -> impl Future<Output = Self::Stream> + Send {
+        async {
+            loop {
+                match self.accept().await {
+                    Ok(stream) => return stream,
+                    Err(error) => tracing::warn!(%error, "a connection was not accepted"),
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// A spawned task. Dropping the handle lets the task run on.

@@ -13,7 +13,7 @@ use crate::{
     config,
     env::{Env, TaskGuard},
     redial::DIAL_LIMIT,
-    telemetry::Telemetry,
+    telemetry::{IsUp, Telemetry},
 };
 use bytes::Bytes;
 use driver::Driver;
@@ -125,6 +125,9 @@ impl Mqtt {
         let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
+        let watched: watch::Receiver<Option<Generation>> = current.clone();
+        let is_up: IsUp = Arc::new(move || watched.borrow().is_some());
+        telemetry.keeps("mqtt", &is_up);
         let driver = Driver {
             env: env.clone(),
             telemetry,

@@ -217,8 +217,9 @@ impl Telemetry for PodTelemetry {
             | Event::RequestTaken { .. }
             | Event::ReplyReturned { .. }
             | Event::ReplyReceived { .. }
-            | Event::RequestTimedOut { .. } => self.record_request(&mut entries, now_us, event),
-            Event::Dropped { reason } => {
+            | Event::RequestTimedOut { .. }
+            | Event::RequestFailed { .. } => self.record_request(&mut entries, now_us, event),
+            Event::Dropped { reason, .. } => {
                 entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
                 *entries.counters.drops.entry(reason).or_default() += 1;
             }
@@ -276,6 +277,7 @@ impl PodTelemetry {
                 entries.counters.rpcs_timed_out += 1;
                 entries.requests.remove(&request);
             }
+            Event::RequestFailed { request, .. } => drop(entries.requests.remove(&request)),
             _ => unreachable!("called for the events of requests"),
         }
     }
