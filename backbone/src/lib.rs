@@ -20,3 +20,4 @@ mod rpc;
 pub mod service;
 mod store;
 pub mod telemetry;
+mod tls;

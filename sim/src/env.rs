@@ -7,7 +7,11 @@ use crate::{
     socket::{SimListener, SimStream},
 };
 use backbone::env::{Env, Task};
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
 use rand_chacha::rand_core::Rng as _;
 use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
 
@@ -51,7 +55,13 @@ impl Env for SimEnv {
         Task::new(cluster::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
     }
 
-    async fn open_amqp(&self, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, lapin::Error> {
+    async fn open_amqp(
+        &self,
+        uri: AMQPUri,
+        _: OwnedTLSConfig,
+        properties: ConnectionProperties,
+    ) -> Result<Connection, lapin::Error> {
+        assert_eq!(uri.scheme, AMQPScheme::AMQP, "no emulated broker speaks TLS");
         lapin_lockstep::open(self.host, uri, properties).await
     }
 

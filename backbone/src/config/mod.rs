@@ -14,7 +14,8 @@ mod secret;
 
 pub use load::ConfigError;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
+use crate::tls::Tls;
+use lapin::uri::AMQPUri;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, path::PathBuf};
@@ -99,7 +100,7 @@ pub enum Connections {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amqp {
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`. Default
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`; with TLS `amqps://…`. Default
     /// `amqp://guest:guest@localhost:5672/%2f`.
     #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
@@ -108,6 +109,8 @@ pub struct Amqp {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// With `amqps`: file with the certificates, in PEM, of those who may sign the broker's. Default empty.
+    pub ca_file: PathBuf,
     /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off. The
     /// broker may ask for a shorter one. Default 20.
     pub heartbeat_s: u16,
@@ -128,6 +131,14 @@ pub struct Mqtt {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// File with the certificates, in PEM, of those who may sign the broker's. If it is set, the connection uses TLS.
+    /// Default empty: no TLS.
+    pub ca_file: PathBuf,
+    /// With TLS, to log in with a certificate: file with this client's certificate and those of its signers, in PEM.
+    /// Default empty: none.
+    pub cert_file: PathBuf,
+    /// File with its key, in PEM. Default empty: none.
+    pub key_file: PathBuf,
     /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings off.
     /// Default 30.
     pub keep_alive_s: u16,
@@ -146,7 +157,7 @@ pub struct Mqtt {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://USER:PASSWORD@HOST:PORT/DB`. Default `redis://localhost:6379/0`.
+    /// `redis://USER:PASSWORD@HOST:PORT/DB`; with TLS `rediss://…`. Default `redis://localhost:6379/0`.
     #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
     /// Password to log in with instead of the URL's. Default empty: the URL's.
@@ -154,6 +165,8 @@ pub struct Redis {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// With `rediss`: file with the certificates, in PEM, of those who may sign the server's. Default empty.
+    pub ca_file: PathBuf,
 }
 
 /// What a reply is matched to its caller by.
@@ -336,6 +349,7 @@ impl Default for Amqp {
             url: "amqp://guest:guest@localhost:5672/%2f".into(),
             password: String::new(),
             password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
             heartbeat_s: 20,
         }
     }
@@ -349,6 +363,9 @@ impl Default for Mqtt {
             username: String::new(),
             password: String::new(),
             password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             keep_alive_s: 30,
             session_expiry_s: 0,
             receive_maximum: 64,
@@ -359,7 +376,12 @@ impl Default for Mqtt {
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { url: "redis://localhost:6379/0".into(), password: String::new(), password_file: PathBuf::new() }
+        Self {
+            url: "redis://localhost:6379/0".into(),
+            password: String::new(),
+            password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+        }
     }
 }
 
@@ -415,24 +437,44 @@ impl Amqp {
     pub(crate) fn uri(&self) -> Result<AMQPUri, &'static str> {
         // The parser's own error may repeat the URL, password and all.
         let mut uri: AMQPUri = self.url.parse().map_err(|_| "no AMQP URL")?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err("TLS (amqps) is not built in");
-        }
         if !self.password.is_empty() {
             uri.authority.userinfo.password.clone_from(&self.password);
         }
         Ok(uri)
+    }
+
+    /// What TLS needs, if the URL asks for it.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        let wanted = self.url.to_ascii_lowercase().starts_with("amqps:");
+        wanted.then(|| Tls { ca_file: self.ca_file.clone(), identity: None })
+    }
+}
+
+impl Mqtt {
+    /// What TLS needs, if it is wanted.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        let is_set = |file: &PathBuf| !file.as_os_str().is_empty();
+        let identity = is_set(&self.cert_file).then(|| (self.cert_file.clone(), self.key_file.clone()));
+        is_set(&self.ca_file).then(|| Tls { ca_file: self.ca_file.clone(), identity })
     }
 }
 
 impl Redis {
     /// Host, port and login of the parsed [`url`](Self::url), with the password.
     pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), &'static str> {
-        let info = self.url.as_str().into_connection_info().map_err(|_| "no Redis URL")?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err("only plain TCP is built in") };
+        // TLS is put on by this crate, so redis-rs need not know of it.
+        let plain = self.url.strip_prefix("rediss:").map(|rest| format!("redis:{rest}"));
+        let url = plain.as_ref().unwrap_or(&self.url).as_str();
+        let info = url.into_connection_info().map_err(|_| "no Redis URL")?;
+        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err("no Redis URL over TCP") };
         let login = info.redis_settings().clone();
         let login = if self.password.is_empty() { login } else { login.set_password(&self.password) };
         Ok((host.clone(), *port, login))
+    }
+
+    /// What TLS needs, if the URL asks for it.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.url.starts_with("rediss:").then(|| Tls { ca_file: self.ca_file.clone(), identity: None })
     }
 }
 

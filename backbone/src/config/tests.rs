@@ -208,3 +208,15 @@ fn a_missing_file_is_named() {
     let error = Config::load(std::path::Path::new("/nowhere/backbone.toml")).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file /nowhere/backbone.toml: "), "{error}");
 }
+
+#[test]
+fn tls_needs_files_that_fit_together() {
+    let error = refused("[amqp]\nurl = \"amqps://host\"\n");
+    assert_eq!(error, "FILE: `amqp.ca_file` is empty; expected a file with certificates, since the URL is amqps://");
+    let error = refused("[redis]\nca_file = \"/nowhere\"\n");
+    assert_eq!(error, "FILE: `redis.ca_file` is set, but the URL is not rediss://");
+    let error = refused("[mqtt]\nca_file = \"/nowhere\"\n");
+    assert!(error.starts_with("FILE: `mqtt.ca_file` can't be used for TLS: /nowhere: No such file"), "{error}");
+    let error = refused("[mqtt]\ncert_file = \"/nowhere\"\n");
+    assert_eq!(error, "FILE: `mqtt.cert_file` is set without `mqtt.key_file`, or that without it; expected both");
+}

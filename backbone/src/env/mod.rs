@@ -12,7 +12,7 @@ mod production;
 
 pub use production::TokioEnv;
 
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -43,13 +43,15 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// report of its panic.
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task;
 
-    /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment.
+    /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment. `tls` says whom to trust if
+    /// the scheme of `uri` is `amqps`.
     ///
     /// # Errors
     /// lapin's: the socket's errors, a refused login, a failed negotiation.
     fn open_amqp(
         &self,
         uri: AMQPUri,
+        tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> impl Future<Output = Result<Connection, lapin::Error>> + Send;
 

@@ -14,6 +14,7 @@ use crate::{
     env::{Env, TaskGuard},
     redial::DIAL_LIMIT,
     telemetry::{IsUp, Telemetry},
+    tls,
 };
 use bytes::Bytes;
 use driver::Driver;
@@ -238,10 +239,10 @@ fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions
     env.random(&mut life);
     let id = format!("{service}-{:016x}", u64::from_be_bytes(life));
     let mut options = MqttOptions::new(id, (config.host.as_str(), config.port));
-    let (env, host, port) = (env.clone(), config.host.clone(), config.port);
+    let (env, host, port, tls) = (env.clone(), config.host.clone(), config.port, config.tls());
     options.set_socket_connector(move |_, _| {
-        let (env, host) = (env.clone(), host.clone());
-        async move { env.connect(&host, port).await }
+        let (env, host, tls) = (env.clone(), host.clone(), tls.clone());
+        async move { tls::wrap(tls.as_ref(), &host, env.connect(&host, port).await?).await }
     });
     if !config.username.is_empty() {
         options.set_credentials(config.username.clone(), config.password.clone());

@@ -14,6 +14,7 @@ use crate::{
     env::{Env, Task},
     redial::{DialError, Dialer, Redial, Unavailable},
     telemetry::{Event, Telemetry},
+    tls::{self, Tls},
 };
 use redis::{
     Arg, AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
@@ -69,6 +70,7 @@ struct RedisDialer<E> {
     env: E,
     host: String,
     port: u16,
+    tls: Option<Tls>,
     login: RedisConnectionInfo,
 }
 
@@ -78,7 +80,7 @@ impl<E: Env> Store<E> {
         let (host, port, login) = config.address().expect("the configuration was validated");
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
-        let dialer = RedisDialer { env: env.clone(), host, port, login };
+        let dialer = RedisDialer { env: env.clone(), host, port, tls: config.tls(), login };
         Self { redial: Redial::new(env.clone(), telemetry.clone(), dialer), telemetry }
     }
 
@@ -142,6 +144,7 @@ impl<E: Env> Dialer for RedisDialer<E> {
 
     async fn dial(&self) -> Result<Link, DialError> {
         let stream = self.env.connect(&self.host, self.port).await?;
+        let stream = tls::wrap(self.tls.as_ref(), &self.host, stream).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
         let driver = Arc::new(self.env.spawn("redis driver", driver));
