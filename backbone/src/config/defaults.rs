@@ -25,6 +25,7 @@ impl Default for Amqp {
             url: "amqp://guest:guest@localhost:5672/%2f".into(),
             password: String::new(),
             password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
             heartbeat_s: 20,
         }
     }
@@ -38,6 +39,9 @@ impl Default for Mqtt {
             username: String::new(),
             password: String::new(),
             password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             keep_alive_s: 30,
             session_expiry_s: 0,
             receive_maximum: 64,
@@ -48,7 +52,12 @@ impl Default for Mqtt {
 
 impl Default for Redis {
     fn default() -> Self {
-        Self { url: "redis://localhost:6379/0".into(), password: String::new(), password_file: PathBuf::new() }
+        Self {
+            url: "redis://localhost:6379/0".into(),
+            password: String::new(),
+            password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+        }
     }
 }
 

@@ -15,17 +15,23 @@ const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
-const TEXT_KEYS: [&str; 12] = [
+const TEXT_KEYS: [&str; 18] = [
+    "admin.listen",
     "amqp.url",
     "amqp.password",
     "amqp.password_file",
+    "amqp.ca_file",
     "mqtt.host",
     "mqtt.username",
     "mqtt.password",
     "mqtt.password_file",
+    "mqtt.ca_file",
+    "mqtt.cert_file",
+    "mqtt.key_file",
     "redis.url",
     "redis.password",
     "redis.password_file",
+    "redis.ca_file",
     "bck_router.group",
     "http_router.group",
 ];

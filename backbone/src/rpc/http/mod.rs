@@ -8,7 +8,7 @@ mod lines;
 
 pub(crate) use lines::ROUTE_PATH;
 
-use super::{Backbone, CallError};
+use super::{Backbone, CallError, UnderWay};
 use crate::{
     config,
     deadline::Deadline,
@@ -44,16 +44,14 @@ impl<E: Env> HttpBackbone<E> {
     }
 
     async fn call(&self, task: &TaskId, request: &Request) -> Result<Reply, CallError> {
-        let id = request.request_id;
-        self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
+        let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
         let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
             Some(deadline) => timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout)),
             None => Err(CallError::Timeout),
         };
-        match &outcome {
-            Ok(reply) => self.telemetry.record(&Event::ReplyReceived { request: id, status: reply.status }),
-            Err(CallError::Timeout) => self.telemetry.record(&Event::RequestTimedOut { request: id }),
-            Err(error) => tracing::warn!(%task, request = %id, %error, "request not answered"),
+        under_way.end(&outcome);
+        if let Err(error) = &outcome {
+            tracing::info!(%task, request = %request.request_id, %error, "request not answered");
         }
         outcome
     }
