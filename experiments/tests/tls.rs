@@ -10,7 +10,7 @@ use backbone::{
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Several,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sim::{
     Seed,
     broker::real::{Kind, REQUIRE, Real, RealError},
@@ -38,6 +38,8 @@ impl Files {
         let ca_key = KeyPair::generate().unwrap();
         let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A certificate with the name of its signer would count as signed by itself.
+        ca.distinguished_name.push(DnType::CommonName, "test CA");
         files.write("ca.pem", &ca.self_signed(&ca_key).unwrap().pem());
         let ca = Issuer::new(ca, ca_key);
         for name in ["localhost", "router"] {
