@@ -17,12 +17,12 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// The deadline that is `left` away from now.
     pub(crate) fn after(env: &impl Env, left: Duration) -> Self {
-        Self { unix_ms: unix_ms(env) + duration_ms(left), at: Instant::now() + left }
+        Self { unix_ms: env.unix_ms() + duration_ms(left), at: Instant::now() + left }
     }
 
     /// The deadline that came with a request; `None` if it has passed. One too far ahead is brought nearer.
     pub(crate) fn from_unix_ms(env: &impl Env, unix_ms: u64) -> Option<Self> {
-        let left = Duration::from_millis(unix_ms.saturating_sub(self::unix_ms(env))).min(LEFT_MAX);
+        let left = Duration::from_millis(unix_ms.saturating_sub(env.unix_ms())).min(LEFT_MAX);
         (!left.is_zero()).then(|| Self { unix_ms, at: Instant::now() + left })
     }
 
@@ -47,11 +47,6 @@ impl Deadline {
     }
 }
 
-/// The wall clock in milliseconds since 1970.
-pub(crate) fn unix_ms(env: &impl Env) -> u64 {
-    duration_ms(env.unix_time())
-}
-
 fn duration_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("milliseconds of any sane time fit 64 bits")
 }
@@ -63,7 +58,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_has_passed_is_none() {
-        assert!(Deadline::from_unix_ms(&TokioEnv, unix_ms(&TokioEnv) - 1).is_none());
+        assert!(Deadline::from_unix_ms(&TokioEnv, TokioEnv.unix_ms() - 1).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 //! This crate is the production code. It knows nothing of the simulator that it is tested in; the one seam between it and
 //! the world is [`mod@env`].
 
+pub mod admin;
 mod amqp;
 mod backoff;
 pub mod config;
@@ -19,3 +20,4 @@ mod rpc;
 pub mod service;
 mod store;
 pub mod telemetry;
+mod tls;

@@ -4,11 +4,12 @@
 
 use anyhow::Context as _;
 use backbone::{
+    admin::Admin,
     config::Config,
-    env::TokioEnv,
+    env::{Env as _, TokioEnv},
     message::{Message, TASK_BYTES_MAX, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::{LogTelemetry, Telemetry},
+    telemetry::{LogTelemetry, Several, Telemetry},
 };
 use clap::{Parser, ValueEnum};
 use futures_util::stream;
@@ -97,7 +98,13 @@ fn refuse(error: &impl std::fmt::Display) -> ExitCode {
 async fn run(service: Service, config: Arc<Config>) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
-    let (env, telemetry): (_, Arc<dyn Telemetry>) = (TokioEnv, Arc::new(LogTelemetry));
+    let (env, admin) = (TokioEnv, Admin::default());
+    let log = Arc::new(LogTelemetry::default());
+    let telemetry: Arc<dyn Telemetry> = Arc::new(Several(vec![log, admin.metrics.clone(), admin.readiness.clone()]));
+    if let Some(addr) = config.admin.address().expect("the configuration was validated") {
+        let listener = env.listen(addr).await.with_context(|| format!("cannot listen on {addr} (admin.listen)"))?;
+        env.spawn("admin", admin.serve(env, listener, shutdown.clone()));
+    }
     match service {
         Service::Dispatcher => return dispatch(config, telemetry, shutdown).await,
         Service::TaskWorker => TaskWorker::run(env, config, telemetry, shutdown).await,
@@ -113,7 +120,7 @@ fn stop_on_signals(shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let shutdown = shutdown.clone();
-    backbone::env::Env::spawn(&TokioEnv, "signals", async move {
+    TokioEnv.spawn("signals", async move {
         for stop in [false, true] {
             tokio::select! {
                 biased;

@@ -6,7 +6,7 @@
 use crate::{
     backoff::Backoff,
     env::Env,
-    telemetry::{Event, Telemetry},
+    telemetry::{Event, IsUp, Telemetry},
 };
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// Limit of one dial with its handshakes: a lost SYN comes back after 1 s and again after 3 s.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes connections of one kind.
 pub(crate) trait Dialer: Send + Sync + 'static {
@@ -94,7 +94,14 @@ impl<E, D: Dialer> fmt::Debug for Redial<E, D> {
 impl<E: Env, D: Dialer> Redial<E, D> {
     pub(crate) fn new(env: E, telemetry: Arc<dyn Telemetry>, dialer: D) -> Self {
         let state = State { phase: Phase::Down, last_failure: "none yet".into(), number: 0 };
-        Self(Arc::new(Inner { env, telemetry, dialer, state: Mutex::new(state), dialled: Notify::new() }))
+        let inner = Inner { env, telemetry, dialer, state: Mutex::new(state), dialled: Notify::new() };
+        let inner = Arc::new(inner);
+        // Not a strong one: dialling ends with the last user of the connection.
+        let watched = Arc::downgrade(&inner);
+        let is_up: IsUp =
+            Arc::new(move || watched.upgrade().is_some_and(|inner| Self(inner).current_or_dial().is_some()));
+        inner.telemetry.keeps(D::BROKER, &is_up);
+        Self(inner)
     }
 
     /// The connection, as soon as there is one.

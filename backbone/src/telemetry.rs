@@ -1,15 +1,43 @@
 //! What the services report about their work, as it happens.
 //!
-//! A service calls [`Telemetry::record`] with a typed [`Event`]; what becomes of it is the receiver's business: log lines
-//! in production ([`LogTelemetry`]), measurements in a bench. Events carry no time of their own: the receiver adds it.
+//! A service calls [`Telemetry::record`] with a typed [`Event`]; what becomes of it is the receiver's business: in production
+//! log lines ([`LogTelemetry`]), numbers ([`Metrics`]) and whether the replica is ready ([`Readiness`]), measurements in a
+//! bench. Events carry no time of their own: the receiver adds it.
+
+mod log;
+mod metrics;
+mod readiness;
+
+pub use log::LogTelemetry;
+pub use metrics::Metrics;
+pub use readiness::{Readiness, Unready};
 
 use crate::message::{Mac, RequestId, Status, TaskId};
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+/// Whether a connection is up. Asking makes one that is not dial, if it doesn't already.
+pub type IsUp = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Receives the events of one replica.
 pub trait Telemetry: Send + Sync + 'static {
     /// Takes note of `event`. Called on the hot path: must not block.
     fn record(&self, event: &Event<'_>);
+
+    /// A service keeps a connection to `broker` from now on.
+    fn keeps(&self, _broker: &'static str, _is_up: &IsUp) {}
+}
+
+/// Gives every event to several receivers, one after the other.
+pub struct Several(pub Vec<Arc<dyn Telemetry>>);
+
+impl Telemetry for Several {
+    fn record(&self, event: &Event<'_>) {
+        self.0.iter().for_each(|receiver| receiver.record(event));
+    }
+
+    fn keeps(&self, broker: &'static str, is_up: &IsUp) {
+        self.0.iter().for_each(|receiver| receiver.keeps(broker, is_up));
+    }
 }
 
 /// Something that happened in a service.
@@ -58,6 +86,8 @@ pub enum Event<'a> {
         reason: FailReason,
         /// As in [`Event::TaskDone`], up to the failure.
         latency_us: u64,
+        /// For people: what is wrong with a malformed task; else empty.
+        detail: &'a str,
     },
     /// Worker: a request is on its way to the routers.
     RequestSent {
@@ -79,6 +109,13 @@ pub enum Event<'a> {
     RequestTimedOut {
         /// The request.
         request: RequestId,
+    },
+    /// Worker: the request could not be sent, or its reply can't come any more.
+    RequestFailed {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        reason: FailReason,
     },
     /// Forward or HTTP router: a request came in.
     RequestTaken {
@@ -108,6 +145,8 @@ pub enum Event<'a> {
     Dropped {
         /// What and why.
         reason: DropReason,
+        /// For people: what was wrong with it; may be empty.
+        detail: &'a str,
     },
     /// Any router: the store holds something that this crate has not written. It is treated as missing.
     CorruptValue {
@@ -147,9 +186,11 @@ pub enum FailReason {
     Interrupted,
 }
 
-impl fmt::Display for FailReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl FailReason {
+    /// Its name in metrics and in the headers of dead letters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Timeout => "timeout",
             Self::Refused(Status::NoRoute) => "no_route",
             Self::Refused(Status::GatewayOffline) => "gateway_offline",
@@ -158,7 +199,13 @@ impl fmt::Display for FailReason {
             Self::Overloaded => "overloaded",
             Self::Malformed => "malformed",
             Self::Interrupted => "interrupted",
-        })
+        }
+    }
+}
+
+impl fmt::Display for FailReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -187,18 +234,50 @@ pub enum DropReason {
     Lost,
 }
 
-/// Writes events to the log: failures as warnings, the rest at debug level.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogTelemetry;
-
-impl Telemetry for LogTelemetry {
-    fn record(&self, event: &Event<'_>) {
-        match event {
-            Event::TaskDeadLettered { .. } | Event::CorruptValue { .. } | Event::Disconnected { .. } => {
-                tracing::warn!(?event)
-            }
-            Event::TaskRetried { .. } | Event::Dropped { .. } | Event::Connected { .. } => tracing::info!(?event),
-            _ => tracing::debug!(?event),
+impl DropReason {
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Expired => "expired",
+            Self::ReplyNotAwaited => "reply_not_awaited",
+            Self::ReplyMisrouted => "reply_misrouted",
+            Self::ReplyMisdelivered => "reply_misdelivered",
+            Self::ReplyOfOther => "reply_of_other",
+            Self::CallerUnknown => "caller_unknown",
+            Self::CallerGone => "caller_gone",
+            Self::HandedBack => "handed_back",
+            Self::Lost => "lost",
         }
+    }
+
+    /// Whether something went wrong that ought not to, rather than late.
+    fn is_fault(self) -> bool {
+        matches!(self, Self::Malformed | Self::ReplyMisrouted | Self::ReplyMisdelivered | Self::Lost)
+    }
+}
+
+/// Why a message is dropped, with what was wrong with it: what becomes an [`Event::Dropped`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) reason: DropReason,
+    pub(crate) detail: String,
+}
+
+impl Dropped {
+    /// A message that does not parse.
+    pub(crate) fn malformed(detail: impl fmt::Display) -> Self {
+        Self { reason: DropReason::Malformed, detail: detail.to_string() }
+    }
+
+    pub(crate) fn event(&self) -> Event<'_> {
+        Event::Dropped { reason: self.reason, detail: &self.detail }
+    }
+}
+
+impl From<DropReason> for Dropped {
+    fn from(reason: DropReason) -> Self {
+        Self { reason, detail: String::new() }
     }
 }

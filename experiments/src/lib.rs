@@ -6,6 +6,8 @@
 
 pub mod batch;
 pub mod cli;
+pub mod compare;
+pub mod distribution;
 pub mod gate;
 pub mod machine;
 pub mod outcome;
@@ -17,4 +19,5 @@ pub mod simulate;
 pub mod spec;
 pub mod statistics;
 pub mod table;
+pub mod thesis;
 pub mod verify;

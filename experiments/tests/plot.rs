@@ -1,6 +1,6 @@
 //! The histogram, drawn from made-up latencies.
 
-use experiments::plot::Histogram;
+use experiments::plot::{Figure, Histogram};
 use experiments::spec::Spec;
 
 fn histogram(latencies_us: &[u64]) -> Option<Histogram> {

@@ -2,12 +2,16 @@
 
 use crate::{
     cluster::{self, record},
-    engine::with,
+    engine::{is_running, with},
     lapin_lockstep, os,
     socket::{SimListener, SimStream},
 };
 use backbone::env::{Env, Task};
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPScheme, AMQPUri},
+};
 use rand_chacha::rand_core::Rng as _;
 use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
 
@@ -26,6 +30,13 @@ impl SimEnv {
     pub fn trace(&self, event: fmt::Arguments<'_>) {
         let name = with(|engine| engine.pods.name_of(self.host).to_owned());
         record(&name, event);
+    }
+
+    /// Whether the pod's process lives. A killed one has nothing to say any more, nor has any once the simulation is over,
+    /// though what they held is dropped only then.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        is_running() && with(|engine| engine.network.is_alive(self.host))
     }
 
     /// Virtual time since the start, in microseconds.
@@ -47,11 +58,17 @@ impl Env for SimEnv {
         SimListener::bind(self.host, addr).await
     }
 
-    fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::new(cluster::spawn(self.host, task, lapin_lockstep::mark_if_called))
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task::new(cluster::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
     }
 
-    async fn open_amqp(&self, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, lapin::Error> {
+    async fn open_amqp(
+        &self,
+        uri: AMQPUri,
+        _: OwnedTLSConfig,
+        properties: ConnectionProperties,
+    ) -> Result<Connection, lapin::Error> {
+        assert_eq!(uri.scheme, AMQPScheme::AMQP, "no emulated broker speaks TLS");
         lapin_lockstep::open(self.host, uri, properties).await
     }
 

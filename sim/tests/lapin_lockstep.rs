@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer,
     options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use sim::{Class, Cluster, Finished, Settings, SimEnv, Simulation, broker::amqp};
@@ -42,7 +43,8 @@ where
 }
 
 async fn connect(env: &SimEnv) -> (Connection, Channel) {
-    let connection = env.open_amqp(URI.parse().unwrap(), ConnectionProperties::default()).await.unwrap();
+    let connection =
+        env.open_amqp(URI.parse().unwrap(), OwnedTLSConfig::default(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

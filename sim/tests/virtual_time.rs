@@ -279,5 +279,6 @@ fn a_task_spawned_past_the_environment_fails_the_run() {
             sleep(Duration::from_millis(1)).await;
         })
         .unwrap_err();
-    assert!(error.to_string().contains("panicked"), "{error}");
+    let text = "the simulation (seed 1) panicked: task `careless` of pod: a task was spawned past Env::spawn";
+    assert!(error.to_string().starts_with(text), "{error}");
 }

@@ -20,8 +20,11 @@ use crate::{
     env::Env,
     redial::{DialError, Dialer, Line, Redial, Unavailable},
     telemetry::Telemetry,
+    tls::Tls,
 };
-use lapin::{Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, uri::AMQPUri};
+use lapin::{
+    Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, tcp::OwnedTLSConfig, uri::AMQPUri,
+};
 use publish::Returns;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -53,6 +56,7 @@ pub(crate) struct Session<E: Env> {
 struct AmqpDialer<E> {
     env: E,
     uri: AMQPUri,
+    tls: Option<Tls>,
     service: &'static str,
     queues: Vec<DurableQueue>,
 }
@@ -69,7 +73,7 @@ impl<E: Env> Session<E> {
         let mut uri = config.uri().expect("the configuration was validated");
         uri.query.frame_max = Some(FRAME_BYTES_MAX);
         uri.query.heartbeat = Some(config.heartbeat_s);
-        let dialer = AmqpDialer { env: env.clone(), uri, service, queues };
+        let dialer = AmqpDialer { env: env.clone(), uri, tls: config.tls(), service, queues };
         Self { env: env.clone(), redial: Redial::new(env.clone(), telemetry, dialer) }
     }
 
@@ -112,7 +116,9 @@ impl<E: Env> Dialer for AmqpDialer<E> {
     async fn dial(&self) -> Result<Link, DialError> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("backbone {}", self.service).into());
-        let connection = self.env.open_amqp(self.uri.clone(), properties).await?;
+        let cert_chain = self.tls.as_ref().map(Tls::ca_pem).transpose()?;
+        let tls = OwnedTLSConfig { identity: None, cert_chain };
+        let connection = self.env.open_amqp(self.uri.clone(), tls, properties).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         for queue in &self.queues {

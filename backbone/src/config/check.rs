@@ -1,6 +1,7 @@
 //! Checking: which values make no sense, and what would do.
 
-use super::{Config, ConfigError, secret::mask_url};
+use super::{Config, ConfigError, Mqtt, secret::mask_url};
+use std::path::PathBuf;
 
 /// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
 const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
@@ -49,6 +50,37 @@ impl Config {
         problems
     }
 
+    fn tls_problems(&self, problems: &mut Vec<(&'static str, String)>) {
+        let is_set = |file: &PathBuf| !file.as_os_str().is_empty();
+        let Mqtt { ca_file, cert_file, key_file, .. } = &self.mqtt;
+        if is_set(cert_file) != is_set(key_file) {
+            problems
+                .push(("mqtt.cert_file", "is set without `mqtt.key_file`, or that without it; expected both".into()));
+        } else if is_set(cert_file) && !is_set(ca_file) {
+            problems.push(("mqtt.cert_file", "is set without `mqtt.ca_file`, which turns TLS on".into()));
+        }
+        let brokers = [
+            ("amqp.ca_file", &self.amqp.ca_file, self.amqp.tls(), "amqps://"),
+            ("mqtt.ca_file", &self.mqtt.ca_file, self.mqtt.tls(), ""),
+            ("redis.ca_file", &self.redis.ca_file, self.redis.tls(), "rediss://"),
+        ];
+        for (key, ca_file, tls, scheme) in brokers {
+            match tls {
+                None if is_set(ca_file) => problems.push((key, format!("is set, but the URL is not {scheme}"))),
+                Some(_) if !is_set(ca_file) => {
+                    problems
+                        .push((key, format!("is empty; expected a file with certificates, since the URL is {scheme}")));
+                }
+                Some(tls) => {
+                    if let Err(error) = tls.connector() {
+                        problems.push((key, format!("can't be used for TLS: {error}")));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
     fn text_problems(&self) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
         if let Err(error) = self.amqp.uri() {
@@ -60,6 +92,7 @@ impl Config {
             let url = mask_url(&self.redis.url);
             problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
         }
+        self.tls_problems(&mut problems);
         if self.mqtt.username.is_empty() && !self.mqtt.password.is_empty() {
             problems.push(("mqtt.username", "is empty; expected a name, since there is a password".into()));
         }
@@ -75,6 +108,9 @@ impl Config {
             if group.is_empty() || group.contains(['/', '+', '#']) {
                 problems.push((key, format!("is \"{group}\"; expected a name without / + # (MQTT 5, 4.8.2)")));
             }
+        }
+        if let Err(expected) = self.admin.address() {
+            problems.push(("admin.listen", format!("is \"{}\"; {expected}", self.admin.listen)));
         }
         match self.rpc.addresses() {
             Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}

@@ -15,17 +15,23 @@ const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
-const TEXT_KEYS: [&str; 12] = [
+const TEXT_KEYS: [&str; 18] = [
+    "admin.listen",
     "amqp.url",
     "amqp.password",
     "amqp.password_file",
+    "amqp.ca_file",
     "mqtt.host",
     "mqtt.username",
     "mqtt.password",
     "mqtt.password_file",
+    "mqtt.ca_file",
+    "mqtt.cert_file",
+    "mqtt.key_file",
     "redis.url",
     "redis.password",
     "redis.password_file",
+    "redis.ca_file",
     "bck_router.group",
     "http_router.group",
 ];
@@ -211,21 +217,6 @@ fn kind_of(found: &Actual) -> &'static str {
 
 /// The known key that `found` is most probably a slip of.
 fn nearest<'a>(found: &str, known: &'a [&'static str]) -> Option<&'a str> {
-    let slips = |name: &str| slips_between(found, name);
+    let slips = |name: &str| strsim::levenshtein(found, name);
     known.iter().copied().min_by_key(|name| slips(name)).filter(|name| slips(name) <= found.len().max(3) / 3 + 1)
-}
-
-/// Levenshtein's distance.
-fn slips_between(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.chars().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.chars().count()]
 }

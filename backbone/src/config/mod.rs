@@ -9,15 +9,15 @@
 //! there they are `***`.
 
 mod check;
+mod defaults;
 mod load;
+mod peers;
 mod secret;
 
 pub use load::ConfigError;
 
-use lapin::uri::{AMQPScheme, AMQPUri};
-use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 /// All there is to configure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Config {
     pub correlation: Correlation,
     /// How a worker reaches the labels.
     pub rpc: Rpc,
+    /// Health and metrics of each service.
+    pub admin: Admin,
     /// RabbitMQ.
     pub amqp: Amqp,
     /// The MQTT 5 broker.
@@ -45,6 +47,15 @@ pub struct Config {
     pub bck_router: BckRouter,
     /// Answers requests over HTTP.
     pub http_router: HttpRouter,
+}
+
+/// Health and metrics, for whoever runs the services.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where to answer `/health/live`, `/health/ready` and `/metrics`, as `ADDRESS:PORT`. It tells about the system and
+    /// asks for no password, so it belongs on an address that only its operators reach. Default empty: nowhere.
+    pub listen: String,
 }
 
 /// How a worker reaches the labels.
@@ -88,7 +99,7 @@ pub enum Connections {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amqp {
-    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`. Default
+    /// `amqp://USER:PASSWORD@HOST:PORT/VHOST`, the vhost with `/` written as `%2f`; with TLS `amqps://…`. Default
     /// `amqp://guest:guest@localhost:5672/%2f`.
     #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
@@ -97,6 +108,8 @@ pub struct Amqp {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// With `amqps`: file with the certificates, in PEM, of those who may sign the broker's. Default empty.
+    pub ca_file: PathBuf,
     /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off. The
     /// broker may ask for a shorter one. Default 20.
     pub heartbeat_s: u16,
@@ -117,6 +130,14 @@ pub struct Mqtt {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// File with the certificates, in PEM, of those who may sign the broker's. If it is set, the connection uses TLS.
+    /// Default empty: no TLS.
+    pub ca_file: PathBuf,
+    /// With TLS, to log in with a certificate: file with this client's certificate and those of its signers, in PEM.
+    /// Default empty: none.
+    pub cert_file: PathBuf,
+    /// File with its key, in PEM. Default empty: none.
+    pub key_file: PathBuf,
     /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings off.
     /// Default 30.
     pub keep_alive_s: u16,
@@ -135,7 +156,7 @@ pub struct Mqtt {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://USER:PASSWORD@HOST:PORT/DB`. Default `redis://localhost:6379/0`.
+    /// `redis://USER:PASSWORD@HOST:PORT/DB`; with TLS `rediss://…`. Default `redis://localhost:6379/0`.
     #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
     /// Password to log in with instead of the URL's. Default empty: the URL's.
@@ -143,6 +164,8 @@ pub struct Redis {
     pub password: String,
     /// File that holds the password; read once, at the start. Default empty: none.
     pub password_file: PathBuf,
+    /// With `rediss`: file with the certificates, in PEM, of those who may sign the server's. Default empty.
+    pub ca_file: PathBuf,
 }
 
 /// What a reply is matched to its caller by.
@@ -273,143 +296,6 @@ pub enum Replies {
     /// It goes to a topic of the router's own, which the request names (MQTT 5, 4.10). Needs gateways that honour a response
     /// topic.
     ResponseTopic,
-}
-
-impl Default for Rpc {
-    fn default() -> Self {
-        Self { kind: RpcKind::Queue, routers: vec!["localhost:8080".into()], connections: Connections::KeepAlive }
-    }
-}
-
-impl Default for HttpRouter {
-    fn default() -> Self {
-        let listen = SocketAddr::from(([0, 0, 0, 0], 8_080));
-        Self { listen, in_flight_max: 256, replies: Replies::Broadcast, group: "http".into() }
-    }
-}
-
-impl Rpc {
-    /// The parsed [`routers`](Self::routers).
-    pub(crate) fn addresses(&self) -> Result<Vec<(String, u16)>, String> {
-        let parse = |router: &String| {
-            let (host, port) = router.rsplit_once(':')?;
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            let visible = host.bytes().all(|byte| byte.is_ascii_graphic());
-            let sound = !host.is_empty() && visible && !host.contains(['/', '@', '[', ']']);
-            // A colon is part of an address of version 6 and of nothing else.
-            let sound = sound && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok());
-            let port = port.parse().ok().filter(|port| *port > 0);
-            sound.then_some(()).and(port).map(|port| (host.to_owned(), port))
-        };
-        let parse = |router| parse(router).ok_or_else(|| format!("\"{router}\" is no HOST:PORT"));
-        self.routers.iter().map(parse).collect()
-    }
-}
-
-impl Default for Amqp {
-    fn default() -> Self {
-        Self {
-            url: "amqp://guest:guest@localhost:5672/%2f".into(),
-            password: String::new(),
-            password_file: PathBuf::new(),
-            heartbeat_s: 20,
-        }
-    }
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            host: "localhost".into(),
-            port: 1883,
-            username: String::new(),
-            password: String::new(),
-            password_file: PathBuf::new(),
-            keep_alive_s: 30,
-            session_expiry_s: 0,
-            receive_maximum: 64,
-            in_flight_max: 64,
-        }
-    }
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self { url: "redis://localhost:6379/0".into(), password: String::new(), password_file: PathBuf::new() }
-    }
-}
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self { mode: RoutingMode::Rssi, route_fresh_ms: 6_000 }
-    }
-}
-
-impl Default for Dispatcher {
-    fn default() -> Self {
-        Self { window: 256 }
-    }
-}
-
-impl Default for TaskWorker {
-    fn default() -> Self {
-        Self {
-            prefetch: 1,
-            reply_queue: ReplyQueue::PerWorker,
-            reply_timeout_ms: 25_000,
-            attempts_max: 5,
-            retry_delay_ms: 5_000,
-        }
-    }
-}
-
-impl Default for FwdRouter {
-    fn default() -> Self {
-        Self { prefetch: 32, acknowledgement: Acknowledgement::AfterHandover }
-    }
-}
-
-impl Default for BckRouter {
-    fn default() -> Self {
-        Self { in_flight_max: 32, group: "bck".into() }
-    }
-}
-
-macro_rules! debug_without_secrets {
-    ($($section:ty),*) => {$(
-        impl fmt::Debug for $section {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
-            }
-        }
-    )*};
-}
-debug_without_secrets!(Amqp, Mqtt, Redis);
-
-impl Amqp {
-    /// The parsed [`url`](Self::url) with the password.
-    pub(crate) fn uri(&self) -> Result<AMQPUri, &'static str> {
-        // The parser's own error may repeat the URL, password and all.
-        let mut uri: AMQPUri = self.url.parse().map_err(|_| "no AMQP URL")?;
-        if uri.scheme == AMQPScheme::AMQPS {
-            return Err("TLS (amqps) is not built in");
-        }
-        if !self.password.is_empty() {
-            uri.authority.userinfo.password.clone_from(&self.password);
-        }
-        Ok(uri)
-    }
-}
-
-impl Redis {
-    /// Host, port and login of the parsed [`url`](Self::url), with the password.
-    pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), &'static str> {
-        let info = self.url.as_str().into_connection_info().map_err(|_| "no Redis URL")?;
-        let ConnectionAddr::Tcp(host, port) = info.addr() else { return Err("only plain TCP is built in") };
-        let login = info.redis_settings().clone();
-        let login = if self.password.is_empty() { login } else { login.set_password(&self.password) };
-        Ok((host.clone(), *port, login))
-    }
 }
 
 #[cfg(test)]

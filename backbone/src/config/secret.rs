@@ -1,7 +1,9 @@
 //! Keeping secrets out of logs, errors and files, and reading them from files of their own.
 
+use super::{Amqp, Mqtt, Redis};
 use serde::Serializer;
 use std::{
+    fmt,
     io::{self, Read},
     path::Path,
 };
@@ -55,6 +57,17 @@ pub(super) fn read_password(file: &Path) -> io::Result<String> {
     let password = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if password.is_empty() { Err(invalid("it is empty".into())) } else { Ok(password.into()) }
 }
+
+macro_rules! debug_without_secrets {
+    ($($section:ty),*) => {$(
+        impl fmt::Debug for $section {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+            }
+        }
+    )*};
+}
+debug_without_secrets!(Amqp, Mqtt, Redis);
 
 #[cfg(test)]
 mod tests {

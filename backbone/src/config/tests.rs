@@ -170,6 +170,15 @@ fn values_out_of_range_are_refused_all_at_once() {
 }
 
 #[test]
+fn an_address_for_health_and_metrics_has_a_port() {
+    assert_eq!(load("").unwrap().admin.address(), Ok(None));
+    let config = load("[admin]\nlisten = \"[::1]:9100\"\n").unwrap();
+    assert_eq!(config.admin.address(), Ok(Some("[::1]:9100".parse().unwrap())));
+    let error = refused("[admin]\nlisten = \"localhost\"\n");
+    assert_eq!(error, "FILE: `admin.listen` is \"localhost\"; expected an address and a port like 127.0.0.1:9100");
+}
+
+#[test]
 fn routers_are_hosts_with_ports() {
     let routers = |text: &str| load(&format!("[rpc]\nrouters = {text}")).map(|config| config.rpc.addresses().unwrap());
     let expected = vec![("router-1".to_owned(), 80), ("::1".to_owned(), 8080)];
@@ -198,4 +207,16 @@ fn no_toml_is_refused_with_its_place() {
 fn a_missing_file_is_named() {
     let error = Config::load(std::path::Path::new("/nowhere/backbone.toml")).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the configuration file /nowhere/backbone.toml: "), "{error}");
+}
+
+#[test]
+fn tls_needs_files_that_fit_together() {
+    let error = refused("[amqp]\nurl = \"amqps://host\"\n");
+    assert_eq!(error, "FILE: `amqp.ca_file` is empty; expected a file with certificates, since the URL is amqps://");
+    let error = refused("[redis]\nca_file = \"/nowhere\"\n");
+    assert_eq!(error, "FILE: `redis.ca_file` is set, but the URL is not rediss://");
+    let error = refused("[mqtt]\nca_file = \"/nowhere\"\n");
+    assert!(error.starts_with("FILE: `mqtt.ca_file` can't be used for TLS: /nowhere: No such file"), "{error}");
+    let error = refused("[mqtt]\ncert_file = \"/nowhere\"\n");
+    assert_eq!(error, "FILE: `mqtt.cert_file` is set without `mqtt.key_file`, or that without it; expected both");
 }

@@ -1,7 +1,7 @@
 //! For tests: a network of pipes. A host is whatever it is called; what counts is the port.
 
 use super::{Env, Listener, Task, TokioEnv};
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -49,7 +49,12 @@ impl Env for MemoryEnv {
         TokioEnv.spawn(name, task)
     }
 
-    async fn open_amqp(&self, _: AMQPUri, _: ConnectionProperties) -> Result<Connection, lapin::Error> {
+    async fn open_amqp(
+        &self,
+        _: AMQPUri,
+        _: OwnedTLSConfig,
+        _: ConnectionProperties,
+    ) -> Result<Connection, lapin::Error> {
         Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
     }
 

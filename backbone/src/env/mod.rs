@@ -12,7 +12,7 @@ mod production;
 
 pub use production::TokioEnv;
 
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -39,16 +39,19 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// Those of `bind(2)` and `listen(2)`.
     fn listen(&self, addr: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// Runs `task` beside the caller. `name` says what it does, for diagnostics.
+    /// Runs `task` beside the caller. `name` says what it does: in production in its log lines, in the simulator in the
+    /// report of its panic.
     fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task;
 
-    /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment.
+    /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment. `tls` says whom to trust if
+    /// the scheme of `uri` is `amqps`.
     ///
     /// # Errors
     /// lapin's: the socket's errors, a refused login, a failed negotiation.
     fn open_amqp(
         &self,
         uri: AMQPUri,
+        tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> impl Future<Output = Result<Connection, lapin::Error>> + Send;
 
@@ -56,9 +59,17 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// their clocks must agree to well below a second.
     fn unix_time(&self) -> Duration;
 
+    /// The same in milliseconds, as it travels in messages.
+    fn unix_ms(&self) -> u64 {
+        u64::try_from(self.unix_time().as_millis()).expect("milliseconds of any sane time fit 64 bits")
+    }
+
     /// Fills `buf` with random bytes, good enough for identifiers that nobody can guess.
     fn random(&self, buf: &mut [u8]);
 }
+
+/// Pause after a failed accept: the usual reason, too many open files, does not go away at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections on a bound socket.
 pub trait Listener: Send + 'static {
@@ -70,6 +81,19 @@ pub trait Listener: Send + 'static {
     /// # Errors
     /// Those of `accept(2)`; the listener stays usable.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The next connection that could be accepted. Dropping the future loses none.
+    fn connection(&mut self) -> impl Future<Output = Self::Stream> + Send {
+        async {
+            loop {
+                match self.accept().await {
+                    Ok(stream) => return stream,
+                    Err(error) => tracing::warn!(%error, "a connection was not accepted"),
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
 }
 
 /// A spawned task. Dropping the handle lets the task run on.

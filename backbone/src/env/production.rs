@@ -6,7 +6,7 @@
 )]
 
 use super::{Env, Listener, Task};
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{
     future::Future,
     io,
@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::net::{TcpListener, TcpStream};
+use tracing::Instrument as _;
 
 /// The operating system, seen from within a tokio runtime.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,12 +44,17 @@ impl Env for TokioEnv {
         TcpListener::bind(addr).await
     }
 
-    fn spawn(&self, _name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::new(tokio::spawn(task).abort_handle())
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        Task::new(tokio::spawn(task.instrument(tracing::info_span!("task", name))).abort_handle())
     }
 
-    async fn open_amqp(&self, uri: AMQPUri, properties: ConnectionProperties) -> Result<Connection, lapin::Error> {
-        Connection::connect_uri_with_runtime(uri, properties, async_rs::Runtime::tokio_current()).await
+    async fn open_amqp(
+        &self,
+        uri: AMQPUri,
+        tls: OwnedTLSConfig,
+        properties: ConnectionProperties,
+    ) -> Result<Connection, lapin::Error> {
+        Connection::connect_uri_with_config(uri, properties, tls, async_rs::Runtime::tokio_current()).await
     }
 
     fn unix_time(&self) -> Duration {

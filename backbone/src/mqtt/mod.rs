@@ -12,7 +12,9 @@ mod driver;
 use crate::{
     config,
     env::{Env, TaskGuard},
-    telemetry::Telemetry,
+    redial::DIAL_LIMIT,
+    telemetry::{IsUp, Telemetry},
+    tls,
 };
 use bytes::Bytes;
 use driver::Driver;
@@ -26,8 +28,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// Limit of one dial with its handshake.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says so.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Limit of unsubscribing, and of a clean disconnect, for which acknowledgements that are still queued are sent first.
@@ -126,6 +126,9 @@ impl Mqtt {
         let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
+        let watched: watch::Receiver<Option<Generation>> = current.clone();
+        let is_up: IsUp = Arc::new(move || watched.borrow().is_some());
+        telemetry.keeps("mqtt", &is_up);
         let driver = Driver {
             env: env.clone(),
             telemetry,
@@ -236,10 +239,10 @@ fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions
     env.random(&mut life);
     let id = format!("{service}-{:016x}", u64::from_be_bytes(life));
     let mut options = MqttOptions::new(id, (config.host.as_str(), config.port));
-    let (env, host, port) = (env.clone(), config.host.clone(), config.port);
+    let (env, host, port, tls) = (env.clone(), config.host.clone(), config.port, config.tls());
     options.set_socket_connector(move |_, _| {
-        let (env, host) = (env.clone(), host.clone());
-        async move { env.connect(&host, port).await }
+        let (env, host, tls) = (env.clone(), host.clone(), tls.clone());
+        async move { tls::wrap(tls.as_ref(), &host, env.connect(&host, port).await?).await }
     });
     if !config.username.is_empty() {
         options.set_credentials(config.username.clone(), config.password.clone());

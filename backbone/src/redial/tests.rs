@@ -25,7 +25,7 @@ impl Dialer for Flaky {
 
 fn flaky(failures: usize) -> (Redial<TokioEnv, Flaky>, Arc<AtomicUsize>) {
     let dials = Arc::new(AtomicUsize::new(0));
-    (Redial::new(TokioEnv, Arc::new(LogTelemetry), Flaky { failures, dials: dials.clone() }), dials)
+    (Redial::new(TokioEnv, Arc::new(LogTelemetry::default()), Flaky { failures, dials: dials.clone() }), dials)
 }
 
 fn in_s(seconds: u64) -> Instant {

@@ -11,9 +11,9 @@ use crate::{
     amqp::{PublishError, Session},
     config::{Config, RpcKind},
     env::Env,
-    message::{Reply, Request, TaskId},
+    message::{Reply, Request, RequestId, TaskId},
     redial::Unavailable,
-    telemetry::Telemetry,
+    telemetry::{Event, FailReason, Telemetry},
 };
 use http::HttpBackbone;
 use queue::QueueBackbone;
@@ -38,6 +38,51 @@ pub(crate) enum CallError {
     NoRouter { last_failure: String },
     #[error("the router answered with HTTP status {status}: {detail}")]
     Router { status: u16, detail: String },
+}
+
+impl CallError {
+    /// What it means for the task.
+    pub(crate) fn reason(&self) -> FailReason {
+        match self {
+            Self::Timeout => FailReason::Timeout,
+            Self::Overloaded => FailReason::Overloaded,
+            _ => FailReason::BrokerUnavailable,
+        }
+    }
+}
+
+/// A request that is under way: reports that it was sent, and how it ended. Dropped before it has ended, it failed.
+struct UnderWay<'a> {
+    telemetry: &'a dyn Telemetry,
+    request: RequestId,
+    ended: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(telemetry: &'a dyn Telemetry, task: &TaskId, request: &Request) -> Self {
+        let Request { request_id, esl_mac, .. } = *request;
+        telemetry.record(&Event::RequestSent { request: request_id, esl: esl_mac, task });
+        Self { telemetry, request: request_id, ended: false }
+    }
+
+    fn end(mut self, outcome: &Result<Reply, CallError>) {
+        self.ended = true;
+        let request = self.request;
+        self.telemetry.record(&match outcome {
+            Ok(reply) => Event::ReplyReceived { request, status: reply.status },
+            Err(CallError::Timeout) => Event::RequestTimedOut { request },
+            Err(error) => Event::RequestFailed { request, reason: error.reason() },
+        });
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let reason = FailReason::BrokerUnavailable;
+            self.telemetry.record(&Event::RequestFailed { request: self.request, reason });
+        }
+    }
 }
 
 /// Carries requests to labels and their replies back.

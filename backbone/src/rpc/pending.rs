@@ -3,7 +3,7 @@
 use super::recent::Recent;
 use crate::{
     message::{Mac, Message, Reply, RequestId},
-    telemetry::DropReason,
+    telemetry::{DropReason, Dropped},
 };
 use lapin::message::Delivery;
 use std::{
@@ -53,10 +53,11 @@ impl Pending {
     ///
     /// # Errors
     /// Why it was dropped instead.
-    pub(super) fn deliver(&self, delivery: &Delivery) -> Result<(), DropReason> {
-        let reply = Reply::parse(&delivery.data).map_err(|_| DropReason::Malformed)?;
+    pub(super) fn deliver(&self, delivery: &Delivery) -> Result<(), Dropped> {
+        let reply = Reply::parse(&delivery.data).map_err(Dropped::malformed)?;
         let request = delivery.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
-        self.deliver_reply(request.ok_or(DropReason::Malformed)?, reply)
+        let request = request.ok_or_else(|| Dropped::malformed("a reply without a correlation id"))?;
+        Ok(self.deliver_reply(request, reply)?)
     }
 
     fn deliver_reply(&self, request: RequestId, reply: Reply) -> Result<(), DropReason> {

@@ -1,7 +1,7 @@
 //! Calls over message queues: requests go into the routing queue, replies come back over a queue of the worker's own.
 
 use super::{
-    Backbone, CallError,
+    Backbone, CallError, UnderWay,
     pending::{Call, Pending},
 };
 use crate::{
@@ -68,20 +68,16 @@ impl<E: Env> QueueBackbone<E> {
     }
 
     async fn call(&self, task: &TaskId, request: &Request, reply_queue: &ShortString) -> Result<Reply, CallError> {
-        let id = request.request_id;
-        let timed_out = || {
-            self.telemetry.record(&Event::RequestTimedOut { request: id });
-            CallError::Timeout
-        };
         let Some(deadline) = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) else {
-            return Err(timed_out());
+            self.telemetry.record(&Event::RequestTimedOut { request: request.request_id });
+            return Err(CallError::Timeout);
         };
-        let mut call = self.pending.call(id, request.esl_mac);
-        self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
+        let mut call = self.pending.call(request.request_id, request.esl_mac);
+        let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
         let outcome = timeout_at(deadline.at(), self.send_and_wait(&mut call, request, reply_queue, deadline)).await;
-        let reply = outcome.unwrap_or_else(|_| Err(timed_out()))?;
-        self.telemetry.record(&Event::ReplyReceived { request: id, status: reply.status });
-        Ok(reply)
+        let outcome = outcome.unwrap_or(Err(CallError::Timeout));
+        under_way.end(&outcome);
+        outcome
     }
 
     async fn send_and_wait(
@@ -185,8 +181,8 @@ async fn open_reply_queue<E: Env>(session: &Session<E>, exclusive: bool) -> Resu
 /// Gives replies to their calls until the consumer ends.
 async fn take_in(consumer: &mut Consumer, pending: &Pending, telemetry: &dyn Telemetry) {
     while let Some(Ok(delivery)) = consumer.next().await {
-        if let Err(reason) = pending.deliver(&delivery) {
-            telemetry.record(&Event::Dropped { reason });
+        if let Err(dropped) = pending.deliver(&delivery) {
+            telemetry.record(&dropped.event());
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     message::{Message, Reply},
     mqtt::{Incoming, Mqtt},
     store::{Caller, CorrelationKey, Store},
-    telemetry::{DropReason, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
@@ -34,7 +34,7 @@ pub struct BckRouter<E: Env> {
 }
 
 /// What became of a message. In each case it is acknowledged.
-type Outcome = Result<(), DropReason>;
+type Outcome = Result<(), Dropped>;
 
 impl<E: Env> BckRouter<E> {
     /// Routes replies and reports until `shutdown`.
@@ -95,8 +95,8 @@ impl<E: Env> BckRouter<E> {
             }
             _ => self.return_reply(&message).await,
         };
-        if let Err(reason) = outcome {
-            self.telemetry.record(&Event::Dropped { reason });
+        if let Err(dropped) = outcome {
+            self.telemetry.record(&dropped.event());
         }
         self.mqtt.acknowledge(&message);
     }
@@ -117,7 +117,7 @@ impl<E: Env> BckRouter<E> {
         let properties = BasicProperties::default().with_correlation_id(caller.request.to_string().into());
         match self.session.publish(&queue, reply, properties, give_up).await {
             Ok(()) => Ok(Ok(())),
-            Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone)),
+            Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone.into())),
             Err(error) => Err(error),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     message::{Message, Reply, Request, action_topic},
     mqtt::{Handover, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Store, StoreError},
-    telemetry::{DropReason, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use lapin::{BasicProperties, message::Delivery, types::ShortString};
 use std::{sync::Arc, time::Duration};
@@ -72,14 +72,12 @@ impl<E: Env> FwdRouter<E> {
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
         let mut router = Self { env, config, telemetry, session, mqtt, store };
         let unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
-        if unfinished > 0 {
-            tracing::warn!(unfinished, ?acknowledge, "requests not finished in time");
-        }
         let reason = match acknowledge {
             Acknowledge::AfterWork { .. } => DropReason::HandedBack,
             Acknowledge::OnDelivery => DropReason::Lost,
         };
-        (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason }));
+        let detail = "not finished before the shutdown";
+        (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason, detail }));
         router.mqtt.close().await;
         router.session.close().await;
     }
@@ -93,20 +91,16 @@ impl<E: Env> FwdRouter<E> {
                     return self.hand_back(&delivery, &error).await;
                 }
             }
-            Err(reason) => self.telemetry.record(&Event::Dropped { reason }),
+            Err(dropped) => self.telemetry.record(&dropped.event()),
         }
         self.acknowledge(&delivery).await;
     }
 
     /// Checks whether a delivery is a request, and in time.
-    fn take(&self, delivery: &Delivery) -> Result<Taken, DropReason> {
-        let malformed = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "a malformed request is dropped");
-            DropReason::Malformed
-        };
-        let request = Request::parse(&delivery.data).map_err(|error| malformed(&error))?;
+    fn take(&self, delivery: &Delivery) -> Result<Taken, Dropped> {
+        let request = Request::parse(&delivery.data).map_err(Dropped::malformed)?;
         let reply_queue = delivery.properties.reply_to().clone().filter(|queue| !queue.as_str().is_empty());
-        let reply_queue = reply_queue.ok_or_else(|| malformed(&"no reply-to"))?;
+        let reply_queue = reply_queue.ok_or_else(|| Dropped::malformed("no reply-to"))?;
         let deadline = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms).ok_or(DropReason::Expired)?;
         Ok(Taken { request, deadline, reply_queue })
     }
@@ -137,7 +131,7 @@ impl<E: Env> FwdRouter<E> {
         match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, patience).await {
             Ok(()) => Ok(()),
             Err(PublishError::Unroutable { .. }) => {
-                self.telemetry.record(&Event::Dropped { reason: DropReason::CallerGone });
+                self.telemetry.record(&Dropped::from(DropReason::CallerGone).event());
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -148,12 +142,10 @@ impl<E: Env> FwdRouter<E> {
     async fn hand_back(&self, delivery: &Delivery, error: &Failure) {
         match self.config.fwd_router.acknowledgement {
             Acknowledgement::AfterHandover => {
-                tracing::info!(%error, "request handed back");
-                settle::hand_back(delivery, self.telemetry.as_ref()).await;
+                settle::hand_back(delivery, &error.to_string(), self.telemetry.as_ref()).await;
             }
             Acknowledgement::Auto => {
-                tracing::warn!(%error, "request lost: RabbitMQ was told not to wait for its acknowledgement");
-                self.telemetry.record(&Event::Dropped { reason: DropReason::Lost });
+                self.telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &error.to_string() });
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     message::{Message, RssiReport, gateway_of_topic},
     mqtt::Incoming,
     store::{Store, report_limit},
-    telemetry::{DropReason, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use std::future::Future;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -22,7 +22,7 @@ pub(super) async fn store_report<E: Env>(
     routing: &Routing,
     telemetry: &dyn Telemetry,
     message: &Incoming,
-) -> Result<(), DropReason> {
+) -> Result<(), Dropped> {
     let topic = std::str::from_utf8(&message.topic).ok();
     let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
     let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
@@ -51,9 +51,8 @@ where
 }
 
 /// Says what is wrong with a message.
-pub(super) fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> DropReason {
-    tracing::warn!(topic = %String::from_utf8_lossy(&message.topic), %error, "a malformed message is dropped");
-    DropReason::Malformed
+pub(super) fn malformed(message: &Incoming, error: &dyn std::fmt::Display) -> Dropped {
+    Dropped::malformed(format_args!("{}: {error}", String::from_utf8_lossy(&message.topic)))
 }
 
 #[cfg(test)]

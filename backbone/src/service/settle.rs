@@ -20,11 +20,11 @@ pub(super) async fn acknowledge(delivery: &Delivery) {
     }
 }
 
-/// Gives `delivery` back to its queue, for this replica or another, after a moment. On failure its connection is gone, and
+/// Gives `delivery` back to its queue because of `detail`, for this replica or another, after a moment. On failure its connection is gone, and
 /// the broker requeues it by itself.
-pub(super) async fn hand_back(delivery: &Delivery, telemetry: &dyn Telemetry) {
+pub(super) async fn hand_back(delivery: &Delivery, detail: &str, telemetry: &dyn Telemetry) {
     sleep(HAND_BACK_DELAY).await;
-    telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
+    telemetry.record(&Event::Dropped { reason: DropReason::HandedBack, detail });
     let nack = delivery.acker.nack(BasicNackOptions { requeue: true, ..Default::default() });
     let _ = timeout(ACK_LIMIT, nack).await;
 }

@@ -34,8 +34,9 @@ const INTERRUPTIONS_HEADER: &str = "x-interruptions";
 /// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while one
 /// task is in work, and still few workers for a task to kill.
 const INTERRUPTIONS_MAX: u32 = 10;
-/// Headers of a dead letter: why, after how many tries, which task.
+/// Headers of a dead letter: why, what is wrong with a malformed one, after how many tries; and [`TASK_ID_HEADER`].
 const REASON_HEADER: &str = "x-reason";
+const DETAIL_HEADER: &str = "x-detail";
 const ATTEMPTS_HEADER: &str = "x-attempts";
 /// How long putting a task aside waits for a connection.
 const SET_ASIDE_LIMIT: Duration = Duration::from_secs(10);
@@ -60,6 +61,8 @@ struct Tried {
     interruptions: u32,
     latency_us: u64,
     outcome: Result<(), FailReason>,
+    /// What is wrong with a malformed task; else empty.
+    detail: String,
 }
 
 impl<E: Env> TaskWorker<E> {
@@ -93,22 +96,22 @@ impl<E: Env> TaskWorker<E> {
 
     async fn work(&self, delivery: Delivery) {
         let (attempt, interruptions) = (attempt_of(&delivery.properties), interruptions_of(&delivery.properties));
-        let failed = |reason| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason) };
+        let failed = |reason, detail| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason), detail };
         let task = match Task::parse(&delivery.data) {
             Ok(task) => task,
             Err(error) => {
-                tracing::warn!(%error, "a malformed task goes to the dead letters");
-                return self.settle(&delivery, None, &failed(FailReason::Malformed)).await;
+                return self.settle(&delivery, None, &failed(FailReason::Malformed, error.to_string())).await;
             }
         };
         if delivery.redelivered {
-            return self.settle(&delivery, Some(&task.task_id), &failed(FailReason::Interrupted)).await;
+            return self.settle(&delivery, Some(&task.task_id), &failed(FailReason::Interrupted, String::new())).await;
         }
         self.telemetry.record(&Event::TaskStarted { task: &task.task_id, attempt });
         let start = Instant::now();
         let results = self.backbone.forward(&task.task_id, self.requests(&task)).await;
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
-        let tried = Tried { attempt, interruptions, latency_us, outcome: results.iter().try_for_each(verdict) };
+        let outcome = results.iter().try_for_each(verdict);
+        let tried = Tried { attempt, interruptions, latency_us, outcome, detail: String::new() };
         self.settle(&delivery, Some(&task.task_id), &tried).await;
     }
 
@@ -136,7 +139,8 @@ impl<E: Env> TaskWorker<E> {
             (Ok(()), None) => unreachable!("a task without a name was not tried"),
             (Err(_), _) if !delivery.acker.usable() => {
                 // Its connection is gone, so the broker gives it to somebody again; setting it aside would double it.
-                self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack });
+                let detail = "the connection that the task came over is gone";
+                self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack, detail });
             }
             (Err(reason), task) => match (self.next_try(tried, reason), task) {
                 (Some(headers), Some(task)) => {
@@ -150,11 +154,13 @@ impl<E: Env> TaskWorker<E> {
                     let name = task.map_or_else(String::new, ToString::to_string);
                     let headers = [
                         (REASON_HEADER, text(reason.to_string())),
+                        (DETAIL_HEADER, text(tried.detail.clone())),
                         (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
                         (TASK_ID_HEADER, text(name)),
                     ];
                     if self.set_aside(delivery, &self.dead_letter_queue, &headers).await {
-                        self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us });
+                        let detail = &tried.detail;
+                        self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us, detail });
                         settle::acknowledge(delivery).await;
                     }
                 }
@@ -187,8 +193,7 @@ impl<E: Env> TaskWorker<E> {
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(table);
         let published = self.session.publish(queue, &delivery.data, properties, Instant::now() + SET_ASIDE_LIMIT).await;
         let Err(error) = published else { return true };
-        tracing::warn!(%error, "task handed back");
-        settle::hand_back(delivery, self.telemetry.as_ref()).await;
+        settle::hand_back(delivery, &error.to_string(), self.telemetry.as_ref()).await;
         false
     }
 }
@@ -217,9 +222,7 @@ fn verdict(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
     match result {
         Ok(reply) if reply.status.is_success() => Ok(()),
         Ok(reply) => Err(FailReason::Refused(reply.status)),
-        Err(CallError::Timeout) => Err(FailReason::Timeout),
-        Err(CallError::Overloaded) => Err(FailReason::Overloaded),
-        Err(_) => Err(FailReason::BrokerUnavailable),
+        Err(error) => Err(error.reason()),
     }
 }
 

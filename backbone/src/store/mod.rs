@@ -11,9 +11,10 @@ pub(crate) use routes::report_limit;
 
 use crate::{
     config,
-    env::Env,
+    env::{Env, Task},
     redial::{DialError, Dialer, Redial, Unavailable},
     telemetry::{Event, Telemetry},
+    tls::{self, Tls},
 };
 use redis::{
     Arg, AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
@@ -58,10 +59,18 @@ pub(crate) struct Store<E: Env> {
     telemetry: Arc<dyn Telemetry>,
 }
 
+/// A connection, with the task that reads from it, which ends with it.
+#[derive(Clone)]
+struct Link {
+    connection: MultiplexedConnection,
+    driver: Arc<Task>,
+}
+
 struct RedisDialer<E> {
     env: E,
     host: String,
     port: u16,
+    tls: Option<Tls>,
     login: RedisConnectionInfo,
 }
 
@@ -71,7 +80,7 @@ impl<E: Env> Store<E> {
         let (host, port, login) = config.address().expect("the configuration was validated");
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
-        let dialer = RedisDialer { env: env.clone(), host, port, login };
+        let dialer = RedisDialer { env: env.clone(), host, port, tls: config.tls(), login };
         Self { redial: Redial::new(env.clone(), telemetry.clone(), dialer), telemetry }
     }
 
@@ -95,7 +104,7 @@ impl<E: Env> Store<E> {
     async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<Option<T>, StoreError> {
         let limit = Instant::now() + STEP_LIMIT;
         let mut line = self.redial.get(limit).await.map_err(|source| StoreError::Unavailable { doing, source })?;
-        let answer = match timeout_at(limit, pipeline.query_async(&mut line.connection)).await {
+        let answer = match timeout_at(limit, pipeline.query_async(&mut line.connection.connection)).await {
             Ok(answer) => answer,
             Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
         };
@@ -130,19 +139,20 @@ fn keys_of_another_type(pipeline: &Pipeline, error: &RedisError) -> Vec<String> 
 }
 
 impl<E: Env> Dialer for RedisDialer<E> {
-    type Connection = MultiplexedConnection;
+    type Connection = Link;
     const BROKER: &'static str = "redis";
 
-    async fn dial(&self) -> Result<MultiplexedConnection, DialError> {
+    async fn dial(&self) -> Result<Link, DialError> {
         let stream = self.env.connect(&self.host, self.port).await?;
+        let stream = tls::wrap(self.tls.as_ref(), &self.host, stream).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
-        self.env.spawn("redis driver", driver);
-        Ok(connection)
+        let driver = Arc::new(self.env.spawn("redis driver", driver));
+        Ok(Link { connection, driver })
     }
 
-    fn is_up(_: &MultiplexedConnection) -> bool {
-        true // It can't be asked; the next command finds out.
+    fn is_up(link: &Link) -> bool {
+        !link.driver.is_finished()
     }
 }
 

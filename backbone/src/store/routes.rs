@@ -9,7 +9,7 @@
 use super::{Caller, CorrelationKey, Store, StoreError};
 use crate::{
     config::{Routing, RoutingMode},
-    deadline::{Deadline, unix_ms},
+    deadline::Deadline,
     env::Env,
     message::{DEFAULT_ROUTE_KEY, Mac, Request, RssiReport},
 };
@@ -72,7 +72,7 @@ fn parse(field: &[u8], value: &[u8]) -> Option<Route> {
 /// Half the time that a route is fresh: while a router could not reach the store, another may have written a later report
 /// of this gateway. What an older one overwrites is then still fresh for the other half, until the gateway's next report.
 pub(crate) fn report_limit(env: &impl Env, config: &Routing, heard_unix_ms: u64) -> Option<Instant> {
-    let (now_unix_ms, limit_ms) = (unix_ms(env), config.route_fresh_ms / 2);
+    let (now_unix_ms, limit_ms) = (env.unix_ms(), config.route_fresh_ms / 2);
     let left_ms = heard_unix_ms.saturating_add(limit_ms).checked_sub(now_unix_ms)?;
     (left_ms <= 2 * limit_ms).then(|| Instant::now() + Duration::from_millis(left_ms.min(limit_ms)))
 }
@@ -118,7 +118,7 @@ impl<E: Env> Store<E> {
                 pipeline.cmd("HGETALL").arg(&key);
                 let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run(doing, &pipeline).await?;
                 let Some((fields,)) = answer else { return Ok(None) };
-                let Lookup { best, forgotten } = look_up(fields, unix_ms(env), config.route_fresh_ms);
+                let Lookup { best, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
                 self.forget(&key, &forgotten).await;
                 Ok(best)
             }
@@ -221,7 +221,7 @@ mod tests {
     async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
         let (env, config) = (MemoryEnv::default(), Routing::default());
         let limit = |ago_ms: i64| {
-            let heard_unix_ms = unix_ms(&env).checked_add_signed(-ago_ms).unwrap();
+            let heard_unix_ms = env.unix_ms().checked_add_signed(-ago_ms).unwrap();
             report_limit(&env, &config, heard_unix_ms).map(|limit| (limit - Instant::now()).as_millis())
         };
         assert_eq!((limit(0), limit(1_000), limit(3_000), limit(3_001)), (Some(3_000), Some(2_000), Some(0), None));

@@ -1,6 +1,8 @@
 //! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
 
 mod check;
+mod compare;
+mod thesis;
 
 use crate::results::{self, Directories, Summary};
 use crate::run;
@@ -44,6 +46,10 @@ enum Action {
     },
     /// The regression gate: runs experiments and compares them with their committed results.
     Check(check::CheckArgs),
+    /// Lays simulation, live run and thesis side by side.
+    Compare(compare::CompareArgs),
+    /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
+    Thesis(thesis::ThesisArgs),
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +166,8 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
+        (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
+        (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
         (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
         (None, None) => {
             let missing = "which experiment? `experiments list` shows all";

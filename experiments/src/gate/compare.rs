@@ -231,6 +231,8 @@ fn counts(committed: &Committed, today: &Summary) -> Vec<Move> {
         ("RPCs replied".to_owned(), old.replied, new.replied),
         ("RPCs misrouted".to_owned(), old.misrouted, new.misrouted),
         ("RPCs timed out".to_owned(), old.timed_out, new.timed_out),
+        ("RPCs failed".to_owned(), old.failed, new.failed),
+        ("replies dropped".to_owned(), old.dropped_replies, new.dropped_replies),
     ]);
     let reasons: BTreeMap<&String, ()> =
         committed.drops.keys().chain(today.drops.keys()).map(|reason| (reason, ())).collect();

@@ -10,7 +10,7 @@ mod summary;
 pub use summary::{Rpcs, Summary, Throughput};
 
 use crate::outcome::Outcome;
-use crate::plot;
+use crate::plot::{self, Figure};
 use crate::spec::Spec;
 use anyhow::Context;
 use std::io::Write;
@@ -87,6 +87,14 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     }
     publish(summary_file, &summary_path)?;
     Ok(written)
+}
+
+/// Puts `content` at `path`, whole or not at all.
+///
+/// # Errors
+/// When it can't be written.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    publish(stage(path, content)?, path)
 }
 
 fn stage(path: &Path, content: &[u8]) -> anyhow::Result<NamedTempFile> {

@@ -190,6 +190,9 @@ struct PodTelemetry {
 
 impl Telemetry for PodTelemetry {
     fn record(&self, event: &Event<'_>) {
+        if !self.env.is_alive() {
+            return;
+        }
         self.env.trace(format_args!("{event:?}"));
         let now_us = self.env.now_us();
         let mut entries = self.book.entries();
@@ -217,8 +220,9 @@ impl Telemetry for PodTelemetry {
             | Event::RequestTaken { .. }
             | Event::ReplyReturned { .. }
             | Event::ReplyReceived { .. }
-            | Event::RequestTimedOut { .. } => self.record_request(&mut entries, now_us, event),
-            Event::Dropped { reason } => {
+            | Event::RequestTimedOut { .. }
+            | Event::RequestFailed { .. } => self.record_request(&mut entries, now_us, event),
+            Event::Dropped { reason, .. } => {
                 entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
                 *entries.counters.drops.entry(reason).or_default() += 1;
             }
@@ -276,6 +280,7 @@ impl PodTelemetry {
                 entries.counters.rpcs_timed_out += 1;
                 entries.requests.remove(&request);
             }
+            Event::RequestFailed { request, .. } => drop(entries.requests.remove(&request)),
             _ => unreachable!("called for the events of requests"),
         }
     }

@@ -13,7 +13,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
 };
 
-/// Makes a missing broker an error where it is otherwise a reason to skip a test. Set in CI.
+/// Makes a missing broker an error where it is otherwise a reason to skip a test. For a CI that has them installed.
 pub const REQUIRE: &str = "SHELFWIRE_REQUIRE_BROKERS";
 /// The script's exit code for what is not installed.
 const NOT_INSTALLED: i32 = 3;

@@ -6,7 +6,7 @@
 mod on_pod;
 mod pods;
 
-pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, spawn};
+pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, last_panic, message_of, spawn};
 pub(crate) use pods::Pods;
 
 use crate::{

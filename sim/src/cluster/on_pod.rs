@@ -1,9 +1,12 @@
 //! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
 
-use crate::{engine::with, network::Reach};
+use crate::engine::with;
+use futures_util::FutureExt as _;
 use std::{
-    cell::Cell,
+    any::Any,
+    cell::{Cell, RefCell},
     future::Future,
+    panic::{AssertUnwindSafe, resume_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -88,17 +91,42 @@ impl<F> Drop for OnPod<F> {
     }
 }
 
-/// Starts a task that ends with its pod.
-pub(crate) fn spawn(host: u16, task: impl Future<Output = ()> + Send + 'static, after: fn(u16)) -> AbortHandle {
-    let handle = known_spawn(|| tokio_spawn(OnPod::process(host, task, after)));
+/// Starts a task that ends with its pod. Should it panic, [`last_panic`] says which task it was.
+pub(crate) fn spawn(
+    host: u16,
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+    after: fn(u16),
+) -> AbortHandle {
+    let task = OnPod::process(host, task, after);
+    let named = async move {
+        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
+            let pod = with(|engine| engine.pods.name_of(host).to_owned());
+            let message = format!("task `{name}` of {pod}: {}", message_of(&*panic));
+            LAST_PANIC.set(Some(message));
+            resume_unwind(panic);
+        }
+    };
+    let handle = known_spawn(|| tokio_spawn(named));
     with(|engine| {
-        if matches!(engine.network.hosts[usize::from(host)].reach, Reach::Up | Reach::CutOff) {
+        if engine.network.is_alive(host) {
             engine.pods.add_task(host, handle.clone());
         } else {
             handle.abort(); // a dying pod's last task, started from a destructor
         }
     });
     handle
+}
+
+/// Which task of this thread panicked last, and with what message.
+pub(crate) fn last_panic() -> Option<String> {
+    LAST_PANIC.take()
+}
+
+/// The text of a panic.
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is what Env::spawn is made of in the simulation")]
@@ -108,6 +136,7 @@ fn tokio_spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
 
 thread_local! {
     static KNOWN: Cell<bool> = const { Cell::new(false) };
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Marks what `f` spawns as the simulator's own doing.

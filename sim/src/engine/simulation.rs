@@ -2,7 +2,7 @@
 
 use super::{ENGINE, Engine, ROOT, Turns, agenda::Agenda, on_idle, on_jump};
 use crate::{
-    cluster::{Cluster, Pods},
+    cluster::{Cluster, Pods, last_panic, message_of},
     lapin_lockstep,
     network::{Class, Distances, Host, HostPlan, Network, NetworkCounters},
     os,
@@ -10,9 +10,9 @@ use crate::{
     trace::{Digest, Trace},
 };
 use std::{
-    any::Any,
     future::Future,
     io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     thread,
 };
@@ -141,9 +141,14 @@ impl Simulation {
         let thread = thread::Builder::new()
             .name("simulation".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || self.run_here(main))
+            .spawn(move || {
+                // tokio's own panic only says that a task has panicked, not which.
+                let run = catch_unwind(AssertUnwindSafe(|| self.run_here(main)));
+                run.map_err(|panic| last_panic().unwrap_or_else(|| message_of(&*panic).to_owned()))
+            })
             .map_err(SimulationError::Thread)?;
-        thread.join().map_err(|panic| SimulationError::Panicked { seed, message: message_of(&*panic) })
+        let run = thread.join().expect("panics are caught");
+        run.map_err(|message| SimulationError::Panicked { seed, message })
     }
 
     fn run_here<T, F: Future<Output = T>>(self, main: impl FnOnce(Cluster) -> F) -> Finished<T> {
@@ -239,13 +244,4 @@ fn build_runtime(seed: u64) -> LocalRuntime {
         .on_thread_unpark(on_jump)
         .build_local(Default::default())
         .expect("a runtime without IO needs nothing that the system could refuse")
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("(no message)")
-        .into()
 }

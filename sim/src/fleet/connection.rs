@@ -113,8 +113,8 @@ impl Connection {
         (Self { client, life, _driver: driver }, received)
     }
 
-    /// Publishes with QoS 1, with correlation data if there is any; returns whether the broker has taken the message. A connection on which it has not, in time,
-    /// is dropped, and the event loop makes another one.
+    /// Publishes with QoS 1, with correlation data if there is any; returns whether the broker has taken the message. A
+    /// connection on which it has not, in time, is dropped, and the event loop makes another one.
     pub(super) async fn publish(&self, topic: String, correlation: Option<Bytes>, payload: Vec<u8>) -> bool {
         let mut options = PublishOptions::at_least_once();
         if correlation.is_some() {

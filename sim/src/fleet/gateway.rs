@@ -155,7 +155,7 @@ impl Gateway {
         loop {
             sleep_until(next).await;
             next += period;
-            let heard_unix_ms = u64::try_from(env.unix_time().as_millis()).expect("the year is below 500 million");
+            let heard_unix_ms = env.unix_ms();
             let labels = self.plan.heard.iter().map(|heard| heard.reading(&mut rng)).collect();
             let report = RssiReport { heard_unix_ms, labels };
             // A report that is not taken is stale by the next one.

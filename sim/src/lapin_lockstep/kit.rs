@@ -50,6 +50,7 @@ impl<T: Send + 'static> Future for SimTask<T> {
 #[async_trait::async_trait]
 impl<T: Send + 'static> TaskImpl for SimTask<T> {}
 
+#[expect(clippy::disallowed_methods, reason = "lapin's own tasks; each marks its connection as Env::spawn would")]
 impl Executor for SimKit {
     type Task<T: Send + 'static> = SimTask<T>;
 

@@ -300,6 +300,11 @@ impl Network {
         self.travel(now_ns, agenda, flow, Self::packet(flow, reset_segment(flow)));
     }
 
+    /// Whether the process on `host` lives, heard or not.
+    pub(crate) fn is_alive(&self, host: u16) -> bool {
+        matches!(self.hosts[usize::from(host)].reach, Reach::Up | Reach::CutOff)
+    }
+
     /// Ends all connections of a dead host: returns resets to be delivered to that host's own kernel, whose sockets would
     /// otherwise linger for ever, and sends resets to the peers of a crashed one whose FIN could not leave.
     pub(crate) fn bury(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, host: u16) -> Vec<Packet> {

@@ -1,14 +1,14 @@
 //! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
 //!
-//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one. The thesis' workers
-//! dial one name behind which Docker does the same for all of them together; as every worker there opens its connections in
-//! turn, too, either way spreads the requests of one task over different routers.
+//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is its
+//! own. Behind the thesis' service name all workers share one rotation. What differs: there the requests of one task may
+//! meet at one router, here they only do when there is but one, or over kept connections.
 
 mod lines;
 
 pub(crate) use lines::ROUTE_PATH;
 
-use super::{Backbone, CallError};
+use super::{Backbone, CallError, UnderWay};
 use crate::{
     config,
     deadline::Deadline,
@@ -44,16 +44,14 @@ impl<E: Env> HttpBackbone<E> {
     }
 
     async fn call(&self, task: &TaskId, request: &Request) -> Result<Reply, CallError> {
-        let id = request.request_id;
-        self.telemetry.record(&Event::RequestSent { request: id, esl: request.esl_mac, task });
+        let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
         let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
             Some(deadline) => timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout)),
             None => Err(CallError::Timeout),
         };
-        match &outcome {
-            Ok(reply) => self.telemetry.record(&Event::ReplyReceived { request: id, status: reply.status }),
-            Err(CallError::Timeout) => self.telemetry.record(&Event::RequestTimedOut { request: id }),
-            Err(error) => tracing::warn!(%task, request = %id, %error, "request not answered"),
+        under_way.end(&outcome);
+        if let Err(error) = &outcome {
+            tracing::info!(%task, request = %request.request_id, %error, "request not answered");
         }
         outcome
     }

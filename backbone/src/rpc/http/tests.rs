@@ -71,7 +71,7 @@ async fn respond(request: hyper::Request<Incoming>, does: Does) -> Result<Respon
 
 fn backbone(env: &MemoryEnv, ports: &[u16], connections: Connections) -> HttpBackbone<MemoryEnv> {
     let routers = ports.iter().map(|port| format!("router:{port}")).collect();
-    HttpBackbone::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry))
+    HttpBackbone::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
 }
 
 fn requests(env: &MemoryEnv, count: u64) -> Vec<Request> {

@@ -17,7 +17,7 @@ use crate::{
     mqtt::{Handover, Incoming, Mqtt, ReplyTo},
     rpc::http::ROUTE_PATH,
     store::{CorrelationKey, Store},
-    telemetry::{DropReason, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use answer::{Answer, Refusal, answer};
 use bytes::Bytes;
@@ -45,8 +45,6 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection to the MQTT broker, as in the forward router.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
-/// Pause after a failed accept: the usual reason, too many open files, does not go away at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What a shutdown allows requests under way on top of their reply timeout.
 const DRAIN_MARGIN: Duration = Duration::from_secs(1);
 
@@ -149,7 +147,7 @@ impl<E: Env> HttpRouter<E> {
                         self.take_reply(&message);
                     }
                 }
-                stream = accept(&mut listener), if !stopping && connections.len() < CONNECTIONS_MAX => {
+                stream = listener.connection(), if !stopping && connections.len() < CONNECTIONS_MAX => {
                     connections.push(self.serve_connection(stream, shutdown));
                 }
             }
@@ -183,13 +181,9 @@ impl<E: Env> HttpRouter<E> {
         // Before the body is read: it takes the memory.
         let _permit = self.free.try_acquire().map_err(|_| Refusal::Overloaded)?;
         let body = read_body(request.into_body()).await?;
-        let request = Request::parse(&body).map_err(|error| {
-            tracing::warn!(%error, "a malformed request is refused");
-            self.drop_message(DropReason::Malformed);
-            error
-        })?;
+        let request = Request::parse(&body).inspect_err(|error| self.drop_message(Dropped::malformed(error)))?;
         let Some(deadline) = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) else {
-            self.drop_message(DropReason::Expired);
+            self.drop_message(DropReason::Expired.into());
             return Err(Refusal::TimedOut);
         };
         self.telemetry.record(&Event::RequestTaken { request: request.request_id });
@@ -236,13 +230,13 @@ impl<E: Env> HttpRouter<E> {
         if !self.mqtt.is_current(message) {
             return; // Its connection is gone, so the broker gives it to somebody again.
         }
-        if let Err(reason) = self.deliver(message) {
-            self.drop_message(reason);
+        if let Err(dropped) = self.deliver(message) {
+            self.drop_message(dropped);
         }
         self.mqtt.acknowledge(message);
     }
 
-    fn deliver(&self, message: &Incoming) -> Result<(), DropReason> {
+    fn deliver(&self, message: &Incoming) -> Result<(), Dropped> {
         let reply = Reply::parse(&message.payload).map_err(|error| malformed(message, &error))?;
         let (key, foreign) = match self.config.http_router.replies {
             Replies::ResponseTopic => {
@@ -256,7 +250,7 @@ impl<E: Env> HttpRouter<E> {
                 (CorrelationKey::of_reply(self.config.correlation, &reply), DropReason::ReplyMisdelivered)
             }
         };
-        self.waiting.deliver(key.ok_or(DropReason::CallerUnknown)?, reply, foreign)
+        Ok(self.waiting.deliver(key.ok_or(DropReason::CallerUnknown)?, reply, foreign)?)
     }
 
     async fn take_report(&self, message: Incoming) {
@@ -265,14 +259,14 @@ impl<E: Env> HttpRouter<E> {
         }
         let stored =
             store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), &message).await;
-        if let Err(reason) = stored {
-            self.drop_message(reason);
+        if let Err(dropped) = stored {
+            self.drop_message(dropped);
         }
         self.mqtt.acknowledge(&message);
     }
 
-    fn drop_message(&self, reason: DropReason) {
-        self.telemetry.record(&Event::Dropped { reason });
+    fn drop_message(&self, dropped: Dropped) {
+        self.telemetry.record(&dropped.event());
     }
 }
 
@@ -291,19 +285,6 @@ async fn read_body(body: Body) -> Result<Bytes, Refusal> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge { bytes_max: REQUEST_BYTES_MAX }),
         Ok(Err(_)) | Err(_) => Err(Refusal::Incomplete),
-    }
-}
-
-/// The next connection.
-async fn accept<L: Listener>(listener: &mut L) -> L::Stream {
-    loop {
-        match listener.accept().await {
-            Ok(stream) => return stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }
 

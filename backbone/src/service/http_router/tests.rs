@@ -11,7 +11,7 @@ fn start(env: &MemoryEnv, in_flight_max: usize) -> CancellationToken {
     config.http_router.in_flight_max = in_flight_max;
     config.task_worker.reply_timeout_ms = 10_000;
     let shutdown = CancellationToken::new();
-    let router = HttpRouter::run(env.clone(), Arc::new(config), Arc::new(LogTelemetry), shutdown.clone());
+    let router = HttpRouter::run(env.clone(), Arc::new(config), Arc::new(LogTelemetry::default()), shutdown.clone());
     env.spawn("router", async move { router.await.unwrap() });
     shutdown
 }
@@ -136,7 +136,7 @@ async fn a_router_that_is_stopped_answers_what_it_has_and_takes_no_more() {
 async fn a_port_that_is_taken_is_an_error_at_once() {
     let env = MemoryEnv::default();
     let _taken = env.listen(Config::default().http_router.listen).await.unwrap();
-    let run = HttpRouter::run(env, Arc::default(), Arc::new(LogTelemetry), CancellationToken::new());
+    let run = HttpRouter::run(env, Arc::default(), Arc::new(LogTelemetry::default()), CancellationToken::new());
     let error = run.await.unwrap_err().to_string();
     assert_eq!(error, "cannot listen on 0.0.0.0:8080 (http_router.listen): address in use");
 }

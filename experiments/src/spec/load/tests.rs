@@ -136,6 +136,18 @@ fn a_fault_on_something_unknown_is_refused() {
 }
 
 #[test]
+fn a_fault_on_a_router_that_this_way_of_calling_has_not_is_refused() {
+    let fault = |kind: &str, target: &str| {
+        let text = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget =";
+        error(&[("a", &format!("[backbone.rpc]\nkind = '{kind}'\n{text} '{target}'"))], "a", &[])
+    };
+    let http = fault("http", "fwd_router-0");
+    assert!(http.contains("is fwd_router-0, but there are no forward routers"), "{http}");
+    let queue = fault("queue", "http_router-0");
+    assert!(queue.contains("is http_router-0, but there are no HTTP routers"), "{queue}");
+}
+
+#[test]
 fn the_services_configuration_is_checked_as_in_production() {
     let unknown = error(&[("a", "[backbone.task_worker]\nprefetsch = 4")], "a", &[]);
     assert!(unknown.starts_with("a.toml:2: unknown key `prefetsch`; did you mean `prefetch`?"), "{unknown}");

@@ -41,13 +41,31 @@ impl Default for Kernel {
 pub(super) struct Side {
     ack: DelayedAck,
     sender: Sender,
-    /// The window that turmoil-net last advertised, and the one that our last segment did.
-    window: u16,
-    window_told: u16,
+    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment that
+    /// acknowledges it must advertise less.
+    window_end: u32,
+    /// Where it ends for all that the peer has been told.
+    window_end_told: u32,
     /// Tells the delayed-ACK timer that is set now from older ones.
     timer: u64,
     /// No write may leave before the one before it.
     written_at_ns: u64,
+}
+
+impl Side {
+    /// What a segment advertises that acknowledges up to `ack`.
+    fn tell_window(&mut self, ack: u32) -> u16 {
+        self.window_end_told = self.window_end;
+        u16::try_from(self.window_end.wrapping_sub(ack)).unwrap_or(0) // all of it is used up
+    }
+
+    /// Whether the application has read so much that the peer should know at once (`tcp_cleanup_rbuf`): the window is twice
+    /// as large as it believes.
+    fn must_tell_window(&self) -> bool {
+        let Some(ack) = self.ack.acknowledges() else { return false };
+        let [now, told] = [self.window_end, self.window_end_told].map(|end| end.wrapping_sub(ack));
+        self.window_end != self.window_end_told && now / 2 >= told
+    }
 }
 
 impl Network {
@@ -68,8 +86,8 @@ impl Network {
             Box::new(Side {
                 ack: DelayedAck::new(receiver),
                 sender: Sender::default(),
-                window: 0,
-                window_told: 0,
+                window_end: 0,
+                window_end_told: 0,
                 timer: 0,
                 written_at_ns: 0,
             })
@@ -102,22 +120,22 @@ impl Network {
         let peer_has_closed = self.is_closing(flow.reversed());
         let mss_bytes = self.mss_bytes(flow);
         let side = self.side(flow);
-        side.window = leaving.window;
+        side.window_end = leaving.ack.wrapping_add(leaving.window.into());
         if leaving.flags.syn {
             side.sender.start(leaving.seq);
         }
-        if leaving.flags.syn || leaving.flags.rst {
+        // Beside resets: the handshake, and the ACK of a FIN.
+        let is_first_ack = is_pure_ack(&leaving) && side.ack.acknowledges().is_none();
+        let closes = is_pure_ack(&leaving) && peer_has_closed;
+        if leaving.flags.syn || leaving.flags.rst || is_first_ack || closes {
+            side.window_end_told = side.window_end;
             return self.send(now_ns, agenda, flow, packet);
         }
         if is_pure_ack(&leaving) {
-            if side.ack.acknowledges().is_none() || peer_has_closed {
-                return self.send(now_ns, agenda, flow, packet); // the end of the handshake, the ACK of a FIN
-            }
-            // A window update (tcp_cleanup_rbuf); all other ACKs are ours.
-            if side.window / 2 >= side.window_told {
+            if side.must_tell_window() {
                 self.obey(now_ns, agenda, flow, Verdict::Now);
             }
-            return;
+            return; // all other ACKs are ours
         }
         if leaving.payload.is_empty() {
             return self.write_later(now_ns, agenda, flow, leaving); // a FIN
@@ -159,8 +177,7 @@ impl Network {
         for mut leaving in ready {
             let side = self.side(flow);
             leaving.ack = side.ack.acknowledges().unwrap_or(leaving.ack);
-            leaving.window = side.window;
-            side.window_told = side.window;
+            leaving.window = side.tell_window(leaving.ack);
             side.ack.ack_sent();
             side.ack.data_sent(now_ns);
             side.timer += 1;
@@ -211,7 +228,7 @@ impl Network {
                 let Some(ack) = side.ack.acknowledges() else { return };
                 side.ack.ack_sent();
                 side.timer += 1;
-                side.window_told = side.window;
+                let window = side.tell_window(ack);
                 let flags = TcpFlags { ack: true, ..TcpFlags::default() };
                 let pure = TcpSegment {
                     src_port: flow.source.1,
@@ -219,7 +236,7 @@ impl Network {
                     seq: side.sender.next_seq(),
                     ack,
                     flags,
-                    window: side.window,
+                    window,
                     payload: bytes::Bytes::new(),
                 };
                 self.counters.pure_acks += 1;

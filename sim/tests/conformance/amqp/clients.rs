@@ -4,12 +4,14 @@ use crate::harness::At;
 use backbone::env::{Env, TokioEnv};
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, options::*, types::FieldTable,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, options::*,
+    tcp::OwnedTLSConfig, types::FieldTable,
 };
 
 async fn connect(at: &At) -> (Connection, Channel) {
     let uri = format!("amqp://guest:guest@127.0.0.1:{}/%2f", at.port);
-    let connection = TokioEnv.open_amqp(uri.parse().unwrap(), ConnectionProperties::default()).await.unwrap();
+    let (tls, properties) = (OwnedTLSConfig::default(), ConnectionProperties::default());
+    let connection = TokioEnv.open_amqp(uri.parse().unwrap(), tls, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

@@ -1,6 +1,9 @@
 //! Errors: what closes a channel, what the connection, with which code and text.
 
-use super::peer::{Hello, Peer, basic_publish, consume, queue, text};
+use super::{
+    methods::{basic_publish, consume, queue},
+    peer::{Hello, Peer, text},
+};
 use crate::harness::At;
 use amq_protocol::protocol::{
     AMQPClass, BasicProperties,
@@ -146,7 +149,7 @@ pub(super) async fn refused(at: At) {
         }))
     };
     let number = amq_protocol::types::AMQPValue::LongInt;
-    let headers = super::peer::exchange(&at.name("headers"), "headers");
+    let headers = super::methods::exchange(&at.name("headers"), "headers");
     for (what, class) in [
         ("transactions", AMQPClass::Tx(Transactions::Select(tx::Select {}))),
         ("headers exchanges", AMQPClass::Exchange(Exchanges::Declare(headers))),

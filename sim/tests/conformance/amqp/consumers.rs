@@ -1,6 +1,9 @@
 //! Consumers: prefetch, order, redelivery, and how they end.
 
-use super::peer::{Hello, Peer, consume};
+use super::{
+    methods::consume,
+    peer::{Hello, Peer},
+};
 use crate::harness::At;
 use amq_protocol::protocol::{
     basic::{self, AMQPMethod as Basic},

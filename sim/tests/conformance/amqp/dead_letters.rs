@@ -1,6 +1,9 @@
 //! Dead letters: when there are any, where they go, and what `x-death` says.
 
-use super::peer::{Peer, basic_publish, exchange, text};
+use super::{
+    methods::{basic_publish, exchange},
+    peer::{Peer, text},
+};
 use crate::harness::At;
 use amq_protocol::{
     protocol::{

@@ -106,7 +106,7 @@ pub(super) async fn unused_queue(at: At) {
 pub(super) async fn missed_heartbeats(at: At) {
     let mut a = Peer::connect_with(&at, "a", Hello { heartbeat_s: 1, ..Hello::default() }).await;
     a.has_queue("q", &[]).await;
-    a.basic(Basic::Consume(super::peer::consume(&at.name("q"), "c"))).await;
+    a.basic(Basic::Consume(super::methods::consume(&at.name("q"), "c"))).await;
     a.see(1).await;
     let start = Instant::now();
     a.see_end().await;

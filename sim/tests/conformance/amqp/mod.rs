@@ -5,9 +5,11 @@ mod closes;
 mod consumers;
 mod dead_letters;
 mod expiry;
+mod methods;
 mod peer;
 mod queues;
 mod routing;
+mod words;
 
 use crate::{
     compare::Difference,
@@ -51,7 +53,8 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(dead_letters::nowhere, "dead letters without a queue or an exchange are dropped"),
         scenario!(routing::mandatory, "a return comes before its confirm"),
         scenario!(routing::kinds, "direct, fanout and topic exchanges"),
-        scenario!(routing::exchange_errors, "declaring, deleting and binding what must not be"),
+        scenario!(routing::exchange_errors, "declaring, deleting and using what must not be (403, 404, 406, 503)"),
+        scenario!(routing::binding_errors, "binding and unbinding what must not be, or isn't there"),
         scenario!(routing::declare_exchange_again, "declaring an exchange again, and every kind of mismatch (406)"),
         scenario!(routing::auto_delete_exchange, "an auto-delete exchange goes with its last binding"),
         scenario!(routing::large_bodies, "bodies larger than frame_max, and empty ones"),
@@ -111,16 +114,14 @@ const PRIORITIES: Difference = Difference {
 };
 const BYTE_LIMITS: Difference = Difference {
     real: &["a: declare-ok ~/x-max-length-bytes messages=0 consumers=0"],
-    emulated: &[
-        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-max-length-bytes': argument 'x-max-length-bytes' (50.10)",
-    ],
+    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-max-length-bytes': argument \
+         'x-max-length-bytes' (50.10)"],
     why: "not emulated: the limit is in messages",
 };
 const OVERFLOW: Difference = Difference {
     real: &["a: declare-ok ~/x-overflow messages=0 consumers=0"],
-    emulated: &[
-        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-overflow': argument 'x-overflow' with 'reject-publish' (50.10)",
-    ],
+    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-overflow': argument 'x-overflow' with \
+         'reject-publish' (50.10)"],
     why: "not emulated: a full queue drops from its head",
 };
 const SINGLE_ACTIVE: Difference = Difference {
@@ -135,8 +136,10 @@ const QUORUM: Difference = Difference {
         "a: declare-ok ~/x-max-priority messages=0 consumers=0",
     ],
     emulated: &[
-        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-queue-type': argument 'x-queue-type' with 'quorum' (50.10)",
+        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-queue-type': argument 'x-queue-type' with \
+         'quorum' (50.10)",
         "a: channel 0: close 540 NOT_IMPLEMENTED - exchange 'amq.headers' (60.40)",
     ],
-    why: "not emulated: of the kinds of queues only the classic one, of RabbitMQ's own exchanges only direct, fanout and topic",
+    why: "not emulated: of the kinds of queues only the classic one, of RabbitMQ's own exchanges only direct, \
+          fanout and topic",
 };

@@ -1,6 +1,9 @@
 //! Queues: declaring, owning, deleting.
 
-use super::peer::{Peer, consume, queue, text};
+use super::{
+    methods::{consume, queue},
+    peer::{Peer, text},
+};
 use crate::harness::At;
 use amq_protocol::{
     protocol::{

@@ -1,6 +1,9 @@
 //! Where messages go: exchanges, returns, large bodies, direct replies.
 
-use super::peer::{Peer, basic_publish, consume, exchange};
+use super::{
+    methods::{basic_publish, consume, exchange},
+    peer::Peer,
+};
 use crate::harness::At;
 use amq_protocol::{
     frame::AMQPFrame,
@@ -95,6 +98,24 @@ pub(super) async fn exchange_errors(at: At) {
             a.reopen().await;
         }
     }
+    for (what, exchange) in [("publish to a missing one", at.name("missing")), ("publish to an internal one", inner)] {
+        at.note(what);
+        a.publish_to(basic_publish(&exchange, "k"), b"x", &BasicProperties::default()).await;
+        a.see(1).await;
+        a.reopen().await;
+    }
+    a.exchange_method(delete(&name, false)).await;
+    a.see(1).await;
+    a.exchange_method(Exchanges::Declare(exchange(&at.name("strange"), "strange"))).await;
+    a.see_end().await;
+}
+
+pub(super) async fn binding_errors(at: At) {
+    let mut a = Peer::connect(&at, "a").await;
+    a.has_queue("q", &[]).await;
+    let name = at.name("e");
+    a.exchange_method(Exchanges::Declare(exchange(&name, "direct"))).await;
+    a.see(1).await;
     for (what, queue, exchange) in [
         ("bind to the default", "q", String::new()),
         ("bind to a missing one", "q", at.name("missing")),
@@ -124,16 +145,6 @@ pub(super) async fn exchange_errors(at: At) {
             a.reopen().await;
         }
     }
-    for (what, exchange) in [("publish to a missing one", at.name("missing")), ("publish to an internal one", inner)] {
-        at.note(what);
-        a.publish_to(basic_publish(&exchange, "k"), b"x", &BasicProperties::default()).await;
-        a.see(1).await;
-        a.reopen().await;
-    }
-    a.exchange_method(delete(&name, false)).await;
-    a.see(1).await;
-    a.exchange_method(Exchanges::Declare(exchange(&at.name("strange"), "strange"))).await;
-    a.see_end().await;
 }
 
 pub(super) async fn declare_exchange_again(at: At) {
@@ -213,7 +224,7 @@ pub(super) async fn direct_reply(at: At) {
     let reply = basic::Publish { mandatory: true, ..basic_publish("", &to) };
     answers.publish_to(reply, b"too late", &correlated).await;
     answers.see(2).await;
-    answers.declare_as(queues::Declare { passive: true, ..super::peer::queue(&to) }).await;
+    answers.declare_as(queues::Declare { passive: true, ..super::methods::queue(&to) }).await;
     answers.see(1).await;
 }
 

@@ -41,6 +41,18 @@ fn prefetch_with_global_is_shared_by_the_channel() {
 }
 
 #[test]
+fn consumers_that_a_shared_prefetch_has_blocked_go_on_in_turn() {
+    let (mut bench, id) = queue_with(&["0", "1", "2", "3", "4"]);
+    bench.qos(id, 2, true);
+    bench.consume(id, "q", "one");
+    bench.consume(id, "q", "two");
+    let consumers = |deliveries: Vec<Delivered>| deliveries.into_iter().map(|d| d.consumer).collect::<Vec<_>>();
+    assert_eq!(consumers(deliveries(bench.ack(id, 1, false))), ["one"]);
+    let frames = bench.basic(id, Basic::Qos(basic::Qos { prefetch_count: 4, global: true }));
+    assert_eq!(consumers(deliveries(frames[1..].to_vec())), ["two", "one"]);
+}
+
+#[test]
 fn a_new_prefetch_is_for_new_consumers_only() {
     let (mut bench, id) = queue_with(&["0", "1", "2", "3"]);
     bench.qos(id, 1, false);

@@ -7,6 +7,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     message::Delivery,
     options::*,
+    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
 use std::time::Duration;
@@ -33,7 +34,7 @@ impl Served {
         let mut tries = 0;
         loop {
             let properties = ConnectionProperties::default();
-            match TokioEnv.open_amqp(uri.parse().unwrap(), properties).await {
+            match TokioEnv.open_amqp(uri.parse().unwrap(), OwnedTLSConfig::default(), properties).await {
                 Ok(connection) => return connection,
                 Err(error) if tries > 100 => panic!("{error}"),
                 Err(_) => tries += 1,

@@ -127,3 +127,19 @@ fn a_message_in_another_users_name_closes_the_channel() {
     let other = BasicProperties::default().with_user_id("other".into());
     assert_eq!(refusal(&bench.publish_with(id, "q", "x", &other)), ("channel", 406));
 }
+
+#[test]
+fn who_fails_in_the_handshake_hears_nothing() {
+    let mut bench = Bench::new();
+    let (id, _) = bench.state.connect();
+    bench.feed(id, b"AMQP\0\0\x09\x01");
+    bench.output(id);
+    let start_ok = connection::StartOk {
+        client_properties: FieldTable::default(),
+        mechanism: "STRANGE".into(),
+        response: "".into(),
+        locale: "en_US".into(),
+    };
+    assert_eq!(bench.call(id, 0, AMQPClass::Connection(connection::AMQPMethod::StartOk(start_ok))), []);
+    assert!(bench.state.phase(id).is_over());
+}

@@ -97,6 +97,21 @@ async fn last_words_get_out_before_the_socket_closes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_the_broker_closes_ends_at_once_with_the_answer() {
+    let broker = Broker::new(Config::default());
+    let mut client = connect(&broker, 60).await;
+    let mut input = Vec::new();
+    put_method(&mut input, 1, AMQPClass::Basic(Basic::Recover(basic::Recover { requeue: true })));
+    put_method(&mut input, 0, AMQPClass::Connection(connection::AMQPMethod::CloseOk(connection::CloseOk {})));
+    client.write_all(&input).await.unwrap();
+    let start = Instant::now();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    let (rest, frame) = parse_frame(&answer[..]).unwrap();
+    assert_eq!((rest.len(), refusal(&[frame]), start.elapsed().as_secs()), (0, ("connection", 504), 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_closes_all_sockets() {
     let broker = Broker::new(Config::default());
     let mut client = connect(&broker, 60).await;

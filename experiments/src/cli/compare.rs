@@ -1,0 +1,55 @@
+//! `experiments compare`: simulation, live run and thesis side by side.
+
+use super::{Changes, here, print};
+use crate::compare::{Comparison, Source};
+use crate::plot::Figure;
+use crate::results::{Directories, replace};
+use crate::run;
+use crate::simulate::Simulate;
+use crate::thesis;
+use anyhow::Context;
+use clap::Args;
+use std::path::PathBuf;
+
+/// What to compare.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// The experiment's name; `experiments list` shows all.
+    #[arg(value_name = "SPEC")]
+    name: String,
+    #[command(flatten)]
+    changes: Changes,
+    /// Where live results are [default: results/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Where the overlay goes [default: plots/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Prints JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Shows no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// # Errors
+/// When the input is wrong, the run fails, or a file can't be read or written.
+pub(super) fn compare(arguments: &CompareArgs, simulate: Simulate) -> anyhow::Result<()> {
+    let spec = arguments.changes.load(&arguments.name)?;
+    let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
+    let live = Source::live(&directories.results, &spec.name)?;
+    let run = run::run(&spec, simulate, None, arguments.quiet)?;
+    let simulation = Source::simulation(&spec, &run).context("no task finished, so there is nothing to compare")?;
+    let published = thesis::reference().get(&spec.name).map(Source::thesis);
+    let comparison = Comparison::new(&spec, [Some(simulation), live, published].into_iter().flatten().collect());
+    print(&if arguments.json { comparison.json() } else { comparison.table() })?;
+    let overlay = comparison.overlay();
+    let path = directories.plots.join(format!("compare_{}", spec.name));
+    replace(&path.with_extension("svg"), overlay.svg()?.as_bytes())?;
+    replace(&path.with_extension("png"), &overlay.png()?)?;
+    if !arguments.quiet {
+        eprintln!("wrote {}.svg and .png", here(&path).display());
+    }
+    Ok(())
+}

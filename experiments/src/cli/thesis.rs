@@ -1,0 +1,66 @@
+//! `experiments thesis`: the thesis' experiments again, and the report.
+
+use super::{SpecsArg, here, print};
+use crate::results::Directories;
+use crate::simulate::Simulate;
+use crate::spec::SpecError;
+use crate::thesis::{self, Evaluation, Verdict};
+use anyhow::bail;
+use clap::Args;
+use std::path::PathBuf;
+
+/// How much to run, and where it goes.
+#[derive(Debug, Args)]
+pub(super) struct ThesisArgs {
+    /// How many seeds each of the thesis' experiments is run with, from 1.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    seeds: u32,
+    #[command(flatten)]
+    directory: SpecsArg,
+    /// Where data and report go, in thesis/ [default: results/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Where figures go, in thesis/ [default: plots/ of the repository].
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// # Errors
+/// When a spec is wrong, a run fails, or a file can't be written. What the verdicts say is no error.
+pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Result<()> {
+    let directory = arguments.directory.directory();
+    let specs = thesis::specs(&directory, arguments.seeds)?;
+    if specs.is_empty() {
+        let reason =
+            "no spec here belongs to the report: their names begin with custom_, baseline_ or reason_".to_owned();
+        return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
+    }
+    let mut evaluation = thesis::evaluate(&specs, arguments.seeds, simulate, arguments.quiet);
+    let wall_s = evaluation.machine.wall_s;
+    let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
+    let report = thesis::write(&directories, &mut evaluation)?;
+    print(&outcome(&evaluation, specs.len(), wall_s))?;
+    if !arguments.quiet {
+        eprintln!("wrote {} and {}", here(&report[0]).display(), here(&report[1]).display());
+    }
+    if !evaluation.failed.is_empty() {
+        let failed: Vec<String> = evaluation.failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        bail!("{} of {} runs failed:\n  {}", failed.len(), specs.len(), failed.join("\n  "));
+    }
+    Ok(())
+}
+
+fn outcome(evaluation: &Evaluation, runs: usize, wall_s: f64) -> String {
+    let holds = |rows: &[thesis::Row]| rows.iter().filter(|row| row.verdict == Verdict::Holds).count();
+    format!(
+        "{runs} runs in {wall_s:.0} s of wall time\n{} of {} numbers of the thesis' figures are reproduced\n{} of {} claims \
+         hold\n",
+        holds(&evaluation.figures),
+        evaluation.figures.len(),
+        holds(&evaluation.claims),
+        evaluation.claims.len()
+    )
+}

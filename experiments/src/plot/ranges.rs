@@ -1,0 +1,85 @@
+//! Experiments one below the other: the median, the mean and the 99th percentile of each on one logarithmic axis.
+
+use super::axis::MarkedAxis;
+use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
+use crate::statistics::Statistics;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+const ROW_HEIGHT: u32 = 46;
+/// For the axis, the title and the key.
+const FRAME_HEIGHT: u32 = 190;
+/// For the names of the rows.
+const NAMES_WIDTH: u32 = 470;
+
+/// One experiment.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What it is.
+    pub name: String,
+    /// Its latencies.
+    pub statistics: Statistics,
+    /// Rows of one group have one colour.
+    pub group: usize,
+}
+
+/// Experiments one below the other.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The first line is the largest.
+    pub title: Vec<String>,
+    /// From top to bottom.
+    pub rows: Vec<Row>,
+}
+
+impl Figure for Rows {
+    fn size(&self) -> (u32, u32) {
+        (1_200, FRAME_HEIGHT + ROW_HEIGHT * self.rows.len() as u32)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
+        let key = "filled: median, hollow: mean, bar: from the median to the 99th percentile".to_owned();
+        let rest = titled(area, &[self.title.as_slice(), &[key]].concat())?;
+        let least = self.rows.iter().map(|row| row.statistics.p50.min(row.statistics.mean));
+        let low = least.fold(f64::MAX, f64::min) / 1.5;
+        let high =
+            self.rows.iter().map(|row| row.statistics.p99.max(row.statistics.mean)).fold(f64::MIN, f64::max) * 1.5;
+        let ticks: Vec<f64> = log_ticks(low, high).into_iter().map(f64::log10).collect();
+        let count = self.rows.len() as f64;
+        let mut chart = ChartBuilder::on(&rest)
+            .margin(12)
+            .margin_right(30)
+            .x_label_area_size(58)
+            .y_label_area_size(NAMES_WIDTH)
+            .build_cartesian_2d(MarkedAxis { range: low.log10()..high.log10(), marks: ticks }, -0.5..count - 0.5)?;
+        chart
+            .configure_mesh()
+            .bold_line_style(GRID)
+            .light_line_style(TRANSPARENT)
+            .disable_y_mesh()
+            .x_desc("latency of a task, in ms (logarithmic)")
+            .x_labels(20)
+            .x_label_formatter(&|at| tick(&10_f64.powf(*at)))
+            .y_labels(0)
+            .label_style(font(17))
+            .axis_desc_style(font(19))
+            .draw()?;
+        for (place, row) in self.rows.iter().enumerate() {
+            let y = count - 1.0 - place as f64;
+            let colour = SERIES[row.group % SERIES.len()];
+            let at = |value: f64| (value.log10(), y);
+            let Statistics { mean, p50, p99, .. } = row.statistics;
+            chart.draw_series([PathElement::new([at(p50), at(p99)], colour.mix(0.45).stroke_width(8))])?;
+            chart.draw_series([
+                Circle::new(at(p50), 7, colour.filled()),
+                Circle::new(at(mean), 7, WHITE.filled()),
+                Circle::new(at(mean), 7, colour.stroke_width(3)),
+            ])?;
+            let (x, y) = chart.backend_coord(&(low.log10(), y));
+            let style = font(17).pos(Pos::new(HPos::Right, VPos::Center));
+            area.draw(&Text::new(row.name.clone(), (x - 12, y), style))?;
+        }
+        Ok(())
+    }
+}

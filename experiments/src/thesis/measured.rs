@@ -1,0 +1,169 @@
+//! What our runs give for an experiment: every number once a seed.
+
+use super::claims::Figure;
+use crate::distribution::{Bins, Distribution};
+use crate::outcome::TaskRecord;
+use crate::results::Summary;
+use crate::run::Run;
+use crate::spec::Spec;
+use crate::statistics::Statistics;
+use serde::Serialize;
+
+/// A task faster than this is one of the thesis' "small peak of less than 10 ms".
+const FAST_US: u64 = 10_000;
+/// Which part of the tasks, at the start and at the end each, counts as its edge.
+const EDGE: usize = 10;
+
+/// All runs of one experiment.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// With the seed of the first run.
+    pub spec: Spec,
+    /// A run a seed; at least one.
+    pub runs: Vec<MeasuredRun>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct MeasuredRun {
+    /// Its numbers.
+    pub summary: Summary,
+    /// The latencies of all finished tasks, in ascending order; at least one.
+    pub latencies_us: Vec<u64>,
+    /// Of those.
+    pub statistics: Statistics,
+    bins: Bins,
+    distribution: Distribution,
+    fast_at_the_edges_percent: f64,
+}
+
+/// A number over the seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// The median over the seeds; of an even number of them, the lower one of the two in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of one value a seed; `None` without any.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let median = *values.get(values.len().checked_sub(1)? / 2)?;
+        Some(Self { median, min: *values.first()?, max: *values.last()? })
+    }
+}
+
+impl MeasuredRun {
+    /// `None` if no task finished.
+    #[must_use]
+    pub fn of(spec: &Spec, run: &Run) -> Option<Self> {
+        let latencies_us = run.outcome.task_latencies_us();
+        Some(Self {
+            summary: Summary::of(spec, run),
+            statistics: Statistics::of(&latencies_us)?,
+            bins: Bins::of(&latencies_us)?,
+            distribution: Distribution::of_samples(&latencies_us)?,
+            fast_at_the_edges_percent: fast_at_the_edges_percent(&run.outcome.tasks),
+            latencies_us,
+        })
+    }
+
+    /// A number of this run.
+    #[must_use]
+    pub fn figure(&self, figure: Figure) -> f64 {
+        let (statistics, summary) = (&self.statistics, &self.summary);
+        match figure {
+            Figure::MeanMs => statistics.mean,
+            Figure::P50Ms => statistics.p50,
+            Figure::P90Ms => statistics.p90,
+            Figure::P99Ms => statistics.p99,
+            Figure::MaxMs => statistics.max,
+            Figure::SuccessPercent => 100.0 * summary.tasks.done as f64 / summary.tasks.dispatched.max(1) as f64,
+            Figure::MisroutedReplies => (summary.rpcs.misrouted + summary.rpcs.dropped_replies) as f64,
+            Figure::TasksPerS => summary.throughput.tasks_per_s,
+            Figure::Modes => self.bins.modes_ms().len() as f64,
+            Figure::MainModeMs => self.bins.main_mode_ms(),
+            Figure::FirstModeMs => self.bins.modes_ms().first().copied().unwrap_or(self.bins.main_mode_ms()),
+            Figure::FastAtTheEdgesPercent => self.fast_at_the_edges_percent,
+        }
+    }
+}
+
+impl Measured {
+    /// A number over the seeds.
+    #[must_use]
+    pub fn figure(&self, figure: Figure) -> Spread {
+        self.spread(|run| run.figure(figure))
+    }
+
+    /// The normalised Wasserstein distance to `reference`, over the seeds.
+    #[must_use]
+    pub fn distance(&self, reference: &Distribution) -> Spread {
+        self.spread(|run| run.distribution.normalised_wasserstein(reference))
+    }
+
+    fn spread(&self, number: impl Fn(&MeasuredRun) -> f64) -> Spread {
+        Spread::of(self.runs.iter().map(number).collect()).expect("an experiment without runs is not kept")
+    }
+
+    /// The latencies of all seeds together, in ascending order.
+    #[must_use]
+    pub fn pooled_us(&self) -> Vec<u64> {
+        let mut all: Vec<u64> = self.runs.iter().flat_map(|run| run.latencies_us.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Of the fast tasks, how many are among the first or last tenth to be started; 0 without fast tasks.
+fn fast_at_the_edges_percent(tasks: &[TaskRecord]) -> f64 {
+    let mut started: Vec<(u64, bool)> = tasks
+        .iter()
+        .filter_map(|task| Some((task.started_us?, task.latency_us.is_some_and(|latency| latency < FAST_US))))
+        .collect();
+    started.sort_unstable();
+    let edge = started.len() / EDGE;
+    let (mut fast, mut at_the_edges) = (0_u32, 0_u32);
+    for (place, (_, is_fast)) in started.iter().enumerate() {
+        let is_at_the_edge = place < edge || place >= started.len() - edge;
+        fast += u32::from(*is_fast);
+        at_the_edges += u32::from(*is_fast && is_at_the_edge);
+    }
+    if fast == 0 { 0.0 } else { 100.0 * f64::from(at_the_edges) / f64::from(fast) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::TaskEnd;
+
+    #[test]
+    fn the_median_over_seeds_is_one_that_was_measured() {
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]).unwrap().median, 2.0);
+        assert_eq!(Spread::of(vec![4.0, 1.0, 3.0, 2.0]).unwrap(), Spread { median: 2.0, min: 1.0, max: 4.0 });
+        assert_eq!(Spread::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn fast_tasks_at_the_edges_are_told_from_those_in_the_middle() {
+        let task = |index: u32, fast: bool| TaskRecord {
+            index,
+            dispatched_us: 0,
+            started_us: Some(u64::from(index)),
+            finished_us: None,
+            latency_us: Some(if fast { 5_000 } else { 50_000 }),
+            end: TaskEnd::Done,
+            attempts: 1,
+            timeouts: 0,
+        };
+        let tasks = |fast: &[u32]| (0..100).map(|index| task(index, fast.contains(&index))).collect::<Vec<_>>();
+        assert_eq!(fast_at_the_edges_percent(&tasks(&[0, 9, 90, 99])), 100.0);
+        assert_eq!(fast_at_the_edges_percent(&tasks(&[0, 10, 50, 89])), 25.0);
+        assert_eq!(fast_at_the_edges_percent(&tasks(&[])), 0.0);
+    }
+}

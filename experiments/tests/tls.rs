@@ -1,0 +1,185 @@
+//! The services on real brokers that speak nothing but TLS with them, certificates made here: a task goes to a label and
+//! back, the replicas say that they are ready, and stop when they are asked to.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use backbone::{
+    admin::Admin,
+    config::Config,
+    env::{Env as _, TokioEnv},
+    message::{Mac, Message as _, Task},
+    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    telemetry::Several,
+};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use sim::{
+    Seed,
+    broker::real::{Kind, REQUIRE, Real, RealError},
+    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Work},
+};
+use std::{future::Future, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+const LABEL: Mac = Mac::new(1);
+const VERSION: u64 = 7;
+/// A password with characters that a URL could not hold as they are.
+const REDIS_PASSWORD: &str = "p@ss/w:rd";
+
+/// What the brokers and their clients show each other.
+struct Files(TempDir);
+
+impl Files {
+    fn make() -> Self {
+        let files = Self(tempfile::tempdir().unwrap());
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // A certificate with the name of its signer would count as signed by itself.
+        ca.distinguished_name.push(DnType::CommonName, "test CA");
+        files.write("ca.pem", &ca.self_signed(&ca_key).unwrap().pem());
+        let ca = Issuer::new(ca, ca_key);
+        for name in ["localhost", "router"] {
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+            files.write(&format!("{name}.pem"), &certificate.pem());
+            files.write(&format!("{name}.key"), &key.serialize_pem());
+        }
+        files.write("password", REDIS_PASSWORD);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The configuration of a broker, with the paths of the files in it.
+    fn fill(&self, text: &str, port: u16) -> String {
+        let path = |name| self.path(name).display().to_string();
+        let text = text.replace("PORT", &port.to_string()).replace("CA", &path("ca.pem"));
+        text.replace("CERT", &path("localhost.pem")).replace("KEY", &path("localhost.key"))
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The three brokers, and the configuration of services that use them over TLS; `None` if they are not installed.
+fn brokers(files: &Files) -> Option<([Real; 3], Config)> {
+    let ports = [free_port(), free_port(), free_port()];
+    let rabbitmq = "listeners.ssl.1 = 127.0.0.1:PORT\nssl_options.cacertfile = CA\nssl_options.certfile = CERT\n\
+                    ssl_options.keyfile = KEY\nssl_options.verify = verify_none\n";
+    // For routers only those with a certificate; the gateway keeps to the plain listener.
+    let mosquitto = "listener PORT 127.0.0.1\ncafile CA\ncertfile CERT\nkeyfile KEY\nrequire_certificate true\n";
+    let redis = "tls-port PORT\ntls-ca-cert-file CA\ntls-cert-file CERT\ntls-key-file KEY\ntls-auth-clients no\n\
+                 user router on >p@ss/w:rd ~* +@all\n";
+    let start = |kind, text, port| match Real::start_with(kind, &files.fill(text, port)) {
+        Ok(broker) => Some(broker),
+        Err(RealError::NotInstalled(reason)) if std::env::var_os(REQUIRE).is_none() => {
+            eprintln!("skipped: the test of TLS: {reason}");
+            None
+        }
+        Err(error) => panic!("{kind:?}: {error}"),
+    };
+    let brokers = [
+        start(Kind::RabbitMq, rabbitmq, ports[0])?,
+        start(Kind::Mosquitto, mosquitto, ports[1])?,
+        start(Kind::Redis, redis, ports[2])?,
+    ];
+    let mut config = Config::default();
+    config.amqp.url = format!("amqps://guest:guest@localhost:{}/%2f", ports[0]);
+    (config.mqtt.host, config.mqtt.port) = ("localhost".into(), ports[1]);
+    (config.mqtt.cert_file, config.mqtt.key_file) = (files.path("router.pem"), files.path("router.key"));
+    config.redis.url = format!("rediss://router@localhost:{}/0", ports[2]);
+    config.redis.password = REDIS_PASSWORD.into();
+    for ca_file in [&mut config.amqp.ca_file, &mut config.mqtt.ca_file, &mut config.redis.ca_file] {
+        *ca_file = files.path("ca.pem");
+    }
+    config.task_worker.retry_delay_ms = 200;
+    config.validate().unwrap();
+    Some((brokers, config))
+}
+
+/// A running service, with what it says of itself.
+struct Service {
+    admin: Admin,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Service {
+    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Arc<Several>) -> F) -> Self {
+        let (admin, (end, ended)) = (Admin::default(), oneshot::channel());
+        let service = run(Arc::new(Several(vec![admin.metrics.clone(), admin.readiness.clone()])));
+        TokioEnv.spawn("service", async move {
+            service.await;
+            let _ = end.send(());
+        });
+        Self { admin, ended }
+    }
+}
+
+/// Asks `condition` until it holds, and panics with what it said last if it doesn't within 30 s.
+async fn wait_for(condition: impl Fn() -> Result<(), String>) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    while let Err(reason) = condition() {
+        assert!(Instant::now() < limit, "{reason}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn start_gateway(port: u16) -> Labels {
+    let (labels, rng) = (Labels::default(), Seed::new(1).stream("gateway"));
+    let plan = GatewayPlan {
+        broker: ("127.0.0.1".into(), port),
+        client_id: "gateway".into(),
+        mac: Mac::new(100),
+        shared_mac: false,
+        echoes_request_id: true,
+        work: Work::Concurrent,
+        order: AckOrder::ReplyFirst,
+        ble_us: (0, 0),
+        heard: vec![Heard { label: LABEL, mean_dbm: -60 }],
+        rssi_period: Duration::from_millis(200),
+    };
+    TokioEnv.spawn("gateway", Gateway::run(TokioEnv, plan, labels.clone(), rng));
+    labels
+}
+
+#[tokio::test]
+async fn a_task_goes_over_tls_to_a_label_and_back() {
+    let files = Files::make();
+    let Some((brokers, config)) = brokers(&files) else { return };
+    let (config, stop) = (Arc::new(config), CancellationToken::new());
+    let services = [
+        Service::start(|telemetry| FwdRouter::run(TokioEnv, config.clone(), telemetry, stop.clone())),
+        Service::start(|telemetry| BckRouter::run(TokioEnv, config.clone(), telemetry, stop.clone())),
+        Service::start(|telemetry| TaskWorker::run(TokioEnv, config.clone(), telemetry, stop.clone())),
+    ];
+    let labels = start_gateway(brokers[1].port());
+    for service in &services {
+        wait_for(|| service.admin.readiness.check().map_err(|unready| unready.to_string())).await;
+    }
+    let task = format!(r#"{{"task_id":"a","commands":[{{"esl_mac":"{LABEL}","version":{VERSION},"body":1}}]}}"#);
+    let tasks = futures_util::stream::iter([Task::parse(task.as_bytes()).unwrap()]);
+    let telemetry = Arc::new(Several(Vec::new()));
+    let dispatched = Dispatcher::run(TokioEnv, config.clone(), telemetry, CancellationToken::new(), tasks);
+    assert_eq!(dispatched.await.unwrap(), 1);
+    wait_for(|| {
+        let metrics = services[2].admin.metrics.to_text();
+        metrics.contains("backbone_tasks_done_total 1").then_some(()).ok_or(metrics)
+    })
+    .await;
+    assert_eq!(labels.version(LABEL), Some(VERSION));
+    stop.cancel();
+    for service in services {
+        timeout(Duration::from_secs(10), service.ended).await.expect("an idle service stops at once").unwrap();
+    }
+}
