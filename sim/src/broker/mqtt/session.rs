@@ -19,8 +19,8 @@ pub enum Quota {
     #[default]
     Strict,
     /// Mosquitto 2.0.11 (its issue 2301, `db__message_delete_outgoing`): a new message waits when the window is full, but a
-    /// PUBACK for the first message in flight lets a whole window's worth go, one for the second a message less, and so on,
-    /// however many are in flight.
+    /// PUBACK for the first message in flight lets a whole window's worth of what waits go, one for the second a message
+    /// less, and so on, however many are in flight. If that lets nothing go, the next new message overtakes what waits.
     MosquittoLeaky,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Session {
     window: Option<NonZeroU16>,
     /// What may still go out.
     credit: u16,
-    /// How many of the queue go out whatever the credit is: through the leak.
+    /// How many of the queue go out, whatever the credit is, if the quota is leaky.
     leaking: usize,
     last_id: u16,
     sent: u64,
@@ -88,7 +88,7 @@ impl Session {
         self.window = Some(window);
         self.credit = window.get();
         if self.quota == Quota::MosquittoLeaky {
-            self.leaking = self.resends;
+            self.leaking = self.resends.max(window.get().into());
         }
     }
 
@@ -113,13 +113,19 @@ impl Session {
         identifier: Option<usize>,
         now: Instant,
     ) -> Pushed {
+        let waiting = Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } };
+        if self.quota == Quota::MosquittoLeaky && self.credit > 0 {
+            self.queue.insert(self.resends, waiting);
+            self.leaking = self.leaking.max(self.resends + 1);
+            return Pushed::Taken;
+        }
         if self.queue.len() - self.resends >= self.queue_max {
             self.drop_expired(now);
             if self.queue.len() - self.resends >= self.queue_max {
                 return Pushed::Dropped;
             }
         }
-        self.queue.push_back(Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } });
+        self.queue.push_back(waiting);
         Pushed::Taken
     }
 
@@ -146,7 +152,11 @@ impl Session {
     /// The next message to send now, if there is one that may go. Expired ones are skipped and counted in `expired`.
     pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<(Arc<Message>, Delivery)> {
         loop {
-            if (self.credit == 0 && self.leaking == 0) || self.in_flight.len() == usize::from(u16::MAX) {
+            let may_go = match self.quota {
+                Quota::Strict => self.credit > 0,
+                Quota::MosquittoLeaky => self.leaking > 0,
+            };
+            if !may_go || self.in_flight.len() == usize::from(u16::MAX) {
                 return None;
             }
             let Some(Waiting { message, mut delivery }) = self.queue.pop_front() else {

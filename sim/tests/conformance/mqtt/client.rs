@@ -215,6 +215,13 @@ impl Client {
         self.note(&format!("{payloads:?}"));
     }
 
+    /// Notes the payloads of all messages that have come, and appends these to `messages`.
+    pub(crate) async fn note_more(&mut self, when: &str, messages: &mut Vec<Publish>) {
+        let more = self.messages().await;
+        self.note(&format!("{when}: {:?}", more.iter().map(payload).collect::<Vec<_>>()));
+        messages.extend(more);
+    }
+
     /// Everything up to the answer to a ping, or the end, which is `None`.
     async fn all(&mut self) -> Vec<Option<Packet>> {
         self.send(Packet::PingReq).await;

@@ -2,7 +2,7 @@
 
 use super::client::{Client, expiring, message, of_qos_0, resuming, with};
 use crate::harness::At;
-use rumqttc::mqttbytes::v5::Packet;
+use rumqttc::mqttbytes::v5::{Connect, Packet};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -32,6 +32,34 @@ pub(crate) async fn receive_maximum(at: At) {
     subscriber.sum_up("after all").await;
     publisher.publish_numbers("t", 10..20).await;
     subscriber.sum_up("again without an acknowledgement").await;
+}
+
+/// Mosquitto 2.0.11's issue 2301, as far as it can be seen.
+pub(crate) async fn leak(at: At) {
+    let lasting = |connect: &mut Connect| {
+        resuming(60)(connect);
+        connect.properties.get_or_insert_default().receive_maximum = Some(3);
+    };
+    let mut subscriber = Client::subscriber_with(&at, "s", "t", lasting).await;
+    let mut publisher = Client::connect(&at, "p", |_| {}).await;
+    publisher.publish_numbers("t", 0..20).await;
+    let mut got = subscriber.messages().await;
+    for n in [0, 2, 5, 1, 7] {
+        subscriber.acknowledge(got[n].pkid).await;
+        subscriber.note_more(&format!("after an acknowledgement for {n}"), &mut got).await;
+        publisher.publish_numbers("t", 100 + 10 * u32::try_from(n).unwrap()..102 + 10 * u32::try_from(n).unwrap()).await;
+        subscriber.note_more("after two more messages", &mut got).await;
+    }
+    subscriber.vanish().await;
+    let mut subscriber = Client::connect(&at, "s", lasting).await;
+    let mut again = vec![];
+    subscriber.note_more("after a lost connection", &mut again).await;
+    subscriber.acknowledge(again[0].pkid).await;
+    subscriber.note_more("after an acknowledgement for the first", &mut again).await;
+    for publish in again {
+        subscriber.acknowledge(publish.pkid).await;
+    }
+    subscriber.note_payloads().await;
 }
 
 pub(crate) async fn acknowledged_in_any_order(at: At) {

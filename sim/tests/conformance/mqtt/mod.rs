@@ -76,6 +76,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(shares::two_groups, "`$share` in two groups, unsubscribed from one"),
         scenario!(shares::no_local, "`$share` with no local", differences::NO_LOCAL_IN_A_SHARE),
         scenario!(flow::in_flight_window, "the broker's in-flight window"),
+        scenario!(flow::leak, "what else an acknowledgement lets go, in which order, and after a lost connection"),
         scenario!(flow::receive_maximum, "the client's receive maximum"),
         scenario!(flow::acknowledged_in_any_order, "PUBACKs out of order, and of nothing"),
         scenario!(flow::queued_limit, "the limit of queued messages"),

@@ -122,12 +122,13 @@ async fn a_will_is_published_unless_the_client_says_goodbye() {
 #[tokio::test(start_paused = true)]
 async fn breaking_the_protocol_ends_the_connection_with_the_reason() {
     use DisconnectReasonCode as Reason;
+    let bad_filter = Subscribe::new(SubscribeFilter::new("b#", QoS::AtMostOnce), None);
     let aliased = PublishProperties { topic_alias: Some(11), ..PublishProperties::default() };
     for (packet, reason) in [
         (Packet::Publish(Publish { qos: QoS::ExactlyOnce, ..message("t", "") }), Reason::QoSNotSupported),
         (Packet::Publish(Publish { properties: Some(aliased), ..message("t", "") }), Reason::TopicAliasInvalid),
         (Packet::Publish(message("", "")), Reason::ProtocolError),
-        (Packet::Subscribe(Subscribe::new(SubscribeFilter::new("b#", QoS::AtMostOnce), None)), Reason::MalformedPacket),
+        (Packet::Subscribe(Subscribe { pkid: 7, ..bad_filter }), Reason::MalformedPacket),
         (Packet::Publish(message("t", &"x".repeat(1000))), Reason::PacketTooLarge),
         (Packet::Connect(hello("again"), None, ConnectAuth::None), Reason::ProtocolError),
         (Packet::PubRel(PubRel::new(1, None)), Reason::ProtocolError),
