@@ -47,7 +47,9 @@ pub(crate) async fn leak(at: At) {
     for n in [0, 2, 5, 1, 7] {
         subscriber.acknowledge(got[n].pkid).await;
         subscriber.note_more(&format!("after an acknowledgement for {n}"), &mut got).await;
-        publisher.publish_numbers("t", 100 + 10 * u32::try_from(n).unwrap()..102 + 10 * u32::try_from(n).unwrap()).await;
+        publisher
+            .publish_numbers("t", 100 + 10 * u32::try_from(n).unwrap()..102 + 10 * u32::try_from(n).unwrap())
+            .await;
         subscriber.note_more("after two more messages", &mut got).await;
     }
     subscriber.vanish().await;

@@ -102,14 +102,14 @@ pub(crate) async fn clean_start_and_resume(at: At) {
 }
 
 pub(crate) async fn session_expiry(at: At) {
-    let mut client = Client::connect(&at, "c", resuming(1)).await;
+    let mut client = Client::connect(&at, "c", resuming(2)).await;
     client.subscribe("t").await;
     client.disconnect().await;
-    Client::connect(&at, "c", resuming(1)).await.disconnect().await;
-    sleep(Duration::from_secs(3)).await;
+    Client::connect(&at, "c", resuming(2)).await.disconnect().await;
+    sleep(Duration::from_secs(5)).await;
     let mut publisher = Client::connect(&at, "p", |_| {}).await;
     publisher.publish("t", "too late").await;
-    drop(Client::connect(&at, "c", resuming(1)).await);
+    drop(Client::connect(&at, "c", resuming(2)).await);
     // Zero ends it with the connection, and that is what a missing interval means.
     Client::connect(&at, "d", resuming(0)).await.disconnect().await;
     Client::connect(&at, "d", |connect| connect.clean_start = false).await.vanish().await;
@@ -210,8 +210,8 @@ pub(crate) async fn keep_alive(at: At) {
     timed(&at, "a silent client's end", min, max, silent.note_to_end()).await;
     watcher.note_next().await;
     let mut pinging = Client::connect(&at, "d", |connect| connect.keep_alive = 1).await;
-    for _ in 0..8 {
-        sleep(Duration::from_millis(700)).await;
+    for _ in 0..12 {
+        sleep(Duration::from_millis(500)).await;
         pinging.sync().await;
     }
     let mut without = Client::connect(&at, "e", |connect| connect.keep_alive = 0).await;

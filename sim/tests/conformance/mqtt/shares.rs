@@ -1,8 +1,10 @@
 //! Shared subscriptions.
 
-use super::client::{Client, resuming};
+use super::client::{Client, resuming, with};
 use crate::harness::At;
 use rumqttc::mqttbytes::{QoS, v5::SubscribeFilter};
+use std::time::Duration;
+use tokio::time::sleep;
 
 fn share(at: &At, group: &str) -> String {
     format!("$share/{group}/{}", at.name("t"))
@@ -67,22 +69,38 @@ pub(crate) async fn all_away(at: At) {
     }
 }
 
+/// The dying member's session ends with its connection, outlives it, or expires after it.
 pub(crate) async fn dead_member(at: At) {
-    let mut dying = Client::connect(&at, "dying", |_| {}).await;
-    let mut living = Client::connect(&at, "living", |_| {}).await;
-    for member in [&mut dying, &mut living] {
-        join(&at, member).await;
-    }
     let mut publisher = Client::connect(&at, "p", |_| {}).await;
-    publisher.publish_numbers("t", 0..4).await;
-    dying.sum_up("unacknowledged").await;
-    for publish in living.sum_up("acknowledged").await {
-        living.acknowledge(publish.pkid).await;
+    for (expiry_s, how) in [(0, "at once"), (60, "long after"), (1, "soon after")] {
+        at.note(format_args!("the session ends {how}"));
+        let lasting = || with(move |p| p.session_expiry_interval = Some(expiry_s));
+        let mut dying = Client::connect(&at, "dying", lasting()).await;
+        let mut living = Client::connect(&at, "living", |_| {}).await;
+        for member in [&mut dying, &mut living] {
+            join(&at, member).await;
+        }
+        publisher.publish_numbers("t", 0..4).await;
+        dying.sum_up("unacknowledged").await;
+        for publish in living.sum_up("acknowledged").await {
+            living.acknowledge(publish.pkid).await;
+        }
+        dying.vanish().await;
+        living.sum_up("handed on").await;
+        if expiry_s == 1 {
+            sleep(Duration::from_secs(3)).await;
+            living.sum_up("handed on when the session has ended").await;
+        }
+        if expiry_s == 60 {
+            let mut back = Client::connect(&at, "dying", resuming(60)).await;
+            back.sync().await;
+            back.unsubscribe(vec![share(&at, "g")]).await;
+            back.disconnect().await;
+        }
+        publisher.publish_numbers("t", 4..6).await;
+        living.sum_up("after that").await;
+        living.disconnect().await;
     }
-    dying.vanish().await;
-    living.sum_up("handed on").await;
-    publisher.publish_numbers("t", 4..6).await;
-    living.sum_up("after that").await;
 }
 
 pub(crate) async fn two_groups(at: At) {
