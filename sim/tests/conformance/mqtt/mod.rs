@@ -72,7 +72,10 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
             differences::SHARE_LEAVES_NOTHING
         ),
         scenario!(shares::all_away, "`$share` when all members are away"),
-        scenario!(shares::dead_member, "what a dead member of a `$share` had in flight, whether its session ends or not"),
+        scenario!(
+            shares::dead_member,
+            "what a dead member of a `$share` had in flight, whether its session ends or not"
+        ),
         scenario!(shares::two_groups, "`$share` in two groups, unsubscribed from one"),
         scenario!(shares::no_local, "`$share` with no local", differences::NO_LOCAL_IN_A_SHARE),
         scenario!(flow::in_flight_window, "the broker's in-flight window"),
