@@ -51,7 +51,7 @@ impl Broker {
     /// all, as a crash does, calls [`Broker::restart`] before serving again.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
         accept::<E>("redis", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), stream);
+            let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
             env.spawn("redis connection", async move {
                 let _place = place;
                 connection.await;
