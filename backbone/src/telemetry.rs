@@ -235,6 +235,20 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Expired,
+        Self::ReplyNotAwaited,
+        Self::ReplyMisrouted,
+        Self::ReplyMisdelivered,
+        Self::ReplyOfOther,
+        Self::CallerUnknown,
+        Self::CallerGone,
+        Self::HandedBack,
+        Self::Lost,
+    ];
+
     /// Its name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

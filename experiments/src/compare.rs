@@ -105,13 +105,13 @@ impl Source {
         Self { name: "thesis", numbers, distribution: published.distribution(), samples_us: Vec::new(), bins }
     }
 
-    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/latency.csv`, of which a row is a
-    /// task, and takes the throughput from `live/summary.json`.
+    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a row is
+    /// a task, and takes the throughput from `live/SPEC/summary.json`.
     ///
     /// # Errors
     /// When a file is there and can't be used.
     pub fn live(results: &Path, spec: &str) -> anyhow::Result<Option<Self>> {
-        let directory = results.join(spec).join("live");
+        let directory = results.join("live").join(spec);
         let path = directory.join("latency.csv");
         let Some(text) = read(&path)? else {
             ensure!(!directory.exists(), "{} has no latency.csv; run {spec} live again", directory.display());
@@ -276,7 +276,7 @@ mod tests {
     fn a_live_run_is_read_from_its_rows() {
         let root = tempfile::tempdir().unwrap();
         assert!(Source::live(root.path(), "x").unwrap().is_none());
-        let live = root.path().join("x/live");
+        let live = root.path().join("live/x");
         std::fs::create_dir_all(&live).unwrap();
         assert!(Source::live(root.path(), "x").unwrap_err().to_string().contains("no latency.csv"));
         let rows = "index,latency_us,outcome,timeouts\n0,5000,done,0\n1,,queued,0\n2,3000,dead_lettered,1\n";

@@ -18,7 +18,7 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
     };
     let tasks = (0..).zip(latencies_us).map(task).collect();
     let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
-    Run { outcome, machine: Machine::here(1.0) }
+    Run { outcome, machine: Machine::here(1.0), live: None }
 }
 
 fn spec() -> Spec {

@@ -33,7 +33,7 @@ fn run(wall_s: f64) -> (Spec, Run) {
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };
     let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };
-    (spec, Run { outcome, machine })
+    (spec, Run { outcome, machine, live: None })
 }
 
 fn directories(root: &Path) -> Directories {
