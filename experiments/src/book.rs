@@ -61,6 +61,10 @@ pub(crate) struct Entries {
 pub(crate) struct TaskEntry {
     dispatched_us: Option<NonZeroU64>,
     started_us: Option<NonZeroU64>,
+    /// First request of the present try.
+    sent_us: Option<NonZeroU64>,
+    /// Last reply to it.
+    replied_us: Option<NonZeroU64>,
     end: Option<End>,
     attempts: u32,
     timeouts: u32,
@@ -70,11 +74,13 @@ pub(crate) struct TaskEntry {
 struct End {
     at_us: u64,
     latency_us: u64,
+    calls_us: Option<u64>,
     how: TaskEnd,
 }
 
 struct RequestEntry {
     pod: Arc<str>,
+    task: usize,
     taken_us: Option<u64>,
     /// Reached its caller, and a backward router has said so.
     received: bool,
@@ -153,7 +159,8 @@ impl Book {
         if task.end.is_some() {
             return; // delivered twice; the first end counts
         }
-        task.end = Some(End { at_us: now_us, latency_us, how });
+        let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
+        task.end = Some(End { at_us: now_us, latency_us, calls_us, how });
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
         self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
@@ -191,6 +198,7 @@ impl TaskEntry {
             started_us: self.started_us.map(NonZeroU64::get),
             finished_us: self.end.map(|end| end.at_us),
             latency_us: self.end.map(|end| end.latency_us),
+            calls_us: self.end.and_then(|end| end.calls_us),
             end: self.end.map_or(TaskEnd::Queued, |end| end.how),
             attempts: self.attempts,
             timeouts: self.timeouts,
@@ -217,6 +225,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
                 let task = &mut entries.tasks[Book::index_of(task)];
                 task.started_us = task.started_us.or(NonZeroU64::new(now_us));
                 task.attempts += 1;
+                (task.sent_us, task.replied_us) = (None, None);
             }
             Event::TaskDone { task, latency_us, .. } => {
                 let index = Book::index_of(task);
@@ -251,10 +260,13 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
 impl<T> PodTelemetry<T> {
     fn record_request(&self, entries: &mut Entries, now_us: u64, event: &Event<'_>) {
         match *event {
-            Event::RequestSent { request, .. } => {
+            Event::RequestSent { request, task, .. } => {
                 entries.counters.rpcs_sent += 1;
+                let task = Book::index_of(task);
+                let sent_us = &mut entries.tasks[task].sent_us;
+                *sent_us = sent_us.or(NonZeroU64::new(now_us));
                 let returned = self.book.0.routers == RouterReports::Elsewhere; // nobody will say
-                let entry = RequestEntry { pod: self.pod.clone(), taken_us: None, received: false, returned };
+                let entry = RequestEntry { pod: self.pod.clone(), task, taken_us: None, received: false, returned };
                 entries.requests.insert(request, entry);
             }
             Event::RequestTaken { request } => {
@@ -277,6 +289,7 @@ impl<T> PodTelemetry<T> {
                 let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline);
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {
+                        entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
                         (entry.received, entry.returned) = (true, entry.returned || from_router);
                     }
                     Some(entry) => {

@@ -100,8 +100,11 @@ fn latencies(out: &mut String, summary: &Summary) {
         "  {:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
         "latency in ms", "mean", "p50", "p90", "p95", "p99", "max"
     );
-    for (name, statistics) in [("a task", &summary.latency_ms), ("router to router", &summary.communication_latency_ms)]
-    {
+    for (name, statistics) in [
+        ("a task", &summary.latency_ms),
+        ("its calls alone", &summary.calls_latency_ms),
+        ("router to router", &summary.communication_latency_ms),
+    ] {
         let _ = write!(out, "  {name:<20}");
         match statistics {
             Some(Statistics { mean, p50, p90, p95, p99, max, .. }) => {

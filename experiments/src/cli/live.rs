@@ -27,6 +27,15 @@ pub(super) struct LiveArgs {
 }
 
 impl LiveArgs {
+    /// The options that say the same again. Addresses of brokers may hold passwords.
+    pub(super) fn replay(&self) -> &'static str {
+        match (self.live, self.no_quota) {
+            (false, _) => "",
+            (true, false) => " --live",
+            (true, true) => " --live --no-quota",
+        }
+    }
+
     pub(super) fn options(&self) -> Options {
         let Self { amqp, mqtt, redis, no_quota, .. } = self;
         Options { amqp: amqp.clone(), mqtt: mqtt.clone(), redis: redis.clone(), no_quota: *no_quota }

@@ -108,7 +108,7 @@ impl Changes {
     }
 
     /// The command that does the same again.
-    fn replay(&self, spec: &Spec) -> String {
+    fn replay(&self, spec: &Spec, live: &live::LiveArgs) -> String {
         let mut command = format!("cargo run -p experiments -- {} --seed {}", spec.name, spec.seed);
         if let Some(directory) = &self.specs.directory {
             command += &format!(" --specs '{}'", directory.display());
@@ -120,6 +120,7 @@ impl Changes {
                 command += &format!(" {option} {value}");
             }
         }
+        command += live.replay();
         for option in &self.set {
             command += &format!(" --set '{}'", option.option.trim_start_matches("--set "));
         }
@@ -197,7 +198,7 @@ fn list(directory: &Path) -> anyhow::Result<()> {
 
 fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simulate) -> anyhow::Result<()> {
     let run = measured(options, spec, simulate)
-        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec)))?;
+        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec, &options.live)))?;
     let summary = Summary::of(spec, &run);
     if options.json {
         print(&summary.to_json())?;

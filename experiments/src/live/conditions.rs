@@ -49,6 +49,13 @@ impl Reading {
 }
 
 impl Conditions {
+    /// CPU time of all the routers that a request goes through, in us.
+    #[must_use]
+    pub fn router_cpu_us_per_rpc(&self) -> f64 {
+        let routers = self.cpu_us_per_rpc.iter().filter(|(name, _)| name.ends_with("_router"));
+        routers.map(|(_, us)| us).sum()
+    }
+
     /// Before a run.
     pub(super) fn before(brokers: &Brokers, quota: String) -> Self {
         let names = ["amqp", "mqtt", "redis"].into_iter();

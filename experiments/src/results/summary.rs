@@ -27,6 +27,8 @@ pub struct Summary {
     pub rpcs: Rpcs,
     /// Latency of a task's last try, for all finished tasks, those that timed out included; `null` if none finished.
     pub latency_ms: Option<Statistics>,
+    /// The same of its calls alone, without the begin and end of a reply queue, for the tasks that are done.
+    pub calls_latency_ms: Option<Statistics>,
     /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP router.
     pub communication_latency_ms: Option<Statistics>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
@@ -100,6 +102,7 @@ impl Summary {
                 dropped_replies: counters.replies_misdelivered(),
             },
             latency_ms: Statistics::of(&outcome.task_latencies_us()),
+            calls_latency_ms: Statistics::of(&outcome.calls_latencies_us()),
             communication_latency_ms: communication(outcome),
             throughput: Throughput {
                 tasks_per_s: per_second(tasks.done, busy_us),
