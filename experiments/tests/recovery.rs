@@ -124,7 +124,8 @@ impl World {
         let tasks = futures_util::stream::unfold(tasks, |mut tasks| async { Some((tasks.recv().await?, tasks)) });
         let (config, telemetry) = (config.clone(), self.telemetry());
         env.spawn("dispatcher", async move {
-            Dispatcher::run(env, config, telemetry, stop, tasks).await.unwrap();
+            // Stopped in the end, it complains that there may be more tasks.
+            let _ = Dispatcher::run(env, config, telemetry, stop, tasks).await;
         });
         let (fed, feeds) = (self.fed.clone(), self.feeds.clone());
         env.spawn("feeder", async move {
@@ -188,10 +189,12 @@ impl World {
         self.until(&format!("nobody says that it waits for {broker}"), says).await;
     }
 
-    fn begin(&self, name: &str) -> Instant {
+    /// Lets tasks come in, so that something is under way when the fault comes.
+    async fn begin(&self, name: &str) -> Instant {
         eprintln!("{name}");
         self.notes.reasons.lock().unwrap().clear();
         self.feeds.store(true, Relaxed);
+        sleep(8 * TASK_PERIOD).await;
         Instant::now()
     }
 
@@ -231,61 +234,61 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_recover_from_what_real_brokers_do_and_lose_no_task() {
     let Some(mut world) = World::start() else { return };
-    let since = world.begin("nothing is broken");
+    let since = world.begin("nothing is broken").await;
     world.recovers(since).await;
 
-    let since = world.begin("Redis dies with all that it knew, and comes back empty");
+    let since = world.begin("Redis dies with all that it knew, and comes back empty").await;
     world.redis.kill().unwrap();
     world.says_that_it_waits_for("redis").await;
     world.redis.start_again().unwrap();
     world.recovers(since).await;
 
-    let since = world.begin("Redis refuses to write");
+    let since = world.begin("Redis refuses to write").await;
     world.redis(&["CONFIG", "SET", "maxmemory", "1"]).await;
     world.until("nobody speaks of Redis' refusal", |world| world.has_reason("maxmemory")).await;
     world.redis(&["CONFIG", "SET", "maxmemory", "0"]).await;
     world.recovers(since).await;
 
-    let since = world.begin("Redis stands still");
+    let since = world.begin("Redis stands still").await;
     world.redis.pause().unwrap();
     sleep(Duration::from_secs(3)).await;
     world.redis.resume().unwrap();
     world.recovers(since).await;
 
-    let since = world.begin("Redis drops its connections");
+    let since = world.begin("Redis drops its connections").await;
     world.redis(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     world.recovers(since).await;
 
-    let since = world.begin("Mosquitto dies and comes back");
+    let since = world.begin("Mosquitto dies and comes back").await;
     world.mqtt.kill().unwrap();
     world.says_that_it_waits_for("mqtt").await;
     world.mqtt.start_again().unwrap();
     world.recovers(since).await;
 
-    let since = world.begin("Mosquitto stands still");
+    let since = world.begin("Mosquitto stands still").await;
     world.mqtt.pause().unwrap();
     sleep(Duration::from_secs(3)).await;
     world.mqtt.resume().unwrap();
     world.recovers(since).await;
 
-    let since = world.begin("RabbitMQ stands still");
+    let since = world.begin("RabbitMQ stands still").await;
     world.amqp.pause().unwrap();
     sleep(Duration::from_secs(3)).await;
     world.amqp.resume().unwrap();
     world.recovers(since).await;
 
-    let since = world.begin("RabbitMQ has no memory left: publishing is blocked");
+    let since = world.begin("RabbitMQ has no memory left: publishing is blocked").await;
     world.rabbitmqctl(&["set_vm_memory_high_watermark", "0.0001"]);
     world.says_that_it_waits_for("amqp").await;
     world.rabbitmqctl(&["set_vm_memory_high_watermark", "0.4"]);
     world.recovers(since).await;
 
-    let since = world.begin("RabbitMQ closes all connections");
+    let since = world.begin("RabbitMQ closes all connections").await;
     world.rabbitmqctl(&["close_all_connections", "an operator's wish"]);
     world.until("nobody noticed", |world| world.has_reason("amqp")).await;
     world.recovers(since).await;
 
-    let since = world.begin("RabbitMQ dies and comes back");
+    let since = world.begin("RabbitMQ dies and comes back").await;
     world.amqp.kill().unwrap();
     world.says_that_it_waits_for("amqp").await;
     world.amqp.start_again().unwrap();
@@ -319,6 +322,8 @@ async fn a_second_signal_ends_a_worker_at_once(world: &World) {
     };
     let (tasks, stop) = (futures_util::stream::iter([task(0)]), CancellationToken::new());
     Dispatcher::run(TokioEnv, Arc::new(config), world.notes.clone(), stop, tasks).await.unwrap();
+    // Waiting for a child closes the pipe to it, and this one would end with that.
+    let _pipe = worker.stdin.take();
     let limit = Instant::now() + LIMIT;
     while !in_flight(port).await {
         assert!(Instant::now() < limit, "the worker did not take the task");

@@ -1,9 +1,10 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
-use crate::live::{LiveEnv, Options};
+use crate::live::{LiveEnv, Options, calibrate};
 use clap::Args;
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Whether and how to run for real.
@@ -40,6 +41,37 @@ impl LiveArgs {
         let Self { amqp, mqtt, redis, no_quota, .. } = self;
         Options { amqp: amqp.clone(), mqtt: mqtt.clone(), redis: redis.clone(), no_quota: *no_quota }
     }
+}
+
+/// What to measure, and where to write it.
+#[derive(Debug, Args)]
+pub(super) struct CalibrateArgs {
+    /// The experiment that CPU times are taken from.
+    #[arg(default_value = "throughput")]
+    name: String,
+    #[command(flatten)]
+    specs: super::SpecsArg,
+    /// The file [default: calibrated.toml beside the experiments].
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// # Errors
+/// When a measurement fails, or the file can't be written.
+pub(super) fn calibrate(arguments: &CalibrateArgs) -> anyhow::Result<()> {
+    let specs = arguments.specs.directory();
+    let calibration = calibrate::calibrate(&specs, &arguments.name, arguments.quiet)?;
+    let text = calibration.to_toml();
+    super::print(&text)?;
+    let path = arguments.output.clone().unwrap_or_else(|| specs.join("calibrated.toml"));
+    crate::results::replace(&path, text.as_bytes())?;
+    if !arguments.quiet {
+        eprintln!("wrote {}", super::here(&path).display());
+    }
+    Ok(())
 }
 
 /// What to be.

@@ -47,6 +47,8 @@ enum Action {
     },
     /// The regression gate: runs experiments and compares them with their committed results.
     Check(check::CheckArgs),
+    /// Measures on real brokers what the simulator needs to know, and writes it as a spec that others extend.
+    Calibrate(live::CalibrateArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
     /// Is the `backbone` program: how live runs start their routers.
@@ -178,6 +180,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
+        (Some(Action::Calibrate(arguments)), _) => live::calibrate(&arguments),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),

@@ -12,6 +12,7 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
         started_us: Some(2_000),
         finished_us: Some(1_000_000),
         latency_us: Some(latency_us),
+        calls_us: None,
         end: TaskEnd::Done,
         attempts: 1,
         timeouts: 0,

@@ -7,6 +7,7 @@
 //! simulation's; here they are what they are.
 
 mod brokers;
+pub mod calibrate;
 mod conditions;
 mod cpu;
 mod env;
