@@ -14,7 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sim::{
     Seed,
     broker::real::{Kind, REQUIRE, Real, RealError},
-    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Work},
+    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Online, Work},
 };
 use std::{future::Future, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -147,6 +147,7 @@ fn start_gateway(port: u16) -> Labels {
         order: AckOrder::ReplyFirst,
         ble_us: (0, 0),
         heard: vec![Heard { label: LABEL, mean_dbm: -60 }],
+        online: Online::default(),
         rssi_period: Duration::from_millis(200),
     };
     TokioEnv.spawn("gateway", Gateway::run(TokioEnv, plan, labels.clone(), rng));
