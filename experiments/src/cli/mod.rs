@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
 
+mod brokers;
 mod check;
 mod compare;
 mod thesis;
@@ -46,6 +47,8 @@ enum Action {
     },
     /// The regression gate: runs experiments and compares them with their committed results.
     Check(check::CheckArgs),
+    /// Serves the emulated RabbitMQ, Mosquitto and Redis on real ports, until Ctrl-C.
+    Brokers(brokers::BrokersArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
     /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
@@ -156,7 +159,8 @@ pub fn main(simulate: Simulate) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<SpecError>() { 2 } else { 1 })
+            let wrong_input = error.is::<SpecError>() || error.is::<brokers::ListenError>();
+            ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
 }
@@ -166,6 +170,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
+        (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
         (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
