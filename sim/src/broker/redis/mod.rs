@@ -1,12 +1,13 @@
 //! An emulated Redis 7.0: strings and hashes that expire, over RESP2 and RESP3, with the real server's replies and errors
 //! word for word.
 //!
-//! What is not here: persistence, replication, transactions, scripts, publish/subscribe, access control, inline commands.
+//! What is not here: persistence, replication, transactions, scripts, publish/subscribe, access control.
 //! Asking for them gets the error that a server without them would give.
 
 mod command;
 mod connection;
 mod hashes;
+mod inline;
 mod keyspace;
 mod resp;
 #[cfg(test)]

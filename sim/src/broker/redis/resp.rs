@@ -1,4 +1,4 @@
-//! RESP: requests in (arrays of bulk strings, and nothing else), replies out.
+//! RESP: requests in (arrays of bulk strings; lines of words are in `inline`), replies out.
 //!
 //! Requests are parsed here and not by a general RESP decoder, because a server accepts far less than a client: one
 //! flat shape with limits, so no nesting can exhaust the stack and no announced length is believed before its bytes
@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub(super) const BULK_BYTES_MAX: usize = 1 << 20;
 /// Most arguments of one command; Redis takes 1,048,576.
 pub(super) const ARGUMENTS_MAX: usize = 1 << 14;
-/// Longest line that announces a length; Redis' limit for inline requests is 64 KB, a number needs 21 bytes.
+/// Longest line that announces a length; Redis' limit is 64 KB, a number needs 21 bytes.
 const HEADER_BYTES_MAX: usize = 32;
 /// Largest whole command; Redis' limit is its `client-query-buffer-limit` of 1 GB.
 const COMMAND_BYTES_MAX: usize = 8 << 20;
@@ -28,8 +28,10 @@ pub(super) enum ProtocolError {
     BulkHeader,
     #[error("ERR Protocol error: expected '$', got '{0}'")]
     NotABulk(char),
-    #[error("ERR Protocol error: inline commands are not emulated")]
-    Inline,
+    #[error("ERR Protocol error: too big inline request")]
+    InlineBytes,
+    #[error("ERR Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
     #[error("ERR Protocol error: command larger than {COMMAND_BYTES_MAX} bytes")]
     CommandBytes,
 }
@@ -39,7 +41,7 @@ pub(super) enum ProtocolError {
 pub(super) fn read_command(input: &mut BytesMut) -> Result<Option<Vec<Bytes>>, ProtocolError> {
     let buf = &input[..];
     if buf.first().is_some_and(|b| *b != b'*') {
-        return Err(ProtocolError::Inline);
+        return super::inline::read_line(input);
     }
     let Some((count, mut at)) = read_length(buf, 0, ProtocolError::ArrayHeader, ProtocolError::ArrayLength)? else {
         return Ok(None);

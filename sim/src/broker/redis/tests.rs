@@ -203,7 +203,7 @@ async fn all_replies_of_one_read_come_in_one_write_and_in_order() {
 #[tokio::test]
 async fn what_is_no_command_is_answered_and_ends_the_connection() {
     for (request, error) in [
-        ("GET k\r\n", ProtocolError::Inline),
+        ("GET \"k\r\n", ProtocolError::UnbalancedQuotes),
         ("*x\r\n", ProtocolError::ArrayLength),
         ("*1\r\n:1\r\n", ProtocolError::NotABulk(':')),
         ("*1\r\n$-1\r\n", ProtocolError::BulkLength),
