@@ -27,7 +27,10 @@ use std::{
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -122,14 +125,26 @@ impl Broker {
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        accept::<E>("mqtt", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), stream);
-            env.spawn("mqtt connection", async move {
-                let _place = place;
-                connection.await;
-            });
-        })
-        .await
+        accept::<E>("mqtt", listener, |stream, place| self.connected(&env, stream, place)).await
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.connected(env, stream, ());
+    }
+
+    /// `kept` is dropped when the connection ends.
+    fn connected<E: Env>(
+        &self,
+        env: &E,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        kept: impl Send + 'static,
+    ) {
+        let connection = connection::run(env.clone(), self.clone(), stream);
+        env.spawn("mqtt connection", async move {
+            let _kept = kept;
+            connection.await;
+        });
     }
 
     /// What a crash and restart does: closes all connections without a word, and forgets sessions and retained messages

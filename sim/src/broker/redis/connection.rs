@@ -15,9 +15,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const READ_BYTES: usize = 16 << 10;
 /// A buffer that grew beyond this for one large command is given back afterwards.
 const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Replies that gather before they are written although more commands are there. A read full of them may ask for a large
+/// value thousands of times.
+const REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut restarted = broker.restarts.subscribe();
     let result = tokio::select! {
         biased;
@@ -29,7 +32,8 @@ pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
     }
 }
 
-/// Answers every command that one read brought with one write, as Redis does before it sleeps.
+/// Answers every command that one read brought with one write, as Redis does before it sleeps, if the replies are not too
+/// large.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     now: impl Fn() -> Duration,
     broker: &Broker,
@@ -58,6 +62,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             };
             reply.write(&mut out, client.resp3);
+            if out.len() > REPLY_BYTES_MAX {
+                stream.write_all(&out).await?;
+                out.clear();
+            }
         }
         stream.write_all(&out).await?;
         stream.flush().await?;
