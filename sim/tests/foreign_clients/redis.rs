@@ -41,7 +41,7 @@ async fn redis_cli_talks_with_it() {
     if !installed("redis-cli") {
         return;
     }
-    // Redis knows lists, and would say that the key has no list.
+    // Redis knows lists, and would say that this key has none.
     let session = SESSION.replace("LPUSH n 1 2\n", "");
     on_both(Kind::Redis, |port| redis_cli(port, &[], &session) + &redis_cli(port, &["-3", "--no-raw"], &session)).await;
 }

@@ -1,15 +1,21 @@
 //! An emulated Redis 7.0: strings and hashes that expire, over RESP2 and RESP3, with the real server's replies and errors
 //! word for word.
 //!
-//! What is not here: persistence, replication, transactions, scripts, publish/subscribe, access control.
-//! Asking for them gets the error that a server without them would give.
+//! What is not here: other types, persistence, replication, WATCH, scripts, publish/subscribe, access control, a second
+//! database. Asking for them gets the error that a server without them would give. A command is found by `table`, and run
+//! by `connection` if it concerns the connection, else by `command` and what that leads to.
 
 mod command;
 mod connection;
+mod error;
+mod expiry;
+mod glob;
 mod hashes;
-mod inline;
 mod keyspace;
 mod resp;
+mod server;
+mod strings;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +25,10 @@ use super::accept::accept;
 use backbone::env::Env;
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,6 +40,7 @@ use tokio::{
 pub struct Broker {
     keyspace: Arc<Mutex<Keyspace>>,
     restarts: watch::Sender<u64>,
+    clients: Arc<AtomicU64>,
 }
 
 impl Broker {
@@ -78,5 +88,10 @@ impl Broker {
     /// If another thread panicked while it held the guard.
     pub fn keyspace(&self) -> MutexGuard<'_, Keyspace> {
         self.keyspace.lock().expect("no command panics")
+    }
+
+    /// Clients are counted from 1, in the order in which they connect.
+    fn next_client_id(&self) -> u64 {
+        self.clients.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

@@ -1,0 +1,9 @@
+//! Any bytes for the emulated Mosquitto. libfuzzer ends at the first panic, of whichever task.
+#![no_main]
+
+#[path = "../../sim/tests/robustness/feed.rs"]
+mod feed;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    feed::feed(feed::Protocol::Mqtt, input, 1_000);
+});
