@@ -104,7 +104,9 @@ pub(super) struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     /// Reads `cursor [MATCH pattern] [COUNT count]`, and `[TYPE type]` if there are types to choose from.
     pub(super) fn parse(cursor: &Bytes, mut options: &'a [Bytes], typed: bool) -> Result<Self, CommandError> {
-        if !std::str::from_utf8(cursor).is_ok_and(|cursor| cursor.parse::<u64>().is_ok()) {
+        // C's strtoul takes a sign.
+        let digits = cursor.strip_prefix(b"-").unwrap_or(cursor);
+        if !std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_ok()) {
             return Err(CommandError::Cursor);
         }
         let mut wanted = Self::default();

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const READ_BYTES: usize = 16 << 10;
 /// A buffer that grew beyond this for one large command is given back afterwards.
 const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// With this much to say, a client has to read before its next command is run.
+const EARLY_WRITE_BYTES: usize = 1 << 20;
 /// Most that may wait for EXEC. Redis has no limit of its own for it.
 const TRANSACTION_BYTES_MAX: usize = 64 << 20;
 
@@ -26,17 +28,14 @@ const AT_ONCE: [&str; 5] = ["discard", "exec", "multi", "quit", "reset"];
 /// What an HTTP client would send; Redis closes such connections without a word, since web pages have been made to talk to
 /// it behind their users' backs.
 const HTTP: [&[u8]; 2] = [b"post", b"host:"];
-/// Replies that gather before they are written although more commands are there. A read full of them may ask for a large
-/// value thousands of times.
-const REPLY_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut restarted = broker.restarts.subscribe();
     let result = tokio::select! {
         biased;
         _ = restarted.changed() => Ok(()),
-        result = serve(|| env.unix_time(), &broker, stream) => result,
+        result = serve(|| env.unix_time(), &broker, id, stream) => result,
     };
     if let Err(error) = result {
         tracing::debug!(%error, "redis: connection lost");
@@ -48,9 +47,10 @@ pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead +
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     now: impl Fn() -> Duration,
     broker: &Broker,
+    id: u64,
     mut stream: S,
 ) -> io::Result<()> {
-    let mut client = Client { id: broker.next_client_id(), ..Client::default() };
+    let mut client = Client { id, ..Client::default() };
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut out = BytesMut::new();
     while !client.closing {
@@ -77,7 +77,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             };
             reply.write(&mut out, client.resp3);
-            if out.len() > REPLY_BYTES_MAX {
+            if out.len() > EARLY_WRITE_BYTES {
                 stream.write_all(&out).await?;
                 out.clear();
             }
@@ -123,7 +123,11 @@ impl Client {
             }
             _ => self.run(broker, name, &arguments, now_ms),
         });
-        outcome.unwrap_or_else(|error| {
+        outcome.unwrap_or_else(|mut error| {
+            if error == CommandError::Arity("exec".into()) {
+                self.transaction = None;
+                error = CommandError::ExecArity;
+            }
             if let Some(waiting) = &mut self.transaction {
                 waiting.failed |= error != CommandError::NestedMulti;
             }
@@ -172,18 +176,17 @@ impl Client {
         }
     }
 
-    /// `EXEC`: a command that fails does not stop the others.
+    /// `EXEC`: a command that fails does not stop the others; too large a reply does.
     fn run_all(&mut self, broker: &Broker, now_ms: u64) -> Outcome {
         let transaction = self.transaction.take().ok_or(CommandError::WithoutMulti("EXEC"))?;
         if transaction.failed {
             return Err(CommandError::Aborted);
         }
-        let mut replies = Vec::with_capacity(transaction.commands.len());
-        for (name, arguments) in transaction.commands {
+        let run = |(name, arguments): (_, Vec<Bytes>)| {
             let outcome = self.run(broker, name, &arguments, now_ms);
-            replies.push(outcome.unwrap_or_else(|error| Reply::Error(error.to_string())));
-        }
-        Ok(Reply::Array(replies))
+            outcome.unwrap_or_else(|error| Reply::Error(error.to_string()))
+        };
+        Reply::array_of(transaction.commands.into_iter().map(run))
     }
 
     /// `HELLO [version [AUTH user password] [SETNAME name]]`

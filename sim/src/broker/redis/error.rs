@@ -45,9 +45,14 @@ pub(super) enum CommandError {
     WithoutMulti(&'static str),
     #[error("EXECABORT Transaction discarded because of previous errors.")]
     Aborted,
+    #[error("EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command")]
+    ExecArity,
     /// Ours: Redis has no such limit.
     #[error("ERR transaction larger than {0} bytes")]
     TransactionBytes(usize),
+    /// Ours, too: Redis' limits of output are off for plain clients.
+    #[error("ERR reply larger than {0} bytes")]
+    ReplyBytes(usize),
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{0}'")]
     ConfigSet(String),
     #[error("ERR DB index is out of range")]

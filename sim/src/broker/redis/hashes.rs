@@ -18,10 +18,9 @@ pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
             db.change_hash(key, insert).map(|new| Reply::Integer(new.into())).map_err(CommandError::from)
         }
         ("hget", [key, field]) => read(db, key, |hash| value(hash, field), Reply::Null),
-        ("hmget", [key, fields @ ..]) => {
-            let none = Reply::Array(vec![Reply::Null; fields.len()]);
-            read(db, key, |hash| Reply::Array(fields.iter().map(|f| value(hash, f)).collect()), none)
-        }
+        ("hmget", [key, fields @ ..]) => db.hash(key).map_err(CommandError::from).and_then(|hash| {
+            Reply::array_of(fields.iter().map(|field| hash.map_or(Reply::Null, |hash| value(hash, field))))
+        }),
         ("hgetall", [key]) => {
             let pairs = |hash: &Hash| hash.iter().map(|(f, v)| (Reply::copy_of(f), Reply::copy_of(v))).collect();
             read(db, key, |hash| Reply::Map(pairs(hash)), Reply::Map(vec![]))

@@ -68,7 +68,7 @@ impl Broker {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         kept: impl Send + 'static,
     ) {
-        let connection = connection::run(env.clone(), self.clone(), stream);
+        let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
         env.spawn("redis connection", async move {
             let _kept = kept;
             connection.await;

@@ -5,6 +5,7 @@
 //! are there. Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Where a request breaks it,
 //! this reads what Redis reads.
 
+use super::error::CommandError;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Largest single argument and string. Redis' `proto-max-bulk-len` is 512 MB; nothing of ours comes near even this.
@@ -16,6 +17,8 @@ pub(super) const ARGUMENTS_MAX: usize = 1 << 16;
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 /// Largest whole command; Redis' limit is its `client-query-buffer-limit` of 1 GB.
 const COMMAND_BYTES_MAX: usize = 64 << 20;
+/// Most that a command may bring which can ask for the same value again and again.
+const REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// A request that no server understands; the connection is closed after this reply.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -214,6 +217,31 @@ impl Reply {
 
     pub(super) fn count(count: usize) -> Self {
         Self::Integer(i64::try_from(count).expect("counts of things in memory fit"))
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let content = match self {
+            Self::Error(text) => text.len(),
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes() + value.bytes()).sum(),
+            Self::Status(_) | Self::Integer(_) | Self::Null => 0,
+        };
+        size_of::<Self>() + content
+    }
+
+    /// An array of what `items` brings, up to [`REPLY_BYTES_MAX`].
+    pub(super) fn array_of(items: impl Iterator<Item = Self>) -> Result<Self, CommandError> {
+        let (mut array, mut bytes) = (vec![], 0);
+        for item in items {
+            bytes += item.bytes();
+            if bytes > REPLY_BYTES_MAX {
+                return Err(CommandError::ReplyBytes(REPLY_BYTES_MAX));
+            }
+            array.push(item);
+        }
+        Ok(Self::Array(array))
     }
 
     /// Appends the wire form.

@@ -53,11 +53,16 @@ fn settings(patterns: &[Bytes]) -> Reply {
         ("save", ""),
         ("timeout", "0"),
     ];
-    let wanted =
-        |name: &str| patterns.iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()));
-    Reply::Map(
-        settings.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| (text(name), text(value))).collect(),
-    )
+    let mut found = vec![];
+    for (name, value) in settings {
+        let matching = |pattern: &&Bytes| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
+        if let Some(pattern) = patterns.iter().find(matching) {
+            // A name comes back as it was asked for.
+            let is_name = pattern.eq_ignore_ascii_case(name.as_bytes());
+            found.push((if is_name { Reply::copy_of(pattern) } else { text(name) }, text(value)));
+        }
+    }
+    Reply::Map(found)
 }
 
 /// `INFO [section ...]`, of which there is what is known here.

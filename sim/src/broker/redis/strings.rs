@@ -28,7 +28,7 @@ pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
         ("getex", [key, options @ ..]) => get_and_expire(db, call, key, options),
         ("mget", keys) => {
             let value = |key: &Bytes| db.string(key).map_or(Reply::Null, Reply::bulk);
-            Ok(Reply::Array(keys.iter().map(value).collect()))
+            Reply::array_of(keys.iter().map(value))
         }
         ("mset", pairs) => set_many(db, call, pairs),
         ("msetnx", pairs) => {

@@ -29,7 +29,7 @@ fn raw(broker: &Broker) -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 18);
     let broker = broker.clone();
     TokioEnv.spawn("server", async move {
-        let _ = connection::serve(|| NOW, &broker, server).await;
+        let _ = connection::serve(|| NOW, &broker, 1, server).await;
     });
     client
 }
@@ -202,6 +202,60 @@ async fn all_replies_of_one_read_come_in_one_write_and_in_order() {
     let replies = exchange(&mut stream, &requests).await;
     assert!(replies.starts_with("+OK\r\n$1\r\nv\r\n:1\r\n-ERR unknown command 'nonsense'"), "{replies}");
     assert!(replies.ends_with("*0\r\n_\r\n"), "{replies}");
+}
+
+/// The table admits what the commands can take: none may meet arguments that it has no answer for.
+#[tokio::test]
+async fn every_command_answers_whatever_its_arguments() {
+    let broker = Broker::new();
+    for argument in ["k", "0", "-1", "9223372036854775807", "match", ""] {
+        for (name, _) in table::COMMANDS {
+            for count in 0..8 {
+                let line = [vec![name.replace('|', " ")], vec![argument.to_owned(); count]].concat().join(" ");
+                let mut stream = raw(&broker);
+                for request in ["SET k 1", &line, "MULTI", &line, "EXEC"] {
+                    stream.write_all(wire(request).as_bytes()).await.unwrap();
+                }
+                stream.shutdown().await.unwrap();
+                let mut replies = vec![];
+                stream.read_to_end(&mut replies).await.unwrap();
+                assert!(replies.starts_with(b"+OK\r\n"), "{line}");
+                let left = if name == "quit" { 2 } else { 5 };
+                assert!(replies.split(|b| *b == b'\n').count() > left, "{line}: {}", replies.escape_ascii());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_runs_whole_or_not_at_all() {
+    let mut stream = raw(&Broker::new());
+    for (request, reply) in [
+        ("MULTI", "+OK\r\n"),
+        ("SET k 1", "+QUEUED\r\n"),
+        ("HGET k f", "+QUEUED\r\n"),
+        ("INCR k", "+QUEUED\r\n"),
+        ("EXEC", "*3\r\n+OK\r\n-WRONGTYPE Operation against a key holding the wrong kind of value\r\n:2\r\n"),
+        ("MULTI", "+OK\r\n"),
+        ("INCR k", "+QUEUED\r\n"),
+        ("GET", "-ERR wrong number of arguments for 'get' command\r\n"),
+        ("EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n"),
+        ("GET k", "$1\r\n2\r\n"),
+    ] {
+        assert_eq!(exchange(&mut stream, &wire(request)).await, reply, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn inline_commands_are_lines_of_words_with_quotes() {
+    let mut stream = raw(&Broker::new());
+    for (request, reply) in [
+        ("ping\r\n", "+PONG\r\n"),
+        ("\n echo  \"a \\x41\\n\"\n", "$4\r\na A\n\r\n"),
+        ("echo 'it\\'s'\r\n", "$4\r\nit's\r\n"),
+    ] {
+        assert_eq!(exchange(&mut stream, request).await, reply);
+    }
 }
 
 #[tokio::test]
