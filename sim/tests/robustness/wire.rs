@@ -179,6 +179,16 @@ pub(crate) fn redis_commands() -> Vec<Vec<u8>> {
         "TYPE h",
         "FLUSHALL ASYNC",
         "LPUSH l a",
+        "MULTI",
+        "EXEC",
+        "DISCARD",
+        "SCAN 0 MATCH [a-z]*\\x COUNT 10",
+        "SETRANGE k 100 v",
+        "SETRANGE k 1000000000 v",
+        "APPEND k v",
+        "GETRANGE k -1 9223372036854775807",
+        "CONFIG GET *",
+        "COMMAND COUNT",
         "QUIT",
     ];
     let inline: [&[u8]; 4] = [b"\r\n", b"PING\r\n", b"SET \"a\\x00\" 'b c'\r\n", b"*0\r\n"];
