@@ -102,7 +102,7 @@ mod tests {
         config::Config,
         env::memory::MemoryEnv,
         service::FwdRouter,
-        telemetry::{Event, Several, Telemetry},
+        telemetry::{Event, Several, Standing, Telemetry},
     };
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use tokio::{
@@ -142,8 +142,9 @@ mod tests {
         assert_eq!(get(&env, "/health/ready").await, "503 Service Unavailable starting\n");
         let up = Arc::new(AtomicBool::new(true));
         let is_up = up.clone();
-        admin.readiness.keeps("mqtt", &(Arc::new(|| true) as _));
-        admin.readiness.keeps("redis", &(Arc::new(move || is_up.load(Relaxed)) as _));
+        admin.readiness.keeps("mqtt", &(Arc::new(|| Standing::Up) as _));
+        let ask = move || if is_up.load(Relaxed) { Standing::Up } else { Standing::Down };
+        admin.readiness.keeps("redis", &(Arc::new(ask) as _));
         assert_eq!(get(&env, "/health/ready").await, "200 OK ready\n");
         up.store(false, Relaxed);
         admin.readiness.record(&Event::Disconnected { broker: "redis", reason: "reset" });

@@ -10,6 +10,7 @@
 pub mod admin;
 mod amqp;
 mod backoff;
+pub mod cli;
 pub mod config;
 mod deadline;
 pub mod env;

@@ -6,7 +6,7 @@
 use crate::{
     backoff::Backoff,
     env::Env,
-    telemetry::{Event, IsUp, Telemetry},
+    telemetry::{Ask, Event, Standing, Telemetry},
 };
 use std::{
     fmt,
@@ -34,6 +34,11 @@ pub(crate) trait Dialer: Send + Sync + 'static {
 
     /// Whether the connection is not known to be broken.
     fn is_up(connection: &Self::Connection) -> bool;
+
+    /// Why the broker takes nothing over a connection that is up, if that is so.
+    fn stall(_: &Self::Connection) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Why a dial failed.
@@ -98,9 +103,11 @@ impl<E: Env, D: Dialer> Redial<E, D> {
         let inner = Arc::new(inner);
         // Not a strong one: dialling ends with the last user of the connection.
         let watched = Arc::downgrade(&inner);
-        let is_up: IsUp =
-            Arc::new(move || watched.upgrade().is_some_and(|inner| Self(inner).current_or_dial().is_some()));
-        inner.telemetry.keeps(D::BROKER, &is_up);
+        let ask: Ask = Arc::new(move || {
+            let line = watched.upgrade().and_then(|inner| Self(inner).current_or_dial());
+            line.map_or(Standing::Down, |line| D::stall(&line.connection).map_or(Standing::Up, Standing::Stalled))
+        });
+        inner.telemetry.keeps(D::BROKER, &ask);
         Self(inner)
     }
 

@@ -15,8 +15,19 @@ pub use readiness::{Readiness, Unready};
 use crate::message::{Mac, RequestId, Status, TaskId};
 use std::{fmt, sync::Arc};
 
-/// Whether a connection is up. Asking makes one that is not dial, if it doesn't already.
-pub type IsUp = Arc<dyn Fn() -> bool + Send + Sync>;
+/// How a connection is. Asking makes one that is down dial, if it doesn't already.
+pub type Ask = Arc<dyn Fn() -> Standing + Send + Sync>;
+
+/// How a connection to a broker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It works.
+    Up,
+    /// It is there, but the broker takes nothing for now; why.
+    Stalled(&'static str),
+    /// There is none.
+    Down,
+}
 
 /// Receives the events of one replica.
 pub trait Telemetry: Send + Sync + 'static {
@@ -24,7 +35,7 @@ pub trait Telemetry: Send + Sync + 'static {
     fn record(&self, event: &Event<'_>);
 
     /// A service keeps a connection to `broker` from now on.
-    fn keeps(&self, _broker: &'static str, _is_up: &IsUp) {}
+    fn keeps(&self, _broker: &'static str, _ask: &Ask) {}
 }
 
 /// Gives every event to several receivers, one after the other.
@@ -35,8 +46,8 @@ impl Telemetry for Several {
         self.0.iter().for_each(|receiver| receiver.record(event));
     }
 
-    fn keeps(&self, broker: &'static str, is_up: &IsUp) {
-        self.0.iter().for_each(|receiver| receiver.keeps(broker, is_up));
+    fn keeps(&self, broker: &'static str, ask: &Ask) {
+        self.0.iter().for_each(|receiver| receiver.keeps(broker, ask));
     }
 }
 
@@ -235,6 +246,20 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Expired,
+        Self::ReplyNotAwaited,
+        Self::ReplyMisrouted,
+        Self::ReplyMisdelivered,
+        Self::ReplyOfOther,
+        Self::CallerUnknown,
+        Self::CallerGone,
+        Self::HandedBack,
+        Self::Lost,
+    ];
+
     /// Its name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {

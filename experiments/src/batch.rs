@@ -65,7 +65,7 @@ pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::R
 
 fn run_one(spec: &Spec, simulate: Simulate, progress: &Arc<Progress>) -> anyhow::Result<Run> {
     let (outcome, wall_s) = run_watched(spec, simulate, None, progress, || {})?;
-    Ok(Run { outcome, machine: Machine::here(wall_s) })
+    Ok(Run { outcome, machine: Machine::here(wall_s), live: None })
 }
 
 /// A long run that starts last keeps all others waiting for it. Tasks times pods is a rough measure of length.

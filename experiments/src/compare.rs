@@ -1,6 +1,7 @@
 //! Lays a simulated run, a live one and the thesis' figure side by side.
 
 use crate::distribution::{Bins, Distribution};
+use crate::live::Conditions;
 use crate::plot::{Overlay, Shape};
 use crate::results::{Summary, Throughput};
 use crate::run::Run;
@@ -49,6 +50,8 @@ pub struct Numbers {
     pub max_ms: f64,
     /// Tasks done in a second.
     pub tasks_per_s: Option<f64>,
+    /// CPU time of a request's routers together, in us.
+    pub router_cpu_us: Option<f64>,
     /// Humps of the histogram.
     pub modes: usize,
 }
@@ -74,6 +77,7 @@ impl Source {
             p99_ms: of.p99,
             max_ms: of.max,
             tasks_per_s,
+            router_cpu_us: None,
             modes: bins.modes_ms().len(),
         };
         Some(Self { name, numbers, distribution: Distribution::of_samples(&samples_us)?, samples_us, bins })
@@ -100,18 +104,19 @@ impl Source {
             p99_ms: legend.p99_ms,
             max_ms: legend.max_ms_about,
             tasks_per_s: None,
+            router_cpu_us: None,
             modes: bins.modes_ms().len(),
         };
         Self { name: "thesis", numbers, distribution: published.distribution(), samples_us: Vec::new(), bins }
     }
 
-    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/latency.csv`, of which a row is a
-    /// task, and takes the throughput from `live/summary.json`.
+    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a row is
+    /// a task, and takes the throughput from `live/SPEC/summary.json`.
     ///
     /// # Errors
     /// When a file is there and can't be used.
     pub fn live(results: &Path, spec: &str) -> anyhow::Result<Option<Self>> {
-        let directory = results.join(spec).join("live");
+        let directory = results.join("live").join(spec);
         let path = directory.join("latency.csv");
         let Some(text) = read(&path)? else {
             ensure!(!directory.exists(), "{} has no latency.csv; run {spec} live again", directory.display());
@@ -121,9 +126,11 @@ impl Source {
         let path = directory.join("summary.json");
         let summary = read(&path)?.map(|text| serde_json::from_str::<LiveSummary>(&text));
         let summary = summary.transpose().with_context(|| format!("reading {}", path.display()))?;
-        let tasks_per_s = summary.map(|summary| summary.throughput.tasks_per_s);
+        let tasks_per_s = summary.as_ref().map(|summary| summary.throughput.tasks_per_s);
         let live = Self::new("live", samples_us, timed_out, tasks_per_s);
-        Ok(Some(live.with_context(|| format!("{} has no finished task", directory.display()))?))
+        let mut live = live.with_context(|| format!("{} has no finished task", directory.display()))?;
+        live.numbers.router_cpu_us = summary.map(|summary| summary.live.router_cpu_us_per_rpc());
+        Ok(Some(live))
     }
 }
 
@@ -131,6 +138,7 @@ impl Source {
 #[derive(Deserialize)]
 struct LiveSummary {
     throughput: Throughput,
+    live: Conditions,
 }
 
 /// What is needed of a row of `latency.csv`.
@@ -223,6 +231,7 @@ impl Comparison {
             row("p99 ms", &|numbers| decimal(numbers.p99_ms)),
             row("max ms", &|numbers| decimal(numbers.max_ms)),
             row("tasks/s", &|numbers| numbers.tasks_per_s.map_or("-".to_owned(), decimal)),
+            row("router CPU us", &|numbers| numbers.router_cpu_us.map_or("-".to_owned(), decimal)),
             row("modes", &|numbers| numbers.modes.to_string()),
         ]
     }
@@ -276,7 +285,7 @@ mod tests {
     fn a_live_run_is_read_from_its_rows() {
         let root = tempfile::tempdir().unwrap();
         assert!(Source::live(root.path(), "x").unwrap().is_none());
-        let live = root.path().join("x/live");
+        let live = root.path().join("live/x");
         std::fs::create_dir_all(&live).unwrap();
         assert!(Source::live(root.path(), "x").unwrap_err().to_string().contains("no latency.csv"));
         let rows = "index,latency_us,outcome,timeouts\n0,5000,done,0\n1,,queued,0\n2,3000,dead_lettered,1\n";

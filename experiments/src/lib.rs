@@ -4,14 +4,19 @@
 //! it ([`statistics`]), and their ways to people and files ([`table`], [`results`], [`plot`]). The world that an
 //! experiment runs in is the crate `sim`.
 
+mod audit;
 pub mod batch;
+mod book;
 pub mod cli;
 pub mod compare;
 pub mod distribution;
 pub mod gate;
+mod gateways;
+pub mod live;
 pub mod machine;
 pub mod outcome;
 pub mod plot;
+mod pods;
 pub mod progress;
 pub mod results;
 pub mod run;
@@ -21,3 +26,4 @@ pub mod statistics;
 pub mod table;
 pub mod thesis;
 pub mod verify;
+mod workload;

@@ -34,6 +34,9 @@ pub struct TaskRecord {
     pub finished_us: Option<u64>,
     /// How long its last try took, from its first request sent to its last reply (or the failure).
     pub latency_us: Option<u64>,
+    /// How long its last try's calls alone took, from its first request sent to its last reply received: without the begin
+    /// and end of a reply queue. `None` if it got no reply.
+    pub calls_us: Option<u64>,
     /// How it ended.
     pub end: TaskEnd,
     /// Tries begun.
@@ -146,6 +149,15 @@ impl Outcome {
     #[must_use]
     pub fn task_latencies_us(&self) -> Vec<u64> {
         let mut latencies: Vec<u64> = self.tasks.iter().filter_map(|task| task.latency_us).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// The same of the calls alone, for tasks that are done.
+    #[must_use]
+    pub fn calls_latencies_us(&self) -> Vec<u64> {
+        let done = self.tasks.iter().filter(|task| task.end == TaskEnd::Done);
+        let mut latencies: Vec<u64> = done.filter_map(|task| task.calls_us).collect();
         latencies.sort_unstable();
         latencies
     }

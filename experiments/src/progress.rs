@@ -4,6 +4,7 @@ use crate::machine::Stopwatch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Least wall time between two lines, in seconds: a log stays readable.
 const LINE_PERIOD_S: f64 = 2.0;
@@ -17,12 +18,35 @@ pub struct Progress {
     pub tasks_done: AtomicU64,
     /// Tasks that there are; 0 as long as it is not known.
     pub tasks_total: AtomicU64,
+    /// What is going on, if it is not the work itself; empty in a simulation.
+    stage: Mutex<&'static str>,
+}
+
+impl Progress {
+    /// Something new begins.
+    pub fn enter(&self, stage: &'static str) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    fn stage(&self) -> &'static str {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What clock a run goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// That of the simulation.
+    Virtual,
+    /// The real one.
+    Real,
 }
 
 /// Shows a [`Progress`] on stderr.
 #[derive(Debug)]
 pub struct Display {
     form: Form,
+    clock: Clock,
     since: Stopwatch,
 }
 
@@ -36,7 +60,7 @@ enum Form {
 impl Display {
     /// Starts to show; `quiet` shows nothing.
     #[must_use]
-    pub fn start(quiet: bool) -> Self {
+    pub fn start(quiet: bool, clock: Clock) -> Self {
         let form = if quiet {
             Form::Silent
         } else if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
@@ -44,7 +68,7 @@ impl Display {
         } else {
             Form::Lines { last_s: 0.0 }
         };
-        Self { form, since: Stopwatch::start() }
+        Self { form, clock, since: Stopwatch::start() }
     }
 
     /// Shows where `progress` stands; to be called several times a second.
@@ -54,19 +78,21 @@ impl Display {
         let total = progress.tasks_total.load(Relaxed);
         let virtual_s = progress.virtual_us.load(Relaxed) as f64 / 1e6;
         let rate = done as f64 / elapsed_s.max(1e-3);
+        let state = match self.clock {
+            Clock::Virtual => format!("{rate:.0} tasks/s, {virtual_s:.1} s virtual"),
+            Clock::Real => progress.stage().to_owned(),
+        };
         match &mut self.form {
             Form::Silent => {}
             Form::Bar(bar) => {
                 bar.set_length(total);
                 bar.set_position(done);
-                bar.set_message(format!("{rate:.0} tasks/s  {virtual_s:.1} s virtual"));
+                bar.set_message(state);
             }
             Form::Lines { last_s } => {
                 if elapsed_s - *last_s >= LINE_PERIOD_S {
                     *last_s = elapsed_s;
-                    eprintln!(
-                        "{done} of {total} tasks, {rate:.0} tasks/s, {virtual_s:.1} s virtual, {elapsed_s:.0} s wall"
-                    );
+                    eprintln!("{done} of {total} tasks, {state}, {elapsed_s:.0} s wall");
                 }
             }
         }

@@ -1,8 +1,9 @@
 //! Runs an experiment on a thread of its own, watches it and measures what it costs.
 
+use crate::live::Conditions;
 use crate::machine::{self, Machine, Stopwatch};
 use crate::outcome::Outcome;
-use crate::progress::{Display, Progress};
+use crate::progress::{Clock, Display, Progress};
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use anyhow::{Context, anyhow, bail};
@@ -22,6 +23,8 @@ pub struct Run {
     pub outcome: Outcome,
     /// What it cost here.
     pub machine: Machine,
+    /// For a live run: what its numbers rest on.
+    pub live: Option<Conditions>,
 }
 
 /// Runs `spec` once, showing progress unless `quiet`.
@@ -31,13 +34,13 @@ pub struct Run {
 pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>, quiet: bool) -> anyhow::Result<Run> {
     let event_log = trace.is_some();
     let progress = Arc::new(Progress::default());
-    let mut display = Display::start(quiet);
+    let mut display = Display::start(quiet, Clock::Virtual);
     machine::reset_peak_memory();
     let ended = run_watched(spec, simulate, trace, &progress, || display.update(&progress));
     display.finish();
     let (outcome, wall_s) = ended?;
     let machine = Machine { peak_memory_bytes: machine::peak_memory_bytes(), event_log, ..Machine::here(wall_s) };
-    Ok(Run { outcome, machine })
+    Ok(Run { outcome, machine, live: None })
 }
 
 /// Runs `spec` on a fresh thread (hash seeds and the like live per thread) and calls `look` several times a second
@@ -47,30 +50,41 @@ pub(crate) fn run_watched(
     simulate: Simulate,
     trace: Option<Box<dyn Write + Send>>,
     progress: &Arc<Progress>,
-    mut look: impl FnMut(),
+    look: impl FnMut(),
 ) -> anyhow::Result<(Outcome, f64)> {
-    let clock = Stopwatch::start();
-    let (done, wait) = mpsc::channel::<std::convert::Infallible>();
-    let thread = {
+    let job = {
         let (spec, progress) = (spec.clone(), Arc::clone(progress));
-        std::thread::Builder::new().name("experiment".into()).spawn(move || {
-            let _closes_when_the_run_ends = done;
-            simulate(&spec, &progress, trace)
-        })
+        move || simulate(&spec, &progress, trace)
     };
-    let thread = thread.context("starting the simulation's thread")?;
-    while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK_PERIOD) {
-        look();
-    }
-    let outcome = thread.join();
-    let wall_s = (clock.elapsed_s() * 1e3).round() / 1e3;
-    let outcome = outcome.map_err(|panic| anyhow!("the simulation panicked: {}", panic_message(&*panic)))??;
+    let (outcome, wall_s) = watch(job, look)?;
     check(spec, &outcome)?;
     Ok((outcome, wall_s))
 }
 
+/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall time in
+/// seconds.
+pub(crate) fn watch<T: Send + 'static>(
+    job: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    mut look: impl FnMut(),
+) -> anyhow::Result<(T, f64)> {
+    let clock = Stopwatch::start();
+    let (done, wait) = mpsc::channel::<std::convert::Infallible>();
+    let thread = std::thread::Builder::new().name("experiment".into()).spawn(move || {
+        let _closes_when_the_run_ends = done;
+        job()
+    });
+    let thread = thread.context("starting the experiment's thread")?;
+    while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK_PERIOD) {
+        look();
+    }
+    let ended = thread.join();
+    let wall_s = (clock.elapsed_s() * 1e3).round() / 1e3;
+    let ended = ended.map_err(|panic| anyhow!("the run panicked: {}", panic_message(&*panic)))??;
+    Ok((ended, wall_s))
+}
+
 /// A run whose books do not balance must not leave results.
-fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
+pub(crate) fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
     if !outcome.violations.is_empty() {
         bail!("the run does not add up:\n  {}", outcome.violations.join("\n  "));
     }

@@ -1,5 +1,6 @@
 //! The result of a run, for people.
 
+use crate::live::Conditions;
 use crate::results::Summary;
 use crate::statistics::Statistics;
 use std::fmt::Write as _;
@@ -41,7 +42,7 @@ pub fn render(summary: &Summary) -> String {
     out.push('\n');
     line(
         &mut out,
-        "per virtual second",
+        if summary.live.is_some() { "per second" } else { "per virtual second" },
         &[
             (decimal(rates.tasks_per_s), "tasks"),
             (decimal(rates.rpcs_per_s), "RPCs"),
@@ -52,6 +53,10 @@ pub fn render(summary: &Summary) -> String {
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {
         line(&mut out, "dropped", &drops);
+    }
+    if let Some(conditions) = &summary.live {
+        live(&mut out, summary, conditions);
+        return out;
     }
     let speed = if machine.wall_s > 0.0 { summary.virtual_s / machine.wall_s } else { 0.0 };
     line(
@@ -74,14 +79,32 @@ pub fn render(summary: &Summary) -> String {
     out
 }
 
+/// What a live run rests on.
+fn live(out: &mut String, summary: &Summary, conditions: &Conditions) {
+    let cpu: Vec<(String, &str)> =
+        conditions.cpu_us_per_rpc.iter().map(|(name, us)| (decimal(*us), name.as_str())).collect();
+    line(out, "CPU us per RPC", &cpu);
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let shares = [(percent(conditions.others_share), "used by others"), (percent(conditions.idle_share), "idle")];
+    line(out, "machine's CPU", &shares);
+    line(out, "CPU quotas", &[(conditions.quota.clone(), "")]);
+    let brokers: Vec<(String, &str)> = conditions.brokers.values().map(|broker| (broker.clone(), "")).collect();
+    line(out, "live", &brokers);
+    line(out, "time", &[(format!("{:.3} s", summary.machine.wall_s), "wall, brokers' start included")]);
+    line(out, "seed", &[(summary.seed.to_string(), "of the workload")]);
+}
+
 fn latencies(out: &mut String, summary: &Summary) {
     let _ = writeln!(
         out,
         "  {:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
         "latency in ms", "mean", "p50", "p90", "p95", "p99", "max"
     );
-    for (name, statistics) in [("a task", &summary.latency_ms), ("router to router", &summary.communication_latency_ms)]
-    {
+    for (name, statistics) in [
+        ("a task", &summary.latency_ms),
+        ("its calls alone", &summary.calls_latency_ms),
+        ("router to router", &summary.communication_latency_ms),
+    ] {
         let _ = write!(out, "  {name:<20}");
         match statistics {
             Some(Statistics { mean, p50, p90, p95, p99, max, .. }) => {

@@ -21,6 +21,7 @@ fn outcome(digest: &str) -> Outcome {
         started_us: Some(1),
         finished_us: Some(5),
         latency_us: Some(4),
+        calls_us: Some(3),
         end: TaskEnd::Done,
         attempts: 1,
         timeouts: 0,

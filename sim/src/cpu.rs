@@ -35,6 +35,8 @@ pub struct CpuPlan {
     pub poll_us: u64,
     /// RabbitMQ's metadata store: how long the begin or the end of a queue takes, in microseconds, one after the other.
     pub metadata_us: u64,
+    /// It answers in batches, one ready so long after the other at the mean, in microseconds: evenly from 0 to twice that.
+    pub metadata_batch_us: u64,
     /// Costs vary: sigma of their logarithm, in percent. 0: they don't.
     pub spread_percent: u32,
     /// How many threads work at the same time; 0 counts as 1.
@@ -46,7 +48,7 @@ pub struct CpuPlan {
 impl CpuPlan {
     /// Whether anything costs anything.
     pub(crate) fn is_free(&self) -> bool {
-        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata_us == 0
+        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata_us + self.metadata_batch_us == 0
     }
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Cpu {
     used_ns: u64,
     /// When the metadata store has done what it was given, in ns.
     metadata_free_at_ns: u64,
+    /// When its last batch of answers is ready, in ns.
+    metadata_batch_at_ns: u64,
     rng: u64,
     /// Periods in which the quota was used up.
     throttled: u64,
@@ -77,6 +81,7 @@ impl Cpu {
             period: 0,
             used_ns: 0,
             metadata_free_at_ns: 0,
+            metadata_batch_at_ns: 0,
             rng,
             throttled: 0,
         }
@@ -113,7 +118,14 @@ impl Cpu {
     pub(crate) fn change_metadata(&mut self, now_ns: u64) -> u64 {
         let cost_ns = self.draw_ns(self.plan.metadata_us);
         self.metadata_free_at_ns = self.metadata_free_at_ns.max(now_ns) + cost_ns;
-        self.metadata_free_at_ns
+        if self.plan.metadata_batch_us == 0 {
+            return self.metadata_free_at_ns;
+        }
+        while self.metadata_batch_at_ns < self.metadata_free_at_ns {
+            let distance_ns = 1 + split_mix(&mut self.rng) % (2_000 * self.plan.metadata_batch_us);
+            self.metadata_batch_at_ns += distance_ns;
+        }
+        self.metadata_batch_at_ns
     }
 
     /// Takes on work of exactly `cost_ns`.

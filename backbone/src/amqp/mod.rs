@@ -130,4 +130,8 @@ impl<E: Env> Dialer for AmqpDialer<E> {
     fn is_up(link: &Link) -> bool {
         link.connection.status().connected() && link.channel.status().connected()
     }
+
+    fn stall(link: &Link) -> Option<&'static str> {
+        link.connection.status().blocked().then_some("publishing is blocked: RabbitMQ lacks memory or disk space")
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     config,
     env::{Env, TaskGuard},
     redial::DIAL_LIMIT,
-    telemetry::{IsUp, Telemetry},
+    telemetry::{Ask, Standing, Telemetry},
     tls,
 };
 use bytes::Bytes;
@@ -127,8 +127,8 @@ impl Mqtt {
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
         let watched: watch::Receiver<Option<Generation>> = current.clone();
-        let is_up: IsUp = Arc::new(move || watched.borrow().is_some());
-        telemetry.keeps("mqtt", &is_up);
+        let ask: Ask = Arc::new(move || if watched.borrow().is_some() { Standing::Up } else { Standing::Down });
+        telemetry.keeps("mqtt", &ask);
         let driver = Driver {
             env: env.clone(),
             telemetry,

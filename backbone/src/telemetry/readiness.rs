@@ -1,6 +1,6 @@
 //! Whether a replica has the connections that it needs.
 
-use super::{Event, IsUp, Telemetry};
+use super::{Ask, Event, Standing, Telemetry};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -13,7 +13,7 @@ pub struct Readiness(Mutex<Connections>);
 
 #[derive(Default)]
 struct Connections {
-    kept: Vec<(&'static str, IsUp)>,
+    kept: Vec<(&'static str, Ask)>,
     last_failures: BTreeMap<&'static str, String>,
 }
 
@@ -22,7 +22,7 @@ struct Connections {
 pub enum Unready {
     /// Its service has not begun.
     Starting,
-    /// Connections that are not up, each with what its dials met last.
+    /// Connections that are not up, each with what its dials met last, or that are stalled, with the reason.
     Disconnected(Vec<(&'static str, String)>),
 }
 
@@ -37,10 +37,15 @@ impl Readiness {
             return Err(Unready::Starting);
         }
         // Asked without the lock: a connection that is found broken is reported as an event, here, too.
-        let down: Vec<_> = kept.iter().filter(|(_, is_up)| !is_up()).map(|(broker, _)| *broker).collect();
+        let asked: Vec<_> = kept.iter().map(|(broker, ask)| (*broker, ask())).collect();
         let connections = self.connections();
-        let reason = |broker| connections.last_failures.get(broker).map_or("not dialled before", String::as_str);
-        let waited_for: Vec<_> = down.into_iter().map(|broker| (broker, reason(broker).to_owned())).collect();
+        let last_failure = |broker| connections.last_failures.get(broker).map_or("not dialled before", String::as_str);
+        let reason = |(broker, standing)| match standing {
+            Standing::Up => None,
+            Standing::Stalled(reason) => Some((broker, reason.to_owned())),
+            Standing::Down => Some((broker, last_failure(broker).to_owned())),
+        };
+        let waited_for: Vec<_> = asked.into_iter().filter_map(reason).collect();
         if waited_for.is_empty() { Ok(()) } else { Err(Unready::Disconnected(waited_for)) }
     }
 
@@ -74,7 +79,7 @@ impl Telemetry for Readiness {
         }
     }
 
-    fn keeps(&self, broker: &'static str, is_up: &IsUp) {
-        self.connections().kept.push((broker, is_up.clone()));
+    fn keeps(&self, broker: &'static str, ask: &Ask) {
+        self.connections().kept.push((broker, ask.clone()));
     }
 }

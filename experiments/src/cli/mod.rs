@@ -3,6 +3,7 @@
 mod brokers;
 mod check;
 mod compare;
+mod live;
 mod thesis;
 
 use crate::results::{self, Directories, Summary};
@@ -49,8 +50,13 @@ enum Action {
     Check(check::CheckArgs),
     /// Serves the emulated RabbitMQ, Mosquitto and Redis on real ports, until Ctrl-C.
     Brokers(brokers::BrokersArgs),
+    /// Measures on real brokers what the simulator needs to know, and writes it as a spec that others extend.
+    Calibrate(live::CalibrateArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
+    /// Is the `backbone` program: how live runs start their routers.
+    #[command(hide = true)]
+    Backbone(live::BackboneArgs),
     /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
     Thesis(thesis::ThesisArgs),
 }
@@ -107,7 +113,7 @@ impl Changes {
     }
 
     /// The command that does the same again.
-    fn replay(&self, spec: &Spec) -> String {
+    fn replay(&self, spec: &Spec, live: &live::LiveArgs) -> String {
         let mut command = format!("cargo run -p experiments -- {} --seed {}", spec.name, spec.seed);
         if let Some(directory) = &self.specs.directory {
             command += &format!(" --specs '{}'", directory.display());
@@ -119,6 +125,7 @@ impl Changes {
                 command += &format!(" {option} {value}");
             }
         }
+        command += live.replay();
         for option in &self.set {
             command += &format!(" --set '{}'", option.option.trim_start_matches("--set "));
         }
@@ -147,15 +154,22 @@ struct RunOptions {
     /// Shows no progress.
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    live: live::LiveArgs,
 }
 
 /// Does what the command line says; `simulate` is what runs an experiment.
 #[must_use]
 pub fn main(simulate: Simulate) -> ExitCode {
+    let mut cli = Cli::parse();
+    if let Some(Action::Backbone(arguments)) = cli.action.take_if(|action| matches!(action, Action::Backbone(_))) {
+        return live::backbone(arguments);
+    }
+    // lapin takes the answer that a queue is missing, which live runs ask for, for an error.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,lapin::channel=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
-    match act(Cli::parse(), simulate) {
+    match act(cli, simulate) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -171,7 +185,9 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
         (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
+        (Some(Action::Calibrate(arguments)), _) => live::calibrate(&arguments),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
+        (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
         (None, Some(name)) => run_one(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
         (None, None) => {
@@ -190,14 +206,17 @@ fn list(directory: &Path) -> anyhow::Result<()> {
 
 fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simulate) -> anyhow::Result<()> {
     let run = measured(options, spec, simulate)
-        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec)))?;
+        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec, &options.live)))?;
     let summary = Summary::of(spec, &run);
     if options.json {
         print(&summary.to_json())?;
     } else {
         print(&table::render(&summary))?;
     }
-    let directories = Directories::at(options.results.as_deref(), options.plots.as_deref());
+    let mut directories = Directories::at(options.results.as_deref(), options.plots.as_deref());
+    if options.live.live {
+        directories = directories.live();
+    }
     let written = results::write(&directories, spec, &run.outcome, &summary)?;
     if !options.quiet {
         let written: Vec<String> = written.iter().map(|path| here(path).display().to_string()).collect();
@@ -207,6 +226,9 @@ fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simul
 }
 
 fn measured(options: &RunOptions, spec: &Spec, simulate: Simulate) -> anyhow::Result<run::Run> {
+    if options.live.live {
+        return crate::live::run(spec, &options.live.options(), options.quiet);
+    }
     if options.verify {
         let run = verify::verify(spec, simulate, options.quiet)?;
         eprintln!("two runs with seed {} were the same: trace digest {}", spec.seed, run.outcome.trace_digest);

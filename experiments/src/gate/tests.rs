@@ -12,13 +12,14 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
         started_us: Some(2_000),
         finished_us: Some(1_000_000),
         latency_us: Some(latency_us),
+        calls_us: None,
         end: TaskEnd::Done,
         attempts: 1,
         timeouts: 0,
     };
     let tasks = (0..).zip(latencies_us).map(task).collect();
     let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
-    Run { outcome, machine: Machine::here(1.0) }
+    Run { outcome, machine: Machine::here(1.0), live: None }
 }
 
 fn spec() -> Spec {

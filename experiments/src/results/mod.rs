@@ -36,6 +36,12 @@ impl Directories {
             plots: plots.map_or(defaults.plots, Path::to_owned),
         }
     }
+
+    /// Where live runs have theirs: below these, so that none overwrites a simulated one.
+    #[must_use]
+    pub fn live(&self) -> Self {
+        Self { results: self.results.join("live"), plots: self.plots.join("live") }
+    }
 }
 
 impl Default for Directories {

@@ -1,5 +1,6 @@
 //! `summary.json`: a run in numbers, small enough to be committed.
 
+use crate::live::Conditions;
 use crate::machine::Machine;
 use crate::outcome::{Outcome, TaskCounts};
 use crate::run::Run;
@@ -13,7 +14,7 @@ use std::path::Path;
 const LIBRARIES: [&str; 8] =
     ["amq-protocol", "backbone", "experiments", "lapin", "redis", "rumqttc-v5-next", "tokio", "turmoil-net"];
 
-/// A run in numbers. All but [`Summary::machine`] is decided by the spec and its seed.
+/// A run in numbers. In a simulated one all but [`Summary::machine`] is decided by the spec and its seed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The spec's name.
@@ -26,22 +27,27 @@ pub struct Summary {
     pub rpcs: Rpcs,
     /// Latency of a task's last try, for all finished tasks, those that timed out included; `null` if none finished.
     pub latency_ms: Option<Statistics>,
+    /// The same of its calls alone, without the begin and end of a reply queue, for the tasks that are done.
+    pub calls_latency_ms: Option<Statistics>,
     /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP router.
     pub communication_latency_ms: Option<Statistics>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
     /// Messages dropped or handed back, by reason.
     pub drops: BTreeMap<String, u64>,
-    /// TCP segments delivered.
+    /// TCP segments delivered; 0 if live.
     pub segments: u64,
-    /// Virtual time from the start of the world to its end, in seconds.
+    /// Virtual time from the start of the world to its end, in seconds; if live, real time.
     pub virtual_s: f64,
-    /// Stands for all that happened.
+    /// Stands for all that happened; empty if live.
     pub trace_digest: String,
     /// Versions of what the digest rests on.
     pub versions: BTreeMap<String, String>,
     /// The spec, resolved: this and the versions are all that is needed to run it again.
     pub resolved_spec: Spec,
+    /// For a live run: what its numbers rest on, since no seed decides them. Left out if simulated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Conditions>,
     /// What depends on the machine. In the file, these are the values of the run that first gave this result: see
     /// [`Summary::to_file`].
     pub machine: Machine,
@@ -96,6 +102,7 @@ impl Summary {
                 dropped_replies: counters.replies_misdelivered(),
             },
             latency_ms: Statistics::of(&outcome.task_latencies_us()),
+            calls_latency_ms: Statistics::of(&outcome.calls_latencies_us()),
             communication_latency_ms: communication(outcome),
             throughput: Throughput {
                 tasks_per_s: per_second(tasks.done, busy_us),
@@ -108,6 +115,7 @@ impl Summary {
             trace_digest: outcome.trace_digest.clone(),
             versions: versions(include_str!("../../../Cargo.lock")),
             resolved_spec: spec.clone(),
+            live: run.live.clone(),
             machine: run.machine.clone(),
         }
     }

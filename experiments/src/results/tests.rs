@@ -12,6 +12,7 @@ fn run(wall_s: f64) -> (Spec, Run) {
         started_us: latency_us.map(|_| 2_000),
         finished_us: latency_us.map(|latency| 2_000 + latency),
         latency_us,
+        calls_us: (end == TaskEnd::Done).then_some(30_000),
         end,
         attempts: u32::from(latency_us.is_some()),
         timeouts,
@@ -33,7 +34,7 @@ fn run(wall_s: f64) -> (Spec, Run) {
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };
     let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };
-    (spec, Run { outcome, machine })
+    (spec, Run { outcome, machine, live: None })
 }
 
 fn directories(root: &Path) -> Directories {
@@ -166,10 +167,10 @@ fn the_cost_of_a_run_with_an_event_log_is_marked_and_gives_way_to_a_better_one()
 fn the_csv_has_a_row_a_task() {
     let csv = latency::csv(&run(1.0).1.outcome.tasks).unwrap();
     let rows = [
-        "index,task_id,dispatched_us,started_us,finished_us,latency_us,outcome,reason,attempts,timeouts",
-        "0,task-0,1000,2000,42000,40000,done,,1,0",
-        "1,task-1,1000,2000,1001000,999000,dead_lettered,timeout,1,1",
-        "2,task-2,1000,,,,queued,,0,0",
+        "index,task_id,dispatched_us,started_us,finished_us,latency_us,calls_us,outcome,reason,attempts,timeouts",
+        "0,task-0,1000,2000,42000,40000,30000,done,,1,0",
+        "1,task-1,1000,2000,1001000,999000,,dead_lettered,timeout,1,1",
+        "2,task-2,1000,,,,,queued,,0,0",
         "",
     ];
     assert_eq!(String::from_utf8(csv).unwrap(), rows.join("\n"));

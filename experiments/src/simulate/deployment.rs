@@ -1,21 +1,25 @@
 //! Which pod runs what, and how it is started.
 
-use super::{
+use crate::{
+    audit::{self, Remains},
     book::Book,
-    workload::{fleet_label, gateway_mac},
+    gateways::Gateways,
+    outcome::Outcome,
+    pods::{gateway_pod, gateway_pods, router_pods, worker_pods},
+    spec::{Quota, Spec, Target},
+    workload::gateway_mac,
 };
-use crate::spec::{BleService, GatewayMode, Hosts, Order, Quota, Spec, Target};
 use backbone::{
     config::Config,
     env::Env as _,
-    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
 use sim::{
     Class, Cluster, Seed, SimEnv, SimListener,
     broker::{amqp, mqtt, redis},
-    fleet::{AckOrder, Gateway, GatewayPlan, Heard, StorePlan, Work, place_store},
+    fleet::Gateway,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,11 +35,6 @@ use tokio_util::sync::CancellationToken;
 const AMQP_PORT: u16 = 5672;
 const MQTT_PORT: u16 = 1883;
 const REDIS_PORT: u16 = 6379;
-/// Floor of a store for each label in it: 50,000 labels fill 10,000 square metres (thesis, 'Introduction').
-const SQUARE_METRES_PER_LABEL: f64 = 0.2;
-/// A small shop still has a floor.
-const STORE_SIDE_M_MIN: f64 = 10.0;
-
 /// A running service that can be asked to stop.
 struct Process {
     stop: CancellationToken,
@@ -50,39 +49,8 @@ pub(super) struct Deployment {
     pub(super) amqp: amqp::Broker,
     pub(super) mqtt: mqtt::Broker,
     redis: redis::Broker,
-    /// What each gateway hears.
-    heard: Vec<Vec<Heard>>,
+    gateways: Gateways,
     processes: Mutex<BTreeMap<String, Process>>,
-}
-
-/// The name of the pod that a gateway runs on.
-fn gateway_pod(spec: &Spec, index: u32) -> String {
-    match spec.fleet.hosts {
-        Hosts::PerGateway => format!("gateway-{index}"),
-        Hosts::PerStore => format!("store-{}", index / gateways_per_store(spec)),
-    }
-}
-
-fn gateways_per_store(spec: &Spec) -> u32 {
-    spec.fleet.gateways / spec.fleet.stores
-}
-
-fn gateway_pods(spec: &Spec) -> impl Iterator<Item = String> {
-    let (name, count) = match spec.fleet.hosts {
-        Hosts::PerGateway => ("gateway", spec.fleet.gateways),
-        Hosts::PerStore => ("store", spec.fleet.stores),
-    };
-    (0..count).map(move |i| format!("{name}-{i}"))
-}
-
-fn router_pods(spec: &Spec) -> impl Iterator<Item = String> {
-    let services: &[&str] = if spec.is_over_http() { &["http_router"] } else { &["fwd_router", "bck_router"] };
-    let replicas = spec.replicas.routers;
-    services.iter().flat_map(move |service| (0..replicas).map(move |i| format!("{service}-{i}")))
-}
-
-fn worker_pods(spec: &Spec) -> impl Iterator<Item = String> {
-    (0..spec.replicas.task_workers).map(|i| format!("task_worker-{i}"))
 }
 
 /// All pods of a world.
@@ -138,29 +106,14 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
     }
 }
 
-/// What each gateway of each store hears.
-fn place(spec: &Spec, labels: u32) -> Vec<Vec<Heard>> {
-    let stores = spec.fleet.stores as usize;
-    let labels_per_store = labels as usize / stores;
-    let side_m = (labels_per_store as f64 * SQUARE_METRES_PER_LABEL).sqrt().max(STORE_SIDE_M_MIN);
-    let plan = StorePlan {
-        gateways: gateways_per_store(spec) as usize,
-        labels: labels_per_store,
-        gateways_in_range: spec.fleet.gateways_in_range as usize,
-        side_m,
-    };
-    let mut rng = Seed::new(spec.seed).stream("radio");
-    (0..stores).flat_map(|store| place_store(plan, |i| fleet_label(store * labels_per_store + i), &mut rng)).collect()
-}
-
 impl Deployment {
-    pub(super) fn new(spec: Arc<Spec>, book: Book, labels: u32) -> Self {
+    pub(super) fn new(spec: Arc<Spec>, book: Book) -> Self {
         Self {
             config: Arc::new(config(&spec)),
             amqp: amqp::Broker::new(amqp::Config::default()),
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
             redis: redis::Broker::new(),
-            heard: place(&spec, labels),
+            gateways: Gateways::place(spec.clone()),
             processes: Mutex::default(),
             spec,
             book,
@@ -201,7 +154,12 @@ impl Deployment {
 
     /// Starts what belongs on `pod`.
     pub(super) fn boot(&self, env: SimEnv, pod: &str) {
-        let telemetry = self.book.telemetry(env, pod);
+        let telemetry = self.book.telemetry(pod, move |event| {
+            env.is_alive().then(|| {
+                env.trace(format_args!("{event:?}"));
+                env.now_us()
+            })
+        });
         let config = self.config.clone();
         match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
             "amqp" => {
@@ -297,31 +255,9 @@ impl Deployment {
     fn boot_gateways(&self, env: SimEnv, pod: &str) {
         for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
-            let gateway = Gateway::run(env, self.gateway(index), self.book.labels(), rng);
+            let plan = self.gateways.plan(index, ("mqtt".into(), MQTT_PORT));
+            let gateway = Gateway::run(env, plan, self.book.labels(), rng);
             env.spawn("gateway", gateway);
-        }
-    }
-
-    fn gateway(&self, index: u32) -> GatewayPlan {
-        let fleet = &self.spec.fleet;
-        let BleService { median, spread } = fleet.ble_service_ms;
-        GatewayPlan {
-            broker: ("mqtt".into(), MQTT_PORT),
-            client_id: format!("gateway-{index}"),
-            mac: gateway_mac(if fleet.shared_mac { 0 } else { index as usize }),
-            shared_mac: fleet.shared_mac,
-            echoes_request_id: fleet.echoes_request_id,
-            work: match fleet.mode {
-                GatewayMode::Serial => Work::Serial,
-                GatewayMode::Concurrent => Work::Concurrent,
-            },
-            order: match fleet.order {
-                Order::AcknowledgeFirst => AckOrder::AcknowledgeFirst,
-                Order::ReplyFirst => AckOrder::ReplyFirst,
-            },
-            ble_us: (u64::from(median - spread) * 1_000, u64::from(median + spread) * 1_000),
-            heard: self.heard[index as usize].clone(),
-            rssi_period: Duration::from_millis(fleet.rssi_period_ms.into()),
         }
     }
 
@@ -341,14 +277,26 @@ impl Deployment {
     }
 
     /// Which tasks are there.
-    pub(super) fn queued_tasks(&self) -> BTreeSet<String> {
+    fn queued_tasks(&self) -> BTreeSet<String> {
         let messages = self.task_queues().into_iter().flat_map(|queue| self.amqp.messages(&queue));
         messages.filter_map(|message| Some(Task::parse(message.body()).ok()?.task_id.to_string())).collect()
     }
 
-    /// Whether nothing breaks in this world.
-    pub(super) fn is_faultless(&self) -> bool {
-        self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0
+    /// The tasks that lie in the dead-letter queue.
+    fn dead_letters(&self) -> BTreeSet<String> {
+        let messages = self.amqp.messages(&dead_letter_queue());
+        messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
+    }
+
+    /// Closes the book. What must add up does so at any moment: a task leaves a queue only when it is settled elsewhere.
+    pub(super) fn close(&self) -> Outcome {
+        let remains = Remains {
+            dead: self.dead_letters(),
+            queued: self.queued_tasks(),
+            mqtt_messages: self.mqtt.stats().publishes_received,
+        };
+        let is_faultless = self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0;
+        audit::close(&self.book, &remains, is_faultless)
     }
 
     /// For the message of a run that doesn't end.

@@ -1,18 +1,19 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `deployment` says which pod runs what, `workload` what there is to do, `faults` what breaks; `book` takes down
-//! what the services report, and `audit` checks at the end that it adds up.
+//! `deployment` says which pod runs what, `places` on which hosts, `faults` what breaks.
 
-mod audit;
-mod book;
 mod deployment;
 mod faults;
 mod places;
-mod workload;
 
-use crate::{outcome::Outcome, progress::Progress, spec::Spec};
+use crate::{
+    book::{Book, RouterReports},
+    outcome::Outcome,
+    progress::Progress,
+    spec::Spec,
+    workload::Workload,
+};
 use anyhow::{Context, bail};
-use book::Book;
 use deployment::Deployment;
 use sim::{Cluster, Settings, Simulation};
 use std::{
@@ -21,7 +22,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
-use workload::Workload;
 
 /// Something that runs an experiment: [`simulate`] or, in tests, a stand-in.
 ///
@@ -83,8 +83,8 @@ fn settings(spec: &Spec) -> Settings {
 /// Starts everything in its order, waits for the end, and closes the book.
 async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
     let workload = Workload::draw(&spec);
-    let book = Book::new(workload.clone(), progress.clone());
-    let deployment = Deployment::new(spec.clone(), book.clone(), workload.labels());
+    let book = Book::new(workload, progress.clone(), RouterReports::Here);
+    let deployment = Deployment::new(spec.clone(), book.clone());
     deployment.boot_brokers(&cluster);
     sleep(Duration::from_millis(10)).await;
     deployment.boot_fleet_and_routers(&cluster);
@@ -107,7 +107,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
         }
         if Instant::now() >= limit {
             let open_ends = deployment.open_ends();
-            let violations = audit::close(&deployment).violations.join("; ");
+            let violations = deployment.close().violations.join("; ");
             let limit_s = spec.limits.virtual_s_max;
             bail!(
                 "not done after {limit_s} s of virtual time: {open_ends}{}{violations}",
@@ -124,7 +124,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     if timeout(QUIET_LIMIT, quiet).await.is_err() {
         bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", deployment.open_ends());
     }
-    Ok(audit::close(&deployment))
+    Ok(deployment.close())
 }
 
 /// Waits until every gateway and every router has its MQTT session.

@@ -157,6 +157,7 @@ mod tests {
             started_us: Some(u64::from(index)),
             finished_us: None,
             latency_us: Some(if fast { 5_000 } else { 50_000 }),
+            calls_us: None,
             end: TaskEnd::Done,
             attempts: 1,
             timeouts: 0,

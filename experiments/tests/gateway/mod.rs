@@ -6,7 +6,7 @@ use backbone::{
 };
 use sim::{
     Seed,
-    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Work},
+    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Online, Work},
 };
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(crate) fn start_gateway(port: u16) -> Labels {
         order: AckOrder::ReplyFirst,
         ble_us: (0, 0),
         heard: vec![Heard { label: LABEL, mean_dbm: -60 }],
+        online: Online::default(),
         rssi_period: Duration::from_millis(200),
     };
     TokioEnv.spawn("gateway", Gateway::run(TokioEnv, plan, labels.clone(), rng));

@@ -12,7 +12,7 @@ use rumqttc::{
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -62,6 +62,35 @@ pub(super) struct ReplyTo {
     pub(super) correlation: Option<Bytes>,
 }
 
+/// How many gateways can be reached: those whose subscription the broker has confirmed. Cheap to clone; all clones count
+/// together.
+#[derive(Clone, Debug, Default)]
+pub struct Online(Arc<AtomicUsize>);
+
+impl Online {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a gateway for as long as it lives.
+struct CountedOnline(Online);
+
+impl CountedOnline {
+    fn new(online: Online) -> Self {
+        online.0.fetch_add(1, Ordering::Relaxed);
+        Self(online)
+    }
+}
+
+impl Drop for CountedOnline {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged on
 /// the next one.
 #[derive(Default)]
@@ -102,13 +131,14 @@ impl Connection {
         broker: (String, u16),
         client_id: String,
         filter: String,
+        online: Online,
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (client, events) =
             AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
         // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
         let (incoming, received) = mpsc::channel(RECEIVE_MAXIMUM.into());
         let life = Arc::new(Life::default());
-        let driver = drive(env.clone(), client.clone(), events, filter, incoming, life.clone());
+        let driver = drive(env.clone(), client.clone(), events, filter, (incoming, life.clone()), online);
         let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
         (Self { client, life, _driver: driver }, received)
     }
@@ -173,9 +203,10 @@ async fn drive<E: Env>(
     client: AsyncClient,
     mut events: EventLoop,
     filter: String,
-    incoming: mpsc::Sender<Incoming>,
-    life: Arc<Life>,
+    (incoming, life): (mpsc::Sender<Incoming>, Arc<Life>),
+    online: Online,
 ) {
+    let mut subscribed = None;
     loop {
         let event = tokio::select! {
             biased;
@@ -189,6 +220,7 @@ async fn drive<E: Env>(
                     tracing::warn!(%error, %filter, "a gateway could not subscribe");
                 }
             }
+            Ok(Event::Incoming(Packet::SubAck(_))) => subscribed = Some(CountedOnline::new(online.clone())),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 let message = Incoming { publish, life: life.number() };
                 if incoming.send(message).await.is_err() {
@@ -198,6 +230,7 @@ async fn drive<E: Env>(
             Ok(_) => {}
             Err(reason) => {
                 life.set_connected(false);
+                drop(subscribed.take());
                 events.clean();
                 tracing::debug!(%reason, "a gateway lost its broker");
                 let mut random = [0; 2];

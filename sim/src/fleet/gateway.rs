@@ -1,7 +1,7 @@
 //! A gateway: takes commands from MQTT, executes them on its labels over the air, replies, and reports whom it hears.
 
 use super::{
-    connection::{Connection, Incoming, ReplyTo},
+    connection::{Connection, Incoming, Online, ReplyTo},
     label::Labels,
     radio::Heard,
 };
@@ -58,6 +58,8 @@ pub struct GatewayPlan {
     pub ble_us: (u64, u64),
     /// The labels it hears; used only if `rssi_period` is not zero.
     pub heard: Vec<Heard>,
+    /// Told when it can be reached and when it can't.
+    pub online: Online,
     /// How often labels broadcast and the gateway reports what it heard; zero: never.
     pub rssi_period: Duration,
 }
@@ -76,7 +78,8 @@ impl Gateway {
             true => format!("$share/gateways/{}", action_topic(plan.mac)),
             false => action_topic(plan.mac),
         };
-        let (connection, mut commands) = Connection::start(&env, plan.broker.clone(), plan.client_id.clone(), filter);
+        let (broker, client_id, online) = (plan.broker.clone(), plan.client_id.clone(), plan.online.clone());
+        let (connection, mut commands) = Connection::start(&env, broker, client_id, filter, online);
         let gateway = Self { plan: Arc::new(plan), labels };
         if !gateway.plan.rssi_period.is_zero() {
             env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));

@@ -9,6 +9,7 @@ mod gateway;
 mod label;
 mod radio;
 
+pub use connection::Online;
 pub use gateway::{AckOrder, Gateway, GatewayPlan, Work};
 pub use label::{Execution, Labels};
 pub use radio::{Heard, StorePlan, place_store};

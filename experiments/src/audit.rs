@@ -1,18 +1,29 @@
-//! What must add up at the end of a run.
+//! What must add up at the end of a run, simulated or live.
 
-use super::deployment::Deployment;
-use crate::outcome::{Outcome, TaskEnd, TaskRecord};
-use backbone::message::{TASK_ID_HEADER, dead_letter_queue};
+use crate::{
+    book::Book,
+    outcome::{Outcome, TaskEnd, TaskRecord},
+};
 use std::collections::BTreeSet;
 
-/// Closes the book: the outcome, with all that does not add up in its `violations`.
-pub(super) fn close(deployment: &Deployment) -> Outcome {
-    let book = deployment.book();
+/// What the brokers know when a run is over.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    /// The tasks that lie in the dead-letter queue.
+    pub(crate) dead: BTreeSet<String>,
+    /// Those that wait for a worker or for their next try, or that a worker has in hand.
+    pub(crate) queued: BTreeSet<String>,
+    /// PUBLISH packets that the MQTT broker took in.
+    pub(crate) mqtt_messages: u64,
+}
+
+/// Closes the book: the outcome, with all that does not add up in its `violations`. `is_faultless`: nothing broke.
+pub(crate) fn close(book: &Book, remains: &Remains, is_faultless: bool) -> Outcome {
     let mut entries = book.entries();
     let tasks = std::mem::take(&mut entries.tasks);
     let tasks: Vec<_> = tasks.into_iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
     let mut counters = std::mem::take(&mut entries.counters);
-    counters.mqtt_messages = deployment.mqtt.stats().publishes_received;
+    counters.mqtt_messages = remains.mqtt_messages;
     let mut outcome = Outcome {
         tasks,
         rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
@@ -28,15 +39,15 @@ pub(super) fn close(deployment: &Deployment) -> Outcome {
             .violations
             .push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
     }
-    let lost = lost_tasks(deployment, &outcome);
+    let lost = lost_tasks(remains, is_faultless, &outcome);
     outcome.violations.extend(lost);
     outcome
 }
 
 /// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what is
 /// queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
-fn lost_tasks(deployment: &Deployment, outcome: &Outcome) -> Vec<String> {
-    let (dead, queued) = (dead_letters(deployment), deployment.queued_tasks());
+fn lost_tasks(remains: &Remains, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
+    let Remains { dead, queued, .. } = remains;
     let mut lost: Vec<String> = outcome
         .tasks
         .iter()
@@ -51,16 +62,10 @@ fn lost_tasks(deployment: &Deployment, outcome: &Outcome) -> Vec<String> {
         })
         .collect();
     // A fault can bring a task twice to its end, once done and once not. Without one, each has one end.
-    if deployment.is_faultless() {
+    if is_faultless {
         let given_up = outcome.tasks.iter().filter(|task| matches!(task.end, TaskEnd::DeadLettered(_)));
         let given_up: BTreeSet<String> = given_up.map(TaskRecord::id).collect();
         lost.extend(dead.difference(&given_up).map(|id| format!("{id} is a dead letter, but was not given up")));
     }
     lost
-}
-
-/// The tasks that lie in the dead-letter queue.
-fn dead_letters(deployment: &Deployment) -> BTreeSet<String> {
-    let messages = deployment.amqp.messages(&dead_letter_queue());
-    messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
 }

@@ -1,19 +1,19 @@
-//! The book of a run: what the services report, task by task and request by request, with its virtual time.
+//! The book of a run, simulated or live: what the services report, task by task and request by request, with its time.
 //!
 //! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported done
 //! must be on its labels.
 
-use super::workload::Workload;
 use crate::{
     outcome::{Counters, TaskEnd, TaskRecord},
     progress::Progress,
+    workload::Workload,
 };
 use backbone::{
     message::{RequestId, Status, TaskId},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
 use rustc_hash::FxHashMap;
-use sim::{SimEnv, fleet::Labels};
+use sim::fleet::Labels;
 use std::{
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -25,10 +25,20 @@ const VIOLATIONS_MAX: usize = 20;
 
 /// Cheap to clone; all clones are the same book.
 #[derive(Clone)]
-pub(super) struct Book(Arc<Shared>);
+pub(crate) struct Book(Arc<Shared>);
+
+/// Whether routers report into the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouterReports {
+    /// They do.
+    Here,
+    /// They are processes of their own, which count for themselves.
+    Elsewhere,
+}
 
 struct Shared {
     workload: Workload,
+    routers: RouterReports,
     labels: Labels,
     progress: Arc<Progress>,
     entries: Mutex<Entries>,
@@ -36,21 +46,25 @@ struct Shared {
 }
 
 #[derive(Default)]
-pub(super) struct Entries {
-    pub(super) tasks: Vec<TaskEntry>,
+pub(crate) struct Entries {
+    pub(crate) tasks: Vec<TaskEntry>,
     /// Requests that are under way; only looked up, never walked through.
     requests: FxHashMap<RequestId, RequestEntry>,
-    pub(super) rpc_latencies_us: Vec<u32>,
-    pub(super) counters: Counters,
-    pub(super) violations: Vec<String>,
+    pub(crate) rpc_latencies_us: Vec<u32>,
+    pub(crate) counters: Counters,
+    pub(crate) violations: Vec<String>,
     finished: usize,
 }
 
 /// Small: a run may have millions. No time is 0, because the brokers start first.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TaskEntry {
+pub(crate) struct TaskEntry {
     dispatched_us: Option<NonZeroU64>,
     started_us: Option<NonZeroU64>,
+    /// First request of the present try.
+    sent_us: Option<NonZeroU64>,
+    /// Last reply to it.
+    replied_us: Option<NonZeroU64>,
     end: Option<End>,
     attempts: u32,
     timeouts: u32,
@@ -60,11 +74,13 @@ pub(super) struct TaskEntry {
 struct End {
     at_us: u64,
     latency_us: u64,
+    calls_us: Option<u64>,
     how: TaskEnd,
 }
 
 struct RequestEntry {
     pod: Arc<str>,
+    task: usize,
     taken_us: Option<u64>,
     /// Reached its caller, and a backward router has said so.
     received: bool,
@@ -72,10 +88,12 @@ struct RequestEntry {
 }
 
 impl Book {
-    pub(super) fn new(workload: Workload, progress: Arc<Progress>) -> Self {
+    /// Of a run with this to do.
+    pub(crate) fn new(workload: Workload, progress: Arc<Progress>, routers: RouterReports) -> Self {
         let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
         Self(Arc::new(Shared {
             workload,
+            routers,
             labels: Labels::default(),
             progress,
             entries: Mutex::new(entries),
@@ -84,34 +102,39 @@ impl Book {
     }
 
     /// The labels that done tasks are checked against.
-    pub(super) fn labels(&self) -> Labels {
+    pub(crate) fn labels(&self) -> Labels {
         self.0.labels.clone()
     }
 
-    pub(super) fn workload(&self) -> &Workload {
+    pub(crate) fn workload(&self) -> &Workload {
         &self.0.workload
     }
 
-    pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether every task is done or given up.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.entries().finished == self.0.workload.len()
     }
 
     /// Waits for that.
-    pub(super) async fn finished(&self) {
+    pub(crate) async fn finished(&self) {
         self.0.finished.notified().await;
     }
 
-    /// Where a pod's services report to.
-    pub(super) fn telemetry(&self, env: SimEnv, pod: &str) -> Arc<dyn Telemetry> {
-        Arc::new(PodTelemetry { book: self.clone(), env, pod: pod.into() })
+    /// Where a pod's services report to. `time_us` gives the time of an event, counted from the start of the world, or
+    /// `None` for one that does not count, since its pod is dead.
+    pub(crate) fn telemetry(
+        &self,
+        pod: &str,
+        time_us: impl Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static,
+    ) -> Arc<dyn Telemetry> {
+        Arc::new(PodTelemetry { book: self.clone(), time_us, pod: pod.into() })
     }
 
-    pub(super) fn violate(&self, what: String) {
+    pub(crate) fn violate(&self, what: String) {
         self.entries().violate(what);
     }
 
@@ -136,7 +159,8 @@ impl Book {
         if task.end.is_some() {
             return; // delivered twice; the first end counts
         }
-        task.end = Some(End { at_us: now_us, latency_us, how });
+        let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
+        task.end = Some(End { at_us: now_us, latency_us, calls_us, how });
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
         self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
@@ -167,13 +191,14 @@ impl Entries {
 
 impl TaskEntry {
     /// The record of a task whose dispatch was confirmed.
-    pub(super) fn record(self, index: usize) -> Option<TaskRecord> {
+    pub(crate) fn record(self, index: usize) -> Option<TaskRecord> {
         Some(TaskRecord {
             index: u32::try_from(index).expect("a spec has fewer tasks"),
             dispatched_us: self.dispatched_us?.get(),
             started_us: self.started_us.map(NonZeroU64::get),
             finished_us: self.end.map(|end| end.at_us),
             latency_us: self.end.map(|end| end.latency_us),
+            calls_us: self.end.and_then(|end| end.calls_us),
             end: self.end.map_or(TaskEnd::Queued, |end| end.how),
             attempts: self.attempts,
             timeouts: self.timeouts,
@@ -181,20 +206,16 @@ impl TaskEntry {
     }
 }
 
-/// What one pod reports goes into the book and into the trace.
-struct PodTelemetry {
+/// What one pod reports goes into the book.
+struct PodTelemetry<T> {
     book: Book,
-    env: SimEnv,
+    time_us: T,
     pod: Arc<str>,
 }
 
-impl Telemetry for PodTelemetry {
+impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<T> {
     fn record(&self, event: &Event<'_>) {
-        if !self.env.is_alive() {
-            return;
-        }
-        self.env.trace(format_args!("{event:?}"));
-        let now_us = self.env.now_us();
+        let Some(now_us) = (self.time_us)(event) else { return };
         let mut entries = self.book.entries();
         match *event {
             Event::TaskDispatched { task } => {
@@ -204,6 +225,7 @@ impl Telemetry for PodTelemetry {
                 let task = &mut entries.tasks[Book::index_of(task)];
                 task.started_us = task.started_us.or(NonZeroU64::new(now_us));
                 task.attempts += 1;
+                (task.sent_us, task.replied_us) = (None, None);
             }
             Event::TaskDone { task, latency_us, .. } => {
                 let index = Book::index_of(task);
@@ -235,12 +257,16 @@ impl Telemetry for PodTelemetry {
     }
 }
 
-impl PodTelemetry {
+impl<T> PodTelemetry<T> {
     fn record_request(&self, entries: &mut Entries, now_us: u64, event: &Event<'_>) {
         match *event {
-            Event::RequestSent { request, .. } => {
+            Event::RequestSent { request, task, .. } => {
                 entries.counters.rpcs_sent += 1;
-                let entry = RequestEntry { pod: self.pod.clone(), taken_us: None, received: false, returned: false };
+                let task = Book::index_of(task);
+                let sent_us = &mut entries.tasks[task].sent_us;
+                *sent_us = sent_us.or(NonZeroU64::new(now_us));
+                let returned = self.book.0.routers == RouterReports::Elsewhere; // nobody will say
+                let entry = RequestEntry { pod: self.pod.clone(), task, taken_us: None, received: false, returned };
                 entries.requests.insert(request, entry);
             }
             Event::RequestTaken { request } => {
@@ -263,6 +289,7 @@ impl PodTelemetry {
                 let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline);
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {
+                        entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
                         (entry.received, entry.returned) = (true, entry.returned || from_router);
                     }
                     Some(entry) => {

@@ -13,25 +13,24 @@ use std::{collections::BTreeSet, sync::Arc};
 
 /// All tasks of a run, drawn from its seed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Workload {
+pub(crate) struct Workload {
     commands_per_task: usize,
     /// The labels of task 0, of task 1, and so on.
     commanded: Arc<[Mac]>,
-    labels: u32,
 }
 
 /// The labels of the fleet: 0, 1, 2 and so on, under a prefix for locally administered addresses.
-pub(super) fn fleet_label(index: usize) -> Mac {
+pub(crate) fn fleet_label(index: usize) -> Mac {
     Mac::new(0x0200_0000_0000 + index as u64)
 }
 
 /// The address of gateway `index`.
-pub(super) fn gateway_mac(index: usize) -> Mac {
+pub(crate) fn gateway_mac(index: usize) -> Mac {
     Mac::new(0x0600_0000_0000 + index as u64)
 }
 
 impl Workload {
-    pub(super) fn draw(spec: &Spec) -> Self {
+    pub(crate) fn draw(spec: &Spec) -> Self {
         let mut rng = Seed::new(spec.seed).stream("workload");
         let commands_per_task = spec.workload.commands_per_task as usize;
         let labels = spec.fleet.esls;
@@ -48,30 +47,25 @@ impl Workload {
                 }
             }
         }
-        Self { commands_per_task, commanded: commanded.into(), labels }
+        Self { commands_per_task, commanded: commanded.into() }
     }
 
-    /// How many labels the fleet has.
-    pub(super) fn labels(&self) -> u32 {
-        self.labels
-    }
-
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.commanded.len() / self.commands_per_task
     }
 
     /// The labels that a task commands.
-    pub(super) fn labels_of(&self, index: usize) -> &[Mac] {
+    pub(crate) fn labels_of(&self, index: usize) -> &[Mac] {
         &self.commanded[index * self.commands_per_task..][..self.commands_per_task]
     }
 
     /// The version that a task gives its labels: later tasks have newer content.
-    pub(super) fn version_of(index: usize) -> u64 {
+    pub(crate) fn version_of(index: usize) -> u64 {
         index as u64 + 1
     }
 
     /// The task that [`task_id`] names `id`.
-    pub(super) fn index_of(id: &str) -> Option<usize> {
+    pub(crate) fn index_of(id: &str) -> Option<usize> {
         id.strip_prefix("task-")?.parse().ok()
     }
 
@@ -89,7 +83,7 @@ impl Workload {
     }
 
     /// All tasks in order; each is made when the dispatcher asks for it.
-    pub(super) fn tasks(self) -> impl Stream<Item = Task> + Send + 'static {
+    pub(crate) fn tasks(self) -> impl Stream<Item = Task> + Send + 'static {
         stream::iter((0..self.len()).map(move |index| self.task(index)))
     }
 }

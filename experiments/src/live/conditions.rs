@@ -1,0 +1,155 @@
+//! Under what conditions a live run was measured, and what it cost.
+
+use super::{brokers::Brokers, cpu, router::Router};
+use backbone::env::{Env as _, TokioEnv};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, process::Command};
+
+/// The conditions of a live run: what the numbers rest on, beside the spec.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// When it began, in UTC.
+    pub started: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// Each broker with its version, or that it was not ours.
+    pub brokers: BTreeMap<String, String>,
+    /// Whether processes were under CPU quotas.
+    pub quota: String,
+    /// CPU time for each answered request, in us: of each kind of router, of each broker that was ours, and of the bench,
+    /// which is dispatcher, workers and gateways together.
+    pub cpu_us_per_rpc: BTreeMap<String, f64>,
+    /// How much of the machine's CPU time others took meanwhile, from 0 to 1.
+    pub others_share: f64,
+    /// The share of the machine's CPU time that nobody took.
+    pub idle_share: f64,
+}
+
+/// CPU times at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    ours_us: BTreeMap<String, u64>,
+    busy_us: u64,
+    all_us: u64,
+}
+
+impl Reading {
+    pub(super) fn take(brokers: &Brokers, routers: &[Router]) -> Self {
+        let mut ours_us = BTreeMap::from([("bench".to_owned(), cpu::of_process(std::process::id()).unwrap_or(0))]);
+        for (name, broker) in &brokers.private {
+            ours_us.insert((*name).to_owned(), cpu::of_process(broker.pid()).unwrap_or(0));
+        }
+        for router in routers {
+            let kind = router.pod().rsplit_once('-').map_or(router.pod(), |(kind, _)| kind);
+            *ours_us.entry(kind.to_owned()).or_default() += router.cpu_us().unwrap_or(0);
+        }
+        let (busy_us, all_us) = cpu::of_machine().unwrap_or((0, 0));
+        Self { ours_us, busy_us, all_us }
+    }
+}
+
+impl Conditions {
+    /// CPU time of all the routers that a request goes through, in us.
+    #[must_use]
+    pub fn router_cpu_us_per_rpc(&self) -> f64 {
+        let routers = self.cpu_us_per_rpc.iter().filter(|(name, _)| name.ends_with("_router"));
+        routers.map(|(_, us)| us).sum()
+    }
+
+    /// Before a run.
+    pub(super) fn before(brokers: &Brokers, quota: String) -> Self {
+        let names = ["amqp", "mqtt", "redis"].into_iter();
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            started: utc(TokioEnv.unix_time().as_secs()),
+            kernel: kernel.trim().to_owned(),
+            brokers: names.map(|name| (name.to_owned(), version(brokers, name))).collect(),
+            quota,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what was used from `start` to `end`, in which `rpcs` requests were answered.
+    pub(super) fn account(&mut self, start: &Reading, end: &Reading, rpcs: u64) {
+        let used = end.ours_us.iter().map(|(name, us)| (name, us - start.ours_us.get(name).unwrap_or(&0).min(us)));
+        let used: Vec<(&String, u64)> = used.collect();
+        if rpcs > 0 {
+            let each = |us: u64| (us as f64 / rpcs as f64 * 10.0).round() / 10.0;
+            self.cpu_us_per_rpc = used.iter().map(|(name, us)| ((*name).clone(), each(*us))).collect();
+        }
+        let ours: u64 = used.iter().map(|(_, us)| us).sum();
+        let (busy, all) = (end.busy_us - start.busy_us, end.all_us - start.all_us);
+        let share = |us: u64| if all > 0 { (us as f64 / all as f64 * 1e3).round() / 1e3 } else { 0.0 };
+        self.others_share = share(busy.saturating_sub(ours));
+        self.idle_share = share(all.saturating_sub(busy));
+    }
+}
+
+/// The version of a broker that is ours, asked of its program.
+fn version(brokers: &Brokers, name: &str) -> String {
+    if !brokers.private.iter().any(|(private, _)| *private == name) {
+        return "not ours".into();
+    }
+    let said = match name {
+        "amqp" => rabbitmq_version(),
+        "mqtt" => first_line("mosquitto", "-h"),
+        // Redis server v=7.0.15 sha=00000000:0 malloc=...
+        _ => first_line("redis-server", "--version")
+            .map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ").replace(" server v=", " ")),
+    };
+    said.unwrap_or_else(|| "of an unknown version".into())
+}
+
+/// RabbitMQ keeps its version in the names of its folders; asking `rabbitmqctl` takes seconds.
+fn rabbitmq_version() -> Option<String> {
+    let folder = std::fs::read_dir("/usr/lib/rabbitmq/lib").ok()?;
+    let names = folder.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| Some(format!("RabbitMQ {}", name.strip_prefix("rabbitmq_server-")?))).max()
+}
+
+/// The first line of what a program says; Debian keeps daemons in /usr/sbin, which is not in everybody's PATH.
+fn first_line(program: &str, argument: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
+    let output = Command::new("sh").env("PATH", path).args(["-c", &format!("{program} {argument}")]).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
+}
+
+/// `2026-01-31T12:00:00Z`. The days are counted as in the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible
+/// low-level date algorithms", civil_from_days).
+fn utc(unix_s: u64) -> String {
+    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_767_225_599), "2025-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn what_was_used_is_split_into_ours_and_that_of_others() {
+        let reading = |bench, busy_us, all_us| Reading {
+            ours_us: BTreeMap::from([("bench".to_owned(), bench)]),
+            busy_us,
+            all_us,
+        };
+        let mut conditions = Conditions::default();
+        conditions.account(&reading(100, 1_000, 10_000), &reading(600, 3_000, 14_000), 10);
+        assert_eq!(conditions.cpu_us_per_rpc["bench"], 50.0);
+        assert_eq!((conditions.others_share, conditions.idle_share), (0.375, 0.5));
+    }
+}
