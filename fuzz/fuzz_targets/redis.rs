@@ -1,6 +1,7 @@
 //! Any bytes for the emulated Redis. libfuzzer ends at the first panic, of whichever task.
 #![no_main]
 
+#[allow(dead_code, reason = "one target feeds one protocol")]
 #[path = "../../sim/tests/robustness/feed.rs"]
 mod feed;
 

@@ -91,7 +91,7 @@ fn session(beginning: Vec<u8>, messages: Vec<Vec<u8>>) -> impl Strategy<Value = 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn rabbitmq_bears_any_bytes(input in vec(any::<u8>(), 0..2_000)) {
