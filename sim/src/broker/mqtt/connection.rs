@@ -20,6 +20,8 @@ use tokio::{
 
 /// First byte of a CONNECT.
 const CONNECT: u8 = 0x10;
+/// First byte of a DISCONNECT.
+const DISCONNECT: u8 = 0xe0;
 /// First capacity of the read buffer: some dozens of packets.
 const READ_BYTES: usize = 4 << 10;
 /// How long a new connection may take to send its CONNECT; Mosquitto gives it the default keep alive, times 1.5.
@@ -59,7 +61,7 @@ impl ReadError {
 }
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let assigned_id = || {
         let mut random = [0; 16];
         env.random(&mut random);
@@ -229,6 +231,13 @@ struct Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next packet that is already here.
     fn next(&mut self) -> Result<Option<Packet>, ReadError> {
+        if let [DISCONNECT, 1, reason, ..] = self.input[..] {
+            // A reason without a length of properties has none (3.14.2.2.1). The codec takes it for cut short.
+            self.input[1..3].copy_from_slice(&[2, reason]);
+            let rest = self.input.split_off(3);
+            self.input.extend_from_slice(&[0]);
+            self.input.unsplit(rest);
+        }
         let before = self.input.len();
         match Packet::read(&mut self.input, Some(self.bytes_max)) {
             Ok(packet) => Ok(Some(packet)),

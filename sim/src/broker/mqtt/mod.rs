@@ -28,7 +28,10 @@ use std::{
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -126,18 +129,31 @@ impl Broker {
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again. Delayed wills are published only while it runs.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        let accept = accept::<E>("mqtt", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), stream);
-            env.spawn("mqtt connection", async move {
-                let _place = place;
-                connection.await;
-            });
-        });
+        let accept = accept::<E>("mqtt", listener, |stream, place| self.connected(&env, stream, place));
         tokio::select! {
             biased;
             never = accept => never,
             never = self.publish_wills_in_time() => never,
         }
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.connected(env, stream, ());
+    }
+
+    /// `kept` is dropped when the connection ends.
+    fn connected<E: Env>(
+        &self,
+        env: &E,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        kept: impl Send + 'static,
+    ) {
+        let connection = connection::run(env.clone(), self.clone(), stream);
+        env.spawn("mqtt connection", async move {
+            let _kept = kept;
+            connection.await;
+        });
     }
 
     async fn publish_wills_in_time(&self) -> Infallible {

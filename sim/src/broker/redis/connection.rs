@@ -30,7 +30,7 @@ const AT_ONCE: [&str; 5] = ["discard", "exec", "multi", "quit", "reset"];
 const HTTP: [&[u8]; 2] = [b"post", b"host:"];
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: E::Stream) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut restarted = broker.restarts.subscribe();
     let result = tokio::select! {
         biased;
@@ -42,7 +42,8 @@ pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: E::Stre
     }
 }
 
-/// Answers every command that one read brought with one write, as Redis does before it sleeps.
+/// Answers every command that one read brought with one write, as Redis does before it sleeps, if the replies are not too
+/// large.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     now: impl Fn() -> Duration,
     broker: &Broker,

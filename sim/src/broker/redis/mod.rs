@@ -30,7 +30,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
@@ -50,14 +53,26 @@ impl Broker {
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        accept::<E>("redis", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
-            env.spawn("redis connection", async move {
-                let _place = place;
-                connection.await;
-            });
-        })
-        .await
+        accept::<E>("redis", listener, |stream, place| self.connected(&env, stream, place)).await
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.connected(env, stream, ());
+    }
+
+    /// `kept` is dropped when the connection ends.
+    fn connected<E: Env>(
+        &self,
+        env: &E,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        kept: impl Send + 'static,
+    ) {
+        let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
+        env.spawn("redis connection", async move {
+            let _kept = kept;
+            connection.await;
+        });
     }
 
     /// What a restart of a server without persistence does: forgets all keys and closes all connections.
