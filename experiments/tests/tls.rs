@@ -2,20 +2,19 @@
 //! back, the replicas say that they are ready, and stop when they are asked to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod gateway;
+
 use backbone::{
     admin::Admin,
     config::Config,
     env::{Env as _, TokioEnv},
-    message::{Mac, Message as _, Task},
+    message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Several,
 };
+use gateway::{LABEL, start_gateway};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use sim::{
-    Seed,
-    broker::real::{Kind, REQUIRE, Real, RealError},
-    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Online, Work},
-};
+use sim::broker::real::{Kind, REQUIRE, Real, RealError};
 use std::{future::Future, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
@@ -24,7 +23,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const LABEL: Mac = Mac::new(1);
 const VERSION: u64 = 7;
 /// A password with characters that a URL could not hold as they are.
 const REDIS_PASSWORD: &str = "p@ss/w:rd";
@@ -133,25 +131,6 @@ async fn wait_for(condition: impl Fn() -> Result<(), String>) {
         assert!(Instant::now() < limit, "{reason}");
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn start_gateway(port: u16) -> Labels {
-    let (labels, rng) = (Labels::default(), Seed::new(1).stream("gateway"));
-    let plan = GatewayPlan {
-        broker: ("127.0.0.1".into(), port),
-        client_id: "gateway".into(),
-        mac: Mac::new(100),
-        shared_mac: false,
-        echoes_request_id: true,
-        work: Work::Concurrent,
-        order: AckOrder::ReplyFirst,
-        ble_us: (0, 0),
-        heard: vec![Heard { label: LABEL, mean_dbm: -60 }],
-        online: Online::default(),
-        rssi_period: Duration::from_millis(200),
-    };
-    TokioEnv.spawn("gateway", Gateway::run(TokioEnv, plan, labels.clone(), rng));
-    labels
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
 
+mod brokers;
 mod check;
 mod compare;
 mod live;
@@ -47,6 +48,8 @@ enum Action {
     },
     /// The regression gate: runs experiments and compares them with their committed results.
     Check(check::CheckArgs),
+    /// Serves the emulated RabbitMQ, Mosquitto and Redis on real ports, until Ctrl-C.
+    Brokers(brokers::BrokersArgs),
     /// Measures on real brokers what the simulator needs to know, and writes it as a spec that others extend.
     Calibrate(live::CalibrateArgs),
     /// Lays simulation, live run and thesis side by side.
@@ -170,7 +173,8 @@ pub fn main(simulate: Simulate) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<SpecError>() { 2 } else { 1 })
+            let wrong_input = error.is::<SpecError>() || error.is::<brokers::ListenError>();
+            ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
 }
@@ -180,6 +184,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::List { specs }), _) => list(&specs.directory()),
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
+        (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
         (Some(Action::Calibrate(arguments)), _) => live::calibrate(&arguments),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),

@@ -69,8 +69,9 @@ struct Header {
     checked: Checked,
 }
 
-/// Most that is set aside for a body on the word of its header alone.
-const BODY_BYTES_RESERVED: usize = 64 * 1024;
+/// Most that is set aside for a body on the word of its header alone, which each of thousands of channels may give. A command
+/// fits.
+const BODY_BYTES_RESERVED: usize = 2 * 1024;
 /// Class, weight and body size in a content header.
 const CONTENT_HEADER_BYTES: usize = 12;
 

@@ -18,6 +18,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+/// First byte of a CONNECT.
+const CONNECT: u8 = 0x10;
+/// First byte of a DISCONNECT.
+const DISCONNECT: u8 = 0xe0;
 /// First capacity of the read buffer: some dozens of packets.
 const READ_BYTES: usize = 4 << 10;
 /// How long a new connection may take to send its CONNECT; Mosquitto gives it the default keep alive, times 1.5.
@@ -36,6 +40,8 @@ enum ReadError {
     Closed,
     #[error("nothing came from the client for too long")]
     Silent,
+    #[error("the connection does not begin with a CONNECT")]
+    NoConnect,
     #[error("the client sent what is no MQTT 5 packet: {0}")]
     Malformed(Error),
 }
@@ -44,20 +50,18 @@ impl ReadError {
     /// What the client is told, if it may still listen.
     fn reason(&self) -> Option<DisconnectReasonCode> {
         match self {
-            Self::Io(_) | Self::Closed => None,
+            Self::Io(_) | Self::Closed | Self::NoConnect => None,
             Self::Silent => Some(DisconnectReasonCode::KeepAliveTimeout),
             Self::Malformed(Error::PayloadSizeLimitExceeded { .. }) => Some(DisconnectReasonCode::PacketTooLarge),
             Self::Malformed(Error::ProtocolViolation(reason)) => Some(*reason),
-            Self::Malformed(Error::ProtocolError | Error::PacketIdZero | Error::EmptySubscription) => {
-                Some(DisconnectReasonCode::ProtocolError)
-            }
+            Self::Malformed(Error::ProtocolError | Error::PacketIdZero) => Some(DisconnectReasonCode::ProtocolError),
             Self::Malformed(_) => Some(DisconnectReasonCode::MalformedPacket),
         }
     }
 }
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let assigned_id = || {
         let mut random = [0; 16];
         env.random(&mut random);
@@ -76,31 +80,32 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = Reader { stream: reader, input: BytesMut::new(), bytes_max: broker.config().packet_bytes_max };
-    let (mut connect, will) = match timeout(CONNECT_TIMEOUT, reader.packet()).await.unwrap_or(Err(ReadError::Silent)) {
-        Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
-        Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
-            tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
-            writer.write_all(&CONNACK_VERSION_REFUSED).await?;
-            return writer.shutdown().await;
-        }
-        Err(error @ ReadError::Malformed(_)) => {
-            tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
-            let code = match error.reason() {
-                Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
-                Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
-                _ => ConnectReturnCode::MalformedPacket,
-            };
-            let mut refusal = BytesMut::new();
-            let ack = ConnAck { session_present: false, code, properties: None };
-            Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
-            writer.write_all(&refusal).await?;
-            return writer.shutdown().await;
-        }
-        other => {
-            tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
-            return writer.shutdown().await;
-        }
-    };
+    let (mut connect, will) =
+        match timeout(CONNECT_TIMEOUT, reader.first_packet()).await.unwrap_or(Err(ReadError::Silent)) {
+            Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
+            Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
+                tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
+                writer.write_all(&CONNACK_VERSION_REFUSED).await?;
+                return writer.shutdown().await;
+            }
+            Err(error @ ReadError::Malformed(_)) => {
+                tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
+                let code = match error.reason() {
+                    Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
+                    Some(DisconnectReasonCode::PacketTooLarge) => ConnectReturnCode::PacketTooLarge,
+                    _ => ConnectReturnCode::MalformedPacket,
+                };
+                let mut refusal = BytesMut::new();
+                let ack = ConnAck { session_present: false, code, properties: None };
+                Packet::ConnAck(ack).write(&mut refusal, None).expect("a CONNACK without properties is valid");
+                writer.write_all(&refusal).await?;
+                return writer.shutdown().await;
+            }
+            other => {
+                tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
+                return writer.shutdown().await;
+            }
+        };
     let assigned = connect.client_id.is_empty();
     if assigned {
         connect.client_id = assigned_id();
@@ -226,6 +231,13 @@ struct Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// The next packet that is already here.
     fn next(&mut self) -> Result<Option<Packet>, ReadError> {
+        if let [DISCONNECT, 1, reason, ..] = self.input[..] {
+            // A reason without a length of properties has none (3.14.2.2.1). The codec takes it for cut short.
+            self.input[1..3].copy_from_slice(&[2, reason]);
+            let rest = self.input.split_off(3);
+            self.input.extend_from_slice(&[0]);
+            self.input.unsplit(rest);
+        }
         let before = self.input.len();
         match Packet::read(&mut self.input, Some(self.bytes_max)) {
             Ok(packet) => Ok(Some(packet)),
@@ -245,8 +257,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    async fn packet(&mut self) -> Result<Packet, ReadError> {
+    /// The first packet of a connection. What can't become a CONNECT is not waited for.
+    async fn first_packet(&mut self) -> Result<Packet, ReadError> {
         loop {
+            if self.input.first().is_some_and(|byte| *byte != CONNECT) {
+                return Err(ReadError::NoConnect);
+            }
             if let Some(packet) = self.next()? {
                 return Ok(packet);
             }

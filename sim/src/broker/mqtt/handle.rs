@@ -2,10 +2,11 @@
 
 use super::{
     message::{Delivery, Message},
-    server::{ConnectionKey, Server},
+    server::{ConnectionKey, Server, TOPIC_ALIAS_MAX},
     session::{Pushed, SessionKey},
     topics::{self, Filter, Options, is_valid_topic},
 };
+use bytes::Bytes;
 use rumqttc::mqttbytes::{
     QoS,
     v5::{
@@ -20,6 +21,9 @@ use tokio::time::Instant;
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Most retained messages; far above one a device.
 const RETAINED_MAX: usize = 100_000;
+
+/// Topics of the broker itself, which no client may publish to.
+const OWN_TOPICS: &[u8] = b"$SYS";
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ impl Server {
             return Err(End::Void);
         }
         match packet {
-            Packet::Publish(publish) => self.publish(connection.session, &publish, now),
+            Packet::Publish(publish) => self.publish(connection.session, publish, now),
             Packet::PubAck(ack) => {
                 let client = self.client(connection).expect("was just seen");
                 if client.session.acknowledge(ack.pkid) {
@@ -54,10 +58,7 @@ impl Server {
                 Ok(())
             }
             Packet::Subscribe(subscribe) => self.subscribe(connection.session, subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(connection.session, &unsubscribe);
-                Ok(())
-            }
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(connection.session, &unsubscribe),
             Packet::PingReq => {
                 self.answer(connection.session, &Packet::PingResp);
                 Ok(())
@@ -95,8 +96,8 @@ impl Server {
         let mut receivers = std::mem::take(&mut self.receivers);
         let is_online = |key| self.clients.get(&key).is_some_and(|client| client.connection.is_some());
         self.topics.receivers(message.topic(), is_online, &mut receivers);
-        receivers.retain(|(key, options)| !options.no_local || publisher != Some(*key));
         let count = receivers.len();
+        receivers.retain(|(key, options)| !options.no_local || publisher != Some(*key));
         for (key, options) in receivers.drain(..) {
             self.deliver(key, &message, options, message.retain && options.retain_as_published, now);
         }
@@ -127,28 +128,48 @@ impl Server {
         }
     }
 
-    fn publish(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> Result<(), End> {
+    fn publish(&mut self, key: SessionKey, mut publish: Publish, now: Instant) -> Result<(), End> {
         let properties = publish.properties.as_ref();
-        if properties.is_some_and(|p| p.topic_alias.is_some()) {
-            return Err(End::Refused(DisconnectReasonCode::TopicAliasInvalid));
-        }
         if properties.is_some_and(|p| !p.subscription_identifiers.is_empty()) {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
+        }
+        if let Some(alias) = properties.and_then(|p| p.topic_alias) {
+            self.resolve_alias(key, alias, &mut publish.topic)?;
         }
         if publish.qos == QoS::ExactlyOnce {
             return Err(End::Refused(DisconnectReasonCode::QoSNotSupported));
         }
         if !std::str::from_utf8(&publish.topic).is_ok_and(is_valid_topic) {
-            return Err(End::Refused(DisconnectReasonCode::TopicNameInvalid));
+            return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         self.stats.publishes_received += 1;
-        let receivers = self.route(Some(key), publish, now);
+        let reason = if publish.topic.starts_with(OWN_TOPICS) {
+            PubAckReason::NotAuthorized
+        } else if self.route(Some(key), &publish, now) == 0 {
+            PubAckReason::NoMatchingSubscribers
+        } else {
+            PubAckReason::Success
+        };
         if publish.qos == QoS::AtLeastOnce {
-            let mut ack = PubAck::new(publish.pkid, None);
-            if receivers == 0 {
-                ack.reason = PubAckReason::NoMatchingSubscribers;
-            }
-            self.answer(key, &Packet::PubAck(ack));
+            self.answer(key, &Packet::PubAck(PubAck { reason, ..PubAck::new(publish.pkid, None) }));
+        }
+        Ok(())
+    }
+
+    /// Notes which topic `alias` stands for, or puts that in for an empty `topic` (section 3.3.2.3.4).
+    fn resolve_alias(&mut self, key: SessionKey, alias: u16, topic: &mut Bytes) -> Result<(), End> {
+        if alias == 0 || alias > TOPIC_ALIAS_MAX {
+            return Err(End::Refused(DisconnectReasonCode::TopicAliasInvalid));
+        }
+        let connection = self.clients.get_mut(&key).and_then(|client| client.connection.as_mut());
+        let aliases = &mut connection.expect("the caller has seen it").aliases;
+        if !topic.is_empty() {
+            // A copy, since a slice would keep the whole read buffer.
+            aliases.insert(alias, Bytes::copy_from_slice(topic));
+        } else if let Some(known) = aliases.get(&alias) {
+            *topic = known.clone();
+        } else {
+            return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         Ok(())
     }
@@ -171,8 +192,7 @@ impl Server {
             let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let Some(filter) = Filter::parse(&wanted.path) else {
                 tracing::warn!(client = client.id, filter = wanted.path, "mqtt: filter is not well-formed");
-                return_codes.push(SubscribeReasonCode::TopicFilterInvalid);
-                continue;
+                return Err(End::Refused(DisconnectReasonCode::MalformedPacket));
             };
             if filter.share.is_some() && wanted.nolocal {
                 return Err(End::Refused(DisconnectReasonCode::ProtocolError));
@@ -220,12 +240,12 @@ impl Server {
         matching.map(|(_, message)| message.clone()).collect()
     }
 
-    fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) {
+    fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) -> Result<(), End> {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in &unsubscribe.filters {
             let client = self.clients.get_mut(&key).expect("the caller has seen it");
             let reason = match Filter::parse(text) {
-                None => UnsubAckReason::TopicFilterInvalid,
+                None => return Err(End::Refused(DisconnectReasonCode::MalformedPacket)),
                 Some(filter) if client.subscriptions.remove(text) => {
                     self.topics.unsubscribe(&filter, key);
                     UnsubAckReason::Success
@@ -235,6 +255,7 @@ impl Server {
             reasons.push(reason);
         }
         self.answer(key, &Packet::UnsubAck(UnsubAck { pkid: unsubscribe.pkid, reasons, properties: None }));
+        Ok(())
     }
 
     /// A DISCONNECT may change how long the session lives on, but not from nothing to something (section 3.14.2.2.2).

@@ -1,7 +1,7 @@
 //! An emulated Mosquitto: an MQTT 5 broker with QoS 0 and 1, persistent sessions, shared subscriptions, retained messages
 //! and wills, and with Mosquitto's limits, since those decide how a loaded system behaves.
 //!
-//! What is not here: QoS 2, topic aliases, will delays, enhanced authentication, bridges, MQTT 3. Asking for them gets the
+//! What is not here: QoS 2, enhanced authentication, bridges, MQTT 3. Asking for them gets the
 //! refusal that the standard provides. Any user name and password will do, as with a Mosquitto without a password file.
 //!
 //! Sessions and subscriptions are plain state machines (`session`, `topics`), `server` and `handle` put them together, and
@@ -24,10 +24,14 @@ use backbone::env::Env;
 use server::Server;
 use std::{
     convert::Infallible,
+    future::pending,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -84,6 +88,9 @@ pub struct Stats {
     pub messages_dropped: u64,
     /// Messages whose expiry interval ran out before they were sent.
     pub messages_expired: u64,
+    /// Messages, sent or not, that were unacknowledged when their session ended: by its expiry, a clean start, or for want
+    /// of an expiry interval. The other members of a shared subscription don't get them.
+    pub messages_abandoned: u64,
 }
 
 /// The state of one session.
@@ -120,16 +127,55 @@ impl Broker {
     }
 
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
-    /// all, as a crash does, calls [`Broker::restart`] before serving again.
+    /// all, as a crash does, calls [`Broker::restart`] before serving again. Delayed wills are published only while it runs.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        accept::<E>("mqtt", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), stream);
-            env.spawn("mqtt connection", async move {
-                let _place = place;
-                connection.await;
-            });
-        })
-        .await
+        let accept = accept::<E>("mqtt", listener, |stream, place| self.connected(&env, stream, place));
+        tokio::select! {
+            biased;
+            never = accept => never,
+            never = self.publish_wills_in_time() => never,
+        }
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.connected(env, stream, ());
+    }
+
+    /// `kept` is dropped when the connection ends.
+    fn connected<E: Env>(
+        &self,
+        env: &E,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        kept: impl Send + 'static,
+    ) {
+        let connection = connection::run(env.clone(), self.clone(), stream);
+        env.spawn("mqtt connection", async move {
+            let _kept = kept;
+            connection.await;
+        });
+    }
+
+    async fn publish_wills_in_time(&self) -> Infallible {
+        let rescheduled = self.server().rescheduled.clone();
+        loop {
+            let next = {
+                let mut server = self.server();
+                server.advance(Instant::now());
+                server.next_will_at()
+            };
+            let due = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = due => {}
+                () = rescheduled.notified() => {}
+            }
+        }
     }
 
     /// What a crash and restart does: closes all connections without a word, and forgets sessions and retained messages

@@ -9,6 +9,7 @@ use super::{
     session::{Session, SessionKey},
     topics::{Filter, Options, Topics, is_valid_topic},
 };
+use bytes::Bytes;
 use rumqttc::mqttbytes::{
     QoS,
     v5::{ConnAck, ConnAckProperties, Connect, ConnectReturnCode, DisconnectReasonCode, LastWill, Packet, Publish},
@@ -19,10 +20,13 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// A Session Expiry Interval that means: never (MQTT 5, section 3.1.2.11.2).
 const NEVER: u32 = u32::MAX;
+
+/// Highest number that a client may give a topic (Mosquitto's `max_topic_alias`).
+pub(super) const TOPIC_ALIAS_MAX: u16 = 10;
 
 /// Everything the broker knows.
 #[derive(Debug, Default)]
@@ -35,6 +39,10 @@ pub(super) struct Server {
     by_id: BTreeMap<String, SessionKey>,
     /// Ends of the sessions whose clients are away.
     expiries: BTreeSet<(Instant, SessionKey)>,
+    /// When the wills of clients that are away are due, if they are delayed.
+    wills: BTreeSet<(Instant, SessionKey)>,
+    /// The first of `wills` may be another one.
+    pub(super) rescheduled: Arc<Notify>,
     sessions_made: u64,
     connections_made: u64,
     /// Receivers of the publish at hand; kept for its capacity.
@@ -54,6 +62,8 @@ pub(super) struct Client {
     pub(super) expiry_s: u32,
     /// When the session ends, if the client stays away.
     expires_at: Option<Instant>,
+    /// What is published then, if the client stays away and its session lives.
+    delayed_will: Option<(Instant, Publish)>,
 }
 
 /// A client's open connection.
@@ -61,7 +71,15 @@ pub(super) struct Client {
 pub(super) struct Connected {
     number: u64,
     pub(super) outbox: Arc<Outbox>,
-    will: Option<Publish>,
+    /// The topics that the client has given numbers.
+    pub(super) aliases: BTreeMap<u16, Bytes>,
+    will: Option<Will>,
+}
+
+#[derive(Debug)]
+struct Will {
+    publish: Publish,
+    delay_s: u32,
 }
 
 /// Names a connection towards the server. It becomes void when another connection takes the session over.
@@ -76,12 +94,33 @@ impl Server {
         Self { config, ..Self::default() }
     }
 
-    /// Ends every session whose time has come.
+    /// Ends every session and publishes every will whose time has come.
     pub(super) fn advance(&mut self, now: Instant) {
-        while self.expiries.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, key) = self.expiries.pop_first().expect("was just seen");
-            self.remove(key);
+        loop {
+            let will = self.wills.first().filter(|(at, _)| *at <= now).copied();
+            let end = self.expiries.first().filter(|(at, _)| *at <= now).copied();
+            match (will, end) {
+                // A will is never due after the end of its session.
+                (Some((will_at, key)), end) if end.is_none_or(|(at, _)| will_at <= at) => {
+                    if let Some(will) = self.take_delayed_will(key) {
+                        self.route(None, &will, will_at);
+                    }
+                }
+                (_, Some((at, key))) => self.remove(key, at),
+                _ => return,
+            }
         }
+    }
+
+    /// When the next will is due.
+    pub(super) fn next_will_at(&self) -> Option<Instant> {
+        self.wills.first().map(|(at, _)| *at)
+    }
+
+    fn take_delayed_will(&mut self, key: SessionKey) -> Option<Publish> {
+        let (at, will) = self.clients.get_mut(&key)?.delayed_will.take()?;
+        self.wills.remove(&(at, key));
+        Some(will)
     }
 
     /// Opens or resumes the session of `connect`, whose client id is not empty; `assigned` tells the client that the broker
@@ -109,9 +148,13 @@ impl Server {
         if connect.clean_start
             && let Some(key) = old
         {
-            self.remove(key);
+            self.remove(key, now);
         }
         let present = self.by_id.get(&connect.client_id).copied();
+        if let Some(key) = present {
+            // The client is back in time.
+            self.take_delayed_will(key);
+        }
         let key = present.unwrap_or_else(|| self.new_session(&connect.client_id));
         let id = assigned.then(|| connect.client_id.clone());
         let properties = Some(self.connack_properties(id, connect.keep_alive));
@@ -127,7 +170,11 @@ impl Server {
         if let Some(at) = client.expires_at.take() {
             self.expiries.remove(&(at, key));
         }
-        client.connection = Some(Connected { number, outbox, will: will.map(publish_of_will) });
+        let will = will.map(|will| Will {
+            delay_s: will.properties.as_ref().and_then(|p| p.delay_interval).unwrap_or(0),
+            publish: publish_of_will(will),
+        });
+        client.connection = Some(Connected { number, outbox, aliases: BTreeMap::new(), will });
         client.session.resume(window);
         self.pump(key, now);
         Ok(ConnectionKey { session: key, number })
@@ -154,11 +201,13 @@ impl Server {
                 connection.outbox.abort();
                 connection.will = None;
             }
+            client.delayed_will = None;
         }
+        self.wills.clear();
         let keys: Vec<SessionKey> = self.clients.keys().copied().collect();
         for key in keys {
             if !self.config.persistent_sessions {
-                self.remove(key);
+                self.remove(key, now);
             } else if self.clients[&key].connection.is_some() {
                 self.leave(key, false, now);
             }
@@ -189,12 +238,17 @@ impl Server {
             self.expiries.insert((at, key));
         }
         connection.outbox.close();
-        if expiry_s == 0 {
-            self.remove(key);
-        }
         if publish_will && let Some(will) = connection.will {
-            self.route(None, &will, now);
+            // The end of the session cuts the delay short.
+            let at = now + Duration::from_secs(will.delay_s.min(expiry_s).into());
+            client.delayed_will = Some((at, will.publish));
+            self.wills.insert((at, key));
+            self.rescheduled.notify_one();
         }
+        if expiry_s == 0 {
+            self.remove(key, now);
+        }
+        self.advance(now);
     }
 
     fn new_session(&mut self, id: &str) -> SessionKey {
@@ -207,13 +261,16 @@ impl Server {
             connection: None,
             expiry_s: 0,
             expires_at: None,
+            delayed_will: None,
         };
         self.clients.insert(key, client);
         self.by_id.insert(id.to_owned(), key);
         key
     }
 
-    fn remove(&mut self, key: SessionKey) {
+    /// Ends a session. Its messages end with it, those of shared subscriptions, too, as with Mosquitto.
+    fn remove(&mut self, key: SessionKey, now: Instant) {
+        let will = self.take_delayed_will(key);
         let Some(client) = self.clients.remove(&key) else { return };
         self.by_id.remove(&client.id);
         for text in &client.subscriptions {
@@ -223,6 +280,10 @@ impl Server {
         if let Some(at) = client.expires_at {
             self.expiries.remove(&(at, key));
         }
+        self.stats.messages_abandoned += (client.session.queued() + client.session.in_flight()) as u64;
+        if let Some(will) = will {
+            self.route(None, &will, now);
+        }
     }
 
     fn connack_properties(&self, assigned: Option<String>, keep_alive_s: u16) -> ConnAckProperties {
@@ -231,15 +292,16 @@ impl Server {
             // Mosquitto announces its own in-flight limit here, which then is the client's window for its QoS 1 publishes.
             receive_max: Some(self.config.max_inflight.get()),
             max_qos: Some(1),
-            retain_available: Some(1),
+            // That these are there is what their absence means.
+            retain_available: None,
             max_packet_size: Some(self.config.packet_bytes_max),
             assigned_client_identifier: assigned,
-            topic_alias_max: Some(0),
+            topic_alias_max: Some(TOPIC_ALIAS_MAX),
             reason_string: None,
             user_properties: vec![],
-            wildcard_subscription_available: Some(1),
-            subscription_identifiers_available: Some(1),
-            shared_subscription_available: Some(1),
+            wildcard_subscription_available: None,
+            subscription_identifiers_available: None,
+            shared_subscription_available: None,
             server_keep_alive: self.config.server_keep_alive_s(keep_alive_s),
             response_information: None,
             server_reference: None,
@@ -259,9 +321,6 @@ fn check(connect: &Connect, will: Option<&LastWill>) -> Result<(), ConnectReturn
     let Some(will) = will else { return Ok(()) };
     if will.qos == QoS::ExactlyOnce {
         return Err(ConnectReturnCode::QoSNotSupported);
-    }
-    if will.properties.as_ref().and_then(|p| p.delay_interval).is_some_and(|delay_s| delay_s > 0) {
-        return Err(ConnectReturnCode::ImplementationSpecificError);
     }
     if !std::str::from_utf8(&will.topic).is_ok_and(is_valid_topic) {
         return Err(ConnectReturnCode::TopicNameInvalid);

@@ -18,8 +18,9 @@ pub enum Quota {
     /// Never more in flight than the window: what the standard demands, and what Mosquitto 1.6 does.
     #[default]
     Strict,
-    /// Mosquitto 2.0.11 as captured (its issue 2301): a new message waits when the window is full, but each PUBACK then
-    /// lets the whole queue go, without using any of the window.
+    /// Mosquitto 2.0.11 (its issue 2301, `db__message_delete_outgoing`): a new message waits when the window is full, but a
+    /// PUBACK for the first message in flight lets a whole window's worth of what waits go, one for the second a message
+    /// less, and so on, however many are in flight. If that lets nothing go, the next new message overtakes what waits.
     MosquittoLeaky,
 }
 
@@ -54,8 +55,8 @@ pub(super) struct Session {
     window: Option<NonZeroU16>,
     /// What may still go out.
     credit: u16,
-    /// A PUBACK has come and the queue was not empty since: the leak is open.
-    leaking: bool,
+    /// How many of the queue go out, whatever the credit is, if the quota is leaky.
+    leaking: usize,
     last_id: u16,
     sent: u64,
     queue: VecDeque<Waiting>,
@@ -72,7 +73,7 @@ impl Session {
             queue_max,
             window: None,
             credit: 0,
-            leaking: false,
+            leaking: 0,
             last_id: 0,
             sent: 0,
             queue: VecDeque::new(),
@@ -86,13 +87,16 @@ impl Session {
         self.suspend();
         self.window = Some(window);
         self.credit = window.get();
+        if self.quota == Quota::MosquittoLeaky {
+            self.leaking = self.resends.max(window.get().into());
+        }
     }
 
     /// The client is gone; what was in flight waits for it.
     pub(super) fn suspend(&mut self) {
         self.window = None;
         self.credit = 0;
-        self.leaking = false;
+        self.leaking = 0;
         let mut unacknowledged: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
         unacknowledged.sort_by_key(|in_flight| in_flight.order);
         self.resends += unacknowledged.len();
@@ -109,22 +113,31 @@ impl Session {
         identifier: Option<usize>,
         now: Instant,
     ) -> Pushed {
+        let waiting = Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } };
+        if self.quota == Quota::MosquittoLeaky && self.credit > 0 {
+            self.queue.insert(self.resends, waiting);
+            self.leaking = self.leaking.max(self.resends + 1);
+            return Pushed::Taken;
+        }
         if self.queue.len() - self.resends >= self.queue_max {
             self.drop_expired(now);
             if self.queue.len() - self.resends >= self.queue_max {
                 return Pushed::Dropped;
             }
         }
-        self.queue.push_back(Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } });
+        self.queue.push_back(waiting);
         Pushed::Taken
     }
 
     /// The client has acknowledged `packet_id`. Returns whether it was in flight.
     pub(super) fn acknowledge(&mut self, packet_id: u16) -> bool {
-        if self.in_flight.remove(&packet_id).is_some() {
+        if let Some(acknowledged) = self.in_flight.remove(&packet_id) {
             let window = self.window.map_or(0, NonZeroU16::get);
             self.credit = self.credit.saturating_add(1).min(window);
-            self.leaking = self.quota == Quota::MosquittoLeaky;
+            if self.quota == Quota::MosquittoLeaky {
+                let before = self.in_flight.values().filter(|other| other.order < acknowledged.order).count();
+                self.leaking = usize::from(window).saturating_sub(before);
+            }
             return true;
         }
         // An acknowledgement of what was received before the connection was lost, and is not yet sent again.
@@ -139,11 +152,15 @@ impl Session {
     /// The next message to send now, if there is one that may go. Expired ones are skipped and counted in `expired`.
     pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<(Arc<Message>, Delivery)> {
         loop {
-            if self.credit == 0 || self.in_flight.len() == usize::from(u16::MAX) {
+            let may_go = match self.quota {
+                Quota::Strict => self.credit > 0,
+                Quota::MosquittoLeaky => self.leaking > 0,
+            };
+            if !may_go || self.in_flight.len() == usize::from(u16::MAX) {
                 return None;
             }
             let Some(Waiting { message, mut delivery }) = self.queue.pop_front() else {
-                self.leaking = false;
+                self.leaking = 0;
                 return None;
             };
             self.resends = self.resends.saturating_sub(1);
@@ -154,9 +171,8 @@ impl Session {
             if delivery.packet_id == 0 {
                 delivery.packet_id = self.free_id();
             }
-            if !self.leaking {
-                self.credit -= 1;
-            }
+            self.credit = self.credit.saturating_sub(1);
+            self.leaking = self.leaking.saturating_sub(1);
             self.sent += 1;
             let in_flight = InFlight { message: message.clone(), delivery, order: self.sent };
             let old = self.in_flight.insert(delivery.packet_id, in_flight);

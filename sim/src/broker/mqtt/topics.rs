@@ -16,8 +16,8 @@ use std::{
     str::Split,
 };
 
-/// Most levels of a topic or filter, as in Mosquitto: it bounds how deep the tree and its recursion go.
-const LEVELS_MAX: usize = 200;
+/// Most levels of a topic or filter, as in Mosquitto (200 slashes): it bounds how deep the tree and its recursion go.
+const LEVELS_MAX: usize = 201;
 
 /// A subscription's topic filter, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,11 @@
 
 use super::{
     Broker,
-    command::{self, CommandError},
+    command::{self, Call, Outcome},
+    error::CommandError,
     resp::{self, Reply, read_command, read_integer},
+    server::{self, text},
+    table,
 };
 use backbone::env::Env;
 use bytes::{Bytes, BytesMut};
@@ -15,27 +18,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const READ_BYTES: usize = 16 << 10;
 /// A buffer that grew beyond this for one large command is given back afterwards.
 const IDLE_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// With this much to say, a client has to read before its next command is run.
+const EARLY_WRITE_BYTES: usize = 1 << 20;
+/// Most that may wait for EXEC. Redis has no limit of its own for it.
+const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// Commands that don't wait for EXEC.
+const AT_ONCE: [&str; 5] = ["discard", "exec", "multi", "quit", "reset"];
+/// What an HTTP client would send; Redis closes such connections without a word, since web pages have been made to talk to
+/// it behind their users' backs.
+const HTTP: [&[u8]; 2] = [b"post", b"host:"];
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: E::Stream) {
+pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut restarted = broker.restarts.subscribe();
     let result = tokio::select! {
         biased;
         _ = restarted.changed() => Ok(()),
-        result = serve(|| env.unix_time(), &broker, stream) => result,
+        result = serve(|| env.unix_time(), &broker, id, stream) => result,
     };
     if let Err(error) = result {
         tracing::debug!(%error, "redis: connection lost");
     }
 }
 
-/// Answers every command that one read brought with one write, as Redis does before it sleeps.
+/// Answers every command that one read brought with one write, as Redis does before it sleeps, if the replies are not too
+/// large.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     now: impl Fn() -> Duration,
     broker: &Broker,
+    id: u64,
     mut stream: S,
 ) -> io::Result<()> {
-    let mut client = Client::default();
+    let mut client = Client { id, ..Client::default() };
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut out = BytesMut::new();
     while !client.closing {
@@ -50,7 +65,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let reply = match read_command(&mut input) {
                 Ok(None) => break,
                 Ok(Some(arguments)) if arguments.is_empty() => continue,
-                Ok(Some(arguments)) => client.execute(broker, &arguments, now_ms),
+                Ok(Some(arguments)) if HTTP.iter().any(|word| arguments[0].eq_ignore_ascii_case(word)) => {
+                    tracing::warn!("redis: a client speaks HTTP; closing its connection");
+                    return stream.shutdown().await;
+                }
+                Ok(Some(arguments)) => client.execute(broker, arguments, now_ms),
                 Err(error) => {
                     tracing::warn!(%error, "redis: client sent what is no command; closing its connection");
                     client.closing = true;
@@ -58,6 +77,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             };
             reply.write(&mut out, client.resp3);
+            if out.len() > EARLY_WRITE_BYTES {
+                stream.write_all(&out).await?;
+                out.clear();
+            }
         }
         stream.write_all(&out).await?;
         stream.flush().await?;
@@ -75,29 +98,39 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 /// What the server knows about one connection.
 #[derive(Debug, Default)]
 struct Client {
+    id: u64,
     resp3: bool,
     name: Bytes,
     closing: bool,
+    /// Since MULTI.
+    transaction: Option<Transaction>,
+}
+
+/// Commands that wait for EXEC.
+#[derive(Debug, Default)]
+struct Transaction {
+    commands: Vec<(&'static str, Vec<Bytes>)>,
+    bytes: usize,
+    /// One of them was refused, so none will be run.
+    failed: bool,
 }
 
 impl Client {
-    fn execute(&mut self, broker: &Broker, arguments: &[Bytes], now_ms: u64) -> Reply {
-        let name = String::from_utf8_lossy(&arguments[0]).to_ascii_lowercase();
-        let result = match (name.as_str(), &arguments[1..]) {
-            ("hello", options) => self.hello(options),
-            ("client", options) => self.client(options),
-            ("auth", credentials) => auth(credentials),
-            ("select", [index]) => select(index),
-            ("ping", []) => Ok(Reply::Status("PONG")),
-            ("ping", [text]) | ("echo", [text]) => Ok(Reply::Bulk(text.clone())),
-            ("quit", _) => {
-                self.closing = true;
-                Ok(Reply::OK)
+    fn execute(&mut self, broker: &Broker, arguments: Vec<Bytes>, now_ms: u64) -> Reply {
+        let outcome = table::look_up(&arguments).and_then(|name| match &mut self.transaction {
+            Some(waiting) if !AT_ONCE.contains(&name) => {
+                waiting.push(name, arguments).map(|()| Reply::Status("QUEUED"))
             }
-            ("select" | "ping" | "echo", _) => Err(CommandError::Arity(name)),
-            _ => command::execute(&mut broker.keyspace(), &name, arguments, now_ms),
-        };
-        result.unwrap_or_else(|error| {
+            _ => self.run(broker, name, &arguments, now_ms),
+        });
+        outcome.unwrap_or_else(|mut error| {
+            if error == CommandError::Arity("exec".into()) {
+                self.transaction = None;
+                error = CommandError::ExecArity;
+            }
+            if let Some(waiting) = &mut self.transaction {
+                waiting.failed |= error != CommandError::NestedMulti;
+            }
             if matches!(error, CommandError::Unknown { .. }) {
                 tracing::warn!(%error, "redis: a command is not supported; refused");
             }
@@ -105,8 +138,59 @@ impl Client {
         })
     }
 
+    fn run(&mut self, broker: &Broker, name: &'static str, arguments: &[Bytes], now_ms: u64) -> Outcome {
+        let args = &arguments[if name.contains('|') { 2 } else { 1 }..];
+        match (name, args) {
+            ("hello", options) => self.hello(options),
+            ("client|id", []) => Ok(Reply::Integer(i64::try_from(self.id).expect("connections are not so many"))),
+            ("client|setname", [name]) => {
+                if name.iter().any(|b| !(b'!'..=b'~').contains(b)) {
+                    return Err(CommandError::ClientName);
+                }
+                self.name = name.clone();
+                Ok(Reply::OK)
+            }
+            ("client|getname", []) if self.name.is_empty() => Ok(Reply::Null),
+            ("client|getname", []) => Ok(Reply::Bulk(self.name.clone())),
+            ("auth", credentials) => auth(credentials),
+            ("select", [index]) => select(index),
+            ("ping", []) => Ok(Reply::Status("PONG")),
+            ("ping", [text]) | ("echo", [text]) => Ok(Reply::Bulk(text.clone())),
+            ("ping", _) => Err(CommandError::Arity(name.into())),
+            ("quit", _) => {
+                self.closing = true;
+                Ok(Reply::OK)
+            }
+            ("reset", []) => {
+                *self = Self { id: self.id, ..Self::default() };
+                Ok(Reply::Status("RESET"))
+            }
+            ("multi", []) if self.transaction.is_some() => Err(CommandError::NestedMulti),
+            ("multi", []) => {
+                self.transaction = Some(Transaction::default());
+                Ok(Reply::OK)
+            }
+            ("discard", []) => self.transaction.take().map(|_| Reply::OK).ok_or(CommandError::WithoutMulti("DISCARD")),
+            ("exec", []) => self.run_all(broker, now_ms),
+            _ => command::execute(&mut broker.keyspace(), &Call { name, args, now_ms }),
+        }
+    }
+
+    /// `EXEC`: a command that fails does not stop the others; too large a reply does.
+    fn run_all(&mut self, broker: &Broker, now_ms: u64) -> Outcome {
+        let transaction = self.transaction.take().ok_or(CommandError::WithoutMulti("EXEC"))?;
+        if transaction.failed {
+            return Err(CommandError::Aborted);
+        }
+        let run = |(name, arguments): (_, Vec<Bytes>)| {
+            let outcome = self.run(broker, name, &arguments, now_ms);
+            outcome.unwrap_or_else(|error| Reply::Error(error.to_string()))
+        };
+        Reply::array_of(transaction.commands.into_iter().map(run))
+    }
+
     /// `HELLO [version [AUTH user password] [SETNAME name]]`
-    fn hello(&mut self, options: &[Bytes]) -> Result<Reply, CommandError> {
+    fn hello(&mut self, options: &[Bytes]) -> Outcome {
         let mut resp3 = self.resp3;
         let mut name = None;
         if let Some((version, mut rest)) = options.split_first() {
@@ -135,54 +219,41 @@ impl Client {
         }
         self.resp3 = resp3;
         self.name = name.unwrap_or_else(|| self.name.clone());
-        let text = |text: &'static str| Reply::Bulk(Bytes::from_static(text.as_bytes()));
         Ok(Reply::Map(vec![
             (text("server"), text("redis")),
-            (text("version"), text("7.0.15")),
+            (text("version"), text(server::VERSION)),
             (text("proto"), Reply::Integer(if resp3 { 3 } else { 2 })),
+            (text("id"), Reply::Integer(i64::try_from(self.id).expect("connections are not so many"))),
             (text("mode"), text("standalone")),
             (text("role"), text("master")),
             (text("modules"), Reply::Array(vec![])),
         ]))
     }
+}
 
-    /// `CLIENT SETNAME | GETNAME | SETINFO`; the last is Redis 7.2's, and accepted since client libraries send it.
-    fn client(&mut self, options: &[Bytes]) -> Result<Reply, CommandError> {
-        let Some((subcommand, rest)) = options.split_first() else {
-            return Err(CommandError::Arity("client".into()));
-        };
-        let name = String::from_utf8_lossy(subcommand).to_ascii_lowercase();
-        match (name.as_str(), rest) {
-            ("setname", [name]) => {
-                if name.iter().any(|b| !(b'!'..=b'~').contains(b)) {
-                    return Err(CommandError::ClientName);
-                }
-                self.name = name.clone();
-                Ok(Reply::OK)
-            }
-            ("getname", []) => Ok(if self.name.is_empty() { Reply::Null } else { Reply::Bulk(self.name.clone()) }),
-            ("setinfo", [_attribute, _value]) => Ok(Reply::OK),
-            ("setname" | "getname" | "setinfo", _) => Err(CommandError::Arity(format!("client|{name}"))),
-            _ => Err(CommandError::UnknownSubcommand {
-                name: String::from_utf8_lossy(subcommand).into_owned(),
-                command: "CLIENT",
-            }),
+impl Transaction {
+    fn push(&mut self, name: &'static str, arguments: Vec<Bytes>) -> Result<(), CommandError> {
+        self.bytes += arguments.iter().map(|argument| argument.len() + size_of::<Bytes>()).sum::<usize>();
+        if self.bytes > TRANSACTION_BYTES_MAX {
+            self.commands.clear();
+            return Err(CommandError::TransactionBytes(TRANSACTION_BYTES_MAX));
         }
+        self.commands.push((name, arguments));
+        Ok(())
     }
 }
 
 /// There is one user, `default`, and it has no password: what Redis answers then.
-fn auth(credentials: &[Bytes]) -> Result<Reply, CommandError> {
+fn auth(credentials: &[Bytes]) -> Outcome {
     match credentials {
         [_password] => Err(CommandError::NoPasswordSet),
         [user, _password] if user[..] == *b"default" => Ok(Reply::OK),
         [_user, _password] => Err(CommandError::WrongPassword),
-        [] => Err(CommandError::Arity("auth".into())),
         _ => Err(CommandError::Syntax),
     }
 }
 
-fn select(index: &Bytes) -> Result<Reply, CommandError> {
+fn select(index: &Bytes) -> Outcome {
     match resp::read_integer(index) {
         Some(0) => Ok(Reply::OK),
         Some(_) => Err(CommandError::DatabaseIndex),

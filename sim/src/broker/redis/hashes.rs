@@ -1,34 +1,40 @@
 //! The commands on hashes.
 
 use super::{
-    command::{Call, CommandError, Outcome, integer},
+    command::{Call, Outcome, Wanted, integer},
+    error::CommandError,
     keyspace::{Hash, Keyspace},
     resp::{Reply, read_integer},
 };
 use bytes::Bytes;
 
-/// Every command that [`execute`] knows with some number of arguments.
-pub(super) const NAMES: [&str; 10] =
-    ["hset", "hget", "hmget", "hgetall", "hdel", "hlen", "hexists", "hkeys", "hvals", "hincrby"];
-
-/// Runs `call` if it is one of these commands with a number of arguments that it takes.
+/// Runs `call` if it is one of these commands.
 pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
     Some(match (call.name, call.args) {
-        ("hset", [key, fields @ ..]) if !fields.is_empty() => set(db, call, key, fields),
-        ("hget", [key, field]) => read(db, key, |hash| value(hash, field), Reply::Null),
-        ("hmget", [key, fields @ ..]) if !fields.is_empty() => {
-            let none = Reply::Array(vec![Reply::Null; fields.len()]);
-            read(db, key, |hash| Reply::Array(fields.iter().map(|f| value(hash, f)).collect()), none)
+        ("hset", [key, fields @ ..]) => set(db, call, key, fields).map(Reply::count),
+        ("hmset", [key, fields @ ..]) => set(db, call, key, fields).map(|_| Reply::OK),
+        ("hsetnx", [key, field, value]) => {
+            let insert = |hash: &mut Hash| !hash.contains_key(&field[..]) && put(hash, field, value);
+            db.change_hash(key, insert).map(|new| Reply::Integer(new.into())).map_err(CommandError::from)
         }
+        ("hget", [key, field]) => read(db, key, |hash| value(hash, field), Reply::Null),
+        ("hmget", [key, fields @ ..]) => db.hash(key).map_err(CommandError::from).and_then(|hash| {
+            Reply::array_of(fields.iter().map(|field| hash.map_or(Reply::Null, |hash| value(hash, field))))
+        }),
         ("hgetall", [key]) => {
             let pairs = |hash: &Hash| hash.iter().map(|(f, v)| (Reply::copy_of(f), Reply::copy_of(v))).collect();
             read(db, key, |hash| Reply::Map(pairs(hash)), Reply::Map(vec![]))
         }
-        ("hdel", [key, fields @ ..]) if !fields.is_empty() => {
+        ("hdel", [key, fields @ ..]) => {
             let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(&field[..])).count();
             db.change_hash(key, remove).map(Reply::count).map_err(CommandError::from)
         }
         ("hlen", [key]) => read(db, key, |hash| Reply::count(hash.len()), Reply::Integer(0)),
+        ("hstrlen", [key, field]) => {
+            let len = |hash: &Hash| Reply::count(hash.get(&field[..]).map_or(0, |value| value.len()));
+            read(db, key, len, Reply::Integer(0))
+        }
+        ("hscan", [key, cursor, options @ ..]) => scan(db, key, cursor, options),
         ("hexists", [key, field]) => {
             read(db, key, |hash| Reply::Integer(hash.contains_key(&field[..]).into()), Reply::Integer(0))
         }
@@ -64,10 +70,10 @@ fn put(hash: &mut Hash, field: &[u8], value: &[u8]) -> bool {
     new
 }
 
-fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, fields: &[Bytes]) -> Outcome {
+fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, fields: &[Bytes]) -> Result<usize, CommandError> {
     let (pairs, []) = fields.as_chunks::<2>() else { return Err(call.wrong_arity()) };
     let insert = |hash: &mut Hash| pairs.iter().filter(|[field, value]| put(hash, field, value)).count();
-    Ok(Reply::count(db.change_hash(key, insert)?))
+    Ok(db.change_hash(key, insert)?)
 }
 
 fn add(db: &mut Keyspace, key: &Bytes, field: &Bytes, by: &Bytes) -> Outcome {
@@ -80,4 +86,13 @@ fn add(db: &mut Keyspace, key: &Bytes, field: &Bytes, by: &Bytes) -> Outcome {
         Ok(Reply::Integer(new))
     };
     db.change_hash(key, add)?
+}
+
+fn scan(db: &Keyspace, key: &Bytes, cursor: &Bytes, options: &[Bytes]) -> Outcome {
+    let wanted = Wanted::parse(cursor, options, false)?;
+    let found = |hash: &Hash| {
+        let fields = hash.iter().filter(|(field, _)| wanted.has(field));
+        Wanted::answer(fields.flat_map(|(field, value)| [Reply::copy_of(field), Reply::copy_of(value)]).collect())
+    };
+    read(db, key, found, Wanted::answer(vec![]))
 }

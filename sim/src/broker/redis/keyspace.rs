@@ -141,6 +141,21 @@ impl Keyspace {
         Some(entry.value)
     }
 
+    /// Lets `to` be what `from` is now, expiry included. Returns whether there is a `from`.
+    pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        let Some(expiry) = self.expiry(from) else { return false };
+        let value = self.remove(from).expect("was just seen");
+        self.remove(to);
+        self.entries.insert(to.into(), Entry { value, expires_ms: NEVER });
+        self.set_expiry(to, expiry);
+        true
+    }
+
+    /// How many keys expire some time.
+    pub(super) fn expiring(&self) -> usize {
+        self.expiries.len()
+    }
+
     /// When `key` expires: `None` if there is no such key, `Some(None)` if it stays.
     pub(super) fn expiry(&self, key: &[u8]) -> Option<Option<u64>> {
         self.entries.get(key).map(|entry| Some(entry.expires_ms).filter(|at| *at != NEVER))

@@ -1,14 +1,21 @@
 //! An emulated Redis 7.0: strings and hashes that expire, over RESP2 and RESP3, with the real server's replies and errors
 //! word for word.
 //!
-//! What is not here: persistence, replication, transactions, scripts, publish/subscribe, access control, inline commands.
-//! Asking for them gets the error that a server without them would give.
+//! What is not here: other types, persistence, replication, WATCH, scripts, publish/subscribe, access control, a second
+//! database. Asking for them gets the error that a server without them would give. A command is found by `table`, and run
+//! by `connection` if it concerns the connection, else by `command` and what that leads to.
 
 mod command;
 mod connection;
+mod error;
+mod expiry;
+mod glob;
 mod hashes;
 mod keyspace;
 mod resp;
+mod server;
+mod strings;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -18,15 +25,22 @@ use super::accept::accept;
 use backbone::env::Env;
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
 pub struct Broker {
     keyspace: Arc<Mutex<Keyspace>>,
     restarts: watch::Sender<u64>,
+    clients: Arc<AtomicU64>,
 }
 
 impl Broker {
@@ -39,14 +53,26 @@ impl Broker {
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again.
     pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        accept::<E>("redis", listener, |stream, place| {
-            let connection = connection::run(env.clone(), self.clone(), stream);
-            env.spawn("redis connection", async move {
-                let _place = place;
-                connection.await;
-            });
-        })
-        .await
+        accept::<E>("redis", listener, |stream, place| self.connected(&env, stream, place)).await
+    }
+
+    /// Serves one connection that is there already.
+    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        self.connected(env, stream, ());
+    }
+
+    /// `kept` is dropped when the connection ends.
+    fn connected<E: Env>(
+        &self,
+        env: &E,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        kept: impl Send + 'static,
+    ) {
+        let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
+        env.spawn("redis connection", async move {
+            let _kept = kept;
+            connection.await;
+        });
     }
 
     /// What a restart of a server without persistence does: forgets all keys and closes all connections.
@@ -62,5 +88,10 @@ impl Broker {
     /// If another thread panicked while it held the guard.
     pub fn keyspace(&self) -> MutexGuard<'_, Keyspace> {
         self.keyspace.lock().expect("no command panics")
+    }
+
+    /// Clients are counted from 1, in the order in which they connect.
+    fn next_client_id(&self) -> u64 {
+        self.clients.fetch_add(1, Ordering::Relaxed) + 1
     }
 }

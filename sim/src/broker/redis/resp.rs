@@ -1,19 +1,24 @@
-//! RESP: requests in (arrays of bulk strings, and nothing else), replies out.
+//! RESP: requests in (arrays of bulk strings, or a line of words), replies out.
 //!
 //! Requests are parsed here and not by a general RESP decoder, because a server accepts far less than a client: one
 //! flat shape with limits, so no nesting can exhaust the stack and no announced length is believed before its bytes
-//! are there. Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! are there. Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Where a request breaks it,
+//! this reads what Redis reads.
 
+use super::error::CommandError;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Largest single argument. Redis' `proto-max-bulk-len` is 512 MB; nothing of ours comes near even this.
-pub(super) const BULK_BYTES_MAX: usize = 1 << 20;
-/// Most arguments of one command; Redis takes 1,048,576.
-pub(super) const ARGUMENTS_MAX: usize = 1 << 14;
-/// Longest line that announces a length; Redis' limit for inline requests is 64 KB, a number needs 21 bytes.
-const HEADER_BYTES_MAX: usize = 32;
+/// Largest single argument and string. Redis' `proto-max-bulk-len` is 512 MB; nothing of ours comes near even this.
+pub(super) const BULK_BYTES_MAX: usize = 16 << 20;
+/// Most arguments of one command; Redis takes 2,147,483,647. What has come of a command is read anew when more comes, so
+/// this also bounds that work.
+pub(super) const ARGUMENTS_MAX: usize = 1 << 16;
+/// Longest line, inline requests and those that announce a length alike, as in Redis.
+pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
 /// Largest whole command; Redis' limit is its `client-query-buffer-limit` of 1 GB.
-const COMMAND_BYTES_MAX: usize = 8 << 20;
+const COMMAND_BYTES_MAX: usize = 64 << 20;
+/// Most that a command may bring which can ask for the same value again and again.
+const REPLY_BYTES_MAX: usize = 64 << 20;
 
 /// A request that no server understands; the connection is closed after this reply.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -28,8 +33,10 @@ pub(super) enum ProtocolError {
     BulkHeader,
     #[error("ERR Protocol error: expected '$', got '{0}'")]
     NotABulk(char),
-    #[error("ERR Protocol error: inline commands are not emulated")]
-    Inline,
+    #[error("ERR Protocol error: too big inline request")]
+    InlineTooLong,
+    #[error("ERR Protocol error: unbalanced quotes in request")]
+    Quotes,
     #[error("ERR Protocol error: command larger than {COMMAND_BYTES_MAX} bytes")]
     CommandBytes,
 }
@@ -39,7 +46,7 @@ pub(super) enum ProtocolError {
 pub(super) fn read_command(input: &mut BytesMut) -> Result<Option<Vec<Bytes>>, ProtocolError> {
     let buf = &input[..];
     if buf.first().is_some_and(|b| *b != b'*') {
-        return Err(ProtocolError::Inline);
+        return read_line(input);
     }
     let Some((count, mut at)) = read_length(buf, 0, ProtocolError::ArrayHeader, ProtocolError::ArrayLength)? else {
         return Ok(None);
@@ -64,9 +71,6 @@ pub(super) fn read_command(input: &mut BytesMut) -> Result<Option<Vec<Bytes>>, P
         if buf.len() < end + 2 {
             return incomplete(buf);
         }
-        if buf[end..end + 2] != *b"\r\n" {
-            return Err(ProtocolError::BulkLength);
-        }
         ranges.push(start..end);
         at = end + 2;
     }
@@ -79,6 +83,81 @@ fn incomplete<T>(buf: &[u8]) -> Result<Option<T>, ProtocolError> {
     if buf.len() > COMMAND_BYTES_MAX { Err(ProtocolError::CommandBytes) } else { Ok(None) }
 }
 
+/// Takes an inline request off `input`: a line of words.
+fn read_line(input: &mut BytesMut) -> Result<Option<Vec<Bytes>>, ProtocolError> {
+    let Some(len) = input.iter().position(|b| *b == b'\n') else {
+        return if input.len() > LINE_BYTES_MAX { Err(ProtocolError::InlineTooLong) } else { Ok(None) };
+    };
+    let line = input.split_to(len + 1);
+    let line = &line[..len];
+    words(line.strip_suffix(b"\r").unwrap_or(line)).map(Some)
+}
+
+/// Splits a line as Redis' `sdssplitargs`: words in double quotes have escapes, words in single quotes only that of the
+/// quote, and after a closing quote there must be a space.
+fn words(line: &[u8]) -> Result<Vec<Bytes>, ProtocolError> {
+    let mut words = vec![];
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(|b| is_space(*b)) {
+            at += 1;
+        }
+        if at == line.len() {
+            return Ok(words);
+        }
+        let mut word = vec![];
+        let mut quote = None;
+        loop {
+            match (quote, line.get(at), line.get(at + 1)) {
+                (None, None, _) => break,
+                (None, Some(b), _) if is_space(*b) => break,
+                (Some(_), None, _) => return Err(ProtocolError::Quotes),
+                (None, Some(b @ (b'"' | b'\'')), _) => quote = Some(*b),
+                (Some(open), Some(b), after) if open == *b => {
+                    if after.is_some_and(|after| !is_space(*after)) {
+                        return Err(ProtocolError::Quotes);
+                    }
+                    at += 1;
+                    break;
+                }
+                (Some(b'\''), Some(b'\\'), Some(b'\'')) => {
+                    word.push(b'\'');
+                    at += 1;
+                }
+                (Some(b'"'), Some(b'\\'), Some(escaped)) => {
+                    let hex = line.get(at + 2..at + 4).filter(|_| *escaped == b'x').and_then(hex_byte);
+                    word.push(hex.unwrap_or_else(|| unescaped(*escaped)));
+                    at += if hex.is_some() { 3 } else { 1 };
+                }
+                (_, Some(b), _) => word.push(*b),
+            }
+            at += 1;
+        }
+        words.push(word.into());
+    }
+}
+
+/// What C's `isspace` takes for one, and the end of a C string.
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t'..=b'\r' | 0)
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let value = |digit: u8| (digit as char).to_digit(16);
+    u8::try_from(value(digits[0])? * 16 + value(digits[1])?).ok()
+}
+
+fn unescaped(escaped: u8) -> u8 {
+    match escaped {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 8,
+        b'a' => 7,
+        other => other,
+    }
+}
+
 /// Reads `<type byte><integer>\r\n` at `at`: the number and where the next byte is.
 fn read_length(
     buf: &[u8],
@@ -87,17 +166,15 @@ fn read_length(
     not_a_number: ProtocolError,
 ) -> Result<Option<(i64, usize)>, ProtocolError> {
     let line = &buf[buf.len().min(at + 1)..];
-    let Some(len) = line.iter().take(HEADER_BYTES_MAX).position(|b| *b == b'\r') else {
-        return if line.len() >= HEADER_BYTES_MAX { Err(too_long) } else { Ok(None) };
+    let Some(len) = line.iter().position(|b| *b == b'\r') else {
+        return if line.len() > LINE_BYTES_MAX { Err(too_long) } else { Ok(None) };
     };
-    match line.get(len + 1) {
-        None => Ok(None),
-        Some(b'\n') => {
-            let number = read_integer(&line[..len]).ok_or(not_a_number)?;
-            Ok(Some((number, at + 1 + len + 2)))
-        }
-        Some(_) => Err(not_a_number),
+    // Redis takes whatever follows for the line feed.
+    if line.len() == len + 1 {
+        return Ok(None);
     }
+    let number = read_integer(&line[..len]).ok_or(not_a_number)?;
+    Ok(Some((number, at + 1 + len + 2)))
 }
 
 /// An integer as Redis takes it: decimal, no sign but `-`, no leading zeros, no spaces.
@@ -140,6 +217,31 @@ impl Reply {
 
     pub(super) fn count(count: usize) -> Self {
         Self::Integer(i64::try_from(count).expect("counts of things in memory fit"))
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let content = match self {
+            Self::Error(text) => text.len(),
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+            Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes() + value.bytes()).sum(),
+            Self::Status(_) | Self::Integer(_) | Self::Null => 0,
+        };
+        size_of::<Self>() + content
+    }
+
+    /// An array of what `items` brings, up to [`REPLY_BYTES_MAX`].
+    pub(super) fn array_of(items: impl Iterator<Item = Self>) -> Result<Self, CommandError> {
+        let (mut array, mut bytes) = (vec![], 0);
+        for item in items {
+            bytes += item.bytes();
+            if bytes > REPLY_BYTES_MAX {
+                return Err(CommandError::ReplyBytes(REPLY_BYTES_MAX));
+            }
+            array.push(item);
+        }
+        Ok(Self::Array(array))
     }
 
     /// Appends the wire form.

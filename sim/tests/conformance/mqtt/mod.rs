@@ -1,35 +1,117 @@
-//! MQTT 5, packet by packet.
+//! MQTT 5: what users of Mosquitto rely on, packet by packet.
 
 mod client;
+mod differences;
+mod errors;
+mod flow;
+mod library;
+mod sessions;
+mod shares;
+mod topics;
 
-use crate::{
-    compare::Difference,
-    harness::{At, Protocol, scenario},
-};
-use client::Client;
+use crate::harness::{Protocol, scenario};
 
-pub(crate) const PROTOCOL: Protocol =
-    Protocol { real: "Mosquitto 2.0", scenarios: &[scenario!(connack, "what a CONNACK announces", ANNOUNCED)] };
-
-const ANNOUNCED: Difference = Difference {
-    real: &["client <- ConnAck(ConnAck { session_present: false, code: Success, properties: Some(ConnAckProperties { \
-         session_expiry_interval: None, receive_max: Some(20), max_qos: None, retain_available: None, max_packet_size: \
-         None, assigned_client_identifier: None, topic_alias_max: Some(10), reason_string: None, user_properties: [], \
-         wildcard_subscription_available: None, subscription_identifiers_available: None, \
-         shared_subscription_available: None, server_keep_alive: Some(65535), response_information: None, \
-         server_reference: None, authentication_method: None, authentication_data: None }) })"],
-    emulated: &[
-        "client <- ConnAck(ConnAck { session_present: false, code: Success, properties: Some(ConnAckProperties { \
-         session_expiry_interval: None, receive_max: Some(20), max_qos: Some(1), retain_available: Some(1), \
-         max_packet_size: Some(1048576), assigned_client_identifier: None, topic_alias_max: Some(0), reason_string: \
-         None, user_properties: [], wildcard_subscription_available: Some(1), subscription_identifiers_available: \
-         Some(1), shared_subscription_available: Some(1), server_keep_alive: None, response_information: None, \
-         server_reference: None, authentication_method: None, authentication_data: None }) })",
+pub(crate) const PROTOCOL: Protocol = Protocol {
+    real: "Mosquitto 2.0",
+    scenarios: &[
+        scenario!(sessions::connack, "what a CONNACK announces", differences::QOS_2_IS_NOT_OFFERED),
+        scenario!(sessions::assigned_id, "a client without an id gets one"),
+        scenario!(
+            sessions::takeover,
+            "a second connection with the same id takes the session over",
+            differences::TAKEOVER_IS_ANNOUNCED
+        ),
+        scenario!(
+            sessions::takeover_and_will,
+            "the will of a client whose session is taken over",
+            differences::TAKEOVER_IS_ANNOUNCED,
+            differences::WILL_AT_TAKEOVER
+        ),
+        scenario!(sessions::clean_start_and_resume, "clean start against resuming; what waits for who is away"),
+        scenario!(sessions::session_expiry, "a session ends when its expiry interval is over"),
+        scenario!(sessions::expiry_at_disconnect, "a DISCONNECT may change the session's expiry interval"),
+        scenario!(sessions::subscriptions_survive, "a resumed session has its subscriptions with their options"),
+        scenario!(
+            sessions::wills,
+            "a will is published, but not after a plain DISCONNECT",
+            differences::WILL_AFTER_ERROR,
+            differences::PACKET_TYPE_0
+        ),
+        scenario!(sessions::will_properties, "a will's properties, and a retained will"),
+        scenario!(
+            sessions::will_delay,
+            "a will's delay: back in time, over, cut short by the session's end",
+            differences::WILL_WITHOUT_SESSION
+        ),
+        scenario!(
+            sessions::keep_alive,
+            "a silent client is dropped after one and a half keep alives",
+            differences::SILENCE_IS_NAMED
+        ),
+        scenario!(sessions::last_words, "what a client published before it vanished is routed"),
+        scenario!(topics::wildcards, "filters with `+` and `#`, empty levels"),
+        scenario!(topics::dollar_topics, "topics that begin with `$`"),
+        scenario!(topics::overlapping, "overlapping subscriptions and their identifiers"),
+        scenario!(
+            topics::subscribe_answers,
+            "answers to SUBSCRIBE and UNSUBSCRIBE",
+            differences::QOS_2_ASKED_FOR,
+            differences::QOS_1_GRANTED
+        ),
+        scenario!(topics::bad_filters, "filters that are not well-formed", differences::SHARES_THAT_ARE_NONE),
+        scenario!(topics::bad_topics, "topics that can't be published to", differences::WILDCARDS_IN_TOPICS),
+        scenario!(topics::quality_of_service, "the lower of both QoS; PUBACK without subscribers"),
+        scenario!(topics::subscription_options, "no local, retain as published, retain handling"),
+        scenario!(topics::retained, "retained messages: replaced, expired, cleared", differences::RETAINED_TO_A_SHARE),
+        scenario!(topics::properties_pass, "a publisher's properties reach the subscriber, in order"),
+        scenario!(shares::order, "`$share` takes turns; members come and go"),
+        scenario!(
+            shares::member_away,
+            "`$share` with a member that is away",
+            differences::SHARE_PASSES_OVER,
+            differences::SHARE_LEAVES_NOTHING
+        ),
+        scenario!(shares::all_away, "`$share` when all members are away"),
+        scenario!(
+            shares::dead_member,
+            "what a dead member of a `$share` had in flight, whether its session ends or not"
+        ),
+        scenario!(shares::two_groups, "`$share` in two groups, unsubscribed from one"),
+        scenario!(shares::no_local, "`$share` with no local", differences::NO_LOCAL_IN_A_SHARE),
+        scenario!(flow::in_flight_window, "the broker's in-flight window"),
+        scenario!(flow::leak, "what else an acknowledgement lets go, in which order, and after a lost connection"),
+        scenario!(flow::receive_maximum, "the client's receive maximum"),
+        scenario!(flow::acknowledged_in_any_order, "PUBACKs out of order, and of nothing"),
+        scenario!(flow::queued_limit, "the limit of queued messages"),
+        scenario!(flow::message_expiry, "messages expire while they wait, and carry what is left"),
+        scenario!(flow::redelivery, "DUP, packet ids and order after a lost connection"),
+        scenario!(flow::not_while_connected, "nothing is sent twice on a connection that stands"),
+        scenario!(flow::maximum_packet_size, "the client's maximum packet size"),
+        scenario!(flow::large_payload, "a payload of 500,000 bytes"),
+        scenario!(
+            errors::malformed_packets,
+            "malformed packets, with reason codes",
+            differences::SILENT_ENDS,
+            differences::PROPERTY_TWICE,
+            differences::DUP_OF_QOS_0,
+            differences::SILENT_ENDS_2
+        ),
+        scenario!(
+            errors::protocol_errors,
+            "packets that the protocol forbids, with reason codes",
+            differences::CHOICE_OF_CODES,
+            differences::WHAT_A_CLIENT_MAY_NOT_SEND
+        ),
+        scenario!(errors::exactly_once, "QoS 2", differences::QOS_2_REFUSED),
+        scenario!(errors::topic_alias, "topic aliases"),
+        scenario!(
+            errors::bad_connects,
+            "CONNECTs that are refused",
+            differences::MQTT_3,
+            differences::REFUSED_WITH_A_REASON,
+            differences::REFUSED_WITH_A_REASON_2
+        ),
+        scenario!(errors::will_topics, "wills for topics that can't be published to", differences::WILL_TOPIC_REFUSED),
+        scenario!(library::rumqttc, "rumqttc subscribes, takes 30 messages and acknowledges them"),
     ],
-    why: "not alike yet: the emulated broker has neither QoS 2 nor topic aliases, limits packets to 1 MB, says even what \
-          is the protocol's default, and lets a client do without a keep alive",
 };
-
-async fn connack(at: At) {
-    let _client = Client::connect(&at, "client", |_| {}).await;
-}

@@ -1,8 +1,8 @@
 use super::*;
 use crate::broker::mqtt::{Quota, Stats};
-use rumqttc::mqttbytes::v5::PubAckReason;
+use rumqttc::mqttbytes::v5::{LastWillProperties, PubAckReason};
 use std::num::NonZeroU16;
-use tokio::time::advance;
+use tokio::time::{Instant, advance, sleep};
 
 #[tokio::test(start_paused = true)]
 async fn a_publish_is_acknowledged_with_whether_anybody_wanted_it() {
@@ -74,7 +74,7 @@ async fn a_message_carries_what_is_left_of_its_expiry_and_is_dropped_after_it() 
 
 #[tokio::test(start_paused = true)]
 async fn the_window_is_the_smaller_of_both_sides_and_only_the_strict_broker_keeps_it() {
-    for (quota, after_one_ack) in [(Quota::Strict, 1), (Quota::MosquittoLeaky, 27)] {
+    for (quota, after_one_ack) in [(Quota::Strict, 1), (Quota::MosquittoLeaky, 3)] {
         let broker = broker(|config| config.quota = quota);
         let properties = ConnectProperties { receive_maximum: Some(3), ..ConnectProperties::new() };
         let modest = Connect { properties: Some(properties), ..hello("modest") };
@@ -134,4 +134,70 @@ async fn a_share_prefers_members_that_are_connected_and_keeps_messages_when_none
         publisher.publish(message("t", &n.to_string())).await;
     }
     assert_eq!(broker.sessions().iter().map(|session| session.queued).collect::<Vec<_>>(), [1, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_will_waits_for_the_client_but_not_longer_than_its_session() {
+    let delayed = |topic: &str, delay_s| {
+        let mut will = will(topic);
+        will.properties = Some(LastWillProperties {
+            delay_interval: Some(delay_s),
+            payload_format_indicator: None,
+            message_expiry_interval: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: vec![],
+        });
+        Some(will)
+    };
+    let broker = broker(|_| {});
+    let mut watcher = Client::subscribed(&broker, hello("w"), "+").await;
+    for (topic, expiry_s, delay_s, after_s) in [("delay", 60, 5, 5), ("session", 3, 60, 3), ("at-once", 0, 60, 0)] {
+        drop(Client::open(&broker, resuming("c", expiry_s), delayed(topic, delay_s)).await);
+        let left = Instant::now();
+        // The timer is the serving task's; here somebody's packets turn the clock.
+        let mut other = Client::new(&broker, hello("o")).await;
+        while watcher.messages().await.is_empty() {
+            other.send(Packet::PingReq).await;
+            other.receive().await;
+        }
+        assert_eq!(left.elapsed().as_secs(), after_s, "{topic}");
+    }
+    drop(Client::open(&broker, resuming("d", 60), delayed("back", 5)).await);
+    advance(Duration::from_secs(4)).await;
+    let _back = Client::new(&broker, resuming("d", 60)).await;
+    advance(Duration::from_secs(4)).await;
+    assert_eq!(watcher.messages().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_has_a_number_until_its_connection_ends() {
+    let aliased = |topic: &str| {
+        let properties = PublishProperties { topic_alias: Some(10), ..PublishProperties::default() };
+        Publish { properties: Some(properties), ..message(topic, "x") }
+    };
+    let broker = broker(|_| {});
+    let mut watcher = Client::subscribed(&broker, hello("w"), "+").await;
+    let mut publisher = Client::new(&broker, hello("p")).await;
+    publisher.publish(aliased("t")).await;
+    publisher.publish(aliased("")).await;
+    let got = watcher.messages().await;
+    assert!(got.len() == 2 && got.iter().all(|publish| publish.topic == "t" && publish.properties.is_none()));
+    let mut again = Client::new(&broker, hello("p")).await;
+    again.send(Packet::Publish(aliased(""))).await;
+    again.ends_with(DisconnectReasonCode::ProtocolError).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_member_of_a_share_had_not_acknowledged_is_counted() {
+    let broker = broker(|_| {});
+    let dying = Client::subscribed(&broker, hello("dying"), "$share/g/t").await;
+    let mut publisher = Client::new(&broker, hello("p")).await;
+    for n in 0..30 {
+        publisher.publish(message("t", &n.to_string())).await;
+    }
+    drop(dying);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!((broker.sessions().len(), broker.stats().messages_abandoned), (1, 30));
 }

@@ -44,23 +44,34 @@ fn a_strict_window_admits_one_message_for_each_acknowledgement() {
 }
 
 #[test]
-fn a_leaky_window_lets_the_whole_queue_go_with_one_acknowledgement() {
+fn a_leaky_window_lets_a_window_go_for_each_acknowledgement_less_what_is_in_flight_before_it() {
     let now = Instant::now();
     let mut session = Session::new(Quota::MosquittoLeaky, 100);
-    session.resume(window(2));
-    for n in 0..5 {
+    session.resume(window(3));
+    for n in 0..12 {
         push(&mut session, n, now);
         sent(&mut session, now);
     }
-    assert_eq!(session.in_flight(), 2);
+    assert_eq!((session.in_flight(), session.queued()), (3, 9));
     session.acknowledge(1);
     assert_eq!(sent(&mut session, now).len(), 3);
-    assert_eq!(session.in_flight(), 4);
-    // The acknowledgement itself has freed one place, which the queue did not use.
-    push(&mut session, 5, now);
-    assert_eq!(sent(&mut session, now).len(), 1);
-    push(&mut session, 6, now);
+    assert_eq!(session.in_flight(), 5);
+    // 3 is the second in flight, 6 the fourth.
+    session.acknowledge(3);
+    assert_eq!(sent(&mut session, now).len(), 2);
+    session.acknowledge(6);
     assert_eq!(sent(&mut session, now), []);
+    assert_eq!((session.in_flight(), session.queued()), (5, 4));
+    push(&mut session, 12, now);
+    assert_eq!(sent(&mut session, now), [(12, 9, false)]);
+    // After a lost connection all of it goes out again, the window notwithstanding.
+    session.suspend();
+    session.resume(window(3));
+    assert_eq!(sent(&mut session, now).len(), 6);
+    session.suspend();
+    assert!([2, 4, 5, 7].iter().all(|id| session.acknowledge(*id)));
+    session.resume(window(3));
+    assert_eq!(sent(&mut session, now), [(7, 8, true), (12, 9, true), (8, 10, false)]);
 }
 
 #[test]
