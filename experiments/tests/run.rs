@@ -73,9 +73,9 @@ fn a_run_gives_its_outcome_and_what_it_cost() {
 }
 
 #[test]
-fn a_panic_in_the_simulation_is_an_error_with_its_message() {
+fn a_panic_in_a_run_is_an_error_with_its_message() {
     let error = run(&spec(), panicking, None, true).unwrap_err().to_string();
-    assert_eq!(error, "the simulation panicked: a broken invariant");
+    assert_eq!(error, "the run panicked: a broken invariant");
 }
 
 #[test]

@@ -198,6 +198,7 @@ example: a run
 
   latency in ms             mean       p50       p90       p95       p99       max
   a task                  519.50     40.00    999.00    999.00    999.00    999.00
+  its calls alone          30.00     30.00     30.00     30.00     30.00     30.00
   router to router          8.00      7.00      9.00      9.00      9.00      9.00
 
   per virtual second  1.00 tasks  ·  2.00 RPCs  ·  5.00 MQTT messages
