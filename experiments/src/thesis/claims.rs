@@ -20,7 +20,7 @@ pub struct Claims {
     /// Experiments that differ in one thing from another one.
     #[serde(rename = "variation", default)]
     pub variations: Vec<Variation>,
-    /// What could be done about a slow [`SLOW`], one change each.
+    /// What could be done about the slow experiment, one change each.
     #[serde(rename = "remedy", default)]
     pub remedies: Vec<Remedy>,
     /// Why an experiment can't be reproduced better; shown if it is not.
@@ -153,7 +153,7 @@ pub struct Variation {
     pub question: String,
 }
 
-/// One change to [`SLOW`].
+/// One change to the slow experiment, `custom_10k_2`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remedy {
