@@ -66,7 +66,7 @@ fn one_router_gets_all_replies_and_does_all_tasks() {
 
 /// Of two routers the broker picks the right one half of the time. A task needs both of its replies. Were the two
 /// independent of each other, three quarters of the tasks would fail; but they are asked for at the same moment, through
-/// brokers that deal in turn, so fewer do.
+/// brokers that deal in turn, so fewer do; were they one choice, half of them would.
 #[test]
 fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
     for connections in [Connections::PerRequest, Connections::KeepAlive] {
@@ -99,7 +99,7 @@ fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
         }
         let [lost_calls, lost_tasks] = [lost_calls * 100 / calls, lost_tasks * 100 / tasks];
         assert!((40..=60).contains(&lost_calls), "{lost_calls} % of the calls, {connections:?}");
-        assert!((50..=80).contains(&lost_tasks), "{lost_tasks} % of the tasks, {connections:?}");
+        assert!((45..=80).contains(&lost_tasks), "{lost_tasks} % of the tasks, {connections:?}");
     }
 }
 
