@@ -234,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_one_batch_come_together_and_never_before_their_work_is_done() {
+        let plan = CpuPlan { metadata_us: 100, metadata_batch_us: 10_000, ..CpuPlan::default() };
+        let mut cpu = Cpu::new(plan, 7);
+        let mut batches: Vec<u64> = (0..10_000).map(|_| cpu.change_metadata(0)).collect();
+        for (answer_ns, done_ns) in batches.iter().zip((1..).map(|i| i * MS / 10)) {
+            assert!(*answer_ns >= done_ns, "{answer_ns} is before {done_ns}");
+        }
+        assert!(batches.is_sorted());
+        batches.dedup();
+        // A second of work, a batch in 10 ms; a batch in which nothing was done is not seen.
+        assert!((80..=110).contains(&batches.len()), "{} batches", batches.len());
+    }
+
+    #[test]
     fn costs_have_the_median_that_is_asked_for() {
         let plan = CpuPlan { spread_percent: 100, ..CpuPlan::default() };
         let mut cpu = Cpu::new(plan, 7);
