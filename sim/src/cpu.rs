@@ -35,8 +35,6 @@ pub struct CpuPlan {
     pub poll_us: u64,
     /// RabbitMQ's metadata store: how long the begin or the end of a queue takes, in microseconds, one after the other.
     pub metadata_us: u64,
-    /// It answers in batches, one ready so long after the other at the mean, in microseconds: evenly from 0 to twice that.
-    pub metadata_batch_us: u64,
     /// Costs vary: sigma of their logarithm, in percent. 0: they don't.
     pub spread_percent: u32,
     /// How many threads work at the same time; 0 counts as 1.
@@ -48,7 +46,7 @@ pub struct CpuPlan {
 impl CpuPlan {
     /// Whether anything costs anything.
     pub(crate) fn is_free(&self) -> bool {
-        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata_us + self.metadata_batch_us == 0
+        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata_us == 0
     }
 }
 
@@ -63,8 +61,6 @@ pub(crate) struct Cpu {
     used_ns: u64,
     /// When the metadata store has done what it was given, in ns.
     metadata_free_at_ns: u64,
-    /// When its last batch of answers is ready, in ns.
-    metadata_batch_at_ns: u64,
     rng: u64,
     /// Periods in which the quota was used up.
     throttled: u64,
@@ -81,7 +77,6 @@ impl Cpu {
             period: 0,
             used_ns: 0,
             metadata_free_at_ns: 0,
-            metadata_batch_at_ns: 0,
             rng,
             throttled: 0,
         }
@@ -118,14 +113,7 @@ impl Cpu {
     pub(crate) fn change_metadata(&mut self, now_ns: u64) -> u64 {
         let cost_ns = self.draw_ns(self.plan.metadata_us);
         self.metadata_free_at_ns = self.metadata_free_at_ns.max(now_ns) + cost_ns;
-        if self.plan.metadata_batch_us == 0 {
-            return self.metadata_free_at_ns;
-        }
-        while self.metadata_batch_at_ns < self.metadata_free_at_ns {
-            let distance_ns = 1 + split_mix(&mut self.rng) % (2_000 * self.plan.metadata_batch_us);
-            self.metadata_batch_at_ns += distance_ns;
-        }
-        self.metadata_batch_at_ns
+        self.metadata_free_at_ns
     }
 
     /// Takes on work of exactly `cost_ns`.
@@ -234,17 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_one_batch_come_together_and_never_before_their_work_is_done() {
-        let plan = CpuPlan { metadata_us: 100, metadata_batch_us: 10_000, ..CpuPlan::default() };
-        let mut cpu = Cpu::new(plan, 7);
-        let mut batches: Vec<u64> = (0..10_000).map(|_| cpu.change_metadata(0)).collect();
-        for (answer_ns, done_ns) in batches.iter().zip((1..).map(|i| i * MS / 10)) {
-            assert!(*answer_ns >= done_ns, "{answer_ns} is before {done_ns}");
-        }
-        assert!(batches.is_sorted());
-        batches.dedup();
-        // A second of work, a batch in 10 ms; a batch in which nothing was done is not seen.
-        assert!((80..=110).contains(&batches.len()), "{} batches", batches.len());
+    fn queues_begin_and_end_one_after_the_other_beside_all_other_work() {
+        let mut cpu = Cpu::new(CpuPlan { metadata_us: 1_000, threads: 4, ..CpuPlan::default() }, 7);
+        assert_eq!((cpu.change_metadata(0), cpu.change_metadata(0)), (MS, 2 * MS));
+        assert_eq!(cpu.work(0, 10), MS / 100);
+        assert_eq!(cpu.change_metadata(9 * MS), 10 * MS);
     }
 
     #[test]

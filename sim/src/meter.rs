@@ -82,10 +82,9 @@ impl Meter {
     pub(crate) fn new(host: u16, peer: u16) -> Option<Box<Self>> {
         with(|engine| {
             let [here, there] = [host, peer].map(|host| engine.network.hosts[usize::from(host)].plan);
-            let CpuPlan { frame_us, metadata_us, metadata_batch_us, .. } = here.cpu;
+            let CpuPlan { frame_us, metadata_us, .. } = here.cpu;
             let protocol = Protocol::between(here.class, there.class);
-            (frame_us + metadata_us + metadata_batch_us > 0)
-                .then(|| Box::new(Self { host, protocol, paid: 0, busy: None }))
+            (frame_us + metadata_us > 0).then(|| Box::new(Self { host, protocol, paid: 0, busy: None }))
         })
     }
 

@@ -40,7 +40,6 @@ pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
             wake_us: machine.wake_us.into(),
             poll_us: machine.poll_us.into(),
             metadata_us: machine.metadata_us.into(),
-            metadata_batch_us: machine.metadata_batch_us.into(),
             spread_percent: machine.spread_percent,
             threads: machine.threads,
             quota: (machine.cpu_quota_us > 0)

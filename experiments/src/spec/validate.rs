@@ -173,24 +173,13 @@ fn machines(spec: &Spec) -> Result<(), Wrong> {
 
 fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
     let path = |key: &str| format!("machines.{name}.{key}");
-    let Machine {
-        frame_us,
-        write_us,
-        wake_us,
-        poll_us,
-        metadata_us,
-        metadata_batch_us,
-        cpu_quota_us,
-        cpu_period_us,
-        ..
-    } = *machine;
+    let Machine { frame_us, write_us, wake_us, poll_us, metadata_us, cpu_quota_us, cpu_period_us, .. } = *machine;
     let costs = [
         ("frame_us", frame_us),
         ("write_us", write_us),
         ("wake_us", wake_us),
         ("poll_us", poll_us),
         ("metadata_us", metadata_us),
-        ("metadata_batch_us", metadata_batch_us),
         ("cpu_quota_us", cpu_quota_us),
     ];
     for (key, value) in costs {
@@ -200,10 +189,8 @@ fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
     within(&path("spread_percent"), machine.spread_percent, 0, SPREAD_PERCENT_MAX)?;
     within(&path("threads"), machine.threads, 1, THREADS_MAX)?;
     within(&path("tcp_pingpong_thresh"), machine.tcp_pingpong_thresh.into(), 1, u8::MAX.into())?;
-    for (key, value) in [("metadata_us", metadata_us), ("metadata_batch_us", metadata_batch_us)] {
-        if value > 0 && name != "amqp" {
-            return wrong(path(key), format!("is {value}; only RabbitMQ (`machines.amqp`) has queues"));
-        }
+    if metadata_us > 0 && name != "amqp" {
+        return wrong(path("metadata_us"), format!("is {metadata_us}; only RabbitMQ (`machines.amqp`) has queues"));
     }
     Ok(())
 }

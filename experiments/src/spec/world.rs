@@ -174,8 +174,6 @@ pub struct Machine {
     pub poll_us: u32,
     /// How long RabbitMQ takes for the begin or the end of a queue, one after the other, in us. Default: 0.
     pub metadata_us: u32,
-    /// It answers in batches, one ready so long after the other at the mean, in us. Default: 0, each at once.
-    pub metadata_batch_us: u32,
     /// Sigma of the logarithm of all these, in percent. Default: 0, no spread.
     pub spread_percent: u32,
     /// Threads that work at the same time. Default: 1.
@@ -196,7 +194,6 @@ impl Default for Machine {
             wake_us: 0,
             poll_us: 0,
             metadata_us: 0,
-            metadata_batch_us: 0,
             spread_percent: 0,
             threads: 1,
             cpu_quota_us: 0,
