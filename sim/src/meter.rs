@@ -12,9 +12,9 @@ const AMQP_HEADER_BYTES: usize = 8;
 const AMQP_FRAME_HEAD_BYTES: usize = 7;
 const AMQP_FRAME_END_BYTES: usize = 1;
 const AMQP_METHOD: u8 = 1;
-/// Class and method of `queue.declare` and of `basic.cancel`, which ends an auto-delete queue.
+/// Class and method of what begins and ends a queue.
 const AMQP_QUEUE_DECLARE: [u8; 4] = [0, 50, 0, 10];
-const AMQP_BASIC_CANCEL: [u8; 4] = [0, 60, 0, 30];
+const AMQP_QUEUE_DELETE: [u8; 4] = [0, 50, 0, 40];
 /// MQTT's remaining length has at most four bytes (MQTT 5, section 1.5.5).
 const MQTT_LENGTH_BYTES_MAX: usize = 4;
 
@@ -62,7 +62,7 @@ impl Protocol {
     fn changes_queues(self, frame: &[u8]) -> bool {
         self == Self::Amqp
             && frame.first() == Some(&AMQP_METHOD)
-            && matches!(frame.get(7..11), Some(method) if method == AMQP_QUEUE_DECLARE || method == AMQP_BASIC_CANCEL)
+            && matches!(frame.get(7..11), Some(method) if method == AMQP_QUEUE_DECLARE || method == AMQP_QUEUE_DELETE)
     }
 }
 
@@ -146,11 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn declaring_a_queue_and_cancelling_its_consumer_change_metadata() {
+    fn declaring_and_deleting_a_queue_change_metadata() {
         let method = |ids: [u8; 4]| [&[1, 0, 1, 0, 0, 0, 4][..], &ids, &[0xCE]].concat();
         assert!(Protocol::Amqp.changes_queues(&method([0, 50, 0, 10])));
-        assert!(Protocol::Amqp.changes_queues(&method([0, 60, 0, 30])));
-        assert!(!Protocol::Amqp.changes_queues(&method([0, 60, 0, 40])));
+        assert!(Protocol::Amqp.changes_queues(&method([0, 50, 0, 40])));
+        assert!(!Protocol::Amqp.changes_queues(&method([0, 60, 0, 40])), "basic.publish");
         assert!(!Protocol::PerRead.changes_queues(&method([0, 50, 0, 10])));
     }
 }

@@ -93,6 +93,10 @@ pub enum Connections {
     KeepAlive,
     /// For one request: the next goes to the next router.
     PerRequest,
+    /// For one request, all requests of a task to the same router, the next task's to the next one. So does Go's HTTP
+    /// client with a service name that stands for several addresses: lookups at the same time share one answer
+    /// (`net.Resolver`).
+    PerTask,
 }
 
 /// RabbitMQ.

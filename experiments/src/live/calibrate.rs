@@ -3,14 +3,19 @@
 
 use super::{Conditions, LiveEnv, Options, brokers::Brokers};
 use crate::{
+    machine::Machine,
     run::Run,
     spec::{Spec, load},
 };
 use anyhow::Context;
 use backbone::env::{Env as _, Listener as _, TokioEnv};
+use futures_util::future::try_join_all;
 use lapin::{
-    BasicProperties, Channel, ConnectionProperties,
-    options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{
+        BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+        QueueDeleteOptions,
+    },
     tcp::OwnedTLSConfig,
     types::FieldTable,
 };
@@ -26,6 +31,10 @@ const ROUNDS: usize = 500;
 const WARM_UP: usize = 50;
 /// Limit of all round trips of one kind together.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Callers that begin and end queues at the same time, each over a connection of its own: as many as the thesis' workers.
+const LOAD_CALLERS: usize = 50;
+/// Queues that each of them begins and ends.
+const LOAD_QUEUES: usize = 100;
 
 /// Round trips with one caller, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +47,45 @@ pub struct RoundTrip {
     pub p90_us: u64,
 }
 
+/// The time between two answers of a broker that is never without work, in microseconds: what one takes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Mean.
+    pub mean_us: f64,
+    /// Standard deviation over the mean.
+    pub variation: f64,
+}
+
+impl Pace {
+    /// Of the moments of the answers, from the first on.
+    fn of(answers: &[Instant]) -> anyhow::Result<Self> {
+        let gaps_us: Vec<f64> =
+            answers.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_nanos() as f64 / 1e3).collect();
+        let count = gaps_us.len() as f64;
+        let mean_us = gaps_us.iter().sum::<f64>() / count;
+        anyhow::ensure!(mean_us > 0.0, "a broker's pace needs two answers at different times");
+        let variance = gaps_us.iter().map(|gap| (gap - mean_us).powi(2)).sum::<f64>() / count;
+        Ok(Self { mean_us, variation: variance.sqrt() / mean_us })
+    }
+
+    /// Sigma of a log-normal distribution with this variation.
+    fn sigma(self) -> f64 {
+        self.variation.powi(2).ln_1p().sqrt()
+    }
+
+    /// Median of a log-normal distribution with this mean and variation.
+    fn median_us(self) -> f64 {
+        self.mean_us * (-self.sigma().powi(2) / 2.0).exp()
+    }
+}
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Calibration {
     /// With one caller.
     pub round_trips: Vec<RoundTrip>,
+    /// Begins and ends of reply queues, with [`LOAD_CALLERS`] callers.
+    pub queues: Pace,
     /// Of the run that measured CPU times.
     pub conditions: Conditions,
     /// The processor.
@@ -63,21 +106,24 @@ pub fn calibrate(specs: &Path, name: &str, quiet: bool) -> anyhow::Result<Calibr
     let spec = load(specs, name, &[])?;
     let run = super::run(&spec, &Options::default(), quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let round_trips = runtime.block_on(round_trips(&spec))?;
+    let (round_trips, queues) = runtime.block_on(measure(&spec))?;
     let summary = crate::results::Summary::of(&spec, &run);
     let Run { machine, live, .. } = run;
     let conditions = live.context("a live run says what it rests on")?;
     let rpcs_per_s = summary.throughput.rpcs_per_s;
-    Ok(Calibration { round_trips, conditions, cpu: machine.cpu, cores: machine.cores, spec: spec.name, rpcs_per_s })
+    let Machine { cpu, cores, .. } = machine;
+    Ok(Calibration { round_trips, queues, conditions, cpu, cores, spec: spec.name, rpcs_per_s })
 }
 
-async fn round_trips(spec: &Spec) -> anyhow::Result<Vec<RoundTrip>> {
+async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
     let brokers = Brokers::start(spec, &Options::default()).await?;
     let mut measured = vec![tcp().await?];
     measured.extend(redis(&brokers.redis_url).await?);
     measured.extend(mqtt(&brokers.mqtt).await?);
     measured.extend(amqp(&brokers.amqp_url).await?);
-    Ok(measured)
+    let queues = timeout(LIMIT, queues_under_load(&brokers.amqp_url)).await;
+    let queues = queues.with_context(|| format!("reply queues under load: not done within {LIMIT:?}"))??;
+    Ok((measured, queues))
 }
 
 /// Median and 90th percentile of what `once` takes.
@@ -204,16 +250,47 @@ async fn amqp(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
     Ok(vec![round_trip, publish, declare, delete])
 }
 
-impl Calibration {
-    fn p50_us(&self, name: &str) -> u64 {
-        self.round_trips.iter().find(|round_trip| round_trip.name == name).map_or(0, |round_trip| round_trip.p50_us)
+/// RabbitMQ's pace when all of [`LOAD_CALLERS`] always wait for the begin or the end of a reply queue.
+async fn queues_under_load(url: &str) -> anyhow::Result<Pace> {
+    let mut connections = Vec::new();
+    for _ in 0..LOAD_CALLERS {
+        let uri = url.parse().map_err(|_| anyhow::anyhow!("no AMQP URL"))?;
+        connections.push(TokioEnv.open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?);
     }
+    let answers = try_join_all(connections.iter().map(begin_and_end_queues)).await?;
+    for connection in connections {
+        connection.close(200, "OK".into()).await?;
+    }
+    // Only the time in which all of them were at work.
+    let begin = answers.iter().filter_map(|own| own.first()).max().copied().context("every caller had answers")?;
+    let end = answers.iter().filter_map(|own| own.last()).min().copied().context("every caller had answers")?;
+    let mut answers: Vec<Instant> = answers.into_iter().flatten().filter(|at| (begin..=end).contains(at)).collect();
+    answers.sort_unstable();
+    Pace::of(&answers)
+}
 
-    /// What the begin or the end of a queue takes RabbitMQ beyond any other round trip: the mean of both.
+/// What a task worker does with a queue a call, without the calls. Gives the moments at which a queue was there or gone.
+async fn begin_and_end_queues(connection: &Connection) -> anyhow::Result<Vec<Instant>> {
+    let options = QueueDeclareOptions { auto_delete: true, ..Default::default() };
+    let consume = BasicConsumeOptions { no_ack: true, ..Default::default() };
+    let mut answers = Vec::with_capacity(2 * LOAD_QUEUES);
+    for _ in 0..LOAD_QUEUES {
+        let channel = connection.create_channel().await?;
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let _consumer = channel.basic_consume(queue.name().clone(), "".into(), consume, FieldTable::default()).await?;
+        answers.push(Instant::now());
+        channel.queue_delete(queue.name().clone(), QueueDeleteOptions::default()).await?;
+        answers.push(Instant::now());
+        channel.close(200, "OK".into()).await?;
+    }
+    Ok(answers)
+}
+
+impl Calibration {
+    /// What the begin or the end of a queue takes RabbitMQ's metadata store: the median, and sigma in percent.
     #[must_use]
-    pub fn metadata_us(&self) -> u64 {
-        let both = self.p50_us("amqp_queue_declare") + self.p50_us("amqp_queue_delete");
-        (both / 2).saturating_sub(self.p50_us("amqp_qos"))
+    pub fn metadata(&self) -> (u64, u32) {
+        (self.queues.median_us().round() as u64, (100.0 * self.queues.sigma()).round() as u32)
     }
 
     /// As an abstract spec.
@@ -235,16 +312,22 @@ impl Calibration {
         for RoundTrip { name, p50_us, p90_us } in &self.round_trips {
             let _ = writeln!(out, "#   {name:<22} p50 {p50_us:>6} us   p90 {p90_us:>6} us");
         }
+        let Pace { mean_us, variation } = self.queues;
+        let _ = writeln!(
+            out,
+            "#\n# {LOAD_CALLERS} callers that begin and end reply queues: an answer every {mean_us:.0} us at the mean, standard \
+             deviation\n# {variation:.2} of that."
+        );
         let _ =
             writeln!(out, "#\n# CPU time for each request, `{}` live, {:.0} requests/s:", self.spec, self.rpcs_per_s);
         for (name, us) in cpu_us_per_rpc {
             let _ = writeln!(out, "#   {name:<22} {us:>6.1} us");
         }
+        let (metadata_us, spread_percent) = self.metadata();
         let _ = write!(
             out,
-            "abstract = true\nextends = \"loopback_base\"\n\n# Half of a declare and a delete, less a plain round trip.\n\
-             [machines.amqp]\nmetadata_us = {}\n",
-            self.metadata_us()
+            "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that mean and \
+             deviation.\n[machines.amqp]\nmetadata_us = {metadata_us}\nspread_percent = {spread_percent}\n",
         );
         out
     }
@@ -254,15 +337,32 @@ impl Calibration {
 mod tests {
     use super::*;
 
+    fn pace(gaps_us: &[u64]) -> Pace {
+        let mut at = Instant::now();
+        let mut answers = vec![at];
+        for gap_us in gaps_us {
+            at += Duration::from_micros(*gap_us);
+            answers.push(at);
+        }
+        Pace::of(&answers).unwrap()
+    }
+
+    #[test]
+    fn a_pace_is_told_by_the_time_between_answers() {
+        let even = pace(&[1_000; 50]);
+        assert!((even.mean_us - 1_000.0).abs() < 1e-6 && even.variation < 1e-6, "{even:?}");
+        assert!((even.median_us() - 1_000.0).abs() < 1e-3);
+        // Two at a time: the same pace, with a deviation as large as the mean. exp(sigma^2) = 2.
+        let pairs = pace(&[0, 2_000].repeat(50));
+        assert!((pairs.mean_us - 1_000.0).abs() < 1e-6 && (pairs.variation - 1.0).abs() < 1e-6, "{pairs:?}");
+        assert!((pairs.sigma() - 0.8326).abs() < 1e-3 && (pairs.median_us() - 707.1).abs() < 0.1);
+    }
+
     #[test]
     fn the_file_is_a_spec_that_others_can_extend() {
-        let round_trip = |name, p50_us| RoundTrip { name, p50_us, p90_us: 2 * p50_us };
         let calibration = Calibration {
-            round_trips: vec![
-                round_trip("amqp_qos", 200),
-                round_trip("amqp_queue_declare", 1_100),
-                round_trip("amqp_queue_delete", 900),
-            ],
+            round_trips: vec![RoundTrip { name: "amqp_qos", p50_us: 200, p90_us: 300 }],
+            queues: pace(&[0, 2_000].repeat(50)),
             conditions: Conditions::default(),
             cpu: "a processor".into(),
             cores: 2,
@@ -272,8 +372,8 @@ mod tests {
         let specs = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| std::fs::write(specs.path().join(name), text).unwrap();
         file("calibrated.toml", &calibration.to_toml());
-        file("loopback_base.toml", "abstract = true\n");
         file("mine.toml", "extends = \"calibrated\"\n");
-        assert_eq!(load(specs.path(), "mine", &[]).unwrap().machines.amqp.metadata_us, 800);
+        let amqp = load(specs.path(), "mine", &[]).unwrap().machines.amqp;
+        assert_eq!((amqp.metadata_us, amqp.spread_percent), (707, 83));
     }
 }

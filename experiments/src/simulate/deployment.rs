@@ -100,6 +100,8 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
             Quota::Strict => mqtt::Quota::Strict,
             Quota::Leaky => mqtt::Quota::MosquittoLeaky,
         },
+        // The services use no more, and the CONNACK says so.
+        max_qos: mqtt::QoS::AtLeastOnce,
         // Mosquitto makes a system call for each packet.
         flush_each_packet: true,
         ..mqtt::Config::default()

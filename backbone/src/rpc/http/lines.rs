@@ -37,7 +37,7 @@ pub(super) struct Lines<E> {
     env: E,
     routers: Vec<Router>,
     connections: Connections,
-    /// Counts dials; the next one goes to the router at this place, modulo their number.
+    /// Counts turns; the next one is that of the router at this place, modulo their number.
     next: AtomicUsize,
     idle: Mutex<Vec<(Line, Instant)>>,
 }
@@ -48,6 +48,10 @@ struct Router {
     /// `HOST:PORT`.
     authority: HeaderValue,
 }
+
+/// A place in the rotation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn(usize);
 
 /// A connection to a router, used for one request at a time.
 pub(super) struct Line {
@@ -97,13 +101,22 @@ impl<E: Env> Lines<E> {
         idle.pop().map(|(line, _)| line)
     }
 
-    /// Connects to the next router.
+    /// Whose turn it is; the next call gets the next one.
+    pub(super) fn turn(&self) -> Turn {
+        Turn(self.next.fetch_add(1, Relaxed) % self.routers.len())
+    }
+
+    /// The same for all requests of a task, if these are to go to one router.
+    pub(super) fn turn_of_task(&self) -> Option<Turn> {
+        (self.connections == Connections::PerTask).then(|| self.turn())
+    }
+
+    /// Connects to the router whose turn it is.
     ///
     /// # Errors
     /// Which router could not be reached, and why.
-    pub(super) async fn dial(&self) -> Result<Line, String> {
-        let place = self.next.fetch_add(1, Relaxed) % self.routers.len();
-        let router = &self.routers[place];
+    pub(super) async fn dial(&self, turn: Turn) -> Result<Line, String> {
+        let router = &self.routers[turn.0];
         let Router { host, port, authority } = router;
         let connected = async {
             let stream = self.env.connect(host, *port).await?;
@@ -132,7 +145,7 @@ impl<E: Env> Lines<E> {
         let mut request = Request::post(ROUTE_PATH)
             .header(HOST, line.authority.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self.connections == Connections::PerRequest {
+        if self.connections != Connections::KeepAlive {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
         let response = line.sender.send_request(request.body(Full::new(body))?).await?;

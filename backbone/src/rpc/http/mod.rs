@@ -1,8 +1,8 @@
 //! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
 //!
 //! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is its
-//! own. Behind the thesis' service name all workers share one rotation. What differs: there the requests of one task may
-//! meet at one router, here they only do when there is but one, or over kept connections.
+//! own. Whether the requests of one task go to one router decides much with replies that come to any router
+//! (`config::Connections`).
 
 mod lines;
 
@@ -19,7 +19,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hyper::StatusCode;
-use lines::{Answer, Lines};
+use lines::{Answer, Lines, Turn};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, time::timeout_at};
 
@@ -43,10 +43,12 @@ impl<E: Env> HttpBackbone<E> {
         Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
     }
 
-    async fn call(&self, task: &TaskId, request: &Request) -> Result<Reply, CallError> {
+    async fn call(&self, task: &TaskId, request: &Request, turn: Option<Turn>) -> Result<Reply, CallError> {
         let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
         let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
-            Some(deadline) => timeout_at(deadline.at(), self.post(request)).await.unwrap_or(Err(CallError::Timeout)),
+            Some(deadline) => {
+                timeout_at(deadline.at(), self.post(request, turn)).await.unwrap_or(Err(CallError::Timeout))
+            }
             None => Err(CallError::Timeout),
         };
         under_way.end(&outcome);
@@ -56,7 +58,8 @@ impl<E: Env> HttpBackbone<E> {
         outcome
     }
 
-    async fn post(&self, request: &Request) -> Result<Reply, CallError> {
+    /// Posts over a connection at hand, or over one to the router whose turn it is.
+    async fn post(&self, request: &Request, mut turn: Option<Turn>) -> Result<Reply, CallError> {
         let _permit = self.free.acquire().await.expect("never closed");
         let body = Bytes::from(request.to_bytes());
         let mut last_failure = String::new();
@@ -64,7 +67,7 @@ impl<E: Env> HttpBackbone<E> {
         for _ in 0..=self.lines.routers() {
             let mut line = match self.lines.take_idle() {
                 Some(line) => line,
-                None => match self.lines.dial().await {
+                None => match self.lines.dial(turn.take().unwrap_or_else(|| self.lines.turn())).await {
                     Ok(line) => line,
                     Err(reason) => {
                         self.telemetry.record(&Event::Disconnected { broker: "router", reason: &reason });
@@ -107,7 +110,8 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
 
 impl<E: Env> Backbone for HttpBackbone<E> {
     async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
-        join_all(requests.iter().map(|request| self.call(task, request))).await
+        let turn = self.lines.turn_of_task();
+        join_all(requests.iter().map(|request| self.call(task, request, turn))).await
     }
 }
 

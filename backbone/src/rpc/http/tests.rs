@@ -116,6 +116,25 @@ async fn a_connection_for_each_request_goes_round_the_routers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_of_one_task_go_to_one_router_and_those_of_the_next_task_to_the_next() {
+    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    for port in 1..=3 {
+        router(&env, port, Does::Answer(200), &seen).await;
+    }
+    let backbone = backbone(&env, &[1, 2, 3], Connections::PerTask);
+    let mut routers = Vec::new();
+    for _ in 0..3 {
+        seen.lock().unwrap().clear();
+        assert!(forward(&backbone, 4).await.iter().all(Result::is_ok));
+        let ports = by_port(&seen);
+        assert_eq!(ports.len(), 1, "{ports:?}");
+        routers.extend(ports.into_keys());
+    }
+    routers.sort_unstable();
+    assert_eq!(routers, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn kept_connections_stick_to_their_routers() {
     let (env, seen) = (MemoryEnv::default(), Seen::default());
     for port in 1..=3 {

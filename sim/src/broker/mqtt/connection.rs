@@ -5,6 +5,7 @@ use super::{
     handle::End,
     outbox::{Burst, Outbox},
     server::ConnectionKey,
+    v3::{self, Version},
 };
 use backbone::env::Env;
 use bytes::BytesMut;
@@ -30,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(90);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// CONNACK of MQTT 3.1.1: unacceptable protocol version. Clients of other versions may not know version 5's form.
 const CONNACK_VERSION_REFUSED: [u8; 4] = [0x20, 2, 0, 1];
+/// CONNACK of MQTT 3.1.1: identifier rejected.
+const CONNACK_ID_REFUSED: [u8; 4] = [0x20, 2, 0, 2];
 
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +45,7 @@ enum ReadError {
     Silent,
     #[error("the connection does not begin with a CONNECT")]
     NoConnect,
-    #[error("the client sent what is no MQTT 5 packet: {0}")]
+    #[error("the client sent what is no packet of its MQTT version: {0}")]
     Malformed(Error),
 }
 
@@ -79,16 +82,16 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
 ) -> io::Result<()> {
     let (reader, mut writer) = tokio::io::split(stream);
-    let mut reader = Reader { stream: reader, input: BytesMut::new(), bytes_max: broker.config().packet_bytes_max };
+    let mut reader = Reader::new(reader, broker.config().packet_bytes_max);
     let (mut connect, will) =
         match timeout(CONNECT_TIMEOUT, reader.first_packet()).await.unwrap_or(Err(ReadError::Silent)) {
             Ok(Packet::Connect(connect, will, _credentials)) => (connect, will),
             Err(ReadError::Malformed(error @ (Error::InvalidProtocol | Error::InvalidProtocolLevel(_)))) => {
-                tracing::warn!(%error, "mqtt: client does not speak MQTT 5; refused");
+                tracing::warn!(%error, "mqtt: client speaks no known version; refused");
                 writer.write_all(&CONNACK_VERSION_REFUSED).await?;
                 return writer.shutdown().await;
             }
-            Err(error @ ReadError::Malformed(_)) => {
+            Err(error @ ReadError::Malformed(_)) if reader.version == Version::V5 => {
                 tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
                 let code = match error.reason() {
                     Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
@@ -102,12 +105,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 return writer.shutdown().await;
             }
             other => {
-                tracing::warn!(?other, "mqtt: a connection does not begin with a CONNECT; closed");
+                tracing::warn!(?other, "mqtt: a connection does not begin with a proper CONNECT; closed");
                 return writer.shutdown().await;
             }
         };
     let assigned = connect.client_id.is_empty();
     if assigned {
+        let lasting = reader.version == Version::V311 && !connect.clean_start;
+        if lasting || reader.version == Version::V31 {
+            tracing::warn!("mqtt: a client without an id would have a session; refused");
+            writer.write_all(&CONNACK_ID_REFUSED).await?;
+            return writer.shutdown().await;
+        }
         connect.client_id = assigned_id();
     }
     serve_client(broker, reader, writer, connect, will, assigned).await
@@ -124,10 +133,12 @@ async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     assigned: bool,
 ) -> io::Result<()> {
     let id = connect.client_id.clone();
-    let keep_alive_s = broker.config().server_keep_alive_s(connect.keep_alive).unwrap_or(connect.keep_alive);
+    // Only clients of version 5 can be told another one.
+    let told_s = broker.config().server_keep_alive_s(connect.keep_alive).filter(|_| reader.version == Version::V5);
+    let keep_alive_s = told_s.unwrap_or(connect.keep_alive);
     let keep_alive = (keep_alive_s != 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
-    let outbox =
-        Arc::new(Outbox::new(connect.properties.as_ref().and_then(|p| p.max_packet_size.filter(|max| *max > 0))));
+    let packet_bytes_max = connect.properties.as_ref().and_then(|p| p.max_packet_size.filter(|max| *max > 0));
+    let outbox = Arc::new(Outbox::new(reader.version, packet_bytes_max));
     let mut write = pin!(write(&outbox, &mut writer, broker.config().flush_each_packet));
 
     let connected = broker.server().connect(connect, will, assigned, outbox.clone(), Instant::now());
@@ -226,11 +237,30 @@ struct Reader<R> {
     stream: R,
     input: BytesMut,
     bytes_max: u32,
+    version: Version,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
+    fn new(stream: R, bytes_max: u32) -> Self {
+        Self { stream, input: BytesMut::new(), bytes_max, version: Version::default() }
+    }
+
     /// The next packet that is already here.
     fn next(&mut self) -> Result<Option<Packet>, ReadError> {
+        let before = self.input.len();
+        let read = match self.version {
+            Version::V31 | Version::V311 => v3::read(&mut self.input, self.version, self.bytes_max),
+            Version::V5 => self.next_of_version_5(),
+        };
+        match read {
+            Ok(packet) => Ok(Some(packet)),
+            // The codec says the same of a packet that is whole but too short for what it should contain: it has taken that.
+            Err(Error::InsufficientBytes(_)) if self.input.len() == before => Ok(None),
+            Err(error) => Err(ReadError::Malformed(error)),
+        }
+    }
+
+    fn next_of_version_5(&mut self) -> Result<Packet, Error> {
         if let [DISCONNECT, 1, reason, ..] = self.input[..] {
             // A reason without a length of properties has none (3.14.2.2.1). The codec takes it for cut short.
             self.input[1..3].copy_from_slice(&[2, reason]);
@@ -238,13 +268,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             self.input.extend_from_slice(&[0]);
             self.input.unsplit(rest);
         }
-        let before = self.input.len();
-        match Packet::read(&mut self.input, Some(self.bytes_max)) {
-            Ok(packet) => Ok(Some(packet)),
-            // The codec says the same of a packet that is whole but too short for what it should contain: it has taken that.
-            Err(Error::InsufficientBytes(_)) if self.input.len() == before => Ok(None),
-            Err(error) => Err(ReadError::Malformed(error)),
-        }
+        Packet::read(&mut self.input, Some(self.bytes_max))
     }
 
     async fn fill(&mut self) -> Result<(), ReadError> {
@@ -263,6 +287,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if self.input.first().is_some_and(|byte| *byte != CONNECT) {
                 return Err(ReadError::NoConnect);
             }
+            self.version = Version::of_connect(&self.input);
             if let Some(packet) = self.next()? {
                 return Ok(packet);
             }

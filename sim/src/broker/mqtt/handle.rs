@@ -3,15 +3,16 @@
 use super::{
     message::{Delivery, Message},
     server::{ConnectionKey, Server, TOPIC_ALIAS_MAX},
-    session::{Pushed, SessionKey},
+    session::{Answer, Answered, Outgoing, Pushed, SessionKey},
     topics::{self, Filter, Options, is_valid_topic},
+    v3::Version,
 };
 use bytes::Bytes;
 use rumqttc::mqttbytes::{
     QoS,
     v5::{
-        Disconnect, DisconnectReasonCode, Packet, PubAck, PubAckReason, Publish, RetainForwardRule, SubAck, Subscribe,
-        SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
+        Disconnect, DisconnectReasonCode, Packet, PubAck, PubAckReason, PubComp, PubRec, PubRecReason, PubRel, Publish,
+        RetainForwardRule, SubAck, Subscribe, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
     },
 };
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use tokio::time::Instant;
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Most retained messages; far above one a device.
 const RETAINED_MAX: usize = 100_000;
+
+/// The first reason code that means an error (MQTT 5, section 2.4).
+const FIRST_ERROR: u8 = 0x80;
 
 /// Topics of the broker itself, which no client may publish to.
 const OWN_TOPICS: &[u8] = b"$SYS";
@@ -46,27 +50,57 @@ impl Server {
         if self.client(connection).is_none() {
             return Err(End::Void);
         }
+        let key = connection.session;
         match packet {
-            Packet::Publish(publish) => self.publish(connection.session, publish, now),
-            Packet::PubAck(ack) => {
-                let client = self.client(connection).expect("was just seen");
-                if client.session.acknowledge(ack.pkid) {
-                    self.pump(connection.session, now);
-                } else {
-                    tracing::warn!(client = client.id, id = ack.pkid, "mqtt: PUBACK for what is not in flight");
-                }
+            Packet::Publish(publish) => self.publish(key, publish, now),
+            Packet::PubAck(ack) => self.answered(key, Answer::Ack, ack.pkid, now),
+            Packet::PubRec(ack) if ack.reason as u8 >= FIRST_ERROR => {
+                self.answered(key, Answer::Refused, ack.pkid, now)
+            }
+            Packet::PubRec(ack) => self.answered(key, Answer::Received, ack.pkid, now),
+            Packet::PubComp(ack) => self.answered(key, Answer::Complete, ack.pkid, now),
+            Packet::PubRel(release) => {
+                self.release(key, release.pkid, now);
                 Ok(())
             }
-            Packet::Subscribe(subscribe) => self.subscribe(connection.session, subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(connection.session, &unsubscribe),
+            Packet::Subscribe(subscribe) => self.subscribe(key, subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe),
             Packet::PingReq => {
-                self.answer(connection.session, &Packet::PingResp);
+                self.answer(key, &Packet::PingResp);
                 Ok(())
             }
             Packet::Disconnect(disconnect) => Err(self.goodbye(connection, &disconnect)),
-            // QoS 2 is not offered, AUTH was not negotiated, a second CONNECT is forbidden, the rest is a server's.
+            // AUTH was not negotiated, a second CONNECT is forbidden, the rest is a server's.
             _ => Err(End::Refused(DisconnectReasonCode::ProtocolError)),
         }
+    }
+
+    /// A client answers a message. Like Mosquitto the broker answers any PUBREC, even for what is not in flight.
+    fn answered(&mut self, key: SessionKey, answer: Answer, packet_id: u16, now: Instant) -> Result<(), End> {
+        let client = self.clients.get_mut(&key).expect("the caller has seen it");
+        let answered = client.session.answered(answer, packet_id);
+        if answered == Answered::Wrong {
+            return Err(End::Refused(DisconnectReasonCode::ProtocolError));
+        }
+        if answered == Answered::Unknown {
+            tracing::warn!(client = client.id, packet_id, ?answer, "mqtt: answer to what is not in flight");
+        }
+        if answer == Answer::Received {
+            self.answer(key, &Packet::PubRel(PubRel::new(packet_id, None)));
+        } else if answered == Answered::Known {
+            self.pump(key, now);
+        }
+        Ok(())
+    }
+
+    /// A client lets go of the packet id of a message of QoS 2, which is passed on now. An id that is unknown may be one
+    /// that was released before.
+    fn release(&mut self, key: SessionKey, packet_id: u16, now: Instant) {
+        let client = self.clients.get_mut(&key).expect("the caller has seen it");
+        if let Some(message) = client.held.release(packet_id) {
+            self.route_message(Some(key), &message, now);
+        }
+        self.answer(key, &Packet::PubComp(PubComp::new(packet_id, None)));
     }
 
     /// Sends what the session may send.
@@ -74,56 +108,91 @@ impl Server {
         let mut expired = 0;
         while let Some(client) = self.clients.get_mut(&key)
             && let Some(connection) = &client.connection
-            && let Some((message, delivery)) = client.session.next(now, &mut expired)
+            && let Some(outgoing) = client.session.next(now, &mut expired)
         {
+            let (message, delivery) = match outgoing {
+                Outgoing::Message(message, delivery) => (message, delivery),
+                Outgoing::Release(packet_id) => {
+                    connection.outbox.push(&Packet::PubRel(PubRel::new(packet_id, None)));
+                    continue;
+                }
+            };
             if connection.outbox.push(&Packet::Publish(message.packet(&delivery, now))) {
                 self.stats.publishes_sent += 1;
             } else {
                 tracing::warn!(client = client.id, topic = message.topic(), "mqtt: message too large for its receiver");
-                client.session.acknowledge(delivery.packet_id);
+                client.session.skip(delivery.packet_id);
                 self.stats.messages_dropped += 1;
             }
         }
         self.stats.messages_expired += expired;
     }
 
-    /// Hands a message to all its receivers and keeps it if it is to be retained. Returns how many there were.
+    /// As [`Self::route_message`], for a message that is just there.
     pub(super) fn route(&mut self, publisher: Option<SessionKey>, publish: &Publish, now: Instant) -> usize {
-        let message = Arc::new(Message::new(publish, now));
+        self.route_message(publisher, &Arc::new(Message::new(publish, now)), now)
+    }
+
+    /// Hands a message to all its receivers and keeps it if it is to be retained. Returns how many there were.
+    fn route_message(&mut self, publisher: Option<SessionKey>, message: &Arc<Message>, now: Instant) -> usize {
         if message.retain {
-            self.retain(&message);
+            self.retain(message);
         }
+        self.messages_routed += 1;
+        let number = self.messages_routed;
         let mut receivers = std::mem::take(&mut self.receivers);
         let is_online = |key| self.clients.get(&key).is_some_and(|client| client.connection.is_some());
         self.topics.receivers(message.topic(), is_online, &mut receivers);
         let count = receivers.len();
         receivers.retain(|(key, options)| !options.no_local || publisher != Some(*key));
         for (key, options) in receivers.drain(..) {
-            self.deliver(key, &message, options, message.retain && options.retain_as_published, now);
+            let client = self.clients.get(&key).expect("subscriptions go with their session");
+            // Mosquitto gives clients of older versions one copy, however many of their subscriptions match.
+            let one_copy = client.version != Version::V5;
+            if one_copy && client.last_message == number {
+                continue;
+            }
+            let retain = message.retain && options.retain_as_published;
+            if self.deliver(key, message, options, retain, now) && one_copy {
+                self.clients.get_mut(&key).expect("was just there").last_message = number;
+            }
         }
         self.receivers = receivers;
         count
     }
 
-    fn deliver(&mut self, key: SessionKey, message: &Arc<Message>, options: Options, retain: bool, now: Instant) {
+    /// Sends a message, or lets it wait. Returns whether it did, so not if the message was dropped.
+    fn deliver(
+        &mut self,
+        key: SessionKey,
+        message: &Arc<Message>,
+        options: Options,
+        retain: bool,
+        now: Instant,
+    ) -> bool {
         let queued_messages_max = self.config.queued_messages_max;
         let client = self.clients.get_mut(&key).expect("subscriptions go with their session");
-        if message.qos == QoS::AtMostOnce || options.qos == QoS::AtMostOnce {
+        let qos = if message.qos < options.qos { message.qos } else { options.qos };
+        if qos == QoS::AtMostOnce {
             // As in Mosquitto's default settings: not kept for a client that is away or far behind.
-            let delivery = Delivery { packet_id: 0, dup: false, retain, identifier: options.identifier };
+            let delivery = Delivery { qos, packet_id: 0, dup: false, retain, identifier: options.identifier };
             let sent = client.connection.as_ref().is_some_and(|connection| {
                 connection.outbox.len() < queued_messages_max
                     && connection.outbox.push(&Packet::Publish(message.packet(&delivery, now)))
             });
             let counter = if sent { &mut self.stats.publishes_sent } else { &mut self.stats.messages_dropped };
             *counter += 1;
-            return;
+            return sent;
         }
-        match client.session.push(message.clone(), retain, options.identifier, now) {
-            Pushed::Taken => self.pump(key, now),
+        match client.session.push(message.clone(), qos, retain, options.identifier, now) {
+            Pushed::Taken => {
+                self.pump(key, now);
+                true
+            }
             Pushed::Dropped => {
                 tracing::warn!(client = client.id, topic = message.topic(), "mqtt: queue full, message dropped");
                 self.stats.messages_dropped += 1;
+                false
             }
         }
     }
@@ -136,24 +205,51 @@ impl Server {
         if let Some(alias) = properties.and_then(|p| p.topic_alias) {
             self.resolve_alias(key, alias, &mut publish.topic)?;
         }
-        if publish.qos == QoS::ExactlyOnce {
+        if publish.qos > self.config.max_qos {
             return Err(End::Refused(DisconnectReasonCode::QoSNotSupported));
         }
         if !std::str::from_utf8(&publish.topic).is_ok_and(is_valid_topic) {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         self.stats.publishes_received += 1;
-        let reason = if publish.topic.starts_with(OWN_TOPICS) {
-            PubAckReason::NotAuthorized
-        } else if self.route(Some(key), &publish, now) == 0 {
-            PubAckReason::NoMatchingSubscribers
-        } else {
-            PubAckReason::Success
-        };
-        if publish.qos == QoS::AtLeastOnce {
-            self.answer(key, &Packet::PubAck(PubAck { reason, ..PubAck::new(publish.pkid, None) }));
+        let permitted = !publish.topic.starts_with(OWN_TOPICS);
+        match publish.qos {
+            QoS::ExactlyOnce => {
+                let reason = if permitted { self.hold(key, &publish, now) } else { PubRecReason::NotAuthorized };
+                self.answer(key, &Packet::PubRec(PubRec { reason, ..PubRec::new(publish.pkid, None) }));
+            }
+            QoS::AtLeastOnce => {
+                let client = self.clients.get_mut(&key).expect("the caller has seen it");
+                if client.held.release(publish.pkid).is_some() {
+                    tracing::warn!(
+                        client = client.id,
+                        id = publish.pkid,
+                        "mqtt: packet id used again; message dropped"
+                    );
+                }
+                let reason = match permitted {
+                    false => PubAckReason::NotAuthorized,
+                    true if self.route(Some(key), &publish, now) == 0 => PubAckReason::NoMatchingSubscribers,
+                    true => PubAckReason::Success,
+                };
+                self.answer(key, &Packet::PubAck(PubAck { reason, ..PubAck::new(publish.pkid, None) }));
+            }
+            QoS::AtMostOnce if permitted => drop(self.route(Some(key), &publish, now)),
+            QoS::AtMostOnce => {}
         }
         Ok(())
+    }
+
+    /// Keeps a message of QoS 2 until its client releases it.
+    fn hold(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubRecReason {
+        let held_max = self.config.queued_messages_max.saturating_add(self.config.max_inflight.get().into());
+        let client = self.clients.get_mut(&key).expect("the caller has seen it");
+        if client.held.take(publish.pkid, Arc::new(Message::new(publish, now)), held_max) {
+            PubRecReason::Success
+        } else {
+            tracing::warn!(client = client.id, "mqtt: {held_max} messages of QoS 2 are not released; message dropped");
+            PubRecReason::QuotaExceeded
+        }
     }
 
     /// Notes which topic `alias` stands for, or puts that in for an empty `topic` (section 3.3.2.3.4).
@@ -202,7 +298,7 @@ impl Server {
                 return_codes.push(SubscribeReasonCode::QuotaExceeded);
                 continue;
             }
-            let qos = if wanted.qos == QoS::AtMostOnce { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+            let qos = if wanted.qos < self.config.max_qos { wanted.qos } else { self.config.max_qos };
             let retain_as_published = wanted.preserve_retain;
             let options = Options { qos, no_local: wanted.nolocal, retain_as_published, identifier };
             client.subscriptions.insert(wanted.path.clone());

@@ -49,6 +49,11 @@ impl Message {
         std::str::from_utf8(&self.topic).expect("the codec has checked it")
     }
 
+    /// Whether `other` has the same content, as when a client sends it again.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.topic, &self.payload) == (&other.topic, &other.payload)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.payload.is_empty()
     }
@@ -71,7 +76,7 @@ impl Message {
         }
         Publish {
             dup: delivery.dup,
-            qos: if delivery.packet_id == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
+            qos: delivery.qos,
             retain: delivery.retain,
             topic: self.topic.clone(),
             pkid: delivery.packet_id,
@@ -84,7 +89,8 @@ impl Message {
 /// How a message goes out to one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// 0 for QoS 0.
+    pub(super) qos: QoS,
+    /// 0 for QoS 0, and before it is sent.
     pub(super) packet_id: u16,
     pub(super) dup: bool,
     pub(super) retain: bool,

@@ -1,14 +1,16 @@
-//! An emulated Mosquitto: an MQTT 5 broker with QoS 0 and 1, persistent sessions, shared subscriptions, retained messages
-//! and wills, and with Mosquitto's limits, since those decide how a loaded system behaves.
+//! An emulated Mosquitto: a broker for MQTT 5, 3.1.1 and 3.1 with all QoS, persistent sessions, shared subscriptions, retained
+//! messages and wills, and with Mosquitto's limits, since those decide how a loaded system behaves.
 //!
-//! What is not here: QoS 2, enhanced authentication, bridges, MQTT 3. Asking for them gets the
-//! refusal that the standard provides. Any user name and password will do, as with a Mosquitto without a password file.
+//! What is not here: enhanced authentication and bridges. Asking for them gets the refusal that the standard provides. Any
+//! user name and password will do, as with a Mosquitto without a password file.
 //!
-//! Sessions and subscriptions are plain state machines (`session`, `topics`), `server` and `handle` put them together, and
-//! only `connection` knows sockets and timers. An idle connection costs one timer, its keep alive.
+//! Sessions and subscriptions are plain state machines (`session`, `held`, `topics`), `server` and `handle` put them
+//! together, and only `connection` knows sockets and timers. All of them know packets of version 5 only; `v3` translates. An
+//! idle connection costs one timer, its keep alive.
 
 mod connection;
 mod handle;
+mod held;
 mod message;
 mod outbox;
 mod server;
@@ -16,7 +18,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod v3;
 
+pub use rumqttc::mqttbytes::QoS;
 pub use session::Quota;
 
 use super::accept::accept;
@@ -36,11 +40,13 @@ use tokio::{
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Most QoS 1 messages in flight to one client (`max_inflight_messages`), whatever larger Receive Maximum it names. Also
-    /// the Receive Maximum that clients are told.
+    /// Most messages of QoS 1 and 2 in flight to one client (`max_inflight_messages`), whatever larger Receive Maximum it
+    /// names. Also the Receive Maximum that clients are told.
     pub max_inflight: NonZeroU16,
     /// How the broker keeps to that window.
     pub quota: Quota,
+    /// Highest QoS (`max_qos`). Subscriptions get no more, and a client that publishes with more is disconnected.
+    pub max_qos: QoS,
     /// Most messages that wait for one client beside those in flight (`max_queued_messages`); further ones are dropped. At
     /// least 1.
     pub queued_messages_max: usize,
@@ -60,6 +66,7 @@ impl Default for Config {
         Self {
             max_inflight: NonZeroU16::new(20).expect("20 is not 0"),
             quota: Quota::Strict,
+            max_qos: QoS::ExactlyOnce,
             queued_messages_max: 1000,
             flush_each_packet: false,
             persistent_sessions: false,

@@ -1,5 +1,7 @@
-//! What a connection has to write: encoded packets, put in by the server, taken out by the connection's writer.
+//! What a connection has to write: packets in the form of its version, put in by the server, taken out by the connection's
+//! writer.
 
+use super::v3::{self, Version};
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{
     Error,
@@ -20,6 +22,7 @@ const IDLE_BUFFER_BYTES_MAX: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pending: Mutex<Pending>,
+    version: Version,
     /// The client's Maximum Packet Size.
     packet_bytes_max: Option<u32>,
     written: Notify,
@@ -42,28 +45,37 @@ pub(super) struct Burst {
 }
 
 impl Outbox {
-    pub(super) fn new(packet_bytes_max: Option<u32>) -> Self {
-        Self { packet_bytes_max, ..Self::default() }
+    pub(super) fn new(version: Version, packet_bytes_max: Option<u32>) -> Self {
+        Self { version, packet_bytes_max, ..Self::default() }
     }
 
-    /// Appends a packet. Returns `false` if it is larger than the client takes (the packet is not sent then, MQTT-3.1.2-24)
-    /// or the outbox is closed.
+    /// What the client speaks.
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Appends a packet, if the client's version has it. Returns `false` if it is larger than the client takes (the packet is
+    /// not sent then, MQTT-3.1.2-24) or the outbox is closed.
     pub(super) fn push(&self, packet: &Packet) -> bool {
         let mut pending = self.pending();
         if pending.closed {
             return false;
         }
         let before = pending.bytes.len();
-        match packet.write(&mut pending.bytes, self.packet_bytes_max) {
-            Ok(_) => {
-                let len = pending.bytes.len() - before;
-                pending.packets.push_back(len);
-                self.filled.notify_one();
-                true
-            }
-            Err(Error::OutgoingPacketTooLarge { .. }) => false,
-            Err(error) => unreachable!("the broker only builds valid packets: {error}: {packet:?}"),
+        match self.version {
+            Version::V31 | Version::V311 => v3::write(packet, self.version, &mut pending.bytes),
+            Version::V5 => match packet.write(&mut pending.bytes, self.packet_bytes_max) {
+                Ok(_) => {}
+                Err(Error::OutgoingPacketTooLarge { .. }) => return false,
+                Err(error) => unreachable!("the broker only builds valid packets: {error}: {packet:?}"),
+            },
         }
+        let len = pending.bytes.len() - before;
+        if len > 0 {
+            pending.packets.push_back(len);
+            self.filled.notify_one();
+        }
+        true
     }
 
     /// How many packets wait to be written.
@@ -71,7 +83,7 @@ impl Outbox {
         self.pending().packets.len()
     }
 
-    /// Says goodbye with `reason`; after that nothing more goes in.
+    /// Says goodbye with `reason`, to a client that speaks version 5; after that nothing more goes in.
     pub(super) fn disconnect(&self, reason: DisconnectReasonCode) {
         self.push(&Packet::Disconnect(Disconnect::new(reason)));
         self.close();

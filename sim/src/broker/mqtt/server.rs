@@ -4,10 +4,12 @@
 
 use super::{
     Config, Stats,
+    held::Held,
     message::{Message, publish_of_will},
     outbox::Outbox,
     session::{Session, SessionKey},
     topics::{Filter, Options, Topics, is_valid_topic},
+    v3::Version,
 };
 use bytes::Bytes;
 use rumqttc::mqttbytes::{
@@ -45,6 +47,7 @@ pub(super) struct Server {
     pub(super) rescheduled: Arc<Notify>,
     sessions_made: u64,
     connections_made: u64,
+    pub(super) messages_routed: u64,
     /// Receivers of the publish at hand; kept for its capacity.
     pub(super) receivers: Vec<(SessionKey, Options)>,
 }
@@ -53,7 +56,12 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: String,
+    /// What it speaks, or spoke when it was here last.
+    pub(super) version: Version,
     pub(super) session: Session,
+    pub(super) held: Held,
+    /// Number of the routed message that it has got last.
+    pub(super) last_message: u64,
     /// Filters as the client wrote them.
     pub(super) subscriptions: BTreeSet<String>,
     /// `None` while the client is away.
@@ -137,7 +145,7 @@ impl Server {
         now: Instant,
     ) -> Result<ConnectionKey, ConnectReturnCode> {
         self.advance(now);
-        if let Err(code) = check(&connect, will.as_ref()) {
+        if let Err(code) = self.check(&connect, will.as_ref()) {
             outbox.push(&Packet::ConnAck(ConnAck { session_present: false, code, properties: None }));
             return Err(code);
         }
@@ -166,6 +174,7 @@ impl Server {
         self.connections_made += 1;
         let number = self.connections_made;
         let client = self.clients.get_mut(&key).expect("was just found or made");
+        client.version = outbox.version();
         client.expiry_s = connect.properties.and_then(|p| p.session_expiry_interval).unwrap_or(0);
         if let Some(at) = client.expires_at.take() {
             self.expiries.remove(&(at, key));
@@ -256,7 +265,10 @@ impl Server {
         let key = SessionKey(self.sessions_made);
         let client = Client {
             id: id.to_owned(),
+            version: Version::V5,
             session: Session::new(self.config.quota, self.config.queued_messages_max),
+            held: Held::default(),
+            last_message: 0,
             subscriptions: BTreeSet::new(),
             connection: None,
             expiry_s: 0,
@@ -289,9 +301,10 @@ impl Server {
     fn connack_properties(&self, assigned: Option<String>, keep_alive_s: u16) -> ConnAckProperties {
         ConnAckProperties {
             session_expiry_interval: None,
-            // Mosquitto announces its own in-flight limit here, which then is the client's window for its QoS 1 publishes.
+            // Mosquitto announces its own in-flight limit here, which then is the client's window for its publishes.
             receive_max: Some(self.config.max_inflight.get()),
-            max_qos: Some(1),
+            // Nothing means 2.
+            max_qos: (self.config.max_qos < QoS::ExactlyOnce).then_some(self.config.max_qos as u8),
             // That these are there is what their absence means.
             retain_available: None,
             max_packet_size: Some(self.config.packet_bytes_max),
@@ -309,21 +322,21 @@ impl Server {
             authentication_data: None,
         }
     }
-}
 
-fn check(connect: &Connect, will: Option<&LastWill>) -> Result<(), ConnectReturnCode> {
-    if connect.properties.as_ref().is_some_and(|p| p.authentication_method.is_some()) {
-        return Err(ConnectReturnCode::BadAuthenticationMethod);
+    fn check(&self, connect: &Connect, will: Option<&LastWill>) -> Result<(), ConnectReturnCode> {
+        if connect.properties.as_ref().is_some_and(|p| p.authentication_method.is_some()) {
+            return Err(ConnectReturnCode::BadAuthenticationMethod);
+        }
+        if connect.properties.as_ref().is_some_and(|p| p.max_packet_size == Some(0)) {
+            return Err(ConnectReturnCode::ProtocolError);
+        }
+        let Some(will) = will else { return Ok(()) };
+        if will.qos > self.config.max_qos {
+            return Err(ConnectReturnCode::QoSNotSupported);
+        }
+        if !std::str::from_utf8(&will.topic).is_ok_and(is_valid_topic) {
+            return Err(ConnectReturnCode::TopicNameInvalid);
+        }
+        Ok(())
     }
-    if connect.properties.as_ref().is_some_and(|p| p.max_packet_size == Some(0)) {
-        return Err(ConnectReturnCode::ProtocolError);
-    }
-    let Some(will) = will else { return Ok(()) };
-    if will.qos == QoS::ExactlyOnce {
-        return Err(ConnectReturnCode::QoSNotSupported);
-    }
-    if !std::str::from_utf8(&will.topic).is_ok_and(is_valid_topic) {
-        return Err(ConnectReturnCode::TopicNameInvalid);
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
-//! One session's outgoing QoS 1 messages: what waits, what is in flight, how much more may go (MQTT 5, section 4.9).
+//! One session's messages of QoS 1 and 2 to its client: what waits, what is in flight, how much more may go (MQTT 5, sections
+//! 4.3 and 4.9). Both kinds share one window.
 
 use super::message::{Delivery, Message};
+use rumqttc::mqttbytes::QoS;
 use std::{
     collections::{BTreeMap, VecDeque},
     num::NonZeroU16,
@@ -32,18 +34,53 @@ pub(super) enum Pushed {
     Dropped,
 }
 
+/// A client's answer to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// PUBACK: it has the message, of QoS 1.
+    Ack,
+    /// PUBREC: it has the message, of QoS 2, and holds on to its packet id.
+    Received,
+    /// PUBREC with an error: it has done with the message, of QoS 2.
+    Refused,
+    /// PUBCOMP: it has let go of the packet id.
+    Complete,
+}
+
+/// What an [`Answer`] meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// The message that it answers.
+    Known,
+    /// Nothing.
+    Unknown,
+    /// A message that can't be answered so, or not yet.
+    Wrong,
+}
+
 #[derive(Clone, Debug)]
 struct Waiting {
     message: Arc<Message>,
     delivery: Delivery,
+    /// The client has received it, and is to be told to let go of its packet id.
+    released: bool,
 }
 
 #[derive(Debug)]
 struct InFlight {
     message: Arc<Message>,
     delivery: Delivery,
+    released: bool,
     /// Place in the order of sending.
     order: u64,
+}
+
+/// What a session sends next.
+#[derive(Clone, Debug)]
+pub(super) enum Outgoing {
+    Message(Arc<Message>, Delivery),
+    /// PUBREL for a packet id, again on a new connection.
+    Release(u16),
 }
 
 /// A state machine: messages and acknowledgements in, packets out through [`Session::next`].
@@ -100,20 +137,22 @@ impl Session {
         let mut unacknowledged: Vec<InFlight> = std::mem::take(&mut self.in_flight).into_values().collect();
         unacknowledged.sort_by_key(|in_flight| in_flight.order);
         self.resends += unacknowledged.len();
-        for InFlight { message, delivery, .. } in unacknowledged.into_iter().rev() {
-            self.queue.push_front(Waiting { message, delivery: Delivery { dup: true, ..delivery } });
+        for InFlight { message, delivery, released, .. } in unacknowledged.into_iter().rev() {
+            self.queue.push_front(Waiting { message, delivery: Delivery { dup: true, ..delivery }, released });
         }
     }
 
-    /// Takes a QoS 1 message over.
+    /// Takes a message over, to be sent with `qos`, 1 or 2.
     pub(super) fn push(
         &mut self,
         message: Arc<Message>,
+        qos: QoS,
         retain: bool,
         identifier: Option<usize>,
         now: Instant,
     ) -> Pushed {
-        let waiting = Waiting { message, delivery: Delivery { packet_id: 0, dup: false, retain, identifier } };
+        let delivery = Delivery { qos, packet_id: 0, dup: false, retain, identifier };
+        let waiting = Waiting { message, delivery, released: false };
         if self.quota == Quota::MosquittoLeaky && self.credit > 0 {
             self.queue.insert(self.resends, waiting);
             self.leaking = self.leaking.max(self.resends + 1);
@@ -129,28 +168,56 @@ impl Session {
         Pushed::Taken
     }
 
-    /// The client has acknowledged `packet_id`. Returns whether it was in flight.
-    pub(super) fn acknowledge(&mut self, packet_id: u16) -> bool {
-        if let Some(acknowledged) = self.in_flight.remove(&packet_id) {
-            let window = self.window.map_or(0, NonZeroU16::get);
-            self.credit = self.credit.saturating_add(1).min(window);
-            if self.quota == Quota::MosquittoLeaky {
-                let before = self.in_flight.values().filter(|other| other.order < acknowledged.order).count();
-                self.leaking = usize::from(window).saturating_sub(before);
-            }
-            return true;
-        }
-        // An acknowledgement of what was received before the connection was lost, and is not yet sent again.
+    /// The client has answered the message with `packet_id`.
+    pub(super) fn answered(&mut self, answer: Answer, packet_id: u16) -> Answered {
+        // On a new connection the answer may be to what is not yet sent again.
         let resend = self.queue.iter().take(self.resends).position(|w| w.delivery.packet_id == packet_id);
-        if let Some(at) = resend {
+        let (qos, released) = match (self.in_flight.get_mut(&packet_id), resend) {
+            (Some(in_flight), _) => (in_flight.delivery.qos, &mut in_flight.released),
+            (None, Some(at)) => (self.queue[at].delivery.qos, &mut self.queue[at].released),
+            (None, None) => return Answered::Unknown,
+        };
+        match (qos, answer, *released) {
+            (QoS::AtLeastOnce, Answer::Ack, _)
+            | (QoS::ExactlyOnce, Answer::Refused, false)
+            | (QoS::ExactlyOnce, Answer::Complete, true) => {}
+            (QoS::ExactlyOnce, Answer::Received, _) => {
+                *released = true;
+                return Answered::Known;
+            }
+            _ => return Answered::Wrong,
+        }
+        if let Some(done) = self.in_flight.remove(&packet_id) {
+            self.admit(answer, &done);
+        } else if let Some(at) = resend {
             self.queue.remove(at);
             self.resends -= 1;
         }
-        resend.is_some()
+        Answered::Known
     }
 
-    /// The next message to send now, if there is one that may go. Expired ones are skipped and counted in `expired`.
-    pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<(Arc<Message>, Delivery)> {
+    /// The message `done` is no longer in flight: others may go.
+    fn admit(&mut self, answer: Answer, done: &InFlight) {
+        let window = self.window.map_or(0, NonZeroU16::get);
+        let leaky = self.quota == Quota::MosquittoLeaky;
+        // Mosquitto forgets about the one that was refused.
+        if !(leaky && answer == Answer::Refused) {
+            self.credit = self.credit.saturating_add(1).min(window);
+        }
+        if leaky {
+            let before = self.in_flight.values().filter(|other| other.order < done.order).count();
+            self.leaking = usize::from(window).saturating_sub(before);
+        }
+    }
+
+    /// A message just given out by [`Session::next`] is too large for the client.
+    pub(super) fn skip(&mut self, packet_id: u16) {
+        let skipped = self.in_flight.remove(&packet_id).expect("was just given out");
+        self.admit(Answer::Ack, &skipped);
+    }
+
+    /// What to send next, if there is something that may go. Expired messages are skipped and counted in `expired`.
+    pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<Outgoing> {
         loop {
             let may_go = match self.quota {
                 Quota::Strict => self.credit > 0,
@@ -159,12 +226,13 @@ impl Session {
             if !may_go || self.in_flight.len() == usize::from(u16::MAX) {
                 return None;
             }
-            let Some(Waiting { message, mut delivery }) = self.queue.pop_front() else {
+            let Some(Waiting { message, mut delivery, released }) = self.queue.pop_front() else {
                 self.leaking = 0;
                 return None;
             };
             self.resends = self.resends.saturating_sub(1);
-            if message.is_expired(now) {
+            // A client that has received it waits for its release, however late that is.
+            if !released && message.is_expired(now) {
                 *expired += 1;
                 continue;
             }
@@ -174,10 +242,13 @@ impl Session {
             self.credit = self.credit.saturating_sub(1);
             self.leaking = self.leaking.saturating_sub(1);
             self.sent += 1;
-            let in_flight = InFlight { message: message.clone(), delivery, order: self.sent };
+            let in_flight = InFlight { message: message.clone(), delivery, released, order: self.sent };
             let old = self.in_flight.insert(delivery.packet_id, in_flight);
             assert!(old.is_none(), "a packet id is used once at a time");
-            return Some((message, delivery));
+            return Some(match released {
+                true => Outgoing::Release(delivery.packet_id),
+                false => Outgoing::Message(message, delivery),
+            });
         }
     }
 

@@ -133,7 +133,8 @@ impl Topics {
         self.root.remove(filter.path.split('/'), filter.share, member)
     }
 
-    /// Appends who gets a message on `topic`: every subscription that matches, and of each shared one a single member.
+    /// Appends who gets a message on `topic`: every subscription that matches, and of each shared one a single member. As in
+    /// Mosquitto, names come before wildcards.
     pub(super) fn receivers(
         &mut self,
         topic: &str,
@@ -178,15 +179,20 @@ impl Node {
         is_online: &impl Fn(SessionKey) -> bool,
         receivers: &mut Vec<(SessionKey, Options)>,
     ) {
+        let level = levels.next();
+        if let Some(level) = level {
+            if let Some(child) = self.children.get_mut(level) {
+                child.collect(levels.clone(), false, is_online, receivers);
+            }
+            if !reserved && let Some(any) = self.children.get_mut("+") {
+                any.collect(levels, false, is_online, receivers);
+            }
+        }
         if !reserved && let Some(all) = self.children.get_mut("#") {
             all.take(is_online, receivers);
         }
-        let Some(level) = levels.next() else { return self.take(is_online, receivers) };
-        if let Some(child) = self.children.get_mut(level) {
-            child.collect(levels.clone(), false, is_online, receivers);
-        }
-        if !reserved && let Some(any) = self.children.get_mut("+") {
-            any.collect(levels, false, is_online, receivers);
+        if level.is_none() {
+            self.take(is_online, receivers);
         }
     }
 

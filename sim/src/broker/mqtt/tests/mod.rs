@@ -1,5 +1,7 @@
 mod clients;
 mod deliveries;
+mod exactly_once;
+mod older_versions;
 mod sessions;
 mod topics;
 mod wire;

@@ -1,6 +1,6 @@
 use super::super::{
     message::{Delivery, Message},
-    session::{Pushed, Quota, Session},
+    session::{Answer, Answered, Outgoing, Pushed, Quota, Session},
 };
 use proptest::prelude::*;
 use rumqttc::mqttbytes::{QoS, v5::Publish};
@@ -16,16 +16,25 @@ fn number(n: u32, now: Instant) -> Arc<Message> {
 }
 
 fn push(session: &mut Session, n: u32, now: Instant) -> Pushed {
-    session.push(number(n, now), false, None, now)
+    session.push(number(n, now), QoS::AtLeastOnce, false, None, now)
+}
+
+fn number_of(message: &Message, delivery: &Delivery, now: Instant) -> u32 {
+    u32::from_be_bytes(message.packet(delivery, now).payload[..].try_into().unwrap())
 }
 
 /// All that may be sent now, as (number, packet id, dup).
 fn sent(session: &mut Session, now: Instant) -> Vec<(u32, u16, bool)> {
-    let as_sent = |(message, delivery): (Arc<Message>, Delivery)| {
-        let payload = message.packet(&delivery, now).payload;
-        (u32::from_be_bytes(payload[..].try_into().unwrap()), delivery.packet_id, delivery.dup)
+    let as_sent = |outgoing| match outgoing {
+        Outgoing::Message(message, delivery) => (number_of(&message, &delivery, now), delivery.packet_id, delivery.dup),
+        Outgoing::Release(packet_id) => panic!("{packet_id} is released"),
     };
     std::iter::from_fn(|| session.next(now, &mut 0)).map(as_sent).collect()
+}
+
+/// A PUBACK. Returns whether the message was in flight.
+fn acknowledge(session: &mut Session, packet_id: u16) -> bool {
+    session.answered(Answer::Ack, packet_id) == Answered::Known
 }
 
 #[test]
@@ -37,9 +46,9 @@ fn a_strict_window_admits_one_message_for_each_acknowledgement() {
         push(&mut session, n, now);
     }
     assert_eq!(sent(&mut session, now), [(0, 1, false), (1, 2, false)]);
-    assert!(session.acknowledge(2));
+    assert!(acknowledge(&mut session, 2));
     assert_eq!(sent(&mut session, now), [(2, 3, false)]);
-    assert!(!session.acknowledge(2));
+    assert!(!acknowledge(&mut session, 2));
     assert_eq!(sent(&mut session, now), []);
 }
 
@@ -53,13 +62,13 @@ fn a_leaky_window_lets_a_window_go_for_each_acknowledgement_less_what_is_in_flig
         sent(&mut session, now);
     }
     assert_eq!((session.in_flight(), session.queued()), (3, 9));
-    session.acknowledge(1);
+    acknowledge(&mut session, 1);
     assert_eq!(sent(&mut session, now).len(), 3);
     assert_eq!(session.in_flight(), 5);
     // 3 is the second in flight, 6 the fourth.
-    session.acknowledge(3);
+    acknowledge(&mut session, 3);
     assert_eq!(sent(&mut session, now).len(), 2);
-    session.acknowledge(6);
+    acknowledge(&mut session, 6);
     assert_eq!(sent(&mut session, now), []);
     assert_eq!((session.in_flight(), session.queued()), (5, 4));
     push(&mut session, 12, now);
@@ -69,7 +78,7 @@ fn a_leaky_window_lets_a_window_go_for_each_acknowledgement_less_what_is_in_flig
     session.resume(window(3));
     assert_eq!(sent(&mut session, now).len(), 6);
     session.suspend();
-    assert!([2, 4, 5, 7].iter().all(|id| session.acknowledge(*id)));
+    assert!([2, 4, 5, 7].iter().all(|id| acknowledge(&mut session, *id)));
     session.resume(window(3));
     assert_eq!(sent(&mut session, now), [(7, 8, true), (12, 9, true), (8, 10, false)]);
 }
@@ -83,7 +92,7 @@ fn what_was_unacknowledged_goes_out_again_first_and_with_its_old_ids() {
         push(&mut session, n, now);
     }
     sent(&mut session, now);
-    session.acknowledge(2);
+    acknowledge(&mut session, 2);
     sent(&mut session, now);
     session.suspend();
     assert_eq!((session.in_flight(), session.queued()), (0, 4));
@@ -91,10 +100,10 @@ fn what_was_unacknowledged_goes_out_again_first_and_with_its_old_ids() {
     // With a smaller window than before, one resend has to wait; its late acknowledgement is still understood.
     session.resume(window(2));
     assert_eq!(sent(&mut session, now), [(0, 1, true), (2, 3, true)]);
-    assert!(session.acknowledge(4));
+    assert!(acknowledge(&mut session, 4));
     assert_eq!(sent(&mut session, now), []);
-    session.acknowledge(1);
-    session.acknowledge(3);
+    acknowledge(&mut session, 1);
+    acknowledge(&mut session, 3);
     assert_eq!(sent(&mut session, now), [(4, 5, false), (5, 6, false)]);
 }
 
@@ -122,7 +131,7 @@ fn packet_ids_that_are_still_in_flight_are_not_used_again() {
         push(&mut session, n, now);
         let [(_, id, _)] = sent(&mut session, now)[..] else { panic!("one at a time") };
         assert!(id > 1);
-        session.acknowledge(id);
+        acknowledge(&mut session, id);
     }
 }
 
@@ -131,8 +140,8 @@ fn expired_messages_make_room_in_a_full_queue_and_are_never_sent() {
     let now = Instant::now();
     let mut session = Session::new(Quota::Strict, 2);
     let expiring = Arc::new(Message::new(&super::expiring("t", "x", 1), now));
-    session.push(expiring.clone(), false, None, now);
-    session.push(expiring, false, None, now);
+    session.push(expiring.clone(), QoS::AtLeastOnce, false, None, now);
+    session.push(expiring, QoS::AtLeastOnce, false, None, now);
     assert_eq!(push(&mut session, 1, now), Pushed::Dropped);
     let later = now + Duration::from_secs(1);
     assert_eq!(push(&mut session, 1, later), Pushed::Taken);
@@ -158,7 +167,7 @@ proptest! {
                 0..5 => { push(&mut session, pushed, now); pushed += 1; }
                 5..9 if !held.is_empty() => {
                     let (_, id) = held.remove(index.index(held.len())).unwrap();
-                    prop_assert!(session.acknowledge(id));
+                    prop_assert!(acknowledge(&mut session, id));
                 }
                 9 => {
                     session.suspend();
