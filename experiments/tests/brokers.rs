@@ -3,7 +3,7 @@
 
 mod gateway;
 
-use gateway::{LABEL, start_gateway};
+use gateway::{label, start_gateway};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
@@ -92,14 +92,14 @@ async fn the_backbone_binary_does_a_task_on_the_emulated_brokers() {
         Process::start(backbone(service, &environment).env("BACKBONE_TASK_WORKER__RETRY_DELAY_MS", "200"))
     });
     let (_, mqtt_port) = environment.iter().find(|(name, _)| name == "BACKBONE_MQTT__PORT").unwrap();
-    let labels = start_gateway(mqtt_port.parse().unwrap());
+    let labels = start_gateway(mqtt_port.parse().unwrap(), 1);
     let mut dispatcher = Process::start(backbone("dispatcher", &environment).stdin(Stdio::piped()));
-    let task = format!(r#"{{"task_id":"a","commands":[{{"esl_mac":"{LABEL}","version":{VERSION},"body":1}}]}}"#);
+    let task = format!(r#"{{"task_id":"a","commands":[{{"esl_mac":"{}","version":{VERSION},"body":1}}]}}"#, label(0));
     dispatcher.0.stdin.take().unwrap().write_all(task.as_bytes()).unwrap();
     assert!(dispatcher.end().await.success());
     let limit = Instant::now() + PATIENCE;
-    while labels.version(LABEL) != Some(VERSION) {
-        assert!(Instant::now() < limit, "the label shows {:?}", labels.version(LABEL));
+    while labels.version(label(0)) != Some(VERSION) {
+        assert!(Instant::now() < limit, "the label shows {:?}", labels.version(label(0)));
         sleep(Duration::from_millis(20)).await;
     }
     for service in services {

@@ -1,4 +1,4 @@
-//! A gateway with one label, on real MQTT.
+//! A gateway with labels, on real MQTT.
 
 use backbone::{
     env::{Env as _, TokioEnv},
@@ -10,10 +10,14 @@ use sim::{
 };
 use std::time::Duration;
 
-pub(crate) const LABEL: Mac = Mac::new(1);
+/// One of its labels, counted from 0.
+pub(crate) const fn label(index: u64) -> Mac {
+    Mac::new(1 + index)
+}
 
-/// Starts it at the broker on 127.0.0.1; it runs as long as the test.
-pub(crate) fn start_gateway(port: u16) -> Labels {
+/// Starts it, with so many labels, at the broker on 127.0.0.1; it runs as long as the test.
+pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
+    let heard = (0..labels).map(|index| Heard { label: label(index), mean_dbm: -60 }).collect();
     let (labels, rng) = (Labels::default(), Seed::new(1).stream("gateway"));
     let plan = GatewayPlan {
         broker: ("127.0.0.1".into(), port),
@@ -24,7 +28,7 @@ pub(crate) fn start_gateway(port: u16) -> Labels {
         work: Work::Concurrent,
         order: AckOrder::ReplyFirst,
         ble_us: (0, 0),
-        heard: vec![Heard { label: LABEL, mean_dbm: -60 }],
+        heard,
         online: Online::default(),
         rssi_period: Duration::from_millis(200),
     };
