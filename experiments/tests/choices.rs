@@ -153,6 +153,7 @@ fn the_shipped_experiments_do_all_their_tasks() {
         "reason_10k_2_nodelay",
         "reason_10k_2_concurrent",
         "reason_10k_20_gw2",
+        "reason_10k_20_reply_queue",
         "reason_1k_1_reply_queue",
         "reason_1k_1_workers_at_once",
         "store",
