@@ -223,7 +223,7 @@ impl Client {
     }
 
     /// Everything up to the answer to a ping, or the end, which is `None`.
-    async fn all(&mut self) -> Vec<Option<Packet>> {
+    pub(crate) async fn all(&mut self) -> Vec<Option<Packet>> {
         self.send(Packet::PingReq).await;
         let mut all = vec![];
         loop {

@@ -1,12 +1,12 @@
 //! QoS 2, in version 5.
 
-use super::client::{Client, expiring, message, of_qos_0, resuming, with};
+use super::client::{Client, expiring, message, of_qos_0, resuming, shown, with};
 use crate::harness::At;
 use rumqttc::mqttbytes::{
     QoS,
     v5::{Connect, LastWill, Packet, PubComp, PubRec, PubRecReason, PubRel, Publish, SubscribeFilter},
 };
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 use tokio::time::sleep;
 
 fn exactly_once(at: &At, payload: &str, pkid: u16) -> Publish {
@@ -105,20 +105,44 @@ pub(crate) async fn publisher_comes_back(at: At) {
     subscriber.sync().await;
 }
 
-pub(crate) async fn many_unreleased(at: At) {
-    let mut subscriber = subscriber(&at, "s", |_| {}).await;
-    let mut publisher = Client::connect(&at, "p", resuming(60)).await;
-    let mut count = 0;
-    for id in 1..=30 {
-        publisher.send(Packet::Publish(exactly_once(&at, &id.to_string(), id))).await;
-        count += usize::from(matches!(publisher.receive().await, Some(Packet::PubRec(_))));
+/// Notes which of the messages with these packet ids are received, which are refused, and what is not answered.
+async fn hold(at: &At, publisher: &mut Client, ids: Range<u16>) {
+    let (mut received, mut refused) = (vec![], vec![]);
+    for id in ids {
+        publisher.send(Packet::Publish(exactly_once(at, &id.to_string(), id))).await;
+        for answer in publisher.all().await {
+            match answer {
+                Some(Packet::PubRec(ack)) if ack.reason == PubRecReason::Success => received.push(ack.pkid),
+                Some(Packet::PubRec(ack)) => refused.push((ack.pkid, ack.reason)),
+                other => publisher.note(&shown(other)),
+            }
+        }
     }
-    at.note(format_args!("{count} are received"));
-    for id in 1..=30 {
+    at.note(format_args!("received {received:?}, refused {refused:?}"));
+}
+
+pub(crate) async fn many_unreleased(at: At) {
+    let mut watcher = Client::silently(&at, "w", |_| {}).await;
+    watcher.send_subscribe(SubscribeFilter::new(at.name("t"), QoS::AtMostOnce)).await;
+    watcher.skip().await;
+    let mut publisher = Client::connect(&at, "p", resuming(60)).await;
+    hold(&at, &mut publisher, 1..25).await;
+    for id in 1..25 {
         release(&mut publisher, id).await;
         publisher.skip().await;
     }
-    subscriber.sum_up("of those").await;
+    watcher.sum_up("of those").await;
+    hold(&at, &mut publisher, 1..25).await;
+    publisher.vanish().await;
+    let mut publisher = Client::connect(&at, "p", resuming(60)).await;
+    hold(&at, &mut publisher, 24..28).await;
+    for id in 1..10 {
+        release(&mut publisher, id).await;
+        publisher.skip().await;
+    }
+    hold(&at, &mut publisher, 30..40).await;
+    publisher.publish("t", "of QoS 1").await;
+    watcher.sum_up("in the end").await;
 }
 
 pub(crate) async fn receiving(at: At) {

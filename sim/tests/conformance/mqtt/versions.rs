@@ -319,3 +319,19 @@ pub(crate) async fn exactly_once(at: At) {
     subscriber.vanish().await;
     Older::connect(&at, "s", lasting).await.sync().await;
 }
+
+/// A client that is not told reasons, nor the broker's window.
+pub(crate) async fn many_unreleased(at: At) {
+    let mut watcher = Older::subscriber(&at, "w", "t", QoS::AtMostOnce).await;
+    let mut publisher = Older::connect(&at, "p", |_| {}).await;
+    let release = |id: u8| [0x62, 2, 0, id];
+    for id in 1..25_u8 {
+        let publish = Publish { pkid: id.into(), ..publisher.message("t", QoS::ExactlyOnce, &id.to_string()) };
+        publisher.send(Packet::Publish(publish)).await;
+    }
+    publisher.note_answers("messages without a release").await;
+    publisher.send_raw(&(1..25).flat_map(release).collect::<Vec<_>>()).await;
+    publisher.note_answers("releases").await;
+    let payloads: Vec<String> = watcher.messages().await.iter().map(payload).collect();
+    at.note(format_args!("passed on: {payloads:?}"));
+}
