@@ -32,7 +32,13 @@ async fn pika_works_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paho_works_with_it() {
+async fn paho_works_with_it_in_version_5() {
     let Some(python) = python_with("paho.mqtt.client") else { return };
     on_both(Kind::Mosquitto, |port| work(python, include_str!("paho_work.py"), port)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paho_works_with_it_in_its_default_version() {
+    let Some(python) = python_with("paho.mqtt.client") else { return };
+    on_both(Kind::Mosquitto, |port| work(python, include_str!("paho_default_work.py"), port)).await;
 }

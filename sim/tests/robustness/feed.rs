@@ -21,7 +21,7 @@ const PIPE_BYTES: usize = 16 * 1024;
 pub(crate) enum Protocol {
     /// AMQP 0-9-1.
     Amqp,
-    /// MQTT 5.
+    /// MQTT 5, 3.1.1 and 3.1.
     Mqtt,
     /// RESP.
     Redis,
@@ -99,7 +99,8 @@ fn check(protocol: Protocol, said: &[u8]) {
     while !rest.is_empty() {
         let after = match protocol {
             Protocol::Amqp => after_frame(rest),
-            Protocol::Mqtt => after_packet(rest),
+            // The CONNACK of older versions is of two bytes; what they can't be sent is what 5 has in addition.
+            Protocol::Mqtt => after_packet(rest, if said.starts_with(&[0x20, 2]) { 13 } else { 15 }),
             Protocol::Redis => after_reply(rest),
         };
         rest = after.unwrap_or_else(|| panic!("{:?} is no message", rest.escape_ascii().to_string()));
@@ -114,7 +115,7 @@ fn after_frame(said: &[u8]) -> Option<&[u8]> {
     (matches!(header[0], 1 | 2 | 3 | 8) && *end == 0xCE).then_some(rest)
 }
 
-fn after_packet(said: &[u8]) -> Option<&[u8]> {
+fn after_packet(said: &[u8], last_type: u8) -> Option<&[u8]> {
     let (first, mut rest) = said.split_first()?;
     let mut length = 0;
     for shift in [0, 7, 14, 21] {
@@ -126,7 +127,7 @@ fn after_packet(said: &[u8]) -> Option<&[u8]> {
         }
     }
     // What a server may send: CONNACK, PUBLISH to PUBCOMP, SUBACK, UNSUBACK, PINGRESP, DISCONNECT, AUTH.
-    matches!(first >> 4, 2..=7 | 9 | 11 | 13..=15)
+    (matches!(first >> 4, 2..=7 | 9 | 11 | 13..=15) && first >> 4 <= last_type)
         .then(|| rest.split_at_checked(length))
         .flatten()
         .map(|(_, rest)| rest)

@@ -102,7 +102,8 @@ proptest! {
     #[test]
     fn mosquitto_bears_any_bytes(input in vec(any::<u8>(), 0..2_000)) {
         feed_safely(Protocol::Mqtt, &input, 100);
-        feed_safely(Protocol::Mqtt, &[wire::mqtt_connect(), input].concat(), 1_000);
+        feed_safely(Protocol::Mqtt, &[&wire::mqtt_connect()[..], &input].concat(), 1_000);
+        feed_safely(Protocol::Mqtt, &[wire::mqtt_3_connect(), input].concat(), 1_000);
     }
 
     #[test]
@@ -120,6 +121,13 @@ proptest! {
     #[test]
     fn mosquitto_bears_damaged_sessions(
         input in session(wire::mqtt_connect(), wire::mqtt_packets()), write_bytes in 1..500_usize
+    ) {
+        feed_safely(Protocol::Mqtt, &input, write_bytes);
+    }
+
+    #[test]
+    fn mosquitto_bears_damaged_sessions_of_older_clients(
+        input in session(wire::mqtt_3_connect(), wire::mqtt_3_packets()), write_bytes in 1..500_usize
     ) {
         feed_safely(Protocol::Mqtt, &input, write_bytes);
     }
@@ -154,6 +162,14 @@ fn undamaged_messages_are_well_formed() {
         let said = feed_safely(Protocol::Mqtt, &[wire::mqtt_connect(), packet.clone()].concat(), 1_000);
         let malformed = said.windows(3).any(|bytes| bytes == [0xe0, 2, 0x81]);
         assert!(!malformed, "{}", packet.escape_ascii());
+    }
+    let greeted = feed_safely(Protocol::Mqtt, &wire::mqtt_3_connect(), 1_000);
+    assert_eq!(greeted, [0x20, 2, 0, 0]);
+    for packet in wire::mqtt_3_packets() {
+        let ping = b"\xc0\0".to_vec();
+        let said = feed_safely(Protocol::Mqtt, &[wire::mqtt_3_connect(), packet.clone(), ping].concat(), 1_000);
+        let ends = matches!(packet[0], 0x10 | 0xe0);
+        assert_eq!(said.ends_with(b"\xd0\0"), !ends, "{}", packet.escape_ascii());
     }
     for command in wire::redis_commands() {
         let said = feed_safely(Protocol::Redis, &command, 1_000).escape_ascii().to_string();
@@ -203,6 +219,8 @@ fn mosquitto_refuses_announced_sizes_without_setting_the_memory_aside() {
     assert_eq!(said[0..4], [0x20, 3, 0, PACKET_TOO_LARGE]);
     let said = feed_safely(Protocol::Mqtt, &[wire::mqtt_connect(), b"\x30\xff\xff\xff\x7f".to_vec()].concat(), 1_000);
     assert_eq!(said[said.len() - 4..], [0xe0, 2, PACKET_TOO_LARGE, 0]);
+    let said = feed_safely(Protocol::Mqtt, &[wire::mqtt_3_connect(), b"\x30\xff\xff\xff\x7f".to_vec()].concat(), 1_000);
+    assert_eq!(said, [0x20, 2, 0, 0]);
 }
 
 #[test]

@@ -135,14 +135,50 @@ pub(crate) fn mqtt_packets() -> Vec<Vec<u8>> {
         packet(0x40, &[id]),
         packet(0x40, &[id, &[0x80]]),
         packet(0x40, &[&[0, 2], &[0, 0]]),
+        packet(0x34, &[&text("a/c"), &[0, 2], &[0], b"another"]),
         packet(0x50, &[id]),
+        packet(0x50, &[id, &[0x80]]),
         packet(0x62, &[id]),
+        packet(0x62, &[&[0, 2], &[0x92, 0]]),
         packet(0x70, &[id]),
         packet(0xc0, &[]),
         packet(0xe0, &[&[4]]),
         packet(0xe0, &[&[0, 5, 0x11, 0, 0, 0, 0]]),
         packet(0xf0, &[&[0x18, 0]]),
         mqtt_connect(),
+    ]
+}
+
+/// A CONNECT of MQTT 3.1.1 with a session, a will, a name and a password.
+pub(crate) fn mqtt_3_connect() -> Vec<u8> {
+    let will = [text("will"), text("gone")].concat();
+    packet(0x10, &[&text("MQTT"), &[4, 0xD4, 0, 60], &text("id"), &will, &text("me"), &text("secret")])
+}
+
+/// As [`mqtt_packets`], of MQTT 3.1.1.
+pub(crate) fn mqtt_3_packets() -> Vec<Vec<u8>> {
+    let id: &[u8] = &[0, 1];
+    vec![
+        packet(0x82, &[id, &text("a/+"), &[1], &text("a/b"), &[0]]),
+        packet(0x82, &[id, &text("$share/g/a/#"), &[2]]),
+        packet(0x82, &[id, &text("#"), &[2]]),
+        packet(0xa2, &[id, &text("a/+")]),
+        packet(0x30, &[&text("a/b"), b"qos 0"]),
+        packet(0x32, &[&text("a/b"), id, b"qos 1"]),
+        packet(0x33, &[&text("a/b"), id, b"retained"]),
+        packet(0x31, &[&text("a/b")]),
+        packet(0x34, &[&text("a/b"), id, b"qos 2"]),
+        packet(0x3d, &[&text("a/b"), id, b"qos 2, retained, again"]),
+        packet(0x34, &[&text("a/c"), &[0, 2], b"another"]),
+        packet(0x40, &[id]),
+        packet(0x50, &[id]),
+        packet(0x50, &[&[0, 2]]),
+        packet(0x62, &[id]),
+        packet(0x62, &[&[0, 2]]),
+        packet(0x70, &[id]),
+        packet(0xc0, &[]),
+        packet(0xe0, &[]),
+        mqtt_3_connect(),
     ]
 }
 

@@ -216,40 +216,47 @@ impl Server {
         match publish.qos {
             QoS::ExactlyOnce => {
                 let reason = if permitted { self.hold(key, &publish, now) } else { PubRecReason::NotAuthorized };
+                let client = self.clients.get_mut(&key).expect("the caller has seen it");
+                // Others are not told, and go on as if it was received.
+                if reason != PubRecReason::Success && client.version == Version::V5 {
+                    client.held.refused();
+                }
                 self.answer(key, &Packet::PubRec(PubRec { reason, ..PubRec::new(publish.pkid, None) }));
             }
             QoS::AtLeastOnce => {
-                let client = self.clients.get_mut(&key).expect("the caller has seen it");
-                if client.held.release(publish.pkid).is_some() {
-                    tracing::warn!(
-                        client = client.id,
-                        id = publish.pkid,
-                        "mqtt: packet id used again; message dropped"
-                    );
-                }
-                let reason = match permitted {
-                    false => PubAckReason::NotAuthorized,
-                    true if self.route(Some(key), &publish, now) == 0 => PubAckReason::NoMatchingSubscribers,
-                    true => PubAckReason::Success,
-                };
+                let reason = if permitted { self.pass_on(key, &publish, now) } else { PubAckReason::NotAuthorized };
                 self.answer(key, &Packet::PubAck(PubAck { reason, ..PubAck::new(publish.pkid, None) }));
             }
-            QoS::AtMostOnce if permitted => drop(self.route(Some(key), &publish, now)),
+            QoS::AtMostOnce if permitted => {
+                self.route(Some(key), &publish, now);
+            }
             QoS::AtMostOnce => {}
         }
         Ok(())
     }
 
+    /// Routes a message of QoS 1.
+    fn pass_on(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubAckReason {
+        let client = self.clients.get_mut(&key).expect("the caller has seen it");
+        if !client.held.pass(publish.pkid) {
+            tracing::warn!(client = client.id, "mqtt: too many messages of QoS 2 are not released; message dropped");
+            client.held.refused();
+            return PubAckReason::QuotaExceeded;
+        }
+        match self.route(Some(key), publish, now) {
+            0 => PubAckReason::NoMatchingSubscribers,
+            _ => PubAckReason::Success,
+        }
+    }
+
     /// Keeps a message of QoS 2 until its client releases it.
     fn hold(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubRecReason {
-        let held_max = self.config.queued_messages_max.saturating_add(self.config.max_inflight.get().into());
         let client = self.clients.get_mut(&key).expect("the caller has seen it");
-        if client.held.take(publish.pkid, Arc::new(Message::new(publish, now)), held_max) {
-            PubRecReason::Success
-        } else {
-            tracing::warn!(client = client.id, "mqtt: {held_max} messages of QoS 2 are not released; message dropped");
-            PubRecReason::QuotaExceeded
+        if client.held.take(publish.pkid, Arc::new(Message::new(publish, now))) {
+            return PubRecReason::Success;
         }
+        tracing::warn!(client = client.id, "mqtt: too many messages of QoS 2 are not released; message dropped");
+        PubRecReason::QuotaExceeded
     }
 
     /// Notes which topic `alias` stands for, or puts that in for an empty `topic` (section 3.3.2.3.4).

@@ -185,6 +185,7 @@ impl Server {
         });
         client.connection = Some(Connected { number, outbox, aliases: BTreeMap::new(), will });
         client.session.resume(window);
+        client.held.resume(self.config.max_inflight);
         self.pump(key, now);
         Ok(ConnectionKey { session: key, number })
     }
@@ -267,7 +268,7 @@ impl Server {
             id: id.to_owned(),
             version: Version::V5,
             session: Session::new(self.config.quota, self.config.queued_messages_max),
-            held: Held::default(),
+            held: Held::new(self.config.queued_messages_max),
             last_message: 0,
             subscriptions: BTreeSet::new(),
             connection: None,

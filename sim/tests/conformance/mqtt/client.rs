@@ -18,14 +18,14 @@ use tokio::{
 };
 
 /// Long enough for a broker to notice the end of a connection. Nothing tells a client when it has.
-const NOTICED_AFTER: Duration = Duration::from_millis(300);
+pub(crate) const NOTICED_AFTER: Duration = Duration::from_millis(300);
 
 pub(crate) struct Client {
     at: At,
     /// Short, for the notes.
     name: &'static str,
     stream: <TokioEnv as Env>::Stream,
-    input: BytesMut,
+    pub(crate) input: BytesMut,
 }
 
 /// The session outlives its connection by `expiry_s`, and is resumed if it is there.
@@ -223,7 +223,7 @@ impl Client {
     }
 
     /// Everything up to the answer to a ping, or the end, which is `None`.
-    async fn all(&mut self) -> Vec<Option<Packet>> {
+    pub(crate) async fn all(&mut self) -> Vec<Option<Packet>> {
         self.send(Packet::PingReq).await;
         let mut all = vec![];
         loop {
@@ -310,10 +310,15 @@ impl Client {
                 Err(Error::InsufficientBytes(_)) if self.input.len() == before => {}
                 Err(error) => panic!("{}: the broker sent no valid packet: {error}", self.name),
             }
-            if self.stream.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
+            if !self.fill().await {
                 return None;
             }
         }
+    }
+
+    /// Waits for more bytes. Returns whether there are any.
+    pub(crate) async fn fill(&mut self) -> bool {
+        self.stream.read_buf(&mut self.input).await.unwrap_or(0) > 0
     }
 }
 
@@ -336,12 +341,19 @@ pub(crate) fn shown(packet: Option<Packet>) -> String {
         None => "closed".into(),
         Some(Packet::Publish(publish)) => {
             let mut text = format!("PUBLISH {} '{}'", String::from_utf8_lossy(&publish.topic), payload(&publish));
-            text += if publish.qos == QoS::AtMostOnce { " QoS 0" } else { "" };
+            text += match publish.qos {
+                QoS::AtMostOnce => " QoS 0",
+                QoS::AtLeastOnce => "",
+                QoS::ExactlyOnce => " QoS 2",
+            };
             text += if publish.dup { " DUP" } else { "" };
             text += if publish.retain { " RETAIN" } else { "" };
             text + &publish.properties.map_or(String::new(), |properties| format!(" {}", given(&properties)))
         }
         Some(Packet::PubAck(ack)) => format!("PUBACK {} {:?}", ack.pkid, ack.reason),
+        Some(Packet::PubRec(ack)) => format!("PUBREC {} {:?}", ack.pkid, ack.reason),
+        Some(Packet::PubRel(ack)) => format!("PUBREL {} {:?}", ack.pkid, ack.reason),
+        Some(Packet::PubComp(ack)) => format!("PUBCOMP {} {:?}", ack.pkid, ack.reason),
         Some(Packet::SubAck(ack)) => format!("SUBACK {:?}", ack.return_codes),
         Some(Packet::UnsubAck(ack)) => format!("UNSUBACK {:?}", ack.reasons),
         Some(Packet::Disconnect(disconnect)) => format!("DISCONNECT {:?}", disconnect.reason_code),

@@ -1,20 +1,23 @@
-//! MQTT 5: what users of Mosquitto rely on, packet by packet.
+//! MQTT 5 and 3.1.1: what users of Mosquitto rely on, packet by packet.
 
 mod client;
 mod differences;
 mod errors;
+mod exactly_once;
 mod flow;
 mod library;
+mod older;
 mod sessions;
 mod shares;
 mod topics;
+mod versions;
 
 use crate::harness::{Protocol, scenario};
 
 pub(crate) const PROTOCOL: Protocol = Protocol {
     real: "Mosquitto 2.0",
     scenarios: &[
-        scenario!(sessions::connack, "what a CONNACK announces", differences::QOS_2_IS_NOT_OFFERED),
+        scenario!(sessions::connack, "what a CONNACK announces", differences::PACKETS_ARE_LIMITED),
         scenario!(sessions::assigned_id, "a client without an id gets one"),
         scenario!(
             sessions::takeover,
@@ -52,12 +55,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(topics::wildcards, "filters with `+` and `#`, empty levels"),
         scenario!(topics::dollar_topics, "topics that begin with `$`"),
         scenario!(topics::overlapping, "overlapping subscriptions and their identifiers"),
-        scenario!(
-            topics::subscribe_answers,
-            "answers to SUBSCRIBE and UNSUBSCRIBE",
-            differences::QOS_2_ASKED_FOR,
-            differences::QOS_1_GRANTED
-        ),
+        scenario!(topics::subscribe_answers, "answers to SUBSCRIBE and UNSUBSCRIBE"),
         scenario!(topics::bad_filters, "filters that are not well-formed", differences::SHARES_THAT_ARE_NONE),
         scenario!(topics::bad_topics, "topics that can't be published to", differences::WILDCARDS_IN_TOPICS),
         scenario!(topics::quality_of_service, "the lower of both QoS; PUBACK without subscribers"),
@@ -100,18 +98,60 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
             errors::protocol_errors,
             "packets that the protocol forbids, with reason codes",
             differences::CHOICE_OF_CODES,
-            differences::WHAT_A_CLIENT_MAY_NOT_SEND
+            differences::WHAT_A_CLIENT_MAY_NOT_SEND,
+            differences::SECOND_CONNECT
         ),
-        scenario!(errors::exactly_once, "QoS 2", differences::QOS_2_REFUSED),
+        scenario!(errors::exactly_once, "a message and a will of QoS 2"),
         scenario!(errors::topic_alias, "topic aliases"),
         scenario!(
             errors::bad_connects,
             "CONNECTs that are refused",
-            differences::MQTT_3,
             differences::REFUSED_WITH_A_REASON,
             differences::REFUSED_WITH_A_REASON_2
         ),
         scenario!(errors::will_topics, "wills for topics that can't be published to", differences::WILL_TOPIC_REFUSED),
+        scenario!(exactly_once::publishing, "QoS 2: a message is passed on once, when its publisher releases it"),
+        scenario!(exactly_once::id_used_again, "QoS 2: a packet id that is used for another message"),
+        scenario!(
+            exactly_once::publisher_comes_back,
+            "QoS 2: a publisher that comes back, with its session or without"
+        ),
+        scenario!(exactly_once::many_unreleased, "QoS 2: more messages received than the window"),
+        scenario!(exactly_once::receiving, "QoS 2: a subscriber answers, comes back and answers"),
+        scenario!(
+            exactly_once::answers_that_do_not_fit,
+            "answers to what was sent with another QoS, or not at all",
+            differences::WRONG_ANSWERS,
+            differences::WRONG_ANSWERS_2
+        ),
+        scenario!(exactly_once::shared_window, "the window with QoS 1 and 2"),
+        scenario!(exactly_once::lower_of_both, "the lower of both QoS, up to 2, wills included"),
+        scenario!(exactly_once::retained, "QoS 2: retained messages"),
+        scenario!(
+            exactly_once::expiry,
+            "QoS 2: messages that expire on the way",
+            differences::RELEASED_ALTHOUGH_EXPIRED
+        ),
+        scenario!(exactly_once::shares, "QoS 2: `$share`"),
+        scenario!(versions::connects, "3.1.1 and 3.1: CONNECTs and their return codes"),
+        scenario!(versions::sessions, "3.1.1: clean and lasting sessions"),
+        scenario!(versions::takeover, "3.1.1: a session is taken over, by another version, too"),
+        scenario!(versions::wills, "3.1.1: wills and keep alive"),
+        scenario!(versions::subscribing, "3.1.1: answers to SUBSCRIBE and UNSUBSCRIBE"),
+        scenario!(versions::overlapping, "3.1.1: overlapping subscriptions"),
+        scenario!(versions::shares, "3.1.1: `$share`, with a member of version 5"),
+        scenario!(versions::retained, "3.1.1: retained messages"),
+        scenario!(versions::publishing, "3.1.1: answers to PUBLISH, good and bad"),
+        scenario!(
+            versions::malformed_packets,
+            "3.1.1: malformed and forbidden packets",
+            differences::LENIENT_WITH_OLDER_CLIENTS
+        ),
+        scenario!(versions::in_flight_window, "3.1.1: the in-flight window"),
+        scenario!(versions::redelivery, "3.1.1: DUP and order after a lost connection"),
+        scenario!(versions::mixed, "messages from 3.1.1 to 5 and back; properties, expiry"),
+        scenario!(versions::many_unreleased, "3.1.1: QoS 2, more messages received than the window"),
+        scenario!(versions::exactly_once, "3.1.1: QoS 2 in both directions, over lost connections"),
         scenario!(library::rumqttc, "rumqttc subscribes, takes 30 messages and acknowledges them"),
     ],
 };

@@ -112,19 +112,32 @@ async fn the_lower_qos_of_message_and_subscription_is_used_wills_and_retained_me
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_are_not_released_are_limited_and_those_to_the_brokers_topics_refused() {
-    let broker = broker(|config| (config.queued_messages_max, config.max_inflight) = (2, window(1)));
+    let broker = broker(|config| (config.queued_messages_max, config.max_inflight) = (1, window(2)));
     let mut publisher = Client::new(&broker, hello("p")).await;
     for (id, topic, reason) in [
         (1, "t", PubRecReason::Success),
         (2, "t", PubRecReason::Success),
-        (9, "$SYS/x", PubRecReason::NotAuthorized),
+        (3, "t", PubRecReason::QuotaExceeded),
+        // As in Mosquitto, a refusal makes room.
         (3, "t", PubRecReason::Success),
+        (9, "$SYS/x", PubRecReason::NotAuthorized),
+        (4, "t", PubRecReason::QuotaExceeded),
         (4, "t", PubRecReason::QuotaExceeded),
         (3, "t", PubRecReason::Success),
     ] {
         publisher.send(Packet::Publish(exactly_once(topic, "", id))).await;
         publisher.expect(Packet::PubRec(PubRec { reason, ..PubRec::new(id, None) })).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_too_much_publishes_nothing_else() {
+    let broker = broker(|config| config.max_inflight = window(1));
+    let mut publisher = Client::new(&broker, hello("p")).await;
+    publisher.send(Packet::Publish(exactly_once("t", "", 2))).await;
+    publisher.expect(Packet::PubRec(PubRec::new(2, None))).await;
+    assert_eq!(publisher.publish(message("t", "")).await.reason, PubAckReason::QuotaExceeded);
+    assert_eq!(publisher.publish(message("t", "")).await.reason, PubAckReason::NoMatchingSubscribers);
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,14 +295,15 @@ proptest! {
     #[test]
     fn what_is_held_is_released_once(steps in prop::collection::vec((any::<bool>(), 1u16..4, 0u8..3), 0..60)) {
         let now = Instant::now();
-        let (mut held, mut model) = (Held::default(), BTreeMap::new());
+        let (mut held, mut model) = (Held::new(0), BTreeMap::new());
+        held.resume(window(2));
         for (release, id, content) in steps {
             if release {
                 let released = held.release(id).map(|message| message.is_same(&content_of(model[&id], now)));
                 prop_assert_eq!(released, model.remove(&id).map(|_| true));
             } else {
                 let room = model.len() < 2 || model.contains_key(&id);
-                prop_assert_eq!(held.take(id, Arc::new(content_of(content, now)), 2), room);
+                prop_assert_eq!(held.take(id, Arc::new(content_of(content, now))), room);
                 if room {
                     model.insert(id, content);
                 }
