@@ -75,7 +75,7 @@ fn instructions(amqp: u16, mqtt: u16, redis: u16) -> String {
     format!(
         "\
 RabbitMQ   emulated, at amqp://guest:guest@127.0.0.1:{amqp}/%2f
-Mosquitto  emulated, at mqtt://127.0.0.1:{mqtt} (MQTT 5)
+Mosquitto  emulated, at mqtt://127.0.0.1:{mqtt} (MQTT 5 and 3.1.1)
 Redis      emulated, at redis://127.0.0.1:{redis}/0
 
 For `backbone SERVICE --config FILE` in another terminal:

@@ -23,7 +23,7 @@ const NOT_INSTALLED: i32 = 3;
 pub enum Kind {
     /// RabbitMQ, for AMQP 0-9-1.
     RabbitMq,
-    /// Mosquitto, for MQTT 5.
+    /// Mosquitto, for MQTT 5 and 3.1.1.
     Mosquitto,
     /// Redis.
     Redis,

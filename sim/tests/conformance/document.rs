@@ -30,7 +30,7 @@ pub(crate) fn check(protocols: &[&Protocol]) {
 
 fn text(protocols: &[&Protocol]) -> String {
     let mut text = HEAD.to_owned();
-    for Protocol { real, scenarios } in protocols {
+    for Protocol { real, scenarios, .. } in protocols {
         let count = scenarios.iter().map(|scenario| scenario.differences.len()).sum::<usize>();
         write!(text, "\n## {real}: {} scenarios, {count} differences\n\n", scenarios.len()).unwrap();
         text += "| scenario | what is checked | |\n|---|---|---|\n";

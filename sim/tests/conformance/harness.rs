@@ -3,7 +3,7 @@
 use crate::compare::{self, Difference};
 use backbone::env::{Env, TokioEnv};
 use futures_util::{StreamExt, stream};
-use sim::broker::real::{Kind, Real};
+use sim::broker::real::{Kind, Real, RealError, skip};
 use std::{
     fmt,
     io::Write,
@@ -22,6 +22,8 @@ const CONCURRENT: usize = 8;
 pub(crate) struct Protocol {
     /// Name and version of the real broker, as in the document's headings.
     pub(crate) real: &'static str,
+    /// Added to the real broker's configuration.
+    pub(crate) config: &'static str,
     /// In the order of the document.
     pub(crate) scenarios: &'static [Scenario],
 }
@@ -81,13 +83,17 @@ struct Transcript {
 /// Runs all scenarios against the emulated broker at `emulated_port` and a real one.
 ///
 /// # Panics
-/// If the two differ otherwise than listed.
+/// If the two differ otherwise than listed, or the real one doesn't start.
 pub(crate) async fn compare_with_real(kind: Kind, emulated_port: u16, protocol: &Protocol) {
     let wanted = std::env::var("SHELFWIRE_SCENARIO").unwrap_or_default();
     let scenarios = || protocol.scenarios.iter().filter(|scenario| scenario.name.contains(&wanted));
     let who = format!("comparison with {}", protocol.real);
     // Starting and, at the end, stopping a broker blocks.
-    let Some(real) = tokio::task::block_in_place(|| Real::start_or_skip(kind, &who)) else { return };
+    let real = match tokio::task::block_in_place(|| Real::start_with(kind, protocol.config)) {
+        Ok(real) => real,
+        Err(RealError::NotInstalled(reason)) => return skip(&who, &reason),
+        Err(error) => panic!("{who}: {error}"),
+    };
     let (emulated, real) = tokio::join!(run_all(scenarios(), emulated_port), run_all(scenarios(), real.port()));
     let mut report = String::new();
     for (scenario, (emulated, real)) in scenarios().zip(emulated.into_iter().zip(real)) {

@@ -15,7 +15,7 @@ mod redis;
 
 use backbone::env::{Env, TokioEnv};
 use harness::{Protocol, compare_with_real};
-use sim::broker::{self, real::Kind};
+use sim::broker::{self, mqtt::QoS, real::Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
@@ -28,13 +28,22 @@ async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_mosquitto_behaves_like_the_real_one() {
+    compare_with_mosquitto(QoS::ExactlyOnce, &mqtt::PROTOCOL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulated_mosquitto_without_qos_2_behaves_like_the_real_one() {
+    compare_with_mosquitto(QoS::AtLeastOnce, &mqtt::WITH_MAX_QOS).await;
+}
+
+async fn compare_with_mosquitto(max_qos: QoS, protocol: &Protocol) {
     let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // The version of Mosquitto that is compared with has the leak.
     let quota = broker::mqtt::Quota::MosquittoLeaky;
-    let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, ..broker::mqtt::Config::default() });
+    let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, max_qos, ..broker::mqtt::Config::default() });
     TokioEnv.spawn("emulated Mosquitto", async move { match broker.serve(TokioEnv, listener).await {} });
-    compare_with_real(Kind::Mosquitto, port, &mqtt::PROTOCOL).await;
+    compare_with_real(Kind::Mosquitto, port, protocol).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +57,6 @@ async fn the_emulated_redis_behaves_like_the_real_one() {
 
 #[test]
 fn the_document_says_what_the_suite_checks() {
-    const PROTOCOLS: [&Protocol; 3] = [&amqp::PROTOCOL, &mqtt::PROTOCOL, &redis::PROTOCOL];
+    const PROTOCOLS: [&Protocol; 4] = [&amqp::PROTOCOL, &mqtt::PROTOCOL, &mqtt::WITH_MAX_QOS, &redis::PROTOCOL];
     document::check(&PROTOCOLS);
 }

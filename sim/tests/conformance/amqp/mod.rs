@@ -19,6 +19,7 @@ use crate::{
 /// The names of scenarios begin all names of queues.
 pub(crate) const PROTOCOL: Protocol = Protocol {
     real: "RabbitMQ 3.10",
+    config: "",
     scenarios: &[
         scenario!(queues::passive_declare, "passive declare of a queue and of a missing one (404 closes the channel)"),
         scenario!(queues::declare_again, "declaring again: equivalent arguments, and every kind of mismatch (406)"),

@@ -10,6 +10,17 @@ pub(crate) const PACKETS_ARE_LIMITED: Difference = Difference {
     why: "The emulated broker has a limit for packets, and announces it, as it must.",
 };
 
+pub(crate) const PACKETS_ARE_LIMITED_AND_QOS: Difference = Difference {
+    real: &[
+        "c: CONNACK Success, session present: false receive_max: Some(20), max_qos: Some(1), topic_alias_max: Some(10)",
+    ],
+    emulated: &[
+        "c: CONNACK Success, session present: false receive_max: Some(20), max_qos: Some(1), max_packet_size: \
+        Some(1048576), topic_alias_max: Some(10)",
+    ],
+    why: "The same.",
+};
+
 pub(crate) const TAKEOVER_IS_ANNOUNCED: Difference = Difference {
     real: &[],
     emulated: &["c: DISCONNECT SessionTakenOver"],

@@ -16,6 +16,7 @@ use crate::harness::{Protocol, scenario};
 
 pub(crate) const PROTOCOL: Protocol = Protocol {
     real: "Mosquitto 2.0",
+    config: "",
     scenarios: &[
         scenario!(sessions::connack, "what a CONNACK announces", differences::PACKETS_ARE_LIMITED),
         scenario!(sessions::assigned_id, "a client without an id gets one"),
@@ -153,5 +154,18 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(versions::many_unreleased, "3.1.1: QoS 2, more messages received than the window"),
         scenario!(versions::exactly_once, "3.1.1: QoS 2 in both directions, over lost connections"),
         scenario!(library::rumqttc, "rumqttc subscribes, takes 30 messages and acknowledges them"),
+    ],
+};
+
+/// As the simulated deployments have it.
+pub(crate) const WITH_MAX_QOS: Protocol = Protocol {
+    real: "Mosquitto 2.0 with `max_qos 1`",
+    config: "max_qos 1",
+    scenarios: &[
+        scenario!(sessions::connack, "what a CONNACK announces", differences::PACKETS_ARE_LIMITED_AND_QOS,),
+        scenario!(topics::subscribe_answers, "answers to SUBSCRIBE and UNSUBSCRIBE"),
+        scenario!(errors::exactly_once, "a message and a will of QoS 2"),
+        scenario!(versions::subscribing, "3.1.1: answers to SUBSCRIBE and UNSUBSCRIBE"),
+        scenario!(versions::not_offered, "3.1.1: a message and a will of QoS 2"),
     ],
 };

@@ -335,3 +335,9 @@ pub(crate) async fn many_unreleased(at: At) {
     let payloads: Vec<String> = watcher.messages().await.iter().map(payload).collect();
     at.note(format_args!("passed on: {payloads:?}"));
 }
+
+pub(crate) async fn not_offered(at: At) {
+    let mut client = Older::connect(&at, "c", |_| {}).await;
+    client.publish("t", QoS::ExactlyOnce, "x").await;
+    Older::connect(&at, "d", will(&at, "t")).await;
+}

@@ -11,6 +11,7 @@ use crate::harness::{Protocol, scenario};
 
 pub(crate) const PROTOCOL: Protocol = Protocol {
     real: "Redis 7.0",
+    config: "",
     scenarios: &[
         scenario!(values::set, "SET with its options, and the older ways to say so"),
         scenario!(values::many, "MSET, MSETNX, MGET"),
