@@ -84,7 +84,7 @@ impl Pace {
 pub struct Calibration {
     /// With one caller.
     pub round_trips: Vec<RoundTrip>,
-    /// Begins and ends of reply queues, with [`LOAD_CALLERS`] callers.
+    /// Begins and ends of reply queues, with 50 callers.
     pub queues: Pace,
     /// Of the run that measured CPU times.
     pub conditions: Conditions,
