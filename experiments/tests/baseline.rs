@@ -106,9 +106,8 @@ fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
 /// One of its two replies goes to the other router, unless a reply to another worker comes between the two.
 #[test]
 fn tasks_whose_requests_meet_at_one_of_two_routers_nearly_all_fail() {
-    let mut spec = shipped("baseline_1k_2");
+    let spec = shipped("baseline_1k_2");
     assert_eq!(spec.backbone.rpc.connections, Connections::PerTask);
-    spec.seed = 2;
     let outcome = run(&spec);
     assert_eq!(outcome.counters.rpcs_timed_out, outcome.counters.replies_misdelivered());
     let lost_tasks = outcome.task_counts().timed_out * 100 / u64::from(TASKS);
