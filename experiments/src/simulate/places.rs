@@ -1,7 +1,7 @@
 //! Where pods run: links between hosts, and the hosts' kernels and CPUs.
 
 use crate::spec::{LinkClass, Links, Machine, Spec};
-use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, Quota};
+use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link};
 
 /// The links of a spec.
 pub(super) fn distances(links: &Links) -> Distances {
@@ -42,8 +42,7 @@ pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
             metadata_us: machine.metadata_us.into(),
             spread_percent: machine.spread_percent,
             threads: machine.threads,
-            quota: (machine.cpu_quota_us > 0)
-                .then(|| Quota { quota_us: machine.cpu_quota_us.into(), period_us: machine.cpu_period_us.into() }),
+            quota: machine.quota(),
         },
     }
 }
