@@ -13,6 +13,7 @@ compile_error!(
 );
 
 pub mod broker;
+pub mod cgroup;
 mod cluster;
 mod cpu;
 mod engine;

@@ -1,8 +1,8 @@
 //! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways and
 //! labels in this one, from the same code as in the simulation, over real TCP.
 //!
-//! `brokers` are private ones or the user's, a `router` is this executable told to be `backbone`, `quota` puts processes
-//! into control groups, `ledger` looks into the brokers before and after, and `conditions` says what the numbers rest on.
+//! `brokers` are private ones or the user's, a `router` is this executable told to be `backbone`, `sim::cgroup` puts
+//! processes under their quotas, `ledger` looks into the brokers before and after, and `conditions` says what the numbers rest on.
 //! Book, audit, results and plots are those of the simulation. What a spec says about links, CPU costs and kernels is the
 //! simulation's; here they are what they are.
 
@@ -12,7 +12,6 @@ mod conditions;
 mod cpu;
 mod env;
 mod ledger;
-mod quota;
 mod router;
 mod world;
 
@@ -27,7 +26,7 @@ use crate::{
     spec::Spec,
 };
 use anyhow::{Context, bail, ensure};
-use quota::Hierarchy;
+use sim::cgroup::Hierarchy;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -1,7 +1,7 @@
 //! Where pods run: links between hosts, and the hosts' kernels and CPUs.
 
 use crate::spec::{AmqpMetadata, LinkClass, Links, Machine, Spec};
-use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, MetadataPlan, Quota};
+use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, MetadataPlan};
 
 /// The links of a spec.
 pub(super) fn distances(links: &Links) -> Distances {
@@ -55,8 +55,7 @@ pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
                 MetadataPlan::default()
             },
             threads: machine.threads,
-            quota: (machine.cpu_quota_us > 0)
-                .then(|| Quota { quota_us: machine.cpu_quota_us.into(), period_us: machine.cpu_period_us.into() }),
+            quota: machine.quota(),
         },
     }
 }

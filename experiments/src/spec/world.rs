@@ -204,6 +204,15 @@ impl Default for Machine {
     }
 }
 
+impl Machine {
+    /// Its limit, if it has one.
+    #[must_use]
+    pub fn quota(&self) -> Option<sim::Quota> {
+        let quota = sim::Quota { quota_us: self.cpu_quota_us.into(), period_us: self.cpu_period_us.into() };
+        (self.cpu_quota_us > 0).then_some(quota)
+    }
+}
+
 /// The emulated brokers' settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

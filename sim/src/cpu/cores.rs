@@ -8,7 +8,7 @@
 //! A thread that wakes on a busy machine mostly runs at once, in another's stead; but sometimes it has to wait until the
 //! kernel looks after the running threads again, at the next tick.
 
-use super::TICK_NS;
+use super::bandwidth::TICK_NS;
 use crate::os::split_mix;
 use std::ops::Range;
 
@@ -42,9 +42,16 @@ pub(crate) struct Cores {
 #[derive(Debug)]
 pub(crate) struct Job {
     thread: usize,
-    done_ns: u64,
+    pub(super) done_ns: u64,
     /// The thread's delay when it was given.
     delayed_ns: u64,
+}
+
+impl Job {
+    /// One that nothing will slow down.
+    pub(super) fn until(done_ns: u64) -> Self {
+        Self { thread: 0, done_ns, delayed_ns: 0 }
+    }
 }
 
 impl Cores {
@@ -52,6 +59,11 @@ impl Cores {
     pub(crate) fn new(plan: CoresPlan, rng: u64) -> Self {
         assert!(plan.count > 0, "a machine without any core never does anything");
         Self { cores: plan.count.into(), late_percent: plan.late_percent, rng, threads: Vec::new() }
+    }
+
+    /// Cores that nobody else uses, one for each of so many threads.
+    pub(super) fn one_each(threads: u32) -> Self {
+        Self::new(CoresPlan { count: threads, late_percent: 0 }, 0)
     }
 
     /// How long a thread that wakes while all cores are busy has to wait, in ns.
@@ -70,40 +82,27 @@ impl Cores {
         first..self.threads.len()
     }
 
-    /// The one of these threads that has done its work first.
-    pub(super) fn first_free(&self, threads: Range<usize>) -> usize {
-        threads.min_by_key(|thread| self.threads[*thread].free_at_ns).expect("at least one thread")
-    }
-
-    pub(super) fn free_at_ns(&self, thread: usize) -> u64 {
-        self.threads[thread].free_at_ns
-    }
-
-    /// Gives a thread work of `cost_ns` on its core.
-    pub(super) fn run(&mut self, thread: usize, now_ns: u64, cost_ns: u64) -> Job {
-        let was_idle = self.threads[thread].free_at_ns <= now_ns;
-        let mut start_ns = now_ns.max(self.threads[thread].free_at_ns);
-        let others = self.threads.iter_mut().enumerate().filter(|(i, t)| *i != thread && t.free_at_ns > start_ns);
-        let (busy, mut taken_ns) = (1 + others.count() as u64, cost_ns);
+    /// Gives work of `cost_ns` to the one of these threads that is free first.
+    pub(super) fn run(&mut self, threads: Range<usize>, now_ns: u64, cost_ns: u64) -> Job {
+        let own = threads.min_by_key(|thread| self.threads[*thread].free_at_ns).expect("at least one thread");
+        let free_at_ns = self.threads[own].free_at_ns;
+        let (mut start_ns, mut taken_ns) = (now_ns.max(free_at_ns), cost_ns);
+        let is_busy = |other: &Thread| other.free_at_ns > start_ns;
+        let busy = 1 + self.threads.iter().enumerate().filter(|(i, other)| *i != own && is_busy(other)).count() as u64;
         if busy > self.cores {
-            taken_ns = cost_ns * busy / self.cores;
-            if was_idle {
-                start_ns += self.late_ns();
-            }
-            for (_, other) in
-                self.threads.iter_mut().enumerate().filter(|(i, t)| *i != thread && t.free_at_ns > start_ns)
-            {
+            let others = self.threads.iter_mut().enumerate().filter(|(i, other)| *i != own && is_busy(other));
+            for (_, other) in others {
                 other.free_at_ns += cost_ns / self.cores;
                 other.delayed_ns += cost_ns / self.cores;
             }
+            taken_ns = cost_ns * busy / self.cores;
+            if free_at_ns <= now_ns {
+                start_ns += self.late_ns();
+            }
         }
-        self.occupy(thread, start_ns + taken_ns)
-    }
-
-    /// Gives a thread work that lasts until `done_ns`.
-    pub(super) fn occupy(&mut self, thread: usize, done_ns: u64) -> Job {
-        self.threads[thread].free_at_ns = done_ns;
-        Job { thread, done_ns, delayed_ns: self.threads[thread].delayed_ns }
+        let thread = &mut self.threads[own];
+        thread.free_at_ns = start_ns + taken_ns;
+        Job { thread: own, done_ns: thread.free_at_ns, delayed_ns: thread.delayed_ns }
     }
 
     /// When a piece of work is done, as far as is known.
@@ -123,18 +122,22 @@ mod tests {
         machine
     }
 
+    fn run(machine: &mut Cores, thread: usize, now_ns: u64, cost_ns: u64) -> Job {
+        machine.run(thread..thread + 1, now_ns, cost_ns)
+    }
+
     #[test]
     fn threads_with_a_core_each_do_not_disturb_each_other() {
         let mut machine = machine(2, 2);
-        let (a, b) = (machine.run(0, 0, 100), machine.run(1, 0, 40));
+        let (a, b) = (run(&mut machine, 0, 0, 100), run(&mut machine, 1, 0, 40));
         assert_eq!((machine.done_ns(&a), machine.done_ns(&b)), (100, 40));
     }
 
     #[test]
     fn two_threads_on_one_core_each_get_half_of_it() {
         let mut machine = machine(1, 2);
-        let long = machine.run(0, 0, 1_000);
-        let short = machine.run(1, 100, 50);
+        let long = run(&mut machine, 0, 0, 1_000);
+        let short = run(&mut machine, 1, 100, 50);
         assert_eq!(machine.done_ns(&short), 200, "it does not wait for the other to end");
         assert_eq!(machine.done_ns(&long), 1_050, "and takes from it what it needs");
     }
@@ -142,8 +145,8 @@ mod tests {
     #[test]
     fn work_that_waits_behind_its_own_thread_is_delayed_with_it() {
         let mut machine = machine(1, 2);
-        let (first, second) = (machine.run(0, 0, 100), machine.run(0, 0, 100));
-        machine.run(1, 10, 30);
+        let (first, second) = (run(&mut machine, 0, 0, 100), run(&mut machine, 0, 0, 100));
+        run(&mut machine, 1, 10, 30);
         assert_eq!((machine.done_ns(&first), machine.done_ns(&second)), (130, 230));
     }
 
@@ -156,7 +159,7 @@ mod tests {
             for _ in 0..5_000 {
                 let draw = crate::os::split_mix(&mut rng);
                 let (thread, cost_ns) = ((draw % u64::from(threads)) as usize, 1_000 + draw / 1_000 % 50_000);
-                machine.run(thread, now_ns, cost_ns);
+                run(&mut machine, thread, now_ns, cost_ns);
                 work_ns += cost_ns;
                 // Always a little less time than work: the machine never runs dry.
                 now_ns += cost_ns / u64::from(cores) * 9 / 10;
