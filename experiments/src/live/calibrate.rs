@@ -118,10 +118,10 @@ pub fn calibrate(specs: &Path, name: &str, quiet: bool) -> anyhow::Result<Calibr
 async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
     let brokers = Brokers::start(spec, &Options::default()).await?;
     let mut measured = vec![tcp().await?];
-    measured.extend(redis(&brokers.redis_url).await?);
-    measured.extend(mqtt(&brokers.mqtt).await?);
-    measured.extend(amqp(&brokers.amqp_url).await?);
-    let queues = timeout(LIMIT, queues_under_load(&brokers.amqp_url)).await;
+    measured.extend(redis(&brokers.redis.url).await?);
+    measured.extend(mqtt(&brokers.mqtt.host, brokers.mqtt.port).await?);
+    measured.extend(amqp(&brokers.amqp.url).await?);
+    let queues = timeout(LIMIT, queues_under_load(&brokers.amqp.url)).await;
     let queues = queues.with_context(|| format!("reply queues under load: not done within {LIMIT:?}"))??;
     Ok((measured, queues))
 }
@@ -189,8 +189,8 @@ async fn redis(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
 }
 
 /// With bytes of our own: the broker's time, not a client's.
-async fn mqtt((host, port): &(String, u16)) -> anyhow::Result<Vec<RoundTrip>> {
-    let mut stream = TokioEnv.connect(host, *port).await.context("connecting to the MQTT broker")?;
+async fn mqtt(host: &str, port: u16) -> anyhow::Result<Vec<RoundTrip>> {
+    let mut stream = TokioEnv.connect(host, port).await.context("connecting to the MQTT broker")?;
     // CONNECT of MQTT 5: clean start, no keep-alive, no properties, client id `cal`.
     stream.write_all(b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03cal").await?;
     let mut head = [0; 2];
