@@ -182,7 +182,7 @@ fn leave_a_session(port: u16) {
     let protocol = b"\0\x04MQTT\x05\xc0\0\x3c\x05\x11\0\0\x0e\x10";
     ask(packet(0x10, &[protocol, &text("gateway-0"), &text("bench"), &text(PASSWORDS[1])]), 0x20);
     ask(packet(0x82, &[b"\0\x01\0", &text("mine/#"), b"\x01"]), 0x90);
-    ask(packet(0x33, &[&text("mine/retained"), b"\0\x02\0", b"mine"]), 0x40);
+    ask(packet(0x33, &[&text("kept"), b"\0\x02\0", b"mine"]), 0x40);
 }
 
 fn contains(database: &[u8], text: &str) -> bool {
@@ -241,7 +241,7 @@ async fn a_run_on_brokers_with_logins_leaves_them_as_they_were() {
     redis::cmd("DEL").arg(DEFAULT_ROUTE).exec_async(&mut redis).await.unwrap();
 
     let database = brokers.mosquitto_database();
-    assert!(contains(&database, "gateway-0") && contains(&database, "mine/retained"), "the user's own is gone");
+    assert!(contains(&database, "gateway-0") && contains(&database, "kept"), "the user's own is gone");
     for trace in ["shelfwire", "/gw/", "fwd_router", "bck_router"] {
         assert!(!contains(&database, trace), "{trace} is left in {}", String::from_utf8_lossy(&database));
     }
