@@ -1,4 +1,5 @@
 //! The real brokers start, obey and leave nothing behind.
+#![expect(clippy::unwrap_used, reason = "the whole file is tests; clippy only sees that of #[test] functions")]
 
 use sim::broker::real::{Kind, Real, RealError, skip};
 use std::{

@@ -2,7 +2,10 @@
 //!
 //! MQTT needs nothing of the kind: sessions end with their connections, and nothing that is published is retained.
 
-use super::{keys::Keys, ledger};
+use super::{
+    keys::{Keys, SAVED_ROUTE_KEY},
+    ledger,
+};
 use anyhow::Context;
 use backbone::config::{Config, RoutingMode};
 use std::sync::Arc;
@@ -42,8 +45,11 @@ impl Claims {
             let mut keys = Keys::open(&config.redis).await?;
             keys.give_back(config.routing.mode == RoutingMode::Fixed).await
         };
-        given_back
-            .await
-            .context("Redis may still have keys of the run (shelfwire:*); the next run with it restores them")
+        given_back.await.with_context(|| {
+            format!(
+                "Redis may still have keys of the run. They expire, but for `{SAVED_ROUTE_KEY}`, if it is there: that is the \
+                 default route from before, which the next run with this database puts back"
+            )
+        })
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 const PATTERN: &str = "shelfwire:*";
 /// Where the default route that was there before waits for the end of the run: in Redis, so that it outlives a bench that is
 /// killed.
-const SAVED_ROUTE_KEY: &str = "shelfwire:bench:route:default";
+pub(super) const SAVED_ROUTE_KEY: &str = "shelfwire:bench:route:default";
 /// How much longer than it may work a run can have its default route: for what comes before and after.
 const ROUTE_MARGIN: Duration = Duration::from_secs(10 * 60);
 /// Keys that Redis looks at before it lets others have their turn.

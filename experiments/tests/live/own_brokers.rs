@@ -264,7 +264,10 @@ async fn a_run_over_tls_works_and_leaves_nothing() {
 async fn a_run_that_fails_leaves_nothing_either_and_says_how_to_run_it_again() {
     let Some(brokers) = brokers("a_run_that_fails").await else { return };
     let brokers = brokers.as_ref().unwrap();
-    let place = Place::new();
+    // As a bench leaves it that is killed: the user's default route aside, and its own in the place.
+    let (mut redis, route, place) = (brokers.redis().await, "00:11:22:33:44:55", Place::new());
+    let left = redis::pipe().set("shelfwire:bench:route:default", route).set(DEFAULT_ROUTE, "of the bench").to_owned();
+    left.exec_async(&mut redis).await.unwrap();
     // Labels so slow that it would take minutes.
     let slow = ["--set", "fleet.ble_service_ms.median=5000", "--set", "limits.virtual_s_max=2"];
     let run = brokers.run(&place, &[&["smoke"][..], &slow].concat(), &brokers.options());
@@ -278,7 +281,10 @@ async fn a_run_that_fails_leaves_nothing_either_and_says_how_to_run_it_again() {
     place.assert_clean();
     assert_no_password(&place, &run);
     brokers.assert_queues("").await;
-    assert_eq!(brokers.keys().await, [""; 0]);
+    let (value, keys): (String, Vec<String>) =
+        redis::pipe().get(DEFAULT_ROUTE).cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
+    assert!(value == route && keys == [DEFAULT_ROUTE], "{value} in {keys:?}");
+    redis::cmd("DEL").arg(DEFAULT_ROUTE).exec_async(&mut redis).await.unwrap();
 }
 
 #[tokio::test]
