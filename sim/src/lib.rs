@@ -13,6 +13,7 @@ compile_error!(
 );
 
 pub mod broker;
+pub mod cgroup;
 mod cluster;
 mod cpu;
 mod engine;
@@ -27,7 +28,7 @@ mod socket;
 mod trace;
 
 pub use cluster::{Cluster, Outage};
-pub use cpu::{CpuPlan, Quota};
+pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use env::SimEnv;
 pub use network::{Class, Distances, HostPlan, Kernel, Link, NetworkCounters};

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::env::{Env, Listener};
-use sim::{Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, Quota, Settings, SimEnv, SimStream, Simulation};
+use sim::{
+    Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, SimEnv, SimStream, Simulation,
+};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -182,17 +184,27 @@ fn frames_read(cpu: CpuPlan, ids: [u8; 4], count: usize) -> Vec<u64> {
 }
 
 #[test]
-fn a_pod_with_a_tenth_of_a_cpu_reads_a_hundred_frames_of_100_us_in_each_period() {
+fn a_pod_with_a_tenth_of_a_cpu_reads_a_hundred_frames_of_100_us_a_period_in_bursts() {
     let quota = Some(Quota { quota_us: 10_000, period_us: 100_000 });
     let read_us = frames_read(CpuPlan { frame_us: 100, quota, ..CpuPlan::default() }, [0, 60, 0, 40], 350);
     assert_eq!(read_us.len(), 350);
-    let in_period = |period: u64| read_us.iter().filter(|us| **us / 100_000 == period).count();
-    assert_eq!([0, 1, 2, 3].map(in_period), [100, 100, 100, 50]);
+    let bursts = read_us.chunk_by(|a, b| b - a < 50_000).count();
+    assert!((3..=5).contains(&bursts), "{read_us:?}");
+    for (frames, us) in read_us.iter().enumerate() {
+        // Two periods may meet in the first 100 ms, and a burst ends with a tick of 4 ms.
+        let most = 100 * (us / 100_000 + 2) + 40;
+        assert!(frames as u64 <= most, "{frames} frames were read after {us} us");
+    }
+    assert!(read_us[349] < 400_000, "{read_us:?}");
 }
 
 #[test]
 fn a_queue_begins_when_the_metadata_store_has_come_to_it() {
-    let cpu = CpuPlan { metadata_us: 5_000, ..CpuPlan::default() };
+    let cpu = CpuPlan {
+        metadata: MetadataPlan { change_us: 5_000, ..MetadataPlan::default() },
+        threads: 2,
+        ..CpuPlan::default()
+    };
     let declared_us = frames_read(cpu, [0, 50, 0, 10], 4);
     let published_us = frames_read(cpu, [0, 60, 0, 40], 4);
     let gaps = |us: &[u64]| us.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();

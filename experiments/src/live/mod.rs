@@ -1,9 +1,10 @@
 //! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways and
 //! labels in this one, from the same code as in the simulation, over real TCP.
 //!
-//! `brokers` are private ones or the user's (`address`), a `router` is this executable told to be `backbone`, `quota` puts
-//! processes into control groups, `ledger` and `keys` look into RabbitMQ and Redis before and after, `claims` gives back
-//! what a run has taken of brokers that are not its own, and `conditions` says what the numbers rest on.
+//! `brokers` are private ones or the user's (`address`), a `router` is this executable told to be `backbone`,
+//! `sim::cgroup` puts processes under their quotas, `ledger` and `keys` look into RabbitMQ and Redis before and after,
+//! `claims` gives back what a run has taken of brokers that are not its own, and `conditions` says what the numbers rest
+//! on.
 //! Book, audit, results and plots are those of the simulation. What a spec says about links, CPU costs and kernels is the
 //! simulation's; here they are what they are.
 
@@ -16,7 +17,6 @@ mod cpu;
 mod env;
 mod keys;
 mod ledger;
-mod quota;
 mod router;
 mod world;
 
@@ -32,7 +32,7 @@ use crate::{
 };
 use anyhow::{Context, bail, ensure};
 use claims::Claims;
-use quota::Hierarchy;
+use sim::cgroup::Hierarchy;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 

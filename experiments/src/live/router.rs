@@ -1,6 +1,6 @@
 //! A router replica as an operating-system process of its own: this executable, told to be `backbone`.
 
-use super::{cpu, quota::Cage};
+use super::cpu;
 use anyhow::{Context, bail, ensure};
 use backbone::{
     config::Config,
@@ -8,6 +8,7 @@ use backbone::{
     telemetry::DropReason,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use sim::cgroup::Group;
 use std::{
     fs::File,
     path::Path,
@@ -38,7 +39,7 @@ pub(super) struct Router {
     admin: u16,
     log: std::path::PathBuf,
     /// Removed after the process has ended.
-    _cage: Option<Cage>,
+    _cage: Option<Group>,
 }
 
 /// What is needed to start routers.
@@ -50,7 +51,7 @@ pub(super) struct Launcher<'a> {
     /// `TCP_NODELAY` on their connections.
     pub(super) nodelay: bool,
     /// Puts a process of this name under its quota, if it has one.
-    pub(super) confine: &'a dyn Fn(&str, u32) -> anyhow::Result<Option<Cage>>,
+    pub(super) confine: &'a dyn Fn(&str, u32) -> anyhow::Result<Option<Group>>,
 }
 
 impl Launcher<'_> {

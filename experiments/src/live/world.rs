@@ -7,7 +7,6 @@ use super::{
     conditions::Reading,
     keys::Keys,
     ledger::Ledger,
-    quota::{Cage, Hierarchy},
     router::{Launcher, Router, free_port},
 };
 use crate::{
@@ -27,7 +26,11 @@ use backbone::{
     service::{Dispatcher, TaskWorker},
 };
 use futures_util::future::{join_all, try_join_all};
-use sim::{Seed, fleet::Gateway};
+use sim::{
+    Seed,
+    cgroup::{Group, Hierarchy},
+    fleet::Gateway,
+};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -61,7 +64,7 @@ struct World {
     ledger: Ledger,
     brokers: Brokers,
     /// Of brokers; removed after they have ended.
-    _cages: Vec<Cage>,
+    _cages: Vec<Group>,
 }
 
 /// A service in this process.
@@ -113,9 +116,9 @@ impl World {
         claims: &mut Claims,
     ) -> anyhow::Result<Self> {
         let machines = spec.machines;
-        let confine = |name: &str, pid: u32, machine: Machine| -> anyhow::Result<Option<Cage>> {
-            let hierarchy = hierarchy.filter(|_| machine.cpu_quota_us > 0);
-            hierarchy.map(|hierarchy| hierarchy.confine(name, pid, &machine)).transpose()
+        let confine = |name: &str, pid: u32, machine: Machine| -> anyhow::Result<Option<Group>> {
+            let Some((hierarchy, quota)) = hierarchy.zip(machine.quota()) else { return Ok(None) };
+            Ok(Some(hierarchy.confine(name, pid, quota)?))
         };
         let mut cages = Vec::new();
         for (name, broker) in &brokers.private {
@@ -155,7 +158,7 @@ impl World {
     async fn start_routers(
         &mut self,
         http_ports: &[u16],
-        confine: &dyn Fn(&str, u32) -> anyhow::Result<Option<Cage>>,
+        confine: &dyn Fn(&str, u32) -> anyhow::Result<Option<Group>>,
     ) -> anyhow::Result<()> {
         let nodelay = self.spec.machines.router.nodelay;
         let launcher = Launcher { folder: self.folder.path(), config: &self.config, nodelay, confine };

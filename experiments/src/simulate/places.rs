@@ -1,7 +1,7 @@
 //! Where pods run: links between hosts, and the hosts' kernels and CPUs.
 
-use crate::spec::{LinkClass, Links, Machine, Spec};
-use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, Quota};
+use crate::spec::{AmqpMetadata, LinkClass, Links, Machine, Spec};
+use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, MetadataPlan};
 
 /// The links of a spec.
 pub(super) fn distances(links: &Links) -> Distances {
@@ -16,6 +16,15 @@ pub(super) fn distances(links: &Links) -> Distances {
         service_redis: link(links.service_redis),
         service_mqtt: link(links.service_mqtt),
         gateway_mqtt: link(links.gateway_mqtt),
+    }
+}
+
+fn metadata(amqp: &AmqpMetadata) -> MetadataPlan {
+    MetadataPlan {
+        change_us: amqp.change_us.into(),
+        beside_us: amqp.beside_us.into(),
+        spread_percent: amqp.spread_percent,
+        disorder_percent: amqp.disorder_percent,
     }
 }
 
@@ -39,11 +48,14 @@ pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
             write_us: machine.write_us.into(),
             wake_us: machine.wake_us.into(),
             poll_us: machine.poll_us.into(),
-            metadata_us: machine.metadata_us.into(),
             spread_percent: machine.spread_percent,
+            metadata: if class == Class::Amqp {
+                metadata(&spec.brokers.amqp_metadata)
+            } else {
+                MetadataPlan::default()
+            },
             threads: machine.threads,
-            quota: (machine.cpu_quota_us > 0)
-                .then(|| Quota { quota_us: machine.cpu_quota_us.into(), period_us: machine.cpu_period_us.into() }),
+            quota: machine.quota(),
         },
     }
 }

@@ -276,7 +276,8 @@ pub fn skip(who: &str, reason: &str) {
     say(&format!("SKIPPED {who}: {reason}\n"));
 }
 
-fn say(text: &str) {
+/// Writes to stderr past the test harness.
+pub(crate) fn say(text: &str) {
     // A closed stderr leaves nobody to tell.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

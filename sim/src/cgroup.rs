@@ -1,7 +1,6 @@
-//! CPU quotas for processes: control groups of the kernel, version 1 or 2, whichever there is.
+//! CPU quotas for real processes: control groups of the kernel, version 1 or 2, whichever there is.
 
-use crate::spec::Machine;
-use anyhow::Context;
+use crate::Quota;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -9,30 +8,69 @@ use std::{
 
 /// Where control groups with a CPU controller can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hierarchy {
+pub struct Hierarchy {
     parent: PathBuf,
-    version: Version,
+    pub(crate) version: Version,
 }
 
+/// Version of the kernel's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     V1,
     V2,
 }
 
 /// A control group of ours with a quota. Dropping it removes the group, which must be empty by then.
 #[derive(Debug)]
-pub(super) struct Cage(PathBuf);
+pub struct Group {
+    pub(crate) folder: PathBuf,
+}
+
+/// Why a process can't have a quota.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// Which controllers there are is not known.
+    #[error("looking for control groups in {file}: {error}")]
+    Unknown {
+        /// What could not be read.
+        file: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+    /// No group can be made.
+    #[error(
+        "CPU quotas need a control group that can be written to, of version 1, or of version 2 below a group with `cpu` in \
+         its cgroup.subtree_control ({tried})"
+    )]
+    None {
+        /// Where it was tried and what came back.
+        tried: String,
+    },
+    /// The group was not made, or the process did not get into it.
+    #[error("putting {name} (process {pid}) into a control group below {}: {error}", parent.display())]
+    Refused {
+        /// What the process is.
+        name: String,
+        /// Its id.
+        pid: u32,
+        /// Where the group was to be.
+        parent: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
 
 impl Hierarchy {
     /// The first place where this process may make a group with a quota: its own group, or one above it.
     ///
     /// # Errors
     /// When there is none; the message says what was tried.
-    pub(super) fn find() -> anyhow::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
-        let groups = fs::read_to_string("/proc/self/cgroup").context("reading /proc/self/cgroup")?;
-        let candidates = candidates(&mounts, &groups);
+    pub fn find() -> Result<Self, CgroupError> {
+        let read = |file| fs::read_to_string(file).map_err(|error| CgroupError::Unknown { file, error });
+        Self::first(candidates(&read("/proc/self/mounts")?, &read("/proc/self/cgroup")?))
+    }
+
+    fn first(candidates: Vec<Self>) -> Result<Self, CgroupError> {
         let mut failures = Vec::new();
         for hierarchy in candidates {
             match hierarchy.probe() {
@@ -41,44 +79,45 @@ impl Hierarchy {
             }
         }
         let tried = if failures.is_empty() { "no CPU controller is mounted".into() } else { failures.join("; ") };
-        anyhow::bail!("CPU quotas need a control group that can be written to ({tried})")
+        Err(CgroupError::None { tried })
     }
 
     /// Makes a group and takes it away again.
     fn probe(&self) -> io::Result<()> {
-        let machine = Machine { cpu_quota_us: 100_000, ..Machine::default() };
-        drop(self.cage("probe", &machine)?);
+        drop(self.group("probe", Quota { quota_us: 100_000, period_us: 100_000 })?);
         Ok(())
     }
 
-    /// Puts process `pid` under the quota of `machine`.
+    /// Puts process `pid` under `quota`.
     ///
     /// # Errors
-    /// When the group can't be written to.
-    pub(super) fn confine(&self, name: &str, pid: u32, machine: &Machine) -> anyhow::Result<Cage> {
-        let cage = self.cage(name, machine).with_context(|| format!("making a control group for {name}"))?;
-        fs::write(cage.0.join("cgroup.procs"), pid.to_string())
-            .with_context(|| format!("putting {name} (process {pid}) into {}", cage.0.display()))?;
-        Ok(cage)
+    /// [`CgroupError::Refused`]
+    pub fn confine(&self, name: &str, pid: u32, quota: Quota) -> Result<Group, CgroupError> {
+        let confined = self.group(name, quota).and_then(|group| {
+            write(&group.folder.join("cgroup.procs"), &pid.to_string())?;
+            Ok(group)
+        });
+        confined.map_err(|error| CgroupError::Refused { name: name.into(), pid, parent: self.parent.clone(), error })
     }
 
-    fn cage(&self, name: &str, machine: &Machine) -> io::Result<Cage> {
-        let group = self.parent.join(format!("shelfwire-{}-{name}", std::process::id()));
-        fs::create_dir(&group)?;
-        let cage = Cage(group);
-        let (quota_us, period_us) = (machine.cpu_quota_us, machine.cpu_period_us);
+    fn group(&self, name: &str, Quota { quota_us, period_us }: Quota) -> io::Result<Group> {
+        let folder = self.parent.join(format!("shelfwire-{}-{name}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let group = Group { folder };
+        let file = |name| group.folder.join(name);
         match self.version {
             Version::V1 => {
-                write(&cage.0.join("cpu.cfs_period_us"), &period_us.to_string())?;
-                write(&cage.0.join("cpu.cfs_quota_us"), &quota_us.to_string())?;
+                write(&file("cpu.cfs_period_us"), &period_us.to_string())?;
+                write(&file("cpu.cfs_quota_us"), &quota_us.to_string())?;
             }
-            Version::V2 => write(&cage.0.join("cpu.max"), &format!("{quota_us} {period_us}"))?,
+            Version::V2 => write(&file("cpu.max"), &format!("{quota_us} {period_us}"))?,
         }
-        Ok(cage)
+        Ok(group)
     }
 
     /// For people.
-    pub(super) fn name(&self) -> &'static str {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self.version {
             Version::V1 => "cgroup v1",
             Version::V2 => "cgroup v2",
@@ -86,10 +125,10 @@ impl Hierarchy {
     }
 }
 
-impl Drop for Cage {
+impl Drop for Group {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir(&self.0) {
-            tracing::warn!(%error, group = %self.0.display(), "a control group is left behind");
+        if let Err(error) = fs::remove_dir(&self.folder) {
+            tracing::warn!(%error, group = %self.folder.display(), "a control group is left behind");
         }
     }
 }
@@ -150,5 +189,17 @@ mod tests {
         let parents: Vec<_> = found.iter().map(|hierarchy| hierarchy.parent.to_str().unwrap()).collect();
         assert_eq!(parents, ["/sys/fs/cgroup/cpu/", "/sys/fs/cgroup/unified/"]);
         assert_eq!(found[0].version, Version::V1);
+    }
+
+    #[test]
+    fn a_place_without_a_cpu_controller_is_refused_by_name_and_left_as_it_was() {
+        let parent = std::env::temp_dir().join(format!("shelfwire-no-controller-{}", std::process::id()));
+        fs::create_dir(&parent).unwrap();
+        for version in [Version::V1, Version::V2] {
+            let refused =
+                Hierarchy::first(vec![Hierarchy { parent: parent.clone(), version }]).unwrap_err().to_string();
+            assert!(refused.contains(parent.to_str().unwrap()) && refused.contains("No such file"), "{refused}");
+        }
+        fs::remove_dir(&parent).expect("empty, as before");
     }
 }
