@@ -21,4 +21,4 @@ mod rpc;
 pub mod service;
 mod store;
 pub mod telemetry;
-mod tls;
+pub mod tls;

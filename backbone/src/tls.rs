@@ -1,9 +1,10 @@
-//! TLS to a broker: which certificates are trusted, and who this replica is.
+//! Connections to a broker with TLS or without: which certificates are trusted, and who this replica is.
 //!
 //! The files are read anew at each dial, so that renewed certificates need no restart. They are PEM. Only what they hold is
 //! trusted, nothing that the system comes with; to trust that, name its file, like `/etc/ssl/certs/ca-certificates.crt`.
 //! lapin puts TLS on by itself and gets the same certificates from here.
 
+use crate::env::Env;
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
@@ -25,28 +26,31 @@ use tokio_util::either::Either;
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A connection with TLS or without.
-pub(crate) type MaybeTls<S> = Either<S, TlsStream<S>>;
+pub type MaybeTls<S> = Either<S, TlsStream<S>>;
 
 /// The files that TLS to one broker needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tls {
+pub struct Tls {
     /// Certificates of those who may sign the broker's.
-    pub(crate) ca_file: PathBuf,
+    pub ca_file: PathBuf,
     /// This replica's certificate, with those of its signers, and its key; if the broker asks for one.
-    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// A file that TLS needs can't be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
-pub(crate) struct TlsError {
+pub struct TlsError {
     path: String,
     source: io::Error,
 }
 
 impl Tls {
-    /// The text of the certificates that are trusted.
-    pub(crate) fn ca_pem(&self) -> Result<String, TlsError> {
+    /// The text of the certificates that are trusted, in PEM.
+    ///
+    /// # Errors
+    /// [`TlsError`] if the file can't be read, or is larger than 1 MiB.
+    pub fn ca_pem(&self) -> Result<String, TlsError> {
         read(&self.ca_file)
     }
 
@@ -83,11 +87,19 @@ impl Tls {
     }
 }
 
+/// Connects to `host`, and shakes hands if TLS is wanted.
+///
+/// # Errors
+/// A connection that was refused or reset, a file that can't be used, or a handshake that failed.
+pub async fn connect<E: Env>(env: &E, host: &str, port: u16, tls: Option<&Tls>) -> io::Result<MaybeTls<E::Stream>> {
+    wrap(tls, host, env.connect(host, port).await?).await
+}
+
 /// Puts TLS on `stream`, a connection to `host`, if it is wanted.
 ///
 /// # Errors
 /// A file that can't be used, or a handshake that failed.
-pub(crate) async fn wrap<S>(tls: Option<&Tls>, host: &str, stream: S) -> io::Result<MaybeTls<S>>
+async fn wrap<S>(tls: Option<&Tls>, host: &str, stream: S) -> io::Result<MaybeTls<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -5,6 +5,7 @@ use crate::{
     spec::{BleService, GatewayMode, Order, Spec},
     workload::{fleet_label, gateway_mac},
 };
+use backbone::config;
 use sim::{
     Seed,
     fleet::{AckOrder, GatewayPlan, Heard, Online, StorePlan, Work, place_store},
@@ -51,7 +52,7 @@ impl Gateways {
     }
 
     /// What gateway `index` is and does, with the MQTT broker at `broker`.
-    pub(crate) fn plan(&self, index: u32, broker: (String, u16)) -> GatewayPlan {
+    pub(crate) fn plan(&self, index: u32, broker: config::Mqtt) -> GatewayPlan {
         let fleet = &self.spec.fleet;
         let BleService { median, spread } = fleet.ble_service_ms;
         GatewayPlan {

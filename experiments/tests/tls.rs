@@ -2,6 +2,7 @@
 //! back, the replicas say that they are ready, and stop when they are asked to.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod certificates;
 mod gateway;
 
 use backbone::{
@@ -12,11 +13,10 @@ use backbone::{
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Several,
 };
+use certificates::Files;
 use gateway::{label, start_gateway};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use sim::broker::real::{Kind, Real, RealError, skip};
-use std::{future::Future, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
-use tempfile::TempDir;
+use std::{future::Future, net::TcpListener, sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout},
@@ -26,45 +26,6 @@ use tokio_util::sync::CancellationToken;
 const VERSION: u64 = 7;
 /// A password with characters that a URL could not hold as they are.
 const REDIS_PASSWORD: &str = "p@ss/w:rd";
-
-/// What the brokers and their clients show each other.
-struct Files(TempDir);
-
-impl Files {
-    fn make() -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        let ca_key = KeyPair::generate().unwrap();
-        let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // A certificate with the name of its signer would count as signed by itself.
-        ca.distinguished_name.push(DnType::CommonName, "test CA");
-        files.write("ca.pem", &ca.self_signed(&ca_key).unwrap().pem());
-        let ca = Issuer::new(ca, ca_key);
-        for name in ["localhost", "router"] {
-            let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
-            files.write(&format!("{name}.pem"), &certificate.pem());
-            files.write(&format!("{name}.key"), &key.serialize_pem());
-        }
-        files.write("password", REDIS_PASSWORD);
-        files
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// The configuration of a broker, with the paths of the files in it.
-    fn fill(&self, text: &str, port: u16) -> String {
-        let path = |name| self.path(name).display().to_string();
-        let text = text.replace("PORT", &port.to_string()).replace("CA", &path("ca.pem"));
-        text.replace("CERT", &path("localhost.pem")).replace("KEY", &path("localhost.key"))
-    }
-}
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -135,7 +96,7 @@ async fn wait_for(condition: impl Fn() -> Result<(), String>) {
 
 #[tokio::test]
 async fn a_task_goes_over_tls_to_a_label_and_back() {
-    let files = Files::make();
+    let files = Files::make(&["localhost", "router"]);
     let Some((brokers, config)) = brokers(&files) else { return };
     let (config, stop) = (Arc::new(config), CancellationToken::new());
     let services = [

@@ -1,10 +1,12 @@
 //! The real brokers start, obey and leave nothing behind.
+#![expect(clippy::unwrap_used, reason = "the whole file is tests; clippy only sees that of #[test] functions")]
 
-use sim::broker::real::{Kind, Real};
+use sim::broker::real::{Kind, Real, RealError, skip};
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -52,4 +54,38 @@ fn rabbitmq_serves_and_takes_orders_from_its_own_command_line() {
     let Some(rabbit) = Real::start_or_skip(Kind::RabbitMq, "rabbitmq_serves") else { return };
     let listed = rabbit.rabbitmqctl(&["list_queues", "--silent"]).unwrap();
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+}
+
+/// What `compose.yaml` has for Mosquitto: its configuration, and the command that tells its health.
+fn compose_of_mosquitto() -> (String, Vec<String>) {
+    let compose = include_str!("../../compose.yaml");
+    let (_, content) = compose.split_once("content: |\n").unwrap();
+    let configuration: Vec<&str> = content.lines().map_while(|line| line.strip_prefix("      ")).collect();
+    let check = compose.lines().find(|line| line.contains("mosquitto_sub")).unwrap();
+    let (_, command) = check.trim_end_matches(']').split_once("[CMD, ").unwrap();
+    // Compose writes a dollar twice.
+    let command = command.split(", ").map(|word| word.trim_matches('"').replace("$$", "$")).collect();
+    (configuration.join("\n"), command)
+}
+
+#[test]
+fn mosquitto_serves_with_the_configuration_of_compose_yaml_and_passes_its_health_check() {
+    let who = "mosquitto_serves_with_the_configuration_of_compose_yaml";
+    let (configuration, command) = compose_of_mosquitto();
+    assert!(configuration.contains("listener 1883"), "{configuration}");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Without the file's own permission nobody would be let in.
+    let configuration = format!("allow_anonymous false\n{}", configuration.replace("1883", &port.to_string()));
+    let _mosquitto = match Real::start_with(Kind::Mosquitto, &configuration) {
+        Ok(mosquitto) => mosquitto,
+        Err(RealError::NotInstalled(reason)) => return skip(who, &reason),
+        Err(error) => panic!("{error}"),
+    };
+    let check = Command::new(&command[0]).args(&command[1..]).args(["-p", &port.to_string()]).output();
+    let check = match check {
+        Err(error) if error.kind() == ErrorKind::NotFound => return skip(who, "not installed: mosquitto-clients"),
+        check => check.unwrap(),
+    };
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    assert!(String::from_utf8_lossy(&check.stdout).contains("seconds"), "{check:?}");
 }

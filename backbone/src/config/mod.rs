@@ -15,6 +15,7 @@ mod peers;
 mod secret;
 
 pub use load::ConfigError;
+pub use secret::mask_url;
 
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};

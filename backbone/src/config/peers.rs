@@ -39,7 +39,10 @@ impl Rpc {
 
 impl Amqp {
     /// The parsed [`url`](Self::url) with the password.
-    pub(crate) fn uri(&self) -> Result<AMQPUri, &'static str> {
+    ///
+    /// # Errors
+    /// That it is none, without repeating it.
+    pub fn uri(&self) -> Result<AMQPUri, &'static str> {
         // The parser's own error may repeat the URL, password and all.
         let mut uri: AMQPUri = self.url.parse().map_err(|_| "no AMQP URL")?;
         if !self.password.is_empty() {
@@ -49,7 +52,8 @@ impl Amqp {
     }
 
     /// What TLS needs, if the URL asks for it.
-    pub(crate) fn tls(&self) -> Option<Tls> {
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
         let wanted = self.url.to_ascii_lowercase().starts_with("amqps:");
         wanted.then(|| Tls { ca_file: self.ca_file.clone(), identity: None })
     }
@@ -57,7 +61,8 @@ impl Amqp {
 
 impl Mqtt {
     /// What TLS needs, if it is wanted.
-    pub(crate) fn tls(&self) -> Option<Tls> {
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
         let is_set = |file: &PathBuf| !file.as_os_str().is_empty();
         let identity = is_set(&self.cert_file).then(|| (self.cert_file.clone(), self.key_file.clone()));
         is_set(&self.ca_file).then(|| Tls { ca_file: self.ca_file.clone(), identity })
@@ -66,7 +71,10 @@ impl Mqtt {
 
 impl Redis {
     /// Host, port and login of the parsed [`url`](Self::url), with the password.
-    pub(crate) fn address(&self) -> Result<(String, u16, RedisConnectionInfo), &'static str> {
+    ///
+    /// # Errors
+    /// That it is none, without repeating it.
+    pub fn address(&self) -> Result<(String, u16, RedisConnectionInfo), &'static str> {
         // TLS is put on by this crate, so redis-rs need not know of it.
         let plain = self.url.strip_prefix("rediss:").map(|rest| format!("redis:{rest}"));
         let url = plain.as_ref().unwrap_or(&self.url).as_str();
@@ -78,7 +86,8 @@ impl Redis {
     }
 
     /// What TLS needs, if the URL asks for it.
-    pub(crate) fn tls(&self) -> Option<Tls> {
+    #[must_use]
+    pub fn tls(&self) -> Option<Tls> {
         self.url.starts_with("rediss:").then(|| Tls { ca_file: self.ca_file.clone(), identity: None })
     }
 }

@@ -16,7 +16,8 @@ const PUBLIC_PASSWORD: &str = "guest";
 const PASSWORD_BYTES_MAX: u64 = 1_024;
 
 /// A URL fit for a log. What could be a password is gone, however malformed the URL is; what has no `://` may be anything.
-pub(super) fn mask_url(url: &str) -> String {
+#[must_use]
+pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return MASK.into() };
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (format!("{}@", mask_login(login)), place),

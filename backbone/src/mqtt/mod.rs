@@ -242,7 +242,7 @@ fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions
     let (env, host, port, tls) = (env.clone(), config.host.clone(), config.port, config.tls());
     options.set_socket_connector(move |_, _| {
         let (env, host, tls) = (env.clone(), host.clone(), tls.clone());
-        async move { tls::wrap(tls.as_ref(), &host, env.connect(&host, port).await?).await }
+        async move { tls::connect(&env, &host, port, tls.as_ref()).await }
     });
     if !config.username.is_empty() {
         options.set_credentials(config.username.clone(), config.password.clone());

@@ -143,8 +143,7 @@ impl<E: Env> Dialer for RedisDialer<E> {
     const BROKER: &'static str = "redis";
 
     async fn dial(&self) -> Result<Link, DialError> {
-        let stream = self.env.connect(&self.host, self.port).await?;
-        let stream = tls::wrap(self.tls.as_ref(), &self.host, stream).await?;
+        let stream = tls::connect(&self.env, &self.host, self.port, self.tls.as_ref()).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
         let driver = Arc::new(self.env.spawn("redis driver", driver));

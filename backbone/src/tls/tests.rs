@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config,
-    env::{Env as _, Listener as _, memory::MemoryEnv},
+    env::{Listener as _, memory::MemoryEnv},
     message::Mac,
     mqtt::Mqtt,
     redial::DIAL_LIMIT,

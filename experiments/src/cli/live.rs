@@ -1,6 +1,7 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
 use crate::live::{LiveEnv, Options, calibrate};
+use backbone::config::mask_url;
 use clap::Args;
 use std::ffi::OsString;
 use std::io;
@@ -8,38 +9,49 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Whether and how to run for real.
-#[derive(Debug, Args)]
+#[derive(Clone, Args)]
 pub(super) struct LiveArgs {
     /// Runs for real: on RabbitMQ, Mosquitto and Redis, with each router as a process. Results go to live/.
     #[arg(long, conflicts_with_all = ["verify", "trace"])]
     pub(super) live: bool,
-    /// With --live: this RabbitMQ instead of a private one.
+    /// With --live: this RabbitMQ instead of a private one, amqp://USER:PASSWORD@HOST:PORT/VHOST or amqps://.
     #[arg(long, value_name = "URL", requires = "live")]
     amqp: Option<String>,
-    /// With --live: this MQTT broker, as mqtt://HOST:PORT, instead of a private Mosquitto.
+    /// With --live: this MQTT broker instead of a private Mosquitto, mqtt://USER:PASSWORD@HOST:PORT or mqtts://.
     #[arg(long, value_name = "URL", requires = "live")]
     mqtt: Option<String>,
-    /// With --live: this Redis instead of a private one.
+    /// With --live: this Redis instead of a private one, redis://USER:PASSWORD@HOST:PORT/DB or rediss://.
     #[arg(long, value_name = "URL", requires = "live")]
     redis: Option<String>,
+    /// With amqps://, mqtts:// or rediss://: file with the certificates, in PEM, of those who may sign the brokers'.
+    #[arg(long, value_name = "FILE", requires = "live")]
+    ca_file: Option<PathBuf>,
     /// With --live: without the CPU quotas that the spec asks for.
     #[arg(long, requires = "live")]
     no_quota: bool,
 }
 
 impl LiveArgs {
-    /// The options that say the same again. Addresses of brokers may hold passwords.
-    pub(super) fn replay(&self) -> &'static str {
-        match (self.live, self.no_quota) {
-            (false, _) => "",
-            (true, false) => " --live",
-            (true, true) => " --live --no-quota",
+    /// The options that say the same again, with `***` in the place of passwords.
+    pub(super) fn replay(&self) -> String {
+        let mut options = if self.live { " --live".to_owned() } else { String::new() };
+        for (option, url) in [("--amqp", &self.amqp), ("--mqtt", &self.mqtt), ("--redis", &self.redis)] {
+            if let Some(url) = url {
+                options += &format!(" {option} '{}'", mask_url(url));
+            }
         }
+        if let Some(file) = &self.ca_file {
+            options += &format!(" --ca-file '{}'", file.display());
+        }
+        if self.no_quota {
+            options += " --no-quota";
+        }
+        options
     }
 
     pub(super) fn options(&self) -> Options {
-        let Self { amqp, mqtt, redis, no_quota, .. } = self;
-        Options { amqp: amqp.clone(), mqtt: mqtt.clone(), redis: redis.clone(), no_quota: *no_quota }
+        let Self { amqp, mqtt, redis, ca_file, no_quota, .. } = self.clone();
+        Options { amqp, mqtt, redis, ca_file, no_quota }
     }
 }
 

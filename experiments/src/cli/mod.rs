@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Runs an experiment in the simulator, prints a table and leaves results and a plot behind.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "experiments", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
@@ -125,7 +125,7 @@ impl Changes {
                 command += &format!(" {option} {value}");
             }
         }
-        command += live.replay();
+        command += &live.replay();
         for option in &self.set {
             command += &format!(" --set '{}'", option.option.trim_start_matches("--set "));
         }
@@ -134,7 +134,7 @@ impl Changes {
 }
 
 /// What to do with a run.
-#[derive(Debug, Args)]
+#[derive(Args)]
 struct RunOptions {
     /// Runs twice and compares; names the first event that differs.
     #[arg(long, conflicts_with = "trace")]

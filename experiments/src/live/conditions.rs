@@ -87,7 +87,7 @@ impl Conditions {
 
 /// The version of a broker that is ours, asked of its program.
 fn version(brokers: &Brokers, name: &str) -> String {
-    if !brokers.private.iter().any(|(private, _)| *private == name) {
+    if !brokers.is_private(name) {
         return "not ours".into();
     }
     let said = match name {

@@ -1,24 +1,30 @@
-//! What the real brokers hold before and after a run.
+//! What RabbitMQ holds before and after a run.
 
 use crate::audit::Remains;
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use backbone::{
-    config::Config,
+    config::{self, Config},
     env::{Env as _, TokioEnv},
-    message::{
-        DEFAULT_ROUTE_KEY, Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue,
-        retry_queue,
-    },
+    message::{Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
 };
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions},
+    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
 use std::time::Duration;
+use tokio::time::timeout;
+
+/// AMQP's reply code for a close without a fault.
+const REPLY_SUCCESS: u16 = 200;
+
+/// A queue that exists as long as a run does: two runs at the same time would take each other's messages.
+const MARK: &str = "shelfwire-bench";
+/// Limit of connecting, looking into the queues, and deleting them.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection to RabbitMQ that looks into its queues.
 pub(super) struct Ledger {
@@ -26,38 +32,89 @@ pub(super) struct Ledger {
     retry_queue: String,
 }
 
+/// The queues that the services declare and never delete.
+fn queues(config: &Config) -> [String; 4] {
+    let retry_queue = retry_queue(Duration::from_millis(config.task_worker.retry_delay_ms));
+    [TASK_QUEUE.into(), ROUTING_QUEUE.into(), retry_queue, dead_letter_queue()]
+}
+
+/// Deletes the queues of a run, with whatever is in them. Nobody may use them any more.
+///
+/// # Errors
+/// Which queues may be left, and why.
+pub(super) async fn delete_queues(config: &Config) -> anyhow::Result<()> {
+    let queues = queues(config);
+    let delete = async {
+        let connection = connect(&config.amqp).await?;
+        let channel = connection.create_channel().await.context("opening a channel to RabbitMQ")?;
+        for queue in &queues {
+            let deleted = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
+            deleted.with_context(|| format!("deleting `{queue}`"))?;
+        }
+        connection.close(REPLY_SUCCESS, "OK".into()).await.context("closing the connection to RabbitMQ")
+    };
+    let deleted = timeout(LIMIT, delete).await.unwrap_or_else(|_| Err(anyhow!("no answer within {LIMIT:?}")));
+    deleted.with_context(|| format!("RabbitMQ may still have the run's queues ({})", queues.join(", ")))
+}
+
+async fn connect(amqp: &config::Amqp) -> anyhow::Result<Connection> {
+    let uri = amqp.uri().map_err(anyhow::Error::msg)?;
+    let cert_chain = amqp.tls().map(|tls| tls.ca_pem()).transpose().context("reading --ca-file")?;
+    let tls = OwnedTLSConfig { identity: None, cert_chain };
+    TokioEnv.open_amqp(uri, tls, ConnectionProperties::default()).await.context("connecting to RabbitMQ")
+}
+
 impl Ledger {
     /// # Errors
-    /// When RabbitMQ can't be reached, or holds messages already: they would be taken for this run's.
+    /// When RabbitMQ can't be reached, or one of the queues exists: it is somebody's, who would get this run's messages or
+    /// lose his own.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
-        // The parser's own error may repeat the URL, password and all.
-        let uri = config.amqp.url.parse().map_err(|_| anyhow::anyhow!("--amqp: no AMQP URL"))?;
-        let opened = TokioEnv.open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await;
-        let retry_queue = retry_queue(Duration::from_millis(config.task_worker.retry_delay_ms));
-        let ledger = Self { connection: opened.context("connecting to RabbitMQ")?, retry_queue };
-        for queue in [TASK_QUEUE, ROUTING_QUEUE, &ledger.retry_queue, &dead_letter_queue()] {
-            let messages = ledger.depth(queue).await?;
-            if messages > 0 {
-                bail!("RabbitMQ has {messages} messages in `{queue}` already; a run needs its queues for itself");
+        let open = async {
+            let [_, _, retry_queue, _] = queues(config);
+            let ledger = Self { connection: connect(&config.amqp).await?, retry_queue };
+            ledger.mark().await?;
+            for queue in queues(config) {
+                let found = ledger.depth(&queue).await?;
+                if let Some(messages) = found {
+                    bail!(
+                        "RabbitMQ has a queue `{queue}` already, with {messages} messages. A run deletes its queues at \
+                         the end, so it works only where there are none: delete `{queue}` if nobody needs it, or name \
+                         another virtual host (rabbitmqctl add_vhost), as in --amqp amqp://USER:PASSWORD@HOST:PORT/VHOST"
+                    );
+                }
             }
-        }
-        Ok(ledger)
+            Ok(ledger)
+        };
+        timeout(LIMIT, open).await.unwrap_or_else(|_| Err(anyhow!("RabbitMQ did not answer within {LIMIT:?}")))
     }
 
-    /// How many messages are ready in `queue`; none if there is no such queue.
-    async fn depth(&self, queue: &str) -> anyhow::Result<u32> {
+    /// Declares [`MARK`], which goes with this connection.
+    async fn mark(&self) -> anyhow::Result<()> {
+        let channel = self.connection.create_channel().await.context("opening a channel to RabbitMQ")?;
+        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        match channel.queue_declare(MARK.into(), exclusive, FieldTable::default()).await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, &AMQPSoftError::RESOURCELOCKED) => {
+                bail!("another run uses this virtual host of RabbitMQ: its queue `{MARK}` exists")
+            }
+            Err(error) => Err(error).with_context(|| format!("declaring `{MARK}` at RabbitMQ")),
+        }
+    }
+
+    /// How many messages are ready in `queue`; `None` if there is no such queue.
+    async fn depth(&self, queue: &str) -> anyhow::Result<Option<u32>> {
         let channel = self.connection.create_channel().await.context("opening a channel to RabbitMQ")?;
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         match channel.queue_declare(queue.into(), passive, FieldTable::default()).await {
-            Ok(queue) => Ok(queue.message_count()),
-            Err(error) if is_not_found(&error) => Ok(0),
+            Ok(queue) => Ok(Some(queue.message_count())),
+            Err(error) if is(&error, &AMQPSoftError::NOTFOUND) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("asking RabbitMQ for `{queue}`")),
         }
     }
 
     /// Takes all messages out of `queue`.
     async fn take_all(&self, queue: &str) -> anyhow::Result<Vec<BasicGetMessage>> {
-        if self.depth(queue).await? == 0 {
+        if self.depth(queue).await?.unwrap_or(0) == 0 {
             return Ok(Vec::new());
         }
         let channel = self.connection.create_channel().await.context("opening a channel to RabbitMQ")?;
@@ -98,8 +155,8 @@ impl Ledger {
         let mut open = Vec::new();
         for queue in [TASK_QUEUE, ROUTING_QUEUE, &self.retry_queue] {
             match self.depth(queue).await {
-                Ok(0) => {}
-                Ok(messages) => open.push(format!("{messages} messages in queue {queue}")),
+                Ok(None | Some(0)) => {}
+                Ok(Some(messages)) => open.push(format!("{messages} messages in queue {queue}")),
                 Err(error) => open.push(format!("{error:#}")),
             }
         }
@@ -107,19 +164,7 @@ impl Ledger {
     }
 }
 
-fn is_not_found(error: &lapin::Error) -> bool {
+fn is(error: &lapin::Error, wanted: &AMQPSoftError) -> bool {
     let ErrorKind::ProtocolError(error) = error.kind() else { return false };
-    matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND))
-}
-
-/// Does what an operator of fixed routing does once: names the one gateway.
-///
-/// # Errors
-/// When Redis can't be reached or refuses.
-pub(super) async fn set_default_route(redis_url: &str, gateway: &str) -> anyhow::Result<()> {
-    // The parser's own error may repeat the URL.
-    let client = redis::Client::open(redis_url).map_err(|_| anyhow::anyhow!("--redis: no Redis URL"))?;
-    let mut connection = client.get_multiplexed_async_connection().await.context("connecting to Redis")?;
-    let set = redis::cmd("SET").arg(DEFAULT_ROUTE_KEY).arg(gateway).exec_async(&mut connection).await;
-    set.with_context(|| format!("setting {DEFAULT_ROUTE_KEY} in Redis"))
+    matches!(error.kind(), AMQPErrorKind::Soft(error) if error == wanted)
 }

@@ -1,16 +1,21 @@
 //! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways and
 //! labels in this one, from the same code as in the simulation, over real TCP.
 //!
-//! `brokers` are private ones or the user's, a `router` is this executable told to be `backbone`, `sim::cgroup` puts
-//! processes under their quotas, `ledger` looks into the brokers before and after, and `conditions` says what the numbers rest on.
+//! `brokers` are private ones or the user's (`address`), a `router` is this executable told to be `backbone`,
+//! `sim::cgroup` puts processes under their quotas, `ledger` and `keys` look into RabbitMQ and Redis before and after,
+//! `claims` gives back what a run has taken of brokers that are not its own, and `conditions` says what the numbers rest
+//! on.
 //! Book, audit, results and plots are those of the simulation. What a spec says about links, CPU costs and kernels is the
 //! simulation's; here they are what they are.
 
+mod address;
 mod brokers;
 pub mod calibrate;
+mod claims;
 mod conditions;
 mod cpu;
 mod env;
+mod keys;
 mod ledger;
 mod router;
 mod world;
@@ -26,19 +31,22 @@ use crate::{
     spec::Spec,
 };
 use anyhow::{Context, bail, ensure};
+use claims::Claims;
 use sim::cgroup::Hierarchy;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How to run live.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
-    /// RabbitMQ to use instead of a private one: `amqp://…`.
+    /// RabbitMQ to use instead of a private one: `amqp://…` or `amqps://…`.
     pub amqp: Option<String>,
-    /// MQTT broker to use: `mqtt://HOST:PORT`.
+    /// MQTT broker to use: `mqtt://…` or `mqtts://…`.
     pub mqtt: Option<String>,
-    /// Redis to use: `redis://…`.
+    /// Redis to use: `redis://…` or `rediss://…`.
     pub redis: Option<String>,
+    /// Certificates, in PEM, of those who may sign the brokers' certificates.
+    pub ca_file: Option<PathBuf>,
     /// Run without the spec's CPU quotas.
     pub no_quota: bool,
 }
@@ -68,6 +76,11 @@ pub fn run(spec: &Spec, options: &Options, quiet: bool) -> anyhow::Result<Run> {
 /// Refuses what is not possible, and finds where quotas can be set if any are needed.
 fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>> {
     ensure!(spec.faults.is_empty(), "{} has faults, which only the simulator injects", spec.name);
+    ensure!(
+        options.mqtt.is_none() || spec.backbone.mqtt.session_expiry_s == 0,
+        "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the run's",
+        spec.name
+    );
     ensure!(
         spec.network.loss_ppm == 0,
         "{} loses segments (network.loss_ppm), which only the simulator does",
@@ -107,7 +120,10 @@ fn quota_in_words(spec: &Spec, options: &Options, hierarchy: Option<&Hierarchy>)
     }
 }
 
-/// Runs the world on a runtime of its own until it is done or a signal comes.
+/// How long what still runs in this process may take to end once it has been dropped.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs the world on a runtime of its own until it is done or a signal comes, and gives back what it has claimed.
 fn perform(
     spec: Arc<Spec>,
     options: &Options,
@@ -116,14 +132,19 @@ fn perform(
     progress: &Arc<Progress>,
 ) -> anyhow::Result<(Outcome, Conditions)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(async {
+    let mut claims = Claims::default();
+    let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         tokio::select! {
             biased;
             _ = interrupt.recv() => bail!("stopped by SIGINT; nothing was written"),
             _ = terminate.recv() => bail!("stopped by SIGTERM; nothing was written"),
-            done = world::run(spec, options, hierarchy, quota, progress.clone()) => done,
+            done = world::run(spec, options, hierarchy, quota, progress.clone(), &mut claims) => done,
         }
-    })
+    });
+    // A worker that still lived could declare its queues again.
+    runtime.shutdown_timeout(DROP_LIMIT);
+    claims.release();
+    ended
 }

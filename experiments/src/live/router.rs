@@ -81,7 +81,10 @@ impl Launcher<'_> {
             .args(["--log", "warn", "--config"])
             .arg(&file)
             .env("BACKBONE_AMQP__URL", &config.amqp.url)
+            .env("BACKBONE_AMQP__PASSWORD", &config.amqp.password)
+            .env("BACKBONE_MQTT__PASSWORD", &config.mqtt.password)
             .env("BACKBONE_REDIS__URL", &config.redis.url)
+            .env("BACKBONE_REDIS__PASSWORD", &config.redis.password)
             // It ends when this pipe does, whatever becomes of us.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -3,8 +3,10 @@
 use super::{
     Conditions, LiveEnv, Options,
     brokers::Brokers,
+    claims::Claims,
     conditions::Reading,
-    ledger::{self, Ledger},
+    keys::Keys,
+    ledger::Ledger,
     router::{Launcher, Router, free_port},
 };
 use crate::{
@@ -19,8 +21,8 @@ use crate::{
 };
 use anyhow::{Context, bail, ensure};
 use backbone::{
-    config::{Config, RoutingMode},
-    env::Env as _,
+    config::{self, Config, RoutingMode},
+    env::{Env as _, TokioEnv},
     service::{Dispatcher, TaskWorker},
 };
 use futures_util::future::{join_all, try_join_all};
@@ -81,6 +83,7 @@ pub(super) async fn run(
     hierarchy: Option<Hierarchy>,
     quota: String,
     progress: Arc<Progress>,
+    claims: &mut Claims,
 ) -> anyhow::Result<(Outcome, Conditions)> {
     let start = Instant::now();
     progress.tasks_total.store(spec.workload.tasks.into(), Ordering::Relaxed);
@@ -88,7 +91,7 @@ pub(super) async fn run(
     let brokers = Brokers::start(&spec, options).await?;
     let mut conditions = Conditions::before(&brokers, quota);
     progress.enter("connecting");
-    let world = World::build(&spec, brokers, hierarchy.as_ref(), start, progress.clone()).await?;
+    let world = World::build(&spec, brokers, hierarchy.as_ref(), start, progress.clone(), claims).await?;
     world.connect().await?;
     if spec.fleet.rssi_period_ms > 0 {
         sleep(Duration::from_millis(spec.fleet.rssi_period_ms.into()) + REPORT_MARGIN).await;
@@ -110,6 +113,7 @@ impl World {
         hierarchy: Option<&Hierarchy>,
         start: Instant,
         progress: Arc<Progress>,
+        claims: &mut Claims,
     ) -> anyhow::Result<Self> {
         let machines = spec.machines;
         let confine = |name: &str, pid: u32, machine: Machine| -> anyhow::Result<Option<Group>> {
@@ -125,27 +129,27 @@ impl World {
             };
             cages.extend(confine(name, broker.pid(), machine)?);
         }
-        let (config, http_ports) = config(spec, &brokers)?;
-        let ledger = Ledger::open(&config).await?;
-        if config.routing.mode == RoutingMode::Fixed {
-            ledger::set_default_route(&brokers.redis_url, &gateway_mac(0).to_string()).await?;
-        }
+        let life = life();
+        let (config, http_ports) = config(spec, &brokers, &life)?;
+        let config = Arc::new(config);
+        let ledger = claim(spec, &config, &brokers, claims).await?;
         let book = Book::new(Workload::draw(spec), progress, RouterReports::Elsewhere);
         let gateways = Gateways::place(spec.clone());
-        let config = Arc::new(config);
         let folder = tempfile::tempdir().context("making a directory for the routers' configurations and logs")?;
         let routers = Vec::new();
         let spec = spec.clone();
         let mut world = Self { spec, config, book, gateways, start, routers, folder, ledger, brokers, _cages: cages };
-        world.start_fleet();
+        world.start_fleet(&life);
         world.start_routers(&http_ports, &|pod, pid| confine(pod, pid, machines.router)).await?;
         Ok(world)
     }
 
-    fn start_fleet(&self) {
+    fn start_fleet(&self, life: &str) {
         let env = LiveEnv { nodelay: self.spec.machines.gateway.nodelay };
         for index in 0..self.spec.fleet.gateways {
-            let plan = self.gateways.plan(index, self.brokers.mqtt.clone());
+            let mut plan = self.gateways.plan(index, self.brokers.mqtt.clone());
+            // A client with the same name would be thrown out.
+            plan.client_id = format!("{life}-{}", plan.client_id);
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index}"));
             env.spawn("gateway", Gateway::run(env, plan, self.book.labels(), rng));
         }
@@ -175,7 +179,7 @@ impl World {
             }
         };
         if timeout(CONNECT_LIMIT, connected).await.is_err() {
-            let (online, (host, port)) = (self.gateways.online(), &self.brokers.mqtt);
+            let (online, config::Mqtt { host, port, .. }) = (self.gateways.online(), &self.brokers.mqtt);
             bail!("only {online} of {expected} gateways have subscribed at {host}:{port} after {CONNECT_LIMIT:?}");
         }
         Ok(())
@@ -283,12 +287,38 @@ impl RouterCounts {
     }
 }
 
+/// What nobody else at the brokers is called.
+fn life() -> String {
+    let mut random = [0; 8];
+    TokioEnv.random(&mut random);
+    format!("shelfwire-bench-{:016x}", u64::from_be_bytes(random))
+}
+
+/// Makes sure that nobody else uses these queues and keys, has them given back if they are not at private brokers, and names
+/// the one gateway of fixed routing.
+async fn claim(spec: &Spec, config: &Arc<Config>, brokers: &Brokers, claims: &mut Claims) -> anyhow::Result<Ledger> {
+    let ledger = Ledger::open(config).await?;
+    let mut keys = Keys::open(&config.redis).await?;
+    keys.check_unused().await?;
+    claims.queues = (!brokers.is_private("amqp")).then(|| config.clone());
+    claims.keys = (!brokers.is_private("redis")).then(|| config.clone());
+    if config.routing.mode == RoutingMode::Fixed {
+        let limit = Duration::from_secs(spec.limits.virtual_s_max.into());
+        keys.set_default_route(&gateway_mac(0).to_string(), limit).await?;
+    }
+    Ok(ledger)
+}
+
 /// The services' configuration, pointed at the brokers and at the HTTP routers, whose ports come with it.
-fn config(spec: &Spec, brokers: &Brokers) -> anyhow::Result<(Config, Vec<u16>)> {
+fn config(spec: &Spec, brokers: &Brokers, life: &str) -> anyhow::Result<(Config, Vec<u16>)> {
     let mut config = spec.backbone.clone();
-    config.amqp.url.clone_from(&brokers.amqp_url);
-    (config.mqtt.host, config.mqtt.port) = brokers.mqtt.clone();
-    config.redis.url.clone_from(&brokers.redis_url);
+    config.amqp.clone_from(&brokers.amqp);
+    config.mqtt.clone_from(&brokers.mqtt);
+    config.redis.clone_from(&brokers.redis);
+    // In another deployment's group, routers would take its messages.
+    for group in [&mut config.bck_router.group, &mut config.http_router.group] {
+        *group = format!("{life}-{group}");
+    }
     let mut ports = Vec::new();
     if spec.is_over_http() {
         ports = router_pods(spec).map(|_| free_port()).collect::<anyhow::Result<_>>()?;

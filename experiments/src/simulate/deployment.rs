@@ -257,7 +257,7 @@ impl Deployment {
     fn boot_gateways(&self, env: SimEnv, pod: &str) {
         for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
-            let plan = self.gateways.plan(index, ("mqtt".into(), MQTT_PORT));
+            let plan = self.gateways.plan(index, self.config.mqtt.clone());
             let gateway = Gateway::run(env, plan, self.book.labels(), rng);
             env.spawn("gateway", gateway);
         }

@@ -1,6 +1,7 @@
 //! A gateway with labels, on real MQTT.
 
 use backbone::{
+    config,
     env::{Env as _, TokioEnv},
     message::Mac,
 };
@@ -20,7 +21,7 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
     let heard = (0..labels).map(|index| Heard { label: label(index), mean_dbm: -60 }).collect();
     let (labels, rng) = (Labels::default(), Seed::new(1).stream("gateway"));
     let plan = GatewayPlan {
-        broker: ("127.0.0.1".into(), port),
+        broker: config::Mqtt { host: "127.0.0.1".into(), port, ..config::Mqtt::default() },
         client_id: "gateway".into(),
         mac: Mac::new(100),
         shared_mac: false,

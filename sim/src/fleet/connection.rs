@@ -1,6 +1,10 @@
 //! A gateway's MQTT connection: rumqttc with an event loop that connects, subscribes and connects again.
 
-use backbone::env::{Env, TaskGuard};
+use backbone::{
+    config,
+    env::{Env, TaskGuard},
+    tls,
+};
 use bytes::Bytes;
 use rumqttc::{
     AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions, PublishProperties,
@@ -128,7 +132,7 @@ impl Connection {
     /// Starts to connect to `broker` and to subscribe to `filter`; messages come out of the receiver.
     pub(super) fn start<E: Env>(
         env: &E,
-        broker: (String, u16),
+        broker: &config::Mqtt,
         client_id: String,
         filter: String,
         online: Online,
@@ -180,13 +184,16 @@ impl Connection {
     }
 }
 
-fn options<E: Env>(env: &E, (host, port): (String, u16), client_id: String) -> MqttOptions {
-    let mut options = MqttOptions::new(client_id, (host.clone(), port));
-    let env = env.clone();
+fn options<E: Env>(env: &E, broker: &config::Mqtt, client_id: String) -> MqttOptions {
+    let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
+    let (env, host, port, tls) = (env.clone(), broker.host.clone(), broker.port, broker.tls());
     options.set_socket_connector(move |_address: String, _network| {
-        let (env, host) = (env.clone(), host.clone());
-        async move { env.connect(&host, port).await }
+        let (env, host, tls) = (env.clone(), host.clone(), tls.clone());
+        async move { tls::connect(&env, &host, port, tls.as_ref()).await }
     });
+    if !broker.username.is_empty() {
+        options.set_credentials(broker.username.clone(), broker.password.clone());
+    }
     options
         .set_keep_alive(KEEP_ALIVE_S)
         .set_clean_start(true)

@@ -6,6 +6,7 @@ use super::{
     radio::Heard,
 };
 use backbone::{
+    config,
     env::Env,
     message::{Mac, Message as _, Reply, Request, RssiReport, Status, action_topic, response_topic, rssi_topic},
 };
@@ -40,8 +41,8 @@ pub enum AckOrder {
 /// What one gateway is and does.
 #[derive(Clone, Debug)]
 pub struct GatewayPlan {
-    /// The broker's name and port.
-    pub broker: (String, u16),
+    /// The broker: its address, TLS and login count here; the rest is the services'.
+    pub broker: config::Mqtt,
     /// Must differ between gateways.
     pub client_id: String,
     /// The address it answers to.
@@ -78,8 +79,8 @@ impl Gateway {
             true => format!("$share/gateways/{}", action_topic(plan.mac)),
             false => action_topic(plan.mac),
         };
-        let (broker, client_id, online) = (plan.broker.clone(), plan.client_id.clone(), plan.online.clone());
-        let (connection, mut commands) = Connection::start(&env, broker, client_id, filter, online);
+        let (client_id, online) = (plan.client_id.clone(), plan.online.clone());
+        let (connection, mut commands) = Connection::start(&env, &plan.broker, client_id, filter, online);
         let gateway = Self { plan: Arc::new(plan), labels };
         if !gateway.plan.rssi_period.is_zero() {
             env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));

@@ -1,70 +1,10 @@
-"""Everyday work through paho-mqtt as it comes, with MQTT 3.1.1: python3 paho_default_work.py PORT. Prints what it sees."""
-
-import queue
-import sys
-
-import paho.mqtt.client as mqtt
-
-PORT = int(sys.argv[1])
-TIMEOUT_S = 10
+"""Everyday work with paho-mqtt as it comes, that is MQTT 3.1.1: cat paho_client.py paho_default_work.py | python3 - PORT.
+Prints what it sees."""
 
 
-class Client:
-    """One connection; calls wait for their acknowledgement."""
-
-    def __init__(self, client_id="", clean_session=True, will=None, protocol=None):
-        # Since 2.0 a version of the callbacks must be named; the callbacks here are the same in both.
-        version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []
-        protocol = {"protocol": protocol} if protocol else {}
-        self.client = mqtt.Client(*version, client_id=client_id, clean_session=clean_session, **protocol)
-        self.messages, self.answers = queue.Queue(), queue.Queue()
-        self.client.on_connect = lambda _client, _data, flags, code, *_: self.answers.put(self.connected(flags, code))
-        self.client.on_message = lambda _client, _data, message: self.messages.put(message)
-        self.client.on_subscribe = lambda _client, _data, _id, codes, *_: self.answers.put([self.number(c) for c in codes])
-        self.client.on_unsubscribe = lambda *_: self.answers.put("unsubscribed")
-        self.client.on_disconnect = lambda *_: self.answers.put("disconnected")
-        if will:
-            self.client.will_set(will, "gone", qos=2)
-        self.client.connect("127.0.0.1", PORT, keepalive=30)
-        self.client.loop_start()
-        self.session_present = self.answers.get(timeout=TIMEOUT_S)
-
-    @staticmethod
-    def number(code):
-        return getattr(code, "value", code)
-
-    def connected(self, flags, code):
-        assert self.number(code) == 0, code
-        return flags["session present"] if isinstance(flags, dict) else int(flags.session_present)
-
-    def subscribe(self, topic, qos):
-        self.client.subscribe(topic, qos)
-        return self.answers.get(timeout=TIMEOUT_S)
-
-    def unsubscribe(self, topic):
-        self.client.unsubscribe(topic)
-        return self.answers.get(timeout=TIMEOUT_S)
-
-    def publish(self, topic, payload, qos, retain=False):
-        info = self.client.publish(topic, payload, qos, retain)
-        info.wait_for_publish()
-        assert info.is_published()
-
-    def take(self, count):
-        return [self.messages.get(timeout=TIMEOUT_S) for _ in range(count)]
-
-    def payloads(self, count):
-        return [(message.topic, message.payload, message.qos, message.retain) for message in self.take(count)]
-
-    def leave(self):
-        self.client.disconnect()
-        assert self.answers.get(timeout=TIMEOUT_S) == "disconnected"
-        self.client.loop_stop()
-
-    def vanish(self):
-        """Ends the TCP connection without a DISCONNECT."""
-        self.client.loop_stop()
-        self.client.socket().close()
+class Client(Waiting):
+    def __init__(self, client_id="", clean_session=True, will=None, **protocol):
+        super().__init__(will and (will, "gone", 2), client_id=client_id, clean_session=clean_session, **protocol)
 
 
 def main():
@@ -124,12 +64,7 @@ def main():
     print("granted:", [member.subscribe("$share/group/jobs", 2) for member in members])
     for number in range(10):
         publisher.publish("jobs", str(number), 2)
-    taken = []
-    while len(taken) < 10:
-        for member in members:
-            while not member.messages.empty():
-                taken.append(member.messages.get().payload)
-    print("shared:", sorted(taken))
+    print("shared:", sorted(take_shared(members, 10)))
     for client in members + [old, publisher, subscriber]:
         client.leave()
 

@@ -1,77 +1,25 @@
-"""Everyday work with an MQTT 5 broker through paho-mqtt: python3 paho_work.py PORT. Prints what it sees."""
+"""Everyday work with an MQTT 5 broker: cat paho_client.py paho_work.py | python3 - PORT. Prints what it sees."""
 
-import queue
-import sys
-
-import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-PORT = int(sys.argv[1])
-TIMEOUT_S = 10
 
-
-class Client:
-    """One connection; calls wait for their acknowledgement."""
-
+class Client(Waiting):
     def __init__(self, client_id, clean_start=True, will=None, expiry_s=0):
-        # Since 2.0 a version of the callbacks must be named; the callbacks here are the same in both.
-        version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []
-        self.client = mqtt.Client(*version, client_id=client_id, protocol=mqtt.MQTTv5)
-        self.messages, self.answers = queue.Queue(), queue.Queue()
-        self.client.on_connect = lambda _client, _data, flags, code, *_: self.answers.put(self.connected(flags, code))
-        self.client.on_message = lambda _client, _data, message: self.messages.put(message)
-        self.client.on_subscribe = lambda _client, _data, _id, codes, *_: self.answers.put([self.number(c) for c in codes])
-        self.client.on_unsubscribe = lambda *_: self.answers.put("unsubscribed")
-        self.client.on_disconnect = lambda *_: self.answers.put("disconnected")
-        if will:
-            self.client.will_set(will, "gone", qos=1)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = expiry_s
-        self.client.connect("127.0.0.1", PORT, keepalive=30, clean_start=clean_start, properties=properties)
-        self.client.loop_start()
-        self.session_present = self.answers.get(timeout=TIMEOUT_S)
+        connect = {"clean_start": clean_start, "properties": properties}
+        super().__init__(will and (will, "gone", 1), connect, client_id=client_id, protocol=mqtt.MQTTv5)
 
-    @staticmethod
-    def number(code):
-        return getattr(code, "value", code)
-
-    def connected(self, flags, code):
-        assert self.number(code) == 0, code
-        return flags["session present"] if isinstance(flags, dict) else int(flags.session_present)
-
-    def subscribe(self, topic, options=None, qos=1):
-        self.client.subscribe(topic, options=options or SubscribeOptions(qos=qos))
-        return self.answers.get(timeout=TIMEOUT_S)
-
-    def unsubscribe(self, topic):
-        self.client.unsubscribe(topic)
-        return self.answers.get(timeout=TIMEOUT_S)
+    def subscribe(self, topic, options=None):
+        return super().subscribe(topic, options=options or SubscribeOptions(qos=1))
 
     def publish(self, topic, payload, qos=1, retain=False, **properties):
         all_properties = Properties(PacketTypes.PUBLISH)
         for name, value in properties.items():
             setattr(all_properties, name, value)
-        info = self.client.publish(topic, payload, qos, retain, all_properties)
-        info.wait_for_publish()
-        assert info.is_published()
-
-    def take(self, count):
-        return [self.messages.get(timeout=TIMEOUT_S) for _ in range(count)]
-
-    def payloads(self, count):
-        return [(message.topic, message.payload, message.qos, message.retain) for message in self.take(count)]
-
-    def leave(self):
-        self.client.disconnect()
-        assert self.answers.get(timeout=TIMEOUT_S) == "disconnected"
-        self.client.loop_stop()
-
-    def vanish(self):
-        """Ends the TCP connection without a DISCONNECT."""
-        self.client.loop_stop()
-        self.client.socket().close()
+        super().publish(topic, payload, qos, retain, all_properties)
 
 
 def main():
@@ -129,12 +77,7 @@ def main():
     for number in range(10):
         publisher.publish("jobs", str(number))
     publisher.client.publish("end", "")
-    taken = []
-    while len(taken) < 10:
-        for member in members:
-            while not member.messages.empty():
-                taken.append(member.messages.get().payload)
-    print("shared:", sorted(taken))
+    print("shared:", sorted(take_shared(members, 10)))
     for client in members + [publisher, subscriber]:
         client.leave()
 

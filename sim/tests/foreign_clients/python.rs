@@ -6,6 +6,10 @@ use std::process::Command;
 /// Debian's packages are for its own Python, whatever else is in PATH.
 const PYTHONS: [&str; 2] = ["/usr/bin/python3", "python3"];
 
+/// Both begin with the same client.
+const PAHO_WORK: &str = concat!(include_str!("paho_client.py"), include_str!("paho_work.py"));
+const PAHO_DEFAULT_WORK: &str = concat!(include_str!("paho_client.py"), include_str!("paho_default_work.py"));
+
 /// A Python that has `module`. If none has, the tests that use it are skipped and say so.
 fn python_with(module: &str) -> Option<&'static str> {
     let has = |python: &&str| {
@@ -34,11 +38,11 @@ async fn pika_works_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paho_works_with_it_in_version_5() {
     let Some(python) = python_with("paho.mqtt.client") else { return };
-    on_both(Kind::Mosquitto, |port| work(python, include_str!("paho_work.py"), port)).await;
+    on_both(Kind::Mosquitto, |port| work(python, PAHO_WORK, port)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paho_works_with_it_in_its_default_version() {
     let Some(python) = python_with("paho.mqtt.client") else { return };
-    on_both(Kind::Mosquitto, |port| work(python, include_str!("paho_default_work.py"), port)).await;
+    on_both(Kind::Mosquitto, |port| work(python, PAHO_DEFAULT_WORK, port)).await;
 }

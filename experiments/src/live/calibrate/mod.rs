@@ -55,10 +55,10 @@ pub fn calibrate(specs: &Path, name: &str, quiet: bool) -> anyhow::Result<Calibr
 async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
     let brokers = Brokers::start(spec, &Options::default()).await?;
     let mut measured = vec![round_trips::tcp().await?];
-    measured.extend(round_trips::redis(&brokers.redis_url).await?);
-    measured.extend(round_trips::mqtt(&brokers.mqtt).await?);
-    measured.extend(round_trips::amqp(&brokers.amqp_url).await?);
-    Ok((measured, queues::under_load(&brokers.amqp_url).await?))
+    measured.extend(round_trips::redis(&brokers.redis.url).await?);
+    measured.extend(round_trips::mqtt(&brokers.mqtt.host, brokers.mqtt.port).await?);
+    measured.extend(round_trips::amqp(&brokers.amqp.url).await?);
+    Ok((measured, queues::under_load(&brokers.amqp.url).await?))
 }
 
 impl Calibration {

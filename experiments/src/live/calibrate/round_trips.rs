@@ -96,8 +96,8 @@ pub(super) async fn redis(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
 }
 
 /// With bytes of our own: the broker's time, not a client's.
-pub(super) async fn mqtt((host, port): &(String, u16)) -> anyhow::Result<Vec<RoundTrip>> {
-    let mut stream = TokioEnv.connect(host, *port).await.context("connecting to the MQTT broker")?;
+pub(super) async fn mqtt(host: &str, port: u16) -> anyhow::Result<Vec<RoundTrip>> {
+    let mut stream = TokioEnv.connect(host, port).await.context("connecting to the MQTT broker")?;
     // CONNECT of MQTT 5: clean start, no keep-alive, no properties, client id `cal`.
     stream.write_all(b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03cal").await?;
     let mut head = [0; 2];

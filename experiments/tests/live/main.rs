@@ -3,60 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole file is tests; clippy only sees that of #[test] functions")]
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
+mod own_brokers;
+mod place;
+
+use place::{Place, processes, text};
 use rustix::process::{Pid, Signal, kill_process};
 use sim::broker::real::skip;
 use std::{
-    fs,
     io::{BufRead, BufReader},
-    path::Path,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
-use tempfile::TempDir;
-
-/// A place for everything: results, plots, and the temporary folders of brokers and routers, which have its name on their
-/// command lines.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(place.0.path().join("tmp")).unwrap();
-        place
-    }
-
-    fn experiments(&self, arguments: &[&str]) -> Command {
-        let path = |name| self.0.path().join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_experiments"));
-        command.args(arguments).arg("--results").arg(path("results")).arg("--plots").arg(path("plots"));
-        command.env("TMPDIR", path("tmp"));
-        command
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.0.path().join(file)).unwrap()
-    }
-
-    /// Neither processes nor folders nor control groups are left.
-    fn assert_clean(&self) {
-        let name = self.0.path().to_str().unwrap();
-        let left: Vec<String> = processes().filter(|command| command.contains(name)).collect();
-        assert!(left.is_empty(), "still running: {left:?}");
-        let left: Vec<_> =
-            fs::read_dir(self.0.path().join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(left.is_empty(), "left behind: {left:?}");
-    }
-}
-
-/// The command lines of all processes.
-fn processes() -> impl Iterator<Item = String> {
-    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Whether the run found all brokers; if not, says that `who` is skipped.
 fn has_brokers(output: &Output, who: &str) -> bool {
@@ -99,9 +57,9 @@ fn a_live_run_leaves_its_results_beside_the_simulated_ones_and_nothing_else() {
     assert_eq!(place.read("results/live/smoke/latency.csv").lines().count(), 41);
     for file in ["results/live/smoke/latency.hgrm", "plots/live/histogram_smoke.svg", "plots/live/histogram_smoke.png"]
     {
-        assert!(place.0.path().join(file).exists(), "{file}");
+        assert!(place.path().join(file).exists(), "{file}");
     }
-    assert!(!place.0.path().join("results/smoke").exists(), "a simulated result was overwritten");
+    assert!(!place.path().join("results/smoke").exists(), "a simulated result was overwritten");
 
     let comparison = place.experiments(&["compare", "smoke", "--quiet"]).output().unwrap();
     let table = text(&comparison.stdout);
@@ -129,7 +87,7 @@ fn an_interrupted_live_run_ends_its_processes_and_writes_nothing() {
     assert_eq!(run.wait().unwrap().code(), Some(1), "{said}");
     assert!(said.contains("stopped by SIGINT; nothing was written"), "{said}");
     place.assert_clean();
-    assert!(!Path::new(place.0.path()).join("results").exists());
+    assert!(!place.path().join("results").exists());
 }
 
 #[test]
@@ -149,5 +107,5 @@ fn what_can_not_be_had_live_is_refused_before_anything_is_started() {
     let worker = refused(&["--live", "--set", "machines.task_worker.cpu_quota_us=1000"]);
     assert!(worker.contains("the CPU quota of task_worker can't be kept live"), "{worker}");
     let message = refused(&["--live", "--mqtt", "mqtts://me:secret@localhost:1"]);
-    assert!(message.contains("--mqtt: expected mqtt://HOST:PORT") && !message.contains("secret"), "{message}");
+    assert!(message.contains("--mqtt: TLS needs --ca-file") && !message.contains("secret"), "{message}");
 }
