@@ -28,7 +28,7 @@ mod socket;
 mod trace;
 
 pub use cluster::{Cluster, Outage};
-pub use cpu::{CpuPlan, Quota};
+pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use env::SimEnv;
 pub use network::{Class, Distances, HostPlan, Kernel, Link, NetworkCounters};

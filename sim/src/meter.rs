@@ -2,8 +2,13 @@
 //!
 //! A frame is the protocol's: an AMQP frame, an MQTT packet, and for Redis and HTTP whatever one read returns.
 
-use crate::{cpu::CpuPlan, engine::with, network::Class};
-use std::task::{Context, Poll};
+use crate::{cpu::Job, engine::with, network::Class};
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::oneshot;
 
 /// AMQP's protocol header, the only thing on such a connection that is no frame.
 const AMQP_HEADER: &[u8] = b"AMQP";
@@ -73,8 +78,16 @@ pub(crate) struct Meter {
     protocol: Protocol,
     /// Bytes of it that may go to the application.
     paid: usize,
-    /// It is being worked on until then, and is so long.
-    busy: Option<(u64, usize)>,
+    /// What is done with it.
+    work: Option<Work>,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// The application's thread reads it.
+    Reading(Job),
+    /// It makes a queue begin or end.
+    ChangingQueues(oneshot::Receiver<()>),
 }
 
 impl Meter {
@@ -82,35 +95,36 @@ impl Meter {
     pub(crate) fn new(host: u16, peer: u16) -> Option<Box<Self>> {
         with(|engine| {
             let [here, there] = [host, peer].map(|host| engine.network.hosts[usize::from(host)].plan);
-            let CpuPlan { frame_us, metadata_us, .. } = here.cpu;
             let protocol = Protocol::between(here.class, there.class);
-            (frame_us + metadata_us > 0).then(|| Box::new(Self { host, protocol, paid: 0, busy: None }))
+            let costs = here.cpu.frame_us + here.cpu.metadata.change_us > 0;
+            costs.then(|| Box::new(Self { host, protocol, paid: 0, work: None }))
         })
     }
 
     /// How many bytes of `ahead` the application may have now; `None`: the head of the next frame is incomplete.
-    pub(crate) fn release(&mut self, ahead: &[u8], cx: &Context<'_>) -> Poll<Option<usize>> {
+    pub(crate) fn release(&mut self, ahead: &[u8], cx: &mut Context<'_>) -> Poll<Option<usize>> {
         if self.paid == 0 {
             let Some(frame_bytes) = self.protocol.frame_bytes(ahead) else { return Poll::Ready(None) };
-            let done = with(|engine| {
-                let now_ns = engine.now_ns();
-                let (done_ns, len) = *self.busy.get_or_insert_with(|| {
-                    let cpu =
-                        engine.network.hosts[usize::from(self.host)].cpu.as_mut().expect("a metered host has one");
-                    let read_ns = cpu.work(now_ns, cpu.plan().frame_us);
-                    let changes_queues = self.protocol.changes_queues(ahead);
-                    (if changes_queues { cpu.change_metadata(read_ns) } else { read_ns }, frame_bytes)
-                });
-                if done_ns > now_ns {
-                    engine.wake_at(done_ns, cx.waker().clone());
-                    return None;
-                }
-                Some(len)
-            });
-            let Some(len) = done else { return Poll::Pending };
-            (self.paid, self.busy) = (len, None);
+            ready!(self.poll_worked(&ahead[..frame_bytes.min(ahead.len())], cx));
+            (self.paid, self.work) = (frame_bytes, None);
         }
         Poll::Ready(Some(self.paid.min(ahead.len())))
+    }
+
+    /// Ready when all work for `frame` is done.
+    fn poll_worked(&mut self, frame: &[u8], cx: &mut Context<'_>) -> Poll<()> {
+        let host = self.host;
+        let work = self.work.get_or_insert_with(|| Work::Reading(with(|engine| engine.read_frame(host))));
+        if let Work::Reading(job) = work {
+            ready!(with(|engine| engine.poll_job(host, job, cx)));
+            if !self.protocol.changes_queues(frame) {
+                return Poll::Ready(());
+            }
+            *work = Work::ChangingQueues(with(|engine| engine.change_metadata(host)));
+        }
+        let Work::ChangingQueues(done) = work else { unreachable!("reading is over") };
+        // An error means that the pod is dead; so will this task be.
+        Pin::new(done).poll(cx).map(drop)
     }
 
     /// The application took so much.

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::env::{Env, Listener};
-use sim::{Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, Quota, Settings, SimEnv, SimStream, Simulation};
+use sim::{
+    Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, SimEnv, SimStream, Simulation,
+};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -198,7 +200,11 @@ fn a_pod_with_a_tenth_of_a_cpu_reads_a_hundred_frames_of_100_us_a_period_in_burs
 
 #[test]
 fn a_queue_begins_when_the_metadata_store_has_come_to_it() {
-    let cpu = CpuPlan { metadata_us: 5_000, ..CpuPlan::default() };
+    let cpu = CpuPlan {
+        metadata: MetadataPlan { change_us: 5_000, ..MetadataPlan::default() },
+        threads: 2,
+        ..CpuPlan::default()
+    };
     let declared_us = frames_read(cpu, [0, 50, 0, 10], 4);
     let published_us = frames_read(cpu, [0, 60, 0, 40], 4);
     let gaps = |us: &[u64]| us.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();

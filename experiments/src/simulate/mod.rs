@@ -15,7 +15,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use deployment::Deployment;
-use sim::{Cluster, Settings, Simulation};
+use sim::{Cluster, CoresPlan, Settings, Simulation};
 use std::{
     io::Write,
     sync::{Arc, atomic::Ordering},
@@ -74,6 +74,7 @@ fn settings(spec: &Spec) -> Settings {
         seed: spec.seed,
         quantum_us: network.quantum_us.into(),
         distances: places::distances(&network.links),
+        cores: CoresPlan { count: spec.machines.cores, late_percent: spec.machines.late_percent },
         loss_ppm: network.loss_ppm.into(),
         restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
         audit: spec.audit,

@@ -1,7 +1,7 @@
 //! Where pods run: links between hosts, and the hosts' kernels and CPUs.
 
-use crate::spec::{LinkClass, Links, Machine, Spec};
-use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link};
+use crate::spec::{AmqpMetadata, LinkClass, Links, Machine, Spec};
+use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, MetadataPlan};
 
 /// The links of a spec.
 pub(super) fn distances(links: &Links) -> Distances {
@@ -17,6 +17,15 @@ pub(super) fn distances(links: &Links) -> Distances {
         service_mqtt: link(links.service_mqtt),
         gateway_mqtt: link(links.gateway_mqtt),
         service_service: link(links.service_service),
+    }
+}
+
+fn metadata(amqp: &AmqpMetadata) -> MetadataPlan {
+    MetadataPlan {
+        change_us: amqp.change_us.into(),
+        beside_us: amqp.beside_us.into(),
+        spread_percent: amqp.spread_percent,
+        disorder_percent: amqp.disorder_percent,
     }
 }
 
@@ -40,8 +49,12 @@ pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
             write_us: machine.write_us.into(),
             wake_us: machine.wake_us.into(),
             poll_us: machine.poll_us.into(),
-            metadata_us: machine.metadata_us.into(),
             spread_percent: machine.spread_percent,
+            metadata: if class == Class::Amqp {
+                metadata(&spec.brokers.amqp_metadata)
+            } else {
+                MetadataPlan::default()
+            },
             threads: machine.threads,
             quota: machine.quota(),
         },

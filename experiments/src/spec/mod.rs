@@ -13,7 +13,8 @@ pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Target};
 pub use load::{Listed, Override, default_directory, list, load};
 pub use world::{
-    BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, Network, Order, Quota,
+    AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, Network, Order,
+    Quota,
 };
 
 use backbone::config::{Config, RpcKind};

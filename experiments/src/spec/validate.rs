@@ -1,6 +1,6 @@
 //! Rules for values that types can't express.
 
-use super::{CommandedEsls, Fault, FaultKind, Hosts, Machine, Spec, Target};
+use super::{AmqpMetadata, CommandedEsls, Fault, FaultKind, Hosts, Machine, Spec, Target};
 use backbone::config::{Correlation, RoutingMode};
 use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
@@ -60,6 +60,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     services(spec)?;
     routes(spec)?;
     network(spec)?;
+    amqp_metadata(&spec.brokers.amqp_metadata)?;
     machines(spec)?;
     faults(spec)
 }
@@ -165,21 +166,34 @@ fn machines(spec: &Spec) -> Result<(), Wrong> {
         ("router", all.router),
         ("task_worker", all.task_worker),
     ];
+    within("machines.cores", all.cores, 0, THREADS_MAX)?;
+    within("machines.late_percent", all.late_percent, 0, 100)?;
     for (name, machine) in named {
         self::machine(name, &machine)?;
+        if all.cores > 0 && machine.cpu_quota_us > 0 {
+            let rule =
+                format!("is {}; a quota on shared cores (`machines.cores`) is not modelled", machine.cpu_quota_us);
+            return wrong(format!("machines.{name}.cpu_quota_us"), rule);
+        }
     }
     Ok(())
 }
 
+fn amqp_metadata(metadata: &AmqpMetadata) -> Result<(), Wrong> {
+    within("brokers.amqp_metadata.change_us", metadata.change_us, 0, COST_US_MAX)?;
+    within("brokers.amqp_metadata.beside_us", metadata.beside_us, 0, COST_US_MAX)?;
+    within("brokers.amqp_metadata.spread_percent", metadata.spread_percent, 0, SPREAD_PERCENT_MAX)?;
+    within("brokers.amqp_metadata.disorder_percent", metadata.disorder_percent, 0, 100)
+}
+
 fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
     let path = |key: &str| format!("machines.{name}.{key}");
-    let Machine { frame_us, write_us, wake_us, poll_us, metadata_us, cpu_quota_us, cpu_period_us, .. } = *machine;
+    let Machine { frame_us, write_us, wake_us, poll_us, cpu_quota_us, cpu_period_us, .. } = *machine;
     let costs = [
         ("frame_us", frame_us),
         ("write_us", write_us),
         ("wake_us", wake_us),
         ("poll_us", poll_us),
-        ("metadata_us", metadata_us),
         ("cpu_quota_us", cpu_quota_us),
     ];
     for (key, value) in costs {
@@ -189,9 +203,6 @@ fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
     within(&path("spread_percent"), machine.spread_percent, 0, SPREAD_PERCENT_MAX)?;
     within(&path("threads"), machine.threads, 1, THREADS_MAX)?;
     within(&path("tcp_pingpong_thresh"), machine.tcp_pingpong_thresh.into(), 1, u8::MAX.into())?;
-    if metadata_us > 0 && name != "amqp" {
-        return wrong(path("metadata_us"), format!("is {metadata_us}; only RabbitMQ (`machines.amqp`) has queues"));
-    }
     Ok(())
 }
 

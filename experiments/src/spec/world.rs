@@ -142,6 +142,11 @@ pub enum LinkClass {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machines {
+    /// All pods are on one machine and share so many cores; 0: each thread has a core. Default: 0.
+    pub cores: u32,
+    /// How often a thread that wakes while all these cores are busy has to wait for the kernel's next tick, in percent.
+    /// Default: 0.
+    pub late_percent: u32,
     /// RabbitMQ's.
     pub amqp: Machine,
     /// Redis'.
@@ -174,8 +179,6 @@ pub struct Machine {
     pub wake_us: u32,
     /// CPU time for each time that a task runs, in us. Default: 0.
     pub poll_us: u32,
-    /// How long RabbitMQ takes for the begin or the end of a queue, one after the other, in us. Default: 0.
-    pub metadata_us: u32,
     /// Sigma of the logarithm of all these, in percent. Default: 0, no spread.
     pub spread_percent: u32,
     /// Threads that work at the same time. Default: 1.
@@ -195,7 +198,6 @@ impl Default for Machine {
             write_us: 0,
             wake_us: 0,
             poll_us: 0,
-            metadata_us: 0,
             spread_percent: 0,
             threads: 1,
             cpu_quota_us: 0,
@@ -222,12 +224,28 @@ pub struct Brokers {
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
     pub mqtt_quota: Quota,
+    /// What it takes RabbitMQ to begin or end a queue.
+    pub amqp_metadata: AmqpMetadata,
 }
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { mqtt_inflight_max: 20, mqtt_quota: Quota::Strict }
+        Self { mqtt_inflight_max: 20, mqtt_quota: Quota::Strict, amqp_metadata: AmqpMetadata::default() }
     }
+}
+
+/// RabbitMQ's metadata store, in which queues begin and end one after the other. CPU times are medians.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmqpMetadata {
+    /// CPU time of the store for the begin or the end of a queue, in us. Default: 0.
+    pub change_us: u32,
+    /// CPU time that it takes another thread of RabbitMQ's at the same time, in us; it is done when both are. Default: 0.
+    pub beside_us: u32,
+    /// Sigma of the logarithm of both, in percent. Default: 0, no spread.
+    pub spread_percent: u32,
+    /// How often the store takes any of those that wait instead of the one that has waited longest, in percent. Default: 0.
+    pub disorder_percent: u32,
 }
 
 /// How the MQTT broker keeps to its in-flight window.

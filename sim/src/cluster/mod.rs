@@ -79,7 +79,7 @@ impl Cluster {
                 "{name} still runs: stop it before the restart"
             );
             let new = engine.pods.reincarnate(name);
-            engine.network.hosts[usize::from(new)] = Host::new(plan, engine.host_seed(new));
+            engine.replace_host(new, plan);
             new
         });
         record(name, format_args!("restarted"));

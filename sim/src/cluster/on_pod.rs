@@ -1,6 +1,6 @@
 //! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
 
-use crate::engine::with;
+use crate::{cpu::Job, engine::with};
 use futures_util::FutureExt as _;
 use std::{
     any::Any,
@@ -8,7 +8,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, resume_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::task::AbortHandle;
 
@@ -31,13 +31,13 @@ pub(crate) struct OnPod<F> {
     after: fn(u16),
     /// Each poll takes CPU time of the pod.
     pays: bool,
-    /// When the CPU time of the next poll is over, in ns.
-    runs_at_ns: Option<u64>,
+    /// What has to be over before the next poll.
+    work: Option<Job>,
 }
 
 impl<F> OnPod<F> {
     pub(crate) fn new(host: u16, future: F, after: fn(u16)) -> Self {
-        Self { host, future: Some(Box::pin(future)), after, pays: false, runs_at_ns: None }
+        Self { host, future: Some(Box::pin(future)), after, pays: false, work: None }
     }
 
     /// A process's task: it runs when its pod's CPU has come to it.
@@ -48,22 +48,12 @@ impl<F> OnPod<F> {
         process
     }
 
-    fn waits_for_cpu(&mut self, cx: &Context<'_>) -> bool {
-        with(|engine| {
-            let now_ns = engine.now_ns();
-            let runs_at_ns = *self.runs_at_ns.get_or_insert_with(|| {
-                let cpu = engine.network.hosts[usize::from(self.host)].cpu.as_mut().expect("a pod that pays has one");
-                let done_ns = cpu.work(now_ns, cpu.plan().poll_us);
-                if done_ns > now_ns {
-                    engine.wake_at(done_ns, cx.waker().clone());
-                }
-                done_ns
-            });
-            if runs_at_ns <= now_ns {
-                self.runs_at_ns = None;
-            }
-            runs_at_ns > now_ns
-        })
+    fn poll_cpu(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let host = self.host;
+        let work = self.work.get_or_insert_with(|| with(|engine| engine.run_task(host)));
+        ready!(with(|engine| engine.poll_job(host, work, cx)));
+        self.work = None;
+        Poll::Ready(())
     }
 }
 
@@ -71,8 +61,8 @@ impl<F: Future> Future for OnPod<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if self.pays && self.waits_for_cpu(cx) {
-            return Poll::Pending;
+        if self.pays {
+            ready!(self.poll_cpu(cx));
         }
         enter(self.host);
         let polled = self.future.as_mut().expect("present until the drop").as_mut().poll(cx);

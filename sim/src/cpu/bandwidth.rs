@@ -25,16 +25,16 @@ const KEPT_NS: i64 = 1_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Thread {
     /// When it has done what it was given.
-    pub(super) free_at_ns: u64,
+    free_at_ns: u64,
     /// Whether it has run up to `free_at_ns` and was not yet seen to sleep.
-    pub(super) runs: bool,
+    runs: bool,
     /// What its processor still has of what it took; below zero: what it owes.
     in_hand_ns: i64,
 }
 
 impl Thread {
     /// It has run for `ns`.
-    pub(super) fn run(&mut self, ns: u64) {
+    fn run(&mut self, ns: u64) {
         self.runs = true;
         self.in_hand_ns -= i64::try_from(ns).expect("at most a tick");
     }
@@ -63,8 +63,27 @@ impl Bandwidth {
         Self { quota_ns, period_ns, phase_ns, period: 0, pool_ns: quota_ns, owed_ns: 0 }
     }
 
+    /// Gives work of `cost_ns` to the thread that is free first: when it is done. `now_ns` never goes back.
+    pub(super) fn run(&mut self, threads: &mut [Thread], now_ns: u64, mut cost_ns: u64) -> u64 {
+        threads.iter_mut().filter(|thread| thread.free_at_ns < now_ns).for_each(|idle| self.sleep(idle));
+        let thread = threads.iter_mut().min_by_key(|thread| thread.free_at_ns).expect("at least one thread");
+        let mut at_ns = now_ns.max(thread.free_at_ns);
+        while cost_ns > 0 {
+            // Work that follows upon work takes no notice of the quota: nobody looks before the tick.
+            if !thread.runs || at_ns.is_multiple_of(TICK_NS) {
+                at_ns = self.look(thread, at_ns);
+            }
+            let run_ns = cost_ns.min(TICK_NS - at_ns % TICK_NS);
+            thread.run(run_ns);
+            at_ns += run_ns;
+            cost_ns -= run_ns;
+        }
+        thread.free_at_ns = at_ns;
+        at_ns
+    }
+
     /// Looks at a thread that wants to run from `at_ns` on: when it may (`__account_cfs_rq_runtime`, `throttle_cfs_rq`).
-    pub(super) fn look(&mut self, thread: &mut Thread, mut at_ns: u64) -> u64 {
+    fn look(&mut self, thread: &mut Thread, mut at_ns: u64) -> u64 {
         self.take(thread, at_ns, SLICE_NS);
         while thread.in_hand_ns <= 0 {
             at_ns = (self.period_at(at_ns) + 1) * self.period_ns - self.phase_ns;
@@ -74,7 +93,7 @@ impl Bandwidth {
     }
 
     /// A thread has had nothing to do since it became free (`return_cfs_rq_runtime`).
-    pub(super) fn sleep(&mut self, thread: &mut Thread) {
+    fn sleep(&mut self, thread: &mut Thread) {
         if !std::mem::replace(&mut thread.runs, false) {
             return;
         }

@@ -4,7 +4,7 @@
 //! throttled, and the lengths of bursts, in a group that outweighs everything else. Where no control group can be made
 //! the comparison is skipped and says so.
 
-use super::{Cpu, CpuPlan, Quota, bandwidth::TICK_NS};
+use super::{Cpu, CpuPlan, Quota, bandwidth::TICK_NS, tests::done};
 use crate::{
     broker::real::say,
     cgroup::{Hierarchy, Version},
@@ -171,9 +171,9 @@ fn place_of_most(moments: &[u64], around_ns: u64) -> u64 {
 /// How long bursts of `threads` that never stop are, in ns, if periods begin at `phase_ns` after a tick.
 fn predicted(threads: usize, phase_ns: u64) -> Vec<u64> {
     const STEP_NS: u64 = MS / 20;
-    let mut cpu = Cpu::new(CpuPlan { threads: threads as u32, quota: Some(QUOTA), ..CpuPlan::default() }, 1);
-    cpu.bandwidth.as_mut().unwrap().phase_ns = PERIOD_NS - phase_ns % PERIOD_NS;
-    let mut done_ns: Vec<u64> = (0..BURN_NS / 10 / STEP_NS).map(|_| cpu.charge(0, STEP_NS)).collect();
+    let mut cpu = Cpu::new(CpuPlan { threads: threads as u32, quota: Some(QUOTA), ..CpuPlan::default() }, 1, None);
+    cpu.set_phase_ns(PERIOD_NS - phase_ns % PERIOD_NS);
+    let mut done_ns: Vec<u64> = (0..BURN_NS / 10 / STEP_NS).map(|_| done(&mut cpu, 0, STEP_NS)).collect();
     done_ns.sort_unstable();
     let bursts = merge(done_ns.into_iter().map(|end_ns| Burst { start_ns: end_ns - STEP_NS, end_ns }));
     // The first begins in the middle of a period, the last ends with the work.

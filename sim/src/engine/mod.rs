@@ -16,8 +16,9 @@ pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
 
 use crate::{
     cluster::Pods,
+    cpu::{Cores, Cpu, Job},
     lapin_lockstep,
-    network::{Flow, Network, Step},
+    network::{Flow, Host, HostPlan, Network, Step},
     os::Identity,
     seed::Seed,
     trace::Trace,
@@ -27,10 +28,11 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     pin::pin,
-    task::{Context, Waker},
+    rc::Rc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::{runtime::RuntimeMetrics, time::Instant};
+use tokio::{runtime::RuntimeMetrics, sync::oneshot, time::Instant};
 use tracing::Dispatch;
 use turmoil_net::{EnterGuard, Packet};
 
@@ -45,6 +47,8 @@ pub(crate) struct Engine {
     pub(crate) trace: Trace,
     now_ns: u64,
     started: Instant,
+    /// Those of the one machine that all pods are on, if they are.
+    cores: Option<Rc<RefCell<Cores>>>,
     seed: Seed,
     identity: Identity,
     lapin_listener: Dispatch,
@@ -107,13 +111,52 @@ impl Engine {
         self.now_ns / 1_000
     }
 
-    pub(crate) fn host_seed(&self, host: u16) -> u64 {
-        simulation::host_seed(self.seed, host)
+    /// A host in place of `host`, for a new incarnation of a pod.
+    pub(crate) fn replace_host(&mut self, host: u16, plan: HostPlan) {
+        let rng = simulation::host_seed(self.seed, host);
+        self.network.hosts[usize::from(host)] = Host::new(plan, rng, self.cores.as_ref());
     }
 
-    /// Wakes a task at `at_ns`, to the nanosecond, unlike tokio's timers.
-    pub(crate) fn wake_at(&mut self, at_ns: u64, waker: Waker) {
-        self.agenda.put(at_ns, Step::Wake(waker));
+    fn cpu(&mut self, host: u16) -> &mut Cpu {
+        self.network.hosts[usize::from(host)].cpu.as_mut().expect("a pod whose work costs something has a CPU")
+    }
+
+    /// A process of `host` reads a protocol frame.
+    pub(crate) fn read_frame(&mut self, host: u16) -> Job {
+        let now_ns = self.now_ns;
+        let cpu = self.cpu(host);
+        cpu.work(now_ns, cpu.plan().frame_us)
+    }
+
+    /// A task of `host` runs.
+    pub(crate) fn run_task(&mut self, host: u16) -> Job {
+        let now_ns = self.now_ns;
+        let cpu = self.cpu(host);
+        cpu.work(now_ns, cpu.plan().poll_us)
+    }
+
+    /// Ready when `job` is done; until then the task is woken to the nanosecond, unlike by tokio's timers.
+    pub(crate) fn poll_job(&mut self, host: u16, job: &Job, cx: &Context<'_>) -> Poll<()> {
+        let done_ns = self.cpu(host).done_ns(job);
+        if done_ns <= self.now_ns {
+            return Poll::Ready(());
+        }
+        self.agenda.put(done_ns, Step::Wake(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// A queue of RabbitMQ's on `host` is to begin or to end; the receiver hears when it has.
+    pub(crate) fn change_metadata(&mut self, host: u16) -> oneshot::Receiver<()> {
+        let now_ns = self.now_ns;
+        let (done, due_ns) = self.cpu(host).change_metadata(now_ns);
+        self.expect_metadata(host, due_ns);
+        done
+    }
+
+    fn expect_metadata(&mut self, host: u16, due_ns: Option<u64>) {
+        if let Some(due_ns) = due_ns {
+            self.agenda.put(due_ns, Step::Metadata { host });
+        }
     }
 
     /// The application on `flow`'s source has read; `drained`: all there was.
@@ -197,6 +240,11 @@ impl Engine {
             }
             Step::Wake(waker) => {
                 waker.wake();
+                None
+            }
+            Step::Metadata { host } => {
+                let due_ns = self.cpu(host).metadata_is_due(now_ns);
+                self.expect_metadata(host, due_ns);
                 None
             }
         };

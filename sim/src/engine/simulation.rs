@@ -3,6 +3,7 @@
 use super::{ENGINE, Engine, ROOT, Turns, agenda::Agenda, on_idle, on_jump};
 use crate::{
     cluster::{Cluster, Pods, last_panic, message_of},
+    cpu::{Cores, CoresPlan},
     lapin_lockstep,
     network::{Class, Distances, Host, HostPlan, Network, NetworkCounters},
     os,
@@ -10,10 +11,12 @@ use crate::{
     trace::{Digest, Trace},
 };
 use std::{
+    cell::RefCell,
     future::Future,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
+    rc::Rc,
     thread,
 };
 use tokio::{
@@ -38,6 +41,8 @@ pub struct Settings {
     pub quantum_us: u64,
     /// How far hosts are from each other.
     pub distances: Distances,
+    /// The cores that all pods share, if they do.
+    pub cores: CoresPlan,
     /// Lost segments per million, everywhere.
     pub loss_ppm: u64,
     /// How many times pods may be restarted: a restarted pod is a new host, and hosts can't be added later.
@@ -49,7 +54,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 1, quantum_us: 50, distances: Distances::default(), loss_ppm: 0, restarts_max: 0, audit: false }
+        Self {
+            seed: 1,
+            quantum_us: 50,
+            distances: Distances::default(),
+            cores: CoresPlan::default(),
+            loss_ppm: 0,
+            restarts_max: 0,
+            audit: false,
+        }
     }
 }
 
@@ -171,8 +184,13 @@ impl Simulation {
         let runtime = build_runtime(self.settings.seed);
         let finished = runtime.block_on(async {
             let settings = self.settings;
+            let cores = (settings.cores.count > 0)
+                .then(|| Rc::new(RefCell::new(Cores::new(settings.cores, seed.number("cores")))));
             let plans = self.pods.iter().map(|(_, plan)| *plan).chain(std::iter::repeat(Class::Service.into()));
-            let hosts = plans.take(hosts_max).zip(0..).map(|(plan, host)| Host::new(plan, host_seed(seed, host)));
+            let hosts = plans
+                .take(hosts_max)
+                .zip(0..)
+                .map(|(plan, host)| Host::new(plan, host_seed(seed, host), cores.as_ref()));
             let hosts = hosts.collect();
             let network_rng = seed.number("network");
             let engine = Engine {
@@ -183,6 +201,7 @@ impl Simulation {
                 trace: Trace::new(self.log),
                 now_ns: 0,
                 started: Instant::now(),
+                cores,
                 seed,
                 identity,
                 lapin_listener,

@@ -72,13 +72,7 @@ pub struct Distances {
 impl Default for Distances {
     fn default() -> Self {
         let near = Link::LAN;
-        Self {
-            service_amqp: near,
-            service_redis: near,
-            service_mqtt: near,
-            gateway_mqtt: near,
-            service_service: near,
-        }
+        Self { service_amqp: near, service_redis: near, service_mqtt: near, gateway_mqtt: near, service_service: near }
     }
 }
 

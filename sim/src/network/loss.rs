@@ -138,7 +138,7 @@ mod tests {
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
 
     fn network(loss_ppm: u64) -> (Network, Agenda<Step>) {
-        let hosts = [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1)).into();
+        let hosts = [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1, None)).into();
         let service_redis = Link::ethernet(100, 100);
         let distances = Distances { service_redis, ..Distances::default() };
         (Network::new(hosts, distances, 50, loss_ppm, 1), Agenda::new())

@@ -16,15 +16,17 @@ pub(crate) use flow::{End, Flow};
 use flow::{FlowState, is_pure_ack, reset_segment, segment};
 
 use crate::{
-    cpu::{Cpu, CpuPlan},
+    cpu::{Cores, Cpu, CpuPlan},
     engine::agenda::Agenda,
     os::split_mix,
     trace::Trace,
 };
 use rustc_hash::FxHashMap;
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
+    rc::Rc,
     task::Waker,
 };
 use turmoil_net::{Packet, TcpSegment, Transport};
@@ -73,9 +75,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A new host; `rng` decides how its costs vary.
-    pub(crate) fn new(plan: HostPlan, rng: u64) -> Self {
-        Self { plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng)), reach: Reach::Up }
+    /// A new host; `rng` decides how its costs vary, `cores` are those that all hosts share, if they do.
+    pub(crate) fn new(plan: HostPlan, rng: u64, cores: Option<&Rc<RefCell<Cores>>>) -> Self {
+        Self { plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng, cores)), reach: Reach::Up }
     }
 }
 
@@ -112,6 +114,8 @@ pub(crate) enum Step {
     AckTimer { flow: Flow, timer: u64 },
     /// CPU time that a task waited for is over.
     Wake(Waker),
+    /// RabbitMQ's metadata store may have done a change.
+    Metadata { host: u16 },
     /// A retransmission timer fires.
     Retransmission { flow: Flow, timer: u64 },
     /// The peer of a lost acknowledgement has retransmitted, and is answered.

@@ -148,7 +148,10 @@ impl Network {
     /// Each write takes CPU time of its pod, one after the other.
     fn write_later(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, part: TcpSegment) {
         let done_ns = match &mut self.hosts[usize::from(flow.source.0)].cpu {
-            Some(cpu) if cpu.plan().write_us > 0 => cpu.work(now_ns, cpu.plan().write_us),
+            Some(cpu) if cpu.plan().write_us > 0 => {
+                let job = cpu.work(now_ns, cpu.plan().write_us);
+                cpu.done_ns(&job)
+            }
             _ => now_ns,
         };
         let side = self.side(flow);

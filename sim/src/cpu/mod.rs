@@ -1,0 +1,172 @@
+//! The CPU of a pod: what its work costs, CFS bandwidth control, and cores that pods share.
+//!
+//! Work is done first come, first served, by as many threads as the pod has. How far threads of one machine disturb each
+//! other is in `cores`, what a quota makes of a pod's in `bandwidth`.
+//!
+//! Plain state without a clock of its own. Where work is charged: `meter` (a frame read, a queue that begins or ends),
+//! `network` (a write, the way from the kernel to the application), `cluster::on_pod` (a poll of a task).
+
+mod bandwidth;
+mod cores;
+#[cfg(test)]
+mod kernel;
+mod metadata;
+
+pub use cores::CoresPlan;
+pub(crate) use cores::{Cores, Job};
+pub use metadata::MetadataPlan;
+
+use crate::os::split_mix;
+use bandwidth::{Bandwidth, Thread};
+use metadata::MetadataStore;
+use std::{cell::RefCell, ops::Range, rc::Rc};
+use tokio::sync::oneshot;
+
+/// CFS bandwidth control of one pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// CPU time in each period, in microseconds: `cpu.cfs_quota_us`, the first number of `cpu.max`.
+    pub quota_us: u64,
+    /// In microseconds: `cpu.cfs_period_us`, the second number of `cpu.max`.
+    pub period_us: u64,
+}
+
+/// What work costs on a pod. All zero: its CPU is infinitely fast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuPlan {
+    /// CPU time for each protocol frame that is read, in microseconds.
+    pub frame_us: u64,
+    /// CPU time for each write to a connection whose segments are modelled, in microseconds.
+    pub write_us: u64,
+    /// From a segment's arrival in the kernel to the application's waking, in microseconds. Takes no CPU time.
+    pub wake_us: u64,
+    /// CPU time for each time that a task of the pod runs, in microseconds.
+    pub poll_us: u64,
+    /// Costs vary: sigma of their logarithm, in percent. 0: they don't.
+    pub spread_percent: u32,
+    /// RabbitMQ's metadata store.
+    pub metadata: MetadataPlan,
+    /// How many threads work at the same time; 0 counts as 1.
+    pub threads: u32,
+    /// `None`: as much as there is.
+    pub quota: Option<Quota>,
+}
+
+impl CpuPlan {
+    /// Whether anything costs anything.
+    pub(crate) fn is_free(&self) -> bool {
+        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata.change_us == 0
+    }
+}
+
+/// The CPU of one incarnation of a pod.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    plan: CpuPlan,
+    threads: Threads,
+    metadata: MetadataStore,
+    rng: u64,
+}
+
+/// The threads of a pod.
+#[derive(Debug)]
+enum Threads {
+    /// These of the threads that run on some cores.
+    On(Rc<RefCell<Cores>>, Range<usize>),
+    /// With a quota for all of them together, and a core for each.
+    Limited(Vec<Thread>, Bandwidth),
+}
+
+impl Cpu {
+    /// `shared`: the cores that this pod's threads share with other pods'; `None`: it has a core for each thread.
+    pub(crate) fn new(plan: CpuPlan, mut rng: u64, shared: Option<&Rc<RefCell<Cores>>>) -> Self {
+        let count = plan.threads.max(1);
+        let threads = match plan.quota {
+            Some(quota) => {
+                assert!(shared.is_none(), "a quota on shared cores is not modelled");
+                Threads::Limited(vec![Thread::default(); count as usize], Bandwidth::new(quota, &mut rng))
+            }
+            None => {
+                let cores = shared.cloned().unwrap_or_else(|| Rc::new(RefCell::new(Cores::one_each(count))));
+                let own = cores.borrow_mut().add_threads(count);
+                Threads::On(cores, own)
+            }
+        };
+        Self { plan, threads, metadata: MetadataStore::default(), rng }
+    }
+
+    pub(crate) fn plan(&self) -> CpuPlan {
+        self.plan
+    }
+
+    /// A cost with median `us`, in ns: log-normal, since on shared machines most steps take their time by a factor.
+    fn draw_ns(&mut self, us: u64, spread_percent: u32) -> u64 {
+        let median_ns = us * 1_000;
+        if spread_percent == 0 || us == 0 {
+            return median_ns;
+        }
+        // Twelve even draws make a normal one that is good enough, and the same on every machine.
+        let even = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
+        let normal = (0..12).map(|_| even(split_mix(&mut self.rng))).sum::<f64>() - 6.0;
+        (median_ns as f64 * (f64::from(spread_percent) / 100.0 * normal).exp()) as u64
+    }
+
+    /// Takes on work of `us` at the median.
+    pub(crate) fn work(&mut self, now_ns: u64, us: u64) -> Job {
+        let cost_ns = self.draw_ns(us, self.plan.spread_percent);
+        self.charge(now_ns, cost_ns)
+    }
+
+    /// When `job` is done, as far as is known now: work that others have taken on since has slowed it down.
+    pub(crate) fn done_ns(&self, job: &Job) -> u64 {
+        match &self.threads {
+            Threads::On(cores, _) => cores.borrow().done_ns(job),
+            Threads::Limited(..) => job.done_ns,
+        }
+    }
+
+    /// A queue is to begin or to end; the receiver hears when it has. Returns when to call
+    /// [`Cpu::metadata_is_due`], unless that is known already.
+    pub(crate) fn change_metadata(&mut self, now_ns: u64) -> (oneshot::Receiver<()>, Option<u64>) {
+        let done = self.metadata.wait();
+        (done, self.next_change(now_ns))
+    }
+
+    /// The moment has come at which the metadata store may have made a change. Returns the next such moment.
+    pub(crate) fn metadata_is_due(&mut self, now_ns: u64) -> Option<u64> {
+        let done_ns = self.change_done_ns();
+        if done_ns > now_ns {
+            return Some(done_ns);
+        }
+        self.metadata.finish();
+        self.next_change(now_ns)
+    }
+
+    fn next_change(&mut self, now_ns: u64) -> Option<u64> {
+        let MetadataPlan { change_us, beside_us, spread_percent, disorder_percent } = self.plan.metadata;
+        if !self.metadata.can_begin() {
+            return None;
+        }
+        let jobs = [change_us, beside_us].map(|us| {
+            let cost_ns = self.draw_ns(us, spread_percent);
+            self.charge(now_ns, cost_ns)
+        });
+        self.metadata.begin(jobs, disorder_percent, &mut self.rng);
+        Some(self.change_done_ns())
+    }
+
+    fn change_done_ns(&self) -> u64 {
+        self.metadata.jobs().iter().map(|job| self.done_ns(job)).max().expect("a change is two jobs")
+    }
+
+    /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
+    fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
+        match &mut self.threads {
+            Threads::On(cores, own) => cores.borrow_mut().run(own.clone(), now_ns, cost_ns),
+            Threads::Limited(threads, bandwidth) => Job::until(bandwidth.run(threads, now_ns, cost_ns)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
