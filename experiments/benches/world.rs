@@ -28,8 +28,13 @@ fn idle_hour() -> Spec {
     (spec.replicas.task_workers, spec.replicas.routers, spec.fleet.gateways) = (49, 20, 10);
     spec.limits.virtual_s_max = 4_000;
     let hour_ms = 3_600_000;
-    spec.faults =
-        vec![Fault { at_ms: hour_ms, kind: FaultKind::Crash, target: Target::TaskWorker(0), for_ms: Some(1) }];
+    spec.faults = vec![Fault {
+        at_ms: hour_ms,
+        kind: FaultKind::Crash,
+        target: Target::TaskWorker(0),
+        for_ms: Some(1),
+        from: None,
+    }];
     spec
 }
 

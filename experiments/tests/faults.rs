@@ -46,7 +46,7 @@ fn run(spec: &Spec) -> Outcome {
 fn break_down(kind: FaultKind, target: Target, for_ms: u64) -> Vec<Outcome> {
     let broken = SEEDS.map(|seed| {
         let mut spec = spec(seed);
-        spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms) }];
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms), from: None }];
         let outcome = run(&spec);
         assert_was_in_the_middle(&outcome);
         outcome
@@ -131,7 +131,8 @@ fn a_crashed_gateway_delays_tasks_only() {
 fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
     let dispatching = SEEDS.map(|seed| {
         let mut spec = spec(seed);
-        spec.faults = vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Target::Dispatcher, for_ms: Some(500) }];
+        spec.faults =
+            vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Target::Dispatcher, for_ms: Some(500), from: None }];
         run(&spec)
     });
     all_are_done(&dispatching.collect::<Vec<_>>());
@@ -142,6 +143,46 @@ fn brokers_that_fall_silent_for_seconds_delay_tasks_only() {
     for target in [Target::Amqp, Target::Mqtt, Target::Redis] {
         all_are_done(&break_down(FaultKind::Cut, target, 5_000));
     }
+}
+
+/// Runs in which backward routers can't reach a broker, while they can reach the MQTT broker.
+fn cut_backward_routers(routers: std::ops::Range<u32>, from: Target, for_ms: u64) -> Vec<Outcome> {
+    let cut = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.backbone.task_worker.reply_timeout_ms = 20_000;
+        let kind = FaultKind::Cut;
+        let fault =
+            |i| Fault { at_ms: FAULT_MS, kind, target: Target::BckRouter(i), for_ms: Some(for_ms), from: Some(from) };
+        spec.faults = routers.clone().map(fault).collect();
+        let outcome = run(&spec);
+        assert_was_in_the_middle(&outcome);
+        outcome
+    });
+    cut.collect()
+}
+
+#[test]
+fn a_backward_router_without_rabbitmq_or_redis_leaves_its_replies_to_the_other() {
+    for broker in [Target::Amqp, Target::Redis] {
+        let outcomes = cut_backward_routers(0..1, broker, 60_000);
+        all_are_done(&outcomes);
+        assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
+        assert!(outcomes.iter().any(|outcome| outcome.counters.drops.contains_key(&DropReason::HandedBack)));
+        for outcome in &outcomes {
+            let first_us = outcome.tasks.iter().map(|task| task.dispatched_us).min().unwrap();
+            let last_us = outcome.tasks.iter().map(|task| task.finished_us.unwrap()).max().unwrap();
+            let took_ms = (last_us - first_us) / 1_000 - FAULT_MS;
+            // 2 s until it leaves, and then the work that waited for that.
+            assert!(took_ms < 4_000, "{took_ms} ms from the cut to the last task");
+        }
+    }
+}
+
+#[test]
+fn backward_routers_that_all_lack_redis_keep_the_replies_until_it_is_back() {
+    let outcomes = cut_backward_routers(0..2, Target::Redis, 6_000);
+    all_are_done(&outcomes);
+    assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
 }
 
 #[test]
@@ -158,7 +199,7 @@ fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
         let mut spec = spec(seed);
         spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
         let target = Target::FwdRouter(0);
-        spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500) }];
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500), from: None }];
         run(&spec)
     });
     let outcomes: Vec<_> = stopped.collect();
@@ -178,6 +219,7 @@ fn run_with_crashing_worker(crashes: u64) -> Outcome {
         kind: FaultKind::Crash,
         target: Target::TaskWorker(0),
         for_ms: Some(100),
+        from: None,
     };
     spec.faults = (0..crashes).map(crash).collect();
     run(&spec)
@@ -206,7 +248,7 @@ fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted
     spec.fleet.shared_mac = true;
     spec.backbone.task_worker.attempts_max = 1;
     spec.backbone.task_worker.reply_timeout_ms = 20_000;
-    let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000) };
+    let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000), from: None };
     spec.faults = vec![fault(0, FaultKind::Cut, Target::Mqtt), fault(1_000, FaultKind::Restart, Target::FwdRouter(0))];
     let outcome = run(&spec);
     assert_eq!(outcome.counters.rpcs_sent, 2_560);
@@ -229,7 +271,7 @@ fn faults_replay_from_their_seed() {
         let mut spec = spec(seed);
         spec.fleet.hosts = Hosts::PerStore;
         spec.network.loss_ppm = 1_000;
-        let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300) };
+        let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300), from: None };
         spec.faults = vec![crash(50, Target::FwdRouter(1)), crash(70, Target::TaskWorker(2)), crash(90, Target::Amqp)];
         run(&spec).trace_digest
     };

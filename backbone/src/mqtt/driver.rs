@@ -1,16 +1,13 @@
 //! The task that turns rumqttc's event loop: connects, subscribes, passes messages on.
 
-use super::{Generation, Incoming};
+use super::{Generation, Incoming, Subscriptions};
 use crate::{
     backoff::Backoff,
     env::Env,
     telemetry::{Event, Telemetry},
 };
-use rumqttc::{
-    AsyncClient, ConnectionError, EventLoop, SubscribeFilterInput, SubscribeReasonCode,
-    mqttbytes::{QoS, v5::Packet},
-};
-use std::sync::Arc;
+use rumqttc::{AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode, mqttbytes::v5::Packet};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::sync::{mpsc, watch};
 
 pub(super) struct Driver<E> {
@@ -18,7 +15,7 @@ pub(super) struct Driver<E> {
     pub(super) telemetry: Arc<dyn Telemetry>,
     pub(super) client: AsyncClient,
     pub(super) event_loop: EventLoop,
-    pub(super) subscriptions: Vec<String>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) generation: watch::Sender<Option<Generation>>,
     /// Which connection does not answer.
@@ -83,10 +80,8 @@ impl<E: Env> Driver<E> {
     }
 
     fn connected(&self, generation: Generation) -> Result<(), String> {
-        if !self.subscriptions.is_empty() {
-            let filters =
-                self.subscriptions.iter().map(|filter| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
-            self.client.try_subscribe_many(filters).map_err(|error| format!("cannot subscribe: {error}"))?;
+        if self.subscriptions.wanted.load(Relaxed) {
+            self.subscriptions.request(&self.client)?;
         }
         self.generation.send_replace(Some(generation));
         self.telemetry.record(&Event::Connected { broker: "mqtt" });

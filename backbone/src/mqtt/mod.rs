@@ -20,9 +20,15 @@ use bytes::Bytes;
 use driver::Driver;
 use rumqttc::{
     AckMode, AsyncClient, ManualAck, MqttOptions, PubAck, PubAckReason, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, mqttbytes::QoS,
+    PublishProperties, PublishResult, SubscribeFilterInput, mqttbytes::QoS,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
@@ -41,12 +47,26 @@ type Generation = u64;
 /// One replica's MQTT connection. Dropping it drops the connection.
 pub(crate) struct Mqtt {
     client: AsyncClient,
-    subscriptions: Vec<String>,
+    subscriptions: Arc<Subscriptions>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
     /// Tells the driver which connection does not answer.
     give_up: watch::Sender<Option<Generation>>,
     _driver: TaskGuard,
+}
+
+/// What a replica subscribes to, on each of its connections.
+struct Subscriptions {
+    filters: Vec<String>,
+    /// Not while it has unsubscribed.
+    wanted: AtomicBool,
+}
+
+impl Subscriptions {
+    fn request(&self, client: &AsyncClient) -> Result<(), String> {
+        let filters = self.filters.iter().map(|filter| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
+        client.try_subscribe_many(filters).map_err(|error| format!("cannot subscribe: {error}"))
+    }
 }
 
 /// A message from a subscription, to be acknowledged with [`Mqtt::acknowledge`].
@@ -111,13 +131,13 @@ pub(crate) enum MqttError {
 }
 
 impl Mqtt {
-    /// Starts a client that connects, and connects again, by itself. It keeps `subscriptions` (QoS 1), whose messages come
-    /// out of the receiver.
+    /// Starts a client that connects, and connects again, by itself. It keeps subscriptions to `filters` (QoS 1), whose
+    /// messages come out of the receiver.
     pub(crate) fn start<E: Env>(
         env: &E,
         config: &config::Mqtt,
         service: &str,
-        subscriptions: Vec<String>,
+        filters: Vec<String>,
         telemetry: Arc<dyn Telemetry>,
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let in_flight_max = usize::from(config.in_flight_max.max(config.receive_maximum));
@@ -129,6 +149,8 @@ impl Mqtt {
         let watched: watch::Receiver<Option<Generation>> = current.clone();
         let ask: Ask = Arc::new(move || if watched.borrow().is_some() { Standing::Up } else { Standing::Down });
         telemetry.keeps("mqtt", &ask);
+        let wanted = AtomicBool::new(!filters.is_empty());
+        let subscriptions = Arc::new(Subscriptions { filters, wanted });
         let driver = Driver {
             env: env.clone(),
             telemetry,
@@ -207,12 +229,22 @@ impl Mqtt {
         *self.generation.borrow() == Some(message.generation)
     }
 
+    /// Subscribes again after [`Mqtt::unsubscribe`].
+    pub(crate) fn subscribe(&self) {
+        self.subscriptions.wanted.store(true, Relaxed);
+        // Without a connection the next one subscribes; so it does if there is no room for the request.
+        if self.generation.borrow().is_some() && self.subscriptions.request(&self.client).is_err() {
+            self.give_up.send_replace(*self.generation.borrow());
+        }
+    }
+
     /// Asks the broker for no more messages and waits until it agrees, at most a second. What it has sent before still
     /// comes, and can be acknowledged.
     pub(crate) async fn unsubscribe(&self) {
+        self.subscriptions.wanted.store(false, Relaxed);
         let unsubscribed = async {
             if self.generation.borrow().is_some()
-                && let Ok(notice) = self.client.unsubscribe_many_tracked(self.subscriptions.iter()).await
+                && let Ok(notice) = self.client.unsubscribe_many_tracked(self.subscriptions.filters.iter()).await
             {
                 // A lost connection has ended the subscriptions, too.
                 let _ = notice.wait_async().await;

@@ -1,5 +1,10 @@
 //! The backward router: takes what gateways publish, replies to their callers' queues and RSSI reports into the routing
 //! table. Any router takes any message; a message is acknowledged once it is where it belongs.
+//!
+//! A router that can't hand over, since RabbitMQ or Redis is out of its reach, must not keep its share of the messages
+//! from the routers that can: `aside` is how it steps aside.
+
+mod aside;
 
 use super::reports::{malformed, retry, store_report};
 use crate::{
@@ -11,6 +16,7 @@ use crate::{
     store::{Caller, CorrelationKey, Store},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
+use aside::Aside;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, types::ShortString};
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -31,6 +37,7 @@ pub struct BckRouter<E: Env> {
     session: Session<E>,
     mqtt: Mqtt,
     store: Store<E>,
+    aside: Aside,
 }
 
 /// What became of a message. In each case it is acknowledged.
@@ -48,20 +55,23 @@ impl<E: Env> BckRouter<E> {
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let in_work_max = config.bck_router.in_flight_max;
-        let mut router = Self { env, config, telemetry, session, mqtt, store };
+        let mut router = Self { env, config, telemetry, session, mqtt, store, aside: Aside::default() };
 
+        let mut stepping_aside = Box::pin(router.step_aside());
         let mut in_work = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                () = &mut stepping_aside => unreachable!("it goes on for ever"),
                 message = messages.recv(), if in_work.len() < in_work_max => {
                     let message = message.expect("the client runs as long as the router does");
                     in_work.push(router.work(message));
                 }
             }
         }
+        drop(stepping_aside);
         // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing is
         // left: first no more comes in, then all that came is worked off.
         let drain = async {
@@ -89,16 +99,23 @@ impl<E: Env> BckRouter<E> {
         if !self.mqtt.is_current(&message) {
             return; // Its connection is gone, so the broker gives it to somebody again.
         }
-        let outcome = match message.topic.as_ref() {
-            topic if topic.ends_with(b"/rssi") => {
-                store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), &message).await
-            }
-            _ => self.return_reply(&message).await,
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.hand_over(&message) => outcome,
+            () = self.hand_back(&message) => Err(DropReason::HandedBack.into()),
         };
         if let Err(dropped) = outcome {
             self.telemetry.record(&dropped.event());
         }
         self.mqtt.acknowledge(&message);
+    }
+
+    async fn hand_over(&self, message: &Incoming) -> Outcome {
+        if message.topic.ends_with(b"/rssi") {
+            store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), message).await
+        } else {
+            self.return_reply(message).await
+        }
     }
 
     async fn return_reply(&self, message: &Incoming) -> Outcome {

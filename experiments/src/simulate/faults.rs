@@ -40,12 +40,19 @@ async fn crash(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> boo
 
 async fn cut(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> bool {
     let pod = deployment.pod_of(fault.target);
+    let from = fault.from.map(|from| deployment.pod_of(from));
     let lost_before = cluster.network().lost;
-    cluster.cut_off(&pod);
+    match &from {
+        Some(from) => cluster.cut(&pod, from),
+        None => cluster.cut_off(&pod),
+    }
     match fault.for_ms {
         Some(ms) => {
             sleep(Duration::from_millis(ms)).await;
-            cluster.reconnect(&pod);
+            match &from {
+                Some(from) => cluster.mend(&pod, from),
+                None => cluster.reconnect(&pod),
+            }
         }
         None => sleep(Duration::from_secs(1)).await, // time to lose something
     }

@@ -16,6 +16,7 @@ pub(super) fn distances(links: &Links) -> Distances {
         service_redis: link(links.service_redis),
         service_mqtt: link(links.service_mqtt),
         gateway_mqtt: link(links.gateway_mqtt),
+        service_service: link(links.service_service),
     }
 }
 

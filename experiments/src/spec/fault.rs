@@ -17,6 +17,9 @@ pub struct Fault {
     /// How long it stays away; left out, it does not come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
+    /// Of a cut: from whom alone; left out, from everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Target>,
 }
 
 /// What happens to a fault's target.

@@ -1,6 +1,6 @@
 //! Rules for values that types can't express.
 
-use super::{AmqpMetadata, CommandedEsls, Fault, Hosts, Machine, Spec, Target};
+use super::{AmqpMetadata, CommandedEsls, Fault, FaultKind, Hosts, Machine, Spec, Target};
 use backbone::config::{Correlation, RoutingMode};
 use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
@@ -228,25 +228,36 @@ fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn faults(spec: &Spec) -> Result<(), Wrong> {
+/// Whether there is such a part.
+fn exists(spec: &Spec, target: Target, key: &str) -> Result<(), Wrong> {
     let routers = spec.replicas.routers;
     let (pairs, http_routers) = if spec.is_over_http() { (0, routers) } else { (routers, 0) };
+    let (what, index, count) = match target {
+        Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
+        Target::FwdRouter(index) => ("forward routers", index, pairs),
+        Target::BckRouter(index) => ("backward routers", index, pairs),
+        Target::HttpRouter(index) => ("HTTP routers", index, http_routers),
+        Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
+        Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
+    };
+    if count == 0 {
+        return wrong(key, format!("is {target}, but there are no {what} with this `backbone.rpc.kind`"));
+    }
+    if index >= count {
+        return wrong(key, format!("is {target}, but the {count} {what} count from 0"));
+    }
+    Ok(())
+}
+
+fn faults(spec: &Spec) -> Result<(), Wrong> {
     for (place, fault) in spec.faults.iter().enumerate() {
-        let (what, index, count) = match fault.target {
-            Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
-            Target::FwdRouter(index) => ("forward routers", index, pairs),
-            Target::BckRouter(index) => ("backward routers", index, pairs),
-            Target::HttpRouter(index) => ("HTTP routers", index, http_routers),
-            Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
-            Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
-        };
-        if count == 0 {
-            let rule = format!("is {}, but there are no {what} with this `backbone.rpc.kind`", fault.target);
-            return wrong(format!("faults.{place}.target"), rule);
-        }
-        if index >= count {
-            let rule = format!("is {}, but the {count} {what} count from 0", fault.target);
-            return wrong(format!("faults.{place}.target"), rule);
+        exists(spec, fault.target, &format!("faults.{place}.target"))?;
+        if let Some(from) = fault.from {
+            let key = format!("faults.{place}.from");
+            exists(spec, from, &key)?;
+            if fault.kind != FaultKind::Cut || from == fault.target {
+                return wrong(key, "is for a part that is cut from another one");
+            }
         }
         if fault.at_ms >= u64::from(spec.limits.virtual_s_max) * 1_000 {
             return wrong(format!("faults.{place}.at_ms"), "lies behind `limits.virtual_s_max`: it would never happen");

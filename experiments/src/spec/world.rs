@@ -119,6 +119,8 @@ pub struct Links {
     pub service_mqtt: LinkClass,
     /// Between gateways and the MQTT broker.
     pub gateway_mqtt: LinkClass,
+    /// Between task workers and HTTP routers.
+    pub service_service: LinkClass,
 }
 
 /// A kind of link: latency each way, and the largest segment.

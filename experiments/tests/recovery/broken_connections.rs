@@ -8,7 +8,7 @@ use crate::{
     world::{Brokers, World},
 };
 use backbone::config::Config;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// All kinds of connections that services keep.
@@ -24,6 +24,10 @@ const CONNECTIONS: [(&str, &str); 8] = [
 ];
 /// After how long a silent peer is asked for a sign of life, in seconds; by default 20 and 30.
 const HEARTBEAT_S: u16 = 2;
+
+/// How long a router that is cut off from one broker may keep tasks from being done, on a busy machine: it takes some
+/// seconds until it says that the connection is lost, and at most two until it leaves its work to others.
+const OTHERS_TAKE_OVER: Duration = Duration::from_secs(15);
 
 /// The relays of [`CONNECTIONS`]. What is not among them goes to its broker directly.
 struct Relays(BTreeMap<(&'static str, &'static str), Relay>);
@@ -133,10 +137,12 @@ async fn services_recover_from_single_broken_connections_and_lose_no_task() {
         let (who, said) = world.says_that_it_waits_for(broker).await;
         assert_eq!(who, replica, "{said}");
         eprintln!("    after {:.1} s it is {said}", broken.since.elapsed().as_secs_f64());
-        if replica.starts_with("fwd") || replica.starts_with("worker") {
-            // The other one of its kind does its work. A backward router still gets its share of the replies.
+        if replica != "dispatcher" {
+            // The other one of its kind does its work.
             world.finishes_its_tasks().await;
-            eprintln!("    all tasks done after {:.1} s", broken.since.elapsed().as_secs_f64());
+            let took = broken.since.elapsed();
+            eprintln!("    all tasks done after {:.1} s", took.as_secs_f64());
+            assert!(took < OTHERS_TAKE_OVER, "{took:?}");
         }
         relays.0[&connection].heal();
         broken.recovers().await;

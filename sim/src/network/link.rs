@@ -65,12 +65,14 @@ pub struct Distances {
     pub service_mqtt: Link,
     /// Gateways to the MQTT broker.
     pub gateway_mqtt: Link,
+    /// Services to each other: workers to HTTP routers.
+    pub service_service: Link,
 }
 
 impl Default for Distances {
     fn default() -> Self {
         let near = Link::LAN;
-        Self { service_amqp: near, service_redis: near, service_mqtt: near, gateway_mqtt: near }
+        Self { service_amqp: near, service_redis: near, service_mqtt: near, gateway_mqtt: near, service_service: near }
     }
 }
 
@@ -81,6 +83,7 @@ impl Distances {
             (Class::Redis, Class::Service) => self.service_redis,
             (Class::Mqtt, Class::Service) => self.service_mqtt,
             (Class::Mqtt, Class::Gateway) => self.gateway_mqtt,
+            (Class::Service, Class::Service) => self.service_service,
             _ => Link::LAN,
         }
     }
