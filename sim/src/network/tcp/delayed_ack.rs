@@ -3,7 +3,8 @@
 //! One value for the receiving side of each flow, without IO or a clock: time is an argument. Names follow the kernel
 //! (v6.18: `net/ipv4/tcp_input.c`, `tcp.c`, `tcp_output.c`, `tcp_timer.c`). Captured flows are the oracle: see `replay`.
 //! Left out, because small segments in order never meet it: out-of-order data, `SO_RCVLOWAT`, window updates, compressed
-//! ACKs, `ICSK_ACK_NOW`, DCTCP, the backlog of a socket that its owner has locked.
+//! ACKs, `ICSK_ACK_NOW`, DCTCP, the backlog of a socket that its owner has locked, and buffers that have grown past the
+//! window they offer (see [`DelayedAck::check`]).
 
 /// Kernel ticks per second (`CONFIG_HZ`). The delayed-ACK clock is this coarse: 40 ms show as 40 to 44 ms on the wire.
 const HZ: u64 = 250;
@@ -175,11 +176,16 @@ impl DelayedAck {
     }
 
     /// `tcp_ack_snd_check`: after a segment with data was dealt with.
+    ///
+    /// The kernel acknowledges more than one segment at once only if that would not narrow the window, which it would as
+    /// long as anything lies unread in a buffer no larger than the window, the new segment itself for one. Else it leaves
+    /// that ACK to the read, and so does this: see [`DelayedAck::application_read`]. A buffer that bulk transfer has made
+    /// larger would be acknowledged here.
     pub(crate) fn check(&mut self, now_ns: u64) -> Verdict {
         if !self.scheduled {
             return Verdict::Nothing;
         }
-        if self.unacknowledged_bytes() > self.rcv_mss || self.acks_quickly() {
+        if self.acks_quickly() {
             return Verdict::Now;
         }
         self.delay(now_ns / TICK_NS)
@@ -204,7 +210,8 @@ impl DelayedAck {
         Verdict::At(timer_ns(at))
     }
 
-    /// `tcp_cleanup_rbuf`: the application has read; `drained` says that nothing is left in the receive buffer.
+    /// `tcp_cleanup_rbuf`: the application has read; `drained` says that nothing is left in the receive buffer. More than
+    /// one segment is acknowledged by any read.
     pub(crate) fn application_read(&self, drained: bool) -> Verdict {
         let drained = drained && (self.pushed2 || (self.pushed && !self.is_interactive()));
         if self.scheduled && (self.unacknowledged_bytes() > self.rcv_mss || drained) {

@@ -241,13 +241,13 @@ fn totals(receiver: Receiver) -> Reasons {
 fn pure_acks_of_a_real_kernel_have_their_reason() {
     let reasons = totals(LOOPBACK);
     assert_eq!(reasons.explained() + reasons.unexplained(), 998, "pure ACKs in the captures");
-    assert!(reasons.explained() >= 978, "{reasons:?}");
+    assert!(reasons.explained() >= 993, "{reasons:?}");
 }
 
 #[test]
-fn hardly_an_ack_that_the_model_owes_is_missing() {
+fn no_ack_that_the_model_owes_is_missing() {
     let reasons = totals(LOOPBACK);
-    assert!(reasons.missing <= 5, "{reasons:?}");
+    assert_eq!(reasons.missing, 0, "{reasons:?}");
 }
 
 #[test]
@@ -259,5 +259,5 @@ fn what_a_capture_leaves_open_decides_little() {
 #[test]
 fn the_threshold_of_other_kernels_explains_them_worse() {
     let (right, wrong) = (totals(LOOPBACK), totals(Receiver { pingpong_thresh: 3, ..LOOPBACK }));
-    assert!(wrong.flaws() > 200 && right.flaws() < 30, "{wrong:?} with a threshold of 3, {right:?} with 1");
+    assert!(wrong.flaws() > 200 && right.flaws() < 10, "{wrong:?} with a threshold of 3, {right:?} with 1");
 }

@@ -83,13 +83,15 @@ fn data_carries_the_ack_and_cancels_the_timer() {
 }
 
 #[test]
-fn more_than_one_segment_is_acknowledged_at_once() {
+fn more_than_one_segment_is_acknowledged_when_the_application_reads_and_not_before() {
     let (mut ack, seq) = warm(LOOPBACK);
     ack.data_sent(0);
     ack.data_received(0, seq, 3_961, true);
     assert_eq!(ack.check(0), At(44 * MS), "exactly one segment of the size that it now expects");
-    ack.data_received(0, seq + 3_961, 233, true);
-    assert_eq!(ack.check(0), Now);
+    assert_eq!(ack.application_read(false), Nothing);
+    ack.data_received(MS, seq + 3_961, 233, true);
+    assert_eq!(ack.check(MS), At(44 * MS), "unread, it narrows the window");
+    assert_eq!(ack.application_read(false), Now);
     assert_eq!(ack.rcv_mss, 3_961);
 }
 
