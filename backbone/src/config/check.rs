@@ -46,6 +46,7 @@ impl Config {
         number("fwd_router.prefetch", self.fwd_router.prefetch.into(), 1, COUNT_MAX);
         number("bck_router.in_flight_max", self.bck_router.in_flight_max as u64, 1, COUNT_MAX);
         number("http_router.in_flight_max", self.http_router.in_flight_max as u64, 1, COUNT_MAX);
+        number("http_router.reply_timeout_ms", self.http_router.reply_timeout_ms, 0, DELAY_MS_MAX);
         number("http_router.listen", self.http_router.listen.port().into(), 1, u16::MAX.into());
         problems
     }

@@ -15,7 +15,7 @@ impl Default for Rpc {
 impl Default for HttpRouter {
     fn default() -> Self {
         let listen = SocketAddr::from(([0, 0, 0, 0], 8_080));
-        Self { listen, in_flight_max: 256, replies: Replies::Broadcast, group: "http".into() }
+        Self { listen, in_flight_max: 256, replies: Replies::Broadcast, reply_timeout_ms: 0, group: "http".into() }
     }
 }
 

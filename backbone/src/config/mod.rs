@@ -284,6 +284,9 @@ pub struct HttpRouter {
     pub in_flight_max: usize,
     /// How a reply finds the router that waits for it. Default `broadcast`.
     pub replies: Replies,
+    /// How long a request waits for its reply once the MQTT broker has taken it over, in ms; 0: until its own deadline,
+    /// which holds in any case. Default 0.
+    pub reply_timeout_ms: u64,
     /// The group of the shared subscriptions: all HTTP routers of a deployment have the same. Default `http`.
     pub group: String,
 }

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     Overloaded,
     #[error("no reply before the deadline")]
     TimedOut,
+    #[error("no reply within {limit_ms} ms (http_router.reply_timeout_ms)")]
+    NoReply { limit_ms: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -48,7 +50,7 @@ impl Refusal {
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::TimedOut | Self::NoReply { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Store(_) | Self::Mqtt(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -208,13 +208,23 @@ impl<E: Env> HttpRouter<E> {
             handover = publish => match handover? {
                 Handover::Taken => {
                     self.telemetry.record(&Event::RequestForwarded { request: id, gateway });
-                    reply.await
+                    self.within_limit(reply).await?
                 }
                 Handover::NoSubscribers => return Ok(Reply::gateway_offline(request, gateway)),
             },
         };
         self.telemetry.record(&Event::ReplyReturned { request: id });
         Ok(reply)
+    }
+
+    /// A reply that comes within `http_router.reply_timeout_ms`, if that is set.
+    async fn within_limit(&self, reply: impl Future<Output = Reply>) -> Result<Reply, Refusal> {
+        match self.config.http_router.reply_timeout_ms {
+            0 => Ok(reply.await),
+            limit_ms => {
+                timeout(Duration::from_millis(limit_ms), reply).await.map_err(|_| Refusal::NoReply { limit_ms })
+            }
+        }
     }
 
     /// What the reply to `request` will be known by.
