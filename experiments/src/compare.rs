@@ -52,7 +52,7 @@ pub struct Numbers {
     pub tasks_per_s: Option<f64>,
     /// CPU time of a request's routers together, in us.
     pub router_cpu_us: Option<f64>,
-    /// Humps of the histogram.
+    /// Humps of the histogram, see [`Bins::modes_ms`].
     pub modes: usize,
 }
 
@@ -175,9 +175,15 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
 }
 
 impl Comparison {
-    /// Of sources of `spec`.
+    /// Of sources of `spec`. Beside the thesis' figure humps are counted in its bins.
     #[must_use]
-    pub fn new(spec: &Spec, sources: Vec<Source>) -> Self {
+    pub fn new(spec: &Spec, mut sources: Vec<Source>) -> Self {
+        let figure = sources.iter().find(|source| source.samples_us.is_empty()).map(|thesis| thesis.bins.clone());
+        if let Some(bins) = figure {
+            for source in sources.iter_mut().filter(|source| !source.samples_us.is_empty()) {
+                source.numbers.modes = bins.with(&source.samples_us).modes_ms().len();
+            }
+        }
         Self { spec: spec.clone(), sources }
     }
 

@@ -27,12 +27,19 @@ impl Bins {
         let (low_ms, high_ms) = (ms(*sorted_us.first()?), ms(*sorted_us.last()?));
         // All samples equal: one bar, a millisecond wide in all.
         let range_ms = if high_ms > low_ms { high_ms - low_ms } else { 1.0 };
-        let mut bins = Self { low_ms, width_ms: range_ms / BINS as f64, counts: [0.0; BINS] };
+        Some(Self { low_ms, width_ms: range_ms / BINS as f64, counts: [0.0; BINS] }.with(sorted_us))
+    }
+
+    /// Latencies in the same bins as these: how many humps a histogram has depends on how wide its bins are. What lies
+    /// outside counts into the bin at that edge, so a hump out there is one, too.
+    #[must_use]
+    pub fn with(&self, sorted_us: &[u64]) -> Self {
+        let mut bins = Self { counts: [0.0; BINS], ..self.clone() };
         for latency in sorted_us {
-            let bin = ((ms(*latency) - low_ms) / bins.width_ms) as usize;
+            let bin = ((ms(*latency) - self.low_ms) / self.width_ms).max(0.0) as usize;
             bins.counts[bin.min(BINS - 1)] += 1.0;
         }
-        Some(bins)
+        bins
     }
 
     /// The left and right edge of a bin.
@@ -175,5 +182,13 @@ mod tests {
         let bins = Bins::of(&samples).unwrap();
         assert_eq!(bins.counts.iter().sum::<f64>(), 1_000.0);
         assert!((bins.high_ms() - 998.001).abs() < 1e-6);
+    }
+
+    #[test]
+    fn in_the_bins_of_another_what_is_outside_counts_at_the_edge() {
+        let bins =
+            Bins { low_ms: 10.0, width_ms: 1.0, counts: [0.0; BINS] }.with(&[3_000, 10_500, 11_000, 11_900, 99_000]);
+        assert_eq!((bins.counts[0], bins.counts[1], bins.counts[BINS - 1]), (2.0, 2.0, 1.0));
+        assert_eq!((bins.low_ms, bins.width_ms), (10.0, 1.0));
     }
 }

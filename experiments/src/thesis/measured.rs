@@ -107,6 +107,12 @@ impl Measured {
         self.spread(|run| run.distribution.normalised_wasserstein(reference))
     }
 
+    /// The number of humps in the bins of `reference`, over the seeds.
+    #[must_use]
+    pub fn modes_in(&self, reference: &Bins) -> Spread {
+        self.spread(|run| reference.with(&run.latencies_us).modes_ms().len() as f64)
+    }
+
     fn spread(&self, number: impl Fn(&MeasuredRun) -> f64) -> Spread {
         Spread::of(self.runs.iter().map(number).collect()).expect("an experiment without runs is not kept")
     }

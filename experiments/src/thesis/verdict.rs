@@ -69,7 +69,10 @@ pub(super) fn figures(reference: &Reference, runs: &Runs) -> Vec<Row> {
 fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -> Vec<Row> {
     let within = |percent| Bounds { within_percent: Some(percent), ..Bounds::default() };
     let number = |figure: Figure, bounds: Bounds| {
-        let ours = measured.map(|measured| measured.figure(figure));
+        let ours = measured.map(|measured| match figure {
+            Figure::Modes => measured.modes_in(&published.bins()),
+            _ => measured.figure(figure),
+        });
         let row = Row { says: figure.name().to_owned(), unit: figure.unit(), ..Row::default() };
         judged(row, bounds, published_figure(published, figure), ours)
     };

@@ -263,8 +263,9 @@ fn method(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
          the thesis': 0 is equal, and 0.25 means that the average task would have to be moved by a quarter of the thesis' \
          mean latency. A bar of the thesis' figure counts as spread evenly over its width."
             .into(),
-        "Modes are counted on the histogram of 49 bins over the data's range, smoothed with (1, 2, 1): a peak counts if it \
-         rises above the dips beside it by 5 % of the tallest peak and by twice the square root of its own height."
+        "Modes are counted in the 49 bins of the thesis' figure (without one: over the data's own range), smoothed with \
+         (1, 2, 1): a peak counts if it rises above the dips beside it by 5 % of the tallest peak and by twice the square root \
+         of its own height."
             .into(),
         "The data are in `results/thesis/` (`thesis.json`, `runs.csv`, `comparisons.csv`), the figures in `plots/thesis/`, \
          the thesis' numbers and claims with their sources in `experiments/reference/`."

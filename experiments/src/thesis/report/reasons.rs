@@ -69,7 +69,7 @@ pub(super) fn section(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
 fn variations(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     let mut table = Table::new(
         &["what is different", "experiment", "question"],
-        &["replicas", "gateways", "mean in ms", "P99 in ms", "ms an answer", "mean against base"],
+        &["replicas", "gateways", "mean in ms", "P99 in ms", "slowest", "ms an answer", "mean against base"],
     );
     let mut last_base = "";
     for variation in &evaluation.variations {
@@ -98,6 +98,7 @@ fn cells(changes: &str, name: &str, question: &str, run: &Measured, base: Option
         run.spec.fleet.gateways.to_string().into(),
         number(mean(run)).into(),
         number(run.figure(Figure::P99Ms).median).into(),
+        number(run.figure(Figure::MaxMs).median).into(),
         number(ms_an_answer(run)).into(),
         against.unwrap_or_default().into(),
     ]
