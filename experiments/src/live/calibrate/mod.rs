@@ -61,7 +61,21 @@ async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
     Ok((measured, queues::under_load(&brokers.amqp.url).await?))
 }
 
+/// Protocol frames that the two routers of a request read for it: method, header and body of an AMQP message, a Redis
+/// reply and an MQTT acknowledgement the forward router; an MQTT message, a Redis reply and a publisher confirm the
+/// backward router.
+const ROUTER_FRAMES: f64 = 5.0 + 3.0;
+
 impl Calibration {
+    /// CPU time of a router for each frame that it reads, with all that follows from it, in us; `None` if the run had no
+    /// routers of both kinds.
+    #[must_use]
+    pub fn router_frame_us(&self) -> Option<u32> {
+        let cpu_us = &self.conditions.cpu_us_per_rpc;
+        let both = cpu_us.get("fwd_router")? + cpu_us.get("bck_router")?;
+        Some((both / ROUTER_FRAMES).round() as u32)
+    }
+
     /// What the begin or the end of a queue takes RabbitMQ's metadata store.
     #[must_use]
     pub fn metadata(&self) -> AmqpMetadata {
@@ -112,6 +126,12 @@ impl Calibration {
              deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
              change_us = {change_us}\nspread_percent = {spread_percent}\ndisorder_percent = {disorder_percent}\n",
         );
+        if let Some(frame_us) = self.router_frame_us() {
+            let _ = write!(
+                out,
+                "\n# A router's CPU time above, for each frame that it reads.\n[machines.router]\nframe_us = {frame_us}\n"
+            );
+        }
         out
     }
 }
@@ -125,7 +145,10 @@ mod tests {
         let calibration = Calibration {
             round_trips: vec![RoundTrip { name: "amqp_qos", p50_us: 200, p90_us: 300 }],
             queues: Pace { mean_us: 1_000.0, variation: 1.0, overtaken: 9.8 },
-            conditions: Conditions::default(),
+            conditions: Conditions {
+                cpu_us_per_rpc: [("fwd_router".into(), 100.0), ("bck_router".into(), 60.0)].into(),
+                ..Conditions::default()
+            },
             cpu: "a processor".into(),
             cores: 2,
             spec: "throughput".into(),
@@ -135,7 +158,9 @@ mod tests {
         let file = |name: &str, text: &str| std::fs::write(specs.path().join(name), text).unwrap();
         file("calibrated.toml", &calibration.to_toml());
         file("mine.toml", "extends = \"calibrated\"\n");
-        let amqp = load(specs.path(), "mine", &[]).unwrap().brokers.amqp_metadata;
+        let spec = load(specs.path(), "mine", &[]).unwrap();
+        assert_eq!(spec.machines.router.frame_us, 20);
+        let amqp = spec.brokers.amqp_metadata;
         assert_eq!((amqp.change_us, amqp.spread_percent, amqp.disorder_percent), (707, 83, 40));
     }
 }
