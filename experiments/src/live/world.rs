@@ -221,18 +221,17 @@ impl World {
 
     /// Starts workers and dispatcher and waits until all tasks have ended.
     async fn work(&self, progress: &Progress) -> anyhow::Result<Vec<Process>> {
-        let stagger = Duration::from_millis(self.spec.replicas.worker_stagger_ms.into());
+        let replicas = &self.spec.replicas;
         let limit_s = self.spec.limits.virtual_s_max;
         let limit = Instant::now() + Duration::from_secs(limit_s.into());
         let mut services = Vec::new();
-        let staggered = !stagger.is_zero();
-        if !staggered {
+        if replicas.all_at_once() {
             services.extend(worker_pods(&self.spec).map(|pod| self.start_worker(&pod)));
         }
         services.push(self.start_dispatcher());
-        for pod in worker_pods(&self.spec).filter(|_| staggered) {
+        for (pod, started) in worker_pods(&self.spec).zip(1..).filter(|_| !replicas.all_at_once()) {
             services.push(self.start_worker(&pod));
-            sleep(stagger).await;
+            sleep(replicas.pause_after(started)).await;
         }
         while !self.book.is_finished() {
             tokio::select! {

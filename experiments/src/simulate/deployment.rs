@@ -141,15 +141,15 @@ impl Deployment {
 
     /// The workers, one after the other, and before them the dispatcher: the work begins.
     pub(super) async fn boot_workers(&self, cluster: &Cluster) {
-        let stagger = Duration::from_millis(self.spec.replicas.worker_stagger_ms.into());
-        if stagger.is_zero() {
+        let replicas = &self.spec.replicas;
+        if replicas.all_at_once() {
             worker_pods(&self.spec).for_each(|pod| self.boot(cluster.env(&pod), &pod));
         }
         self.boot(cluster.env("dispatcher"), "dispatcher");
-        if !stagger.is_zero() {
-            for pod in worker_pods(&self.spec) {
+        if !replicas.all_at_once() {
+            for (pod, started) in worker_pods(&self.spec).zip(1..) {
                 self.boot(cluster.env(&pod), &pod);
-                sleep(stagger).await;
+                sleep(replicas.pause_after(started)).await;
             }
         }
     }

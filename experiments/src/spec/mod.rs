@@ -19,6 +19,7 @@ pub use world::{
 
 use backbone::config::{Config, RpcKind};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// An experiment, resolved: after `extends`, defaults and overrides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +139,10 @@ pub struct Replicas {
     pub task_workers: u32,
     /// Time from the start of one worker to that of the next, in ms. Default: 0, all at once.
     pub worker_stagger_ms: u32,
+    /// So many workers start at that pace, the others at `worker_rush_ms`. Default: 0, all of them at the one pace.
+    pub workers_before_rush: u32,
+    /// Time from the start of one worker to that of the next after those, in ms. Default: 0.
+    pub worker_rush_ms: u32,
     /// Forward routers, and as many backward routers: the thesis counts a pair as one replica. With
     /// `backbone.rpc.kind = "http"`: HTTP routers. Default: 1.
     pub routers: u32,
@@ -145,7 +150,22 @@ pub struct Replicas {
 
 impl Default for Replicas {
     fn default() -> Self {
-        Self { task_workers: 50, worker_stagger_ms: 0, routers: 1 }
+        Self { task_workers: 50, worker_stagger_ms: 0, workers_before_rush: 0, worker_rush_ms: 0, routers: 1 }
+    }
+}
+
+impl Replicas {
+    /// Whether all workers are there before there is work.
+    #[must_use]
+    pub fn all_at_once(&self) -> bool {
+        self.worker_stagger_ms == 0
+    }
+
+    /// How long after the start of so many workers the next one starts.
+    #[must_use]
+    pub fn pause_after(&self, workers: u32) -> Duration {
+        let rushes = self.workers_before_rush > 0 && workers >= self.workers_before_rush;
+        Duration::from_millis(if rushes { self.worker_rush_ms } else { self.worker_stagger_ms }.into())
     }
 }
 

@@ -153,7 +153,14 @@ fn network(spec: &Spec) -> Result<(), Wrong> {
     let network = &spec.network;
     within("network.quantum_us", network.quantum_us, 0, QUANTUM_US_MAX)?;
     within("network.loss_ppm", network.loss_ppm, 0, MILLION)?;
-    within("replicas.worker_stagger_ms", spec.replicas.worker_stagger_ms, 0, STAGGER_MS_MAX)
+    let replicas = &spec.replicas;
+    within("replicas.worker_stagger_ms", replicas.worker_stagger_ms, 0, STAGGER_MS_MAX)?;
+    within("replicas.worker_rush_ms", replicas.worker_rush_ms, 0, STAGGER_MS_MAX)?;
+    if replicas.all_at_once() && replicas.workers_before_rush > 0 {
+        let rule = "is set, but all workers start at once; a rush needs `replicas.worker_stagger_ms`";
+        return wrong("replicas.workers_before_rush", rule);
+    }
+    Ok(())
 }
 
 fn machines(spec: &Spec) -> Result<(), Wrong> {

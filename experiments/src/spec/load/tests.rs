@@ -42,6 +42,23 @@ fn custom_10k_20_is_set_up_as_the_figure_was() {
     assert_eq!(services.task_worker.reply_queue, ReplyQueue::PerCall);
     assert_eq!((services.task_worker.reply_timeout_ms, services.task_worker.attempts_max), (25_000, 1));
     assert_eq!((services.fwd_router.acknowledgement, services.bck_router.in_flight_max), (Acknowledgement::Auto, 1));
+    // `docker compose` gives each router a tenth of a CPU.
+    let router = spec.machines.router;
+    assert_eq!((router.cpu_quota_us, router.cpu_period_us, router.threads), (10_000, 100_000, 12));
+    assert!(router.frame_us > 0, "a quota of work that costs nothing limits nothing");
+}
+
+#[test]
+fn workers_start_at_their_pace_until_the_rush() {
+    let files = [("a", "[replicas]\nworker_stagger_ms = 300\nworkers_before_rush = 2\nworker_rush_ms = 50")];
+    let replicas = load(specs(&files).path(), "a", &[]).unwrap().replicas;
+    let pauses_ms = [1, 2, 3].map(|workers| replicas.pause_after(workers).as_millis());
+    assert_eq!((replicas.all_at_once(), pauses_ms), (false, [300, 50, 50]));
+    let steady =
+        load(specs(&files).path(), "a", &[Override::parse("replicas.workers_before_rush=0").unwrap()]).unwrap();
+    assert_eq!(steady.replicas.pause_after(9).as_millis(), 300);
+    let rule = error(&files, "a", &["replicas.worker_stagger_ms=0"]);
+    assert!(rule.contains("`replicas.workers_before_rush` is set, but all workers start at once"), "{rule}");
 }
 
 #[test]
