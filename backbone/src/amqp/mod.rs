@@ -9,11 +9,13 @@ mod deliveries;
 mod publish;
 mod queues;
 mod serve;
+mod settling;
 
 pub(crate) use deliveries::{Acknowledge, Deliveries};
 pub(crate) use publish::PublishError;
 pub(crate) use queues::{DurableQueue, delete_queue, reply_queue};
 pub(crate) use serve::{Served, serve};
+pub(crate) use settling::Verdict;
 
 use crate::{
     config,
