@@ -156,11 +156,48 @@ fn the_shipped_experiments_do_all_their_tasks() {
         "reason_10k_20_reply_queue",
         "reason_1k_1_reply_queue",
         "reason_1k_1_workers_at_once",
+        "serial",
+        "serial_nodelay",
         "store",
         "chain",
     ] {
         assert_eq!(done(&run(&shipped(name, 100))), 100, "{name}");
     }
+}
+
+/// The most tasks that were in the queue, or on their way to a worker, when one more came.
+fn most_waiting(outcome: &Outcome) -> usize {
+    let waiting = |now_us| {
+        outcome
+            .tasks
+            .iter()
+            .filter(move |task| task.dispatched_us <= now_us && task.started_us.is_none_or(|at| at > now_us))
+    };
+    outcome.tasks.iter().map(|task| waiting(task.dispatched_us).count()).max().unwrap()
+}
+
+#[test]
+fn a_dispatcher_with_a_limit_keeps_the_task_queue_short() {
+    let mut spec = small();
+    assert!(most_waiting(&run(&spec)) > 40, "far more come than are taken");
+    spec.backbone.dispatcher.waiting_max = 10;
+    let outcome = run(&spec);
+    let most = most_waiting(&outcome);
+    // Those that workers were sent and have not begun no longer wait for RabbitMQ.
+    let sent = spec.replicas.task_workers as usize * usize::from(spec.backbone.task_worker.prefetch);
+    assert!((10..=10 + sent).contains(&most), "{most}");
+    assert_eq!(done(&outcome), 60);
+}
+
+#[test]
+fn serial_gateways_stall_with_mosquittos_defaults_and_not_with_set_tcp_nodelay() {
+    let busy_us = |name| {
+        let outcome = run(&shipped(name, 400));
+        assert_eq!(done(&outcome), 400);
+        outcome.busy_us()
+    };
+    let (stalling, flowing) = (busy_us("serial"), busy_us("serial_nodelay"));
+    assert!(stalling > 2 * flowing, "{stalling} and {flowing} us");
 }
 
 #[test]

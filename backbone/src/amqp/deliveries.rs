@@ -1,6 +1,6 @@
 //! Consuming a durable queue, across lost connections.
 
-use super::{DurableQueue, REPLY_SUCCESS, Session};
+use super::{DurableQueue, REPLY_SUCCESS, Session, settling::Life};
 use crate::{backoff::Backoff, env::Env};
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
@@ -37,25 +37,27 @@ pub(crate) struct Deliveries<E: Env> {
     acknowledge: Acknowledge,
     open: Option<(Channel, Consumer)>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
-    /// Whether there was a consumer before. One that keeps ending must not be reopened in a tight loop.
-    reopening: bool,
+    /// How many channels there were, with the present one.
+    life: Life,
 }
 
 impl<E: Env> Deliveries<E> {
     pub(crate) fn new(session: &Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
-        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, reopening: false }
+        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, life: 0 }
     }
 
     /// The next delivery. Never ends; dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Delivery {
         loop {
             let Some((_channel, consumer)) = &mut self.open else {
+                // A consumer that keeps ending must not be reopened in a tight loop.
+                let reopening = self.life > 0;
                 let opening = self.opening.get_or_insert_with(|| {
-                    Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, self.reopening))
+                    Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, reopening))
                 });
                 self.open = Some(opening.await);
                 self.opening = None;
-                self.reopening = true;
+                self.life += 1;
                 continue;
             };
             match consumer.next().await {
@@ -67,6 +69,11 @@ impl<E: Env> Deliveries<E> {
                 None => self.open = None,
             }
         }
+    }
+
+    /// The channel over which the last delivery came, and which one it is. `None` once that has ended.
+    pub(super) fn channel(&self) -> Option<(Life, &Channel)> {
+        self.open.as_ref().map(|(channel, _)| (self.life, channel))
     }
 
     /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes,

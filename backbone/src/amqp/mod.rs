@@ -9,11 +9,13 @@ mod deliveries;
 mod publish;
 mod queues;
 mod serve;
+mod settling;
 
 pub(crate) use deliveries::{Acknowledge, Deliveries};
 pub(crate) use publish::PublishError;
 pub(crate) use queues::{DurableQueue, delete_queue, reply_queue};
 pub(crate) use serve::{Served, serve};
+pub(crate) use settling::Verdict;
 
 use crate::{
     config,
@@ -27,7 +29,7 @@ use lapin::{
 };
 use publish::Returns;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Largest frame. lapin allocates 64 times this for each connection, and RabbitMQ's default of 128 KB buys nothing for
 /// messages of a few hundred bytes; longer ones travel in several frames.
@@ -85,6 +87,22 @@ impl<E: Env> Session<E> {
     /// A channel to consume on, and to declare queues that belong to the connection.
     pub(crate) async fn channel(&self, deadline: Instant) -> Result<Channel, Unavailable> {
         Ok(self.line(deadline).await?.connection.channel)
+    }
+
+    /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are waited
+    /// for until `deadline`.
+    ///
+    /// # Errors
+    /// When there was no connection or no answer, or RabbitMQ refuses the queue.
+    pub(crate) async fn waiting(&self, queue: &DurableQueue, deadline: Instant) -> Result<u32, DialError> {
+        let line = self.line(deadline).await?;
+        match timeout_at(deadline, queue.declare(&line.connection.channel)).await {
+            Ok(waiting) => Ok(waiting?),
+            Err(silent) => {
+                self.give_up(line, "no answer to a declare in time");
+                Err(silent.into())
+            }
+        }
     }
 
     /// Gives up a connection that does not answer, so that its consumers end and the next use dials anew.

@@ -42,10 +42,11 @@ impl DurableQueue {
         Self { name: message::dead_letter_queue(), arguments: FieldTable::default() }
     }
 
-    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
+    /// Makes sure that the queue exists. Returns how many messages wait in it; those that are with a consumer do not.
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<u32, lapin::Error> {
         let name = self.name.as_str().into();
-        channel.queue_declare(name, QueueDeclareOptions::durable(), self.arguments.clone()).await?;
-        Ok(())
+        let queue = channel.queue_declare(name, QueueDeclareOptions::durable(), self.arguments.clone()).await?;
+        Ok(queue.message_count())
     }
 }
 

@@ -1,6 +1,9 @@
-//! The loop of a service that lives from a queue: take deliveries, work on several at a time, stop cleanly.
+//! The loop of a service that lives from a queue: take deliveries, work on several at a time, settle them, stop cleanly.
 
-use super::{Acknowledge, Deliveries, DurableQueue, Session};
+use super::{
+    Acknowledge, Deliveries, DurableQueue, Session, Verdict,
+    settling::{Settling, Tag},
+};
 use crate::env::Env;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::message::Delivery;
@@ -19,23 +22,41 @@ pub(crate) struct Served {
     pub(crate) drain_limit: Duration,
 }
 
-/// Runs `work` on each delivery until `shutdown`, then drains. The futures run within this one: when it is dropped, so are
-/// they. Returns how many deliveries were not finished in time and return to the queue, or, acknowledged on delivery, are
-/// lost.
-pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
+/// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it for
+/// settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many deliveries were
+/// not finished in time and return to the queue, or, acknowledged on delivery, are lost.
+pub(crate) async fn serve<E: Env, W: Future<Output = Verdict>>(
     session: &Session<E>,
     served: Served,
     shutdown: &CancellationToken,
     work: impl Fn(Delivery) -> W,
 ) -> usize {
     let mut deliveries = Deliveries::new(session, served.queue, served.acknowledge);
+    let mut settling = Settling::default();
     let mut in_work = FuturesUnordered::new();
+    let begin = |delivery: Delivery, deliveries: &Deliveries<E>, settling: &mut Settling| {
+        let mut tag = None;
+        if let (Some((life, channel)), Acknowledge::AfterWork { .. }) = (deliveries.channel(), served.acknowledge) {
+            let number = delivery.delivery_tag;
+            settling.take(*tag.insert(Tag { life, number }), channel);
+        }
+        work(delivery).map(move |verdict| (tag, verdict))
+    };
+    let end = |(tag, verdict): (Option<Tag>, Verdict), settling: &mut Settling| {
+        if let Some(tag) = tag {
+            settling.end(tag, verdict);
+        }
+    };
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            Some(()) = in_work.next(), if !in_work.is_empty() => {}
-            delivery = deliveries.next(), if in_work.len() < served.in_work_max => in_work.push(work(delivery)),
+            // Before the settling, so that all that have ended by now share its frames.
+            Some(ended) = in_work.next(), if !in_work.is_empty() => end(ended, &mut settling),
+            () = settling.send(), if settling.is_under_way() => {}
+            delivery = deliveries.next(), if in_work.len() < served.in_work_max => {
+                in_work.push(begin(delivery, &deliveries, &mut settling));
+            }
         }
     }
     let drain = async {
@@ -45,9 +66,10 @@ pub(crate) async fn serve<E: Env, W: Future<Output = ()>>(
         loop {
             tokio::select! {
                 biased;
-                Some(()) = in_work.next(), if !in_work.is_empty() => {}
+                Some(ended) = in_work.next(), if !in_work.is_empty() => end(ended, &mut settling),
+                () = settling.send(), if settling.is_under_way() => {}
                 rest = deliveries.rest(), if more && in_work.len() < served.in_work_max => match rest {
-                    Some(delivery) => in_work.push(work(delivery)),
+                    Some(delivery) => in_work.push(begin(delivery, &deliveries, &mut settling)),
                     None => more = false,
                 },
                 else => break,

@@ -69,7 +69,7 @@ impl Default for Routing {
 
 impl Default for Dispatcher {
     fn default() -> Self {
-        Self { window: 256 }
+        Self { window: 256, waiting_max: 2_000 }
     }
 }
 

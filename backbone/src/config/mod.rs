@@ -214,6 +214,11 @@ pub enum RoutingMode {
 pub struct Dispatcher {
     /// Most tasks that are published and not yet confirmed. Default 256.
     pub window: usize,
+    /// Most tasks that may wait in the queue, those of other dispatchers included; with as many this one publishes no more
+    /// until half of them have gone. A backlog lives on the heap of RabbitMQ's queue process, which collects garbage there:
+    /// some 30,000 waiting tasks are 50 MB of it. Each dispatcher looks for itself, so several may exceed the limit, each
+    /// once. 0: no limit. Default 2,000: more than a second's work of many workers.
+    pub waiting_max: u32,
 }
 
 /// Takes tasks and calls labels.

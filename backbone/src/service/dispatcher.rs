@@ -1,4 +1,6 @@
-//! The dispatcher: puts tasks into the task queue, at least once each.
+//! The dispatcher: puts tasks into the task queue, at least once each, and no more than may wait there.
+
+mod room;
 
 use super::HAND_BACK_DELAY;
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
 };
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use lapin::BasicProperties;
+use room::Room;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +41,8 @@ pub struct Dispatcher;
 
 impl Dispatcher {
     /// Publishes every task of `tasks`, persistent, and returns their number once the broker has confirmed all. After a
-    /// lost connection it publishes what was not confirmed again.
+    /// lost connection it publishes what was not confirmed again. While too many tasks wait in the queue it takes no more
+    /// than one out of `tasks`.
     ///
     /// # Errors
     /// [`DispatchError`] if `shutdown` came first.
@@ -56,19 +60,28 @@ impl Dispatcher {
         let mut tasks = pin!(tasks);
         let mut unconfirmed = FuturesUnordered::new();
         let mut confirmed = 0;
-        let mut more = true;
-        while more || !unconfirmed.is_empty() {
+        let window = config.dispatcher.window;
+        let mut room = Room::new(config.dispatcher.waiting_max, window);
+        let (mut more, mut next) = (true, None);
+        while more || next.is_some() || !unconfirmed.is_empty() {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(()) = unconfirmed.next(), if !unconfirmed.is_empty() => confirmed += 1,
-                task = tasks.next(), if more && unconfirmed.len() < config.dispatcher.window => match task {
-                    Some(task) => unconfirmed.push(dispatch(&session, telemetry.as_ref(), task)),
+                () = room.make(&session), if next.is_some() && !room.is_left() => {}
+                task = tasks.next(), if more && next.is_none() && unconfirmed.len() < window => match task {
+                    Some(task) => next = Some(task),
                     None => more = false,
                 },
             }
+            if room.is_left()
+                && let Some(task) = next.take()
+            {
+                room.take();
+                unconfirmed.push(dispatch(&session, telemetry.as_ref(), task));
+            }
         }
-        let stopped = more || !unconfirmed.is_empty();
+        let stopped = more || next.is_some() || !unconfirmed.is_empty();
         let drain = async {
             while unconfirmed.next().await.is_some() {
                 confirmed += 1;

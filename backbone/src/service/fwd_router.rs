@@ -3,7 +3,7 @@
 
 use super::settle;
 use crate::{
-    amqp::{Acknowledge, DurableQueue, PublishError, Served, Session, serve},
+    amqp::{Acknowledge, DurableQueue, PublishError, Served, Session, Verdict, serve},
     config::{Acknowledgement, Config},
     deadline::Deadline,
     env::Env,
@@ -82,18 +82,18 @@ impl<E: Env> FwdRouter<E> {
         router.session.close().await;
     }
 
-    async fn work(&self, mut delivery: Delivery) {
+    async fn work(&self, mut delivery: Delivery) -> Verdict {
         match self.take(&delivery) {
             Ok(taken) => {
                 self.telemetry.record(&Event::RequestTaken { request: taken.request.request_id });
                 let body = std::mem::take(&mut delivery.data);
                 if let Err(error) = self.forward(&taken, body).await {
-                    return self.hand_back(&delivery, &error).await;
+                    return self.hand_back(&error).await;
                 }
             }
             Err(dropped) => self.telemetry.record(&dropped.event()),
         }
-        self.acknowledge(&delivery).await;
+        Verdict::Done
     }
 
     /// Checks whether a delivery is a request, and in time.
@@ -139,20 +139,14 @@ impl<E: Env> FwdRouter<E> {
     }
 
     /// Gives a request back to RabbitMQ, if that still knows it.
-    async fn hand_back(&self, delivery: &Delivery, error: &Failure) {
+    async fn hand_back(&self, error: &Failure) -> Verdict {
+        let (detail, telemetry) = (error.to_string(), self.telemetry.as_ref());
         match self.config.fwd_router.acknowledgement {
-            Acknowledgement::AfterHandover => {
-                settle::hand_back(delivery, &error.to_string(), self.telemetry.as_ref()).await;
-            }
+            Acknowledgement::AfterHandover => settle::hand_back(&detail, telemetry).await,
             Acknowledgement::Auto => {
-                self.telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &error.to_string() });
+                telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &detail });
+                Verdict::Done
             }
-        }
-    }
-
-    async fn acknowledge(&self, delivery: &Delivery) {
-        if self.config.fwd_router.acknowledgement == Acknowledgement::AfterHandover {
-            settle::acknowledge(delivery).await;
         }
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{dispatcher::PERSISTENT, settle};
 use crate::{
-    amqp::{Acknowledge, DurableQueue, Served, Session, serve},
+    amqp::{Acknowledge, DurableQueue, Served, Session, Verdict, serve},
     config::{self, Config},
     deadline::Deadline,
     env::Env,
@@ -94,7 +94,7 @@ impl<E: Env> TaskWorker<E> {
         worker.session.close().await;
     }
 
-    async fn work(&self, delivery: Delivery) {
+    async fn work(&self, delivery: Delivery) -> Verdict {
         let (attempt, interruptions) = (attempt_of(&delivery.properties), interruptions_of(&delivery.properties));
         let failed = |reason, detail| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason), detail };
         let task = match Task::parse(&delivery.data) {
@@ -112,7 +112,7 @@ impl<E: Env> TaskWorker<E> {
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
         let outcome = results.iter().try_for_each(verdict);
         let tried = Tried { attempt, interruptions, latency_us, outcome, detail: String::new() };
-        self.settle(&delivery, Some(&task.task_id), &tried).await;
+        self.settle(&delivery, Some(&task.task_id), &tried).await
     }
 
     /// One request for each command; all have the same deadline.
@@ -128,26 +128,28 @@ impl<E: Env> TaskWorker<E> {
         task.commands.iter().map(request).collect()
     }
 
-    /// Records how a try went, sees to it that the task goes where it belongs, and only then acknowledges it.
-    async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) {
+    /// Records how a try went and sees to it that the task goes where it belongs; only then it counts as done.
+    async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) -> Verdict {
         let &Tried { attempt, latency_us, outcome, .. } = tried;
         match (outcome, task) {
             (Ok(()), Some(task)) => {
                 self.telemetry.record(&Event::TaskDone { task, attempt, latency_us });
-                settle::acknowledge(delivery).await;
+                Verdict::Done
             }
             (Ok(()), None) => unreachable!("a task without a name was not tried"),
             (Err(_), _) if !delivery.acker.usable() => {
                 // Its connection is gone, so the broker gives it to somebody again; setting it aside would double it.
                 let detail = "the connection that the task came over is gone";
                 self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack, detail });
+                Verdict::HandBack
             }
             (Err(reason), task) => match (self.next_try(tried, reason), task) {
                 (Some(headers), Some(task)) => {
-                    if self.set_aside(delivery, &self.retry_queue, &headers).await {
+                    let verdict = self.set_aside(delivery, &self.retry_queue, &headers).await;
+                    if verdict == Verdict::Done {
                         self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
-                        settle::acknowledge(delivery).await;
                     }
+                    verdict
                 }
                 _ => {
                     let text = |text: String| AMQPValue::LongString(LongString::from(text));
@@ -158,11 +160,12 @@ impl<E: Env> TaskWorker<E> {
                         (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
                         (TASK_ID_HEADER, text(name)),
                     ];
-                    if self.set_aside(delivery, &self.dead_letter_queue, &headers).await {
+                    let verdict = self.set_aside(delivery, &self.dead_letter_queue, &headers).await;
+                    if verdict == Verdict::Done {
                         let detail = &tried.detail;
                         self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us, detail });
-                        settle::acknowledge(delivery).await;
                     }
+                    verdict
                 }
             },
         }
@@ -185,16 +188,15 @@ impl<E: Env> TaskWorker<E> {
     }
 
     /// Puts the task into `queue`, unchanged but for its headers. If that fails, it goes back to where it came from.
-    async fn set_aside(&self, delivery: &Delivery, queue: &ShortString, headers: &[(&str, AMQPValue)]) -> bool {
+    async fn set_aside(&self, delivery: &Delivery, queue: &ShortString, headers: &[(&str, AMQPValue)]) -> Verdict {
         let mut table = FieldTable::default();
         for (name, value) in headers {
             table.insert((*name).into(), value.clone());
         }
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(table);
         let published = self.session.publish(queue, &delivery.data, properties, Instant::now() + SET_ASIDE_LIMIT).await;
-        let Err(error) = published else { return true };
-        settle::hand_back(delivery, &error.to_string(), self.telemetry.as_ref()).await;
-        false
+        let Err(error) = published else { return Verdict::Done };
+        settle::hand_back(&error.to_string(), self.telemetry.as_ref()).await
     }
 }
 
