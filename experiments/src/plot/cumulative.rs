@@ -1,7 +1,7 @@
 //! Cumulative distributions over a logarithmic axis: shows where each experiment's tasks are, whatever the scale.
 
 use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, along, emptiest, font, log_ticks, tick, titled};
+use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
 use crate::statistics::ms;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -67,14 +67,6 @@ impl Figure for Cumulative {
                 .label(name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], style));
         }
-        chart
-            .configure_series_labels()
-            .position(emptiest(&covered))
-            .margin(14)
-            .legend_area_size(38)
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .label_font(font(17))
-            .draw()
+        draw_legend(&mut chart, emptiest(&covered), 38)
     }
 }

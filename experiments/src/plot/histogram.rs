@@ -1,6 +1,6 @@
 //! The latency histogram, in the style of the thesis' figures, so that both can stand side by side.
 
-use super::{BAR, BAR_EDGE, Drawn, Figure, GRID, INK, font, tick, titled};
+use super::{BAR, BAR_EDGE, Drawn, Figure, GRID, INK, draw_legend, font, tick, titled};
 use crate::distribution::{BINS, Bins};
 use crate::spec::Spec;
 use crate::statistics::Statistics;
@@ -97,14 +97,6 @@ impl Figure for Histogram {
             .draw()?;
         chart.draw_series(self.bars())?;
         self.draw_lines(&mut chart, highest)?;
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .margin(14)
-            .legend_area_size(42)
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .label_font(font(17))
-            .draw()
+        draw_legend(&mut chart, SeriesLabelPosition::UpperRight, 42)
     }
 }

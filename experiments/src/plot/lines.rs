@@ -1,7 +1,7 @@
 //! A quantity over the number of router replicas, a line a series.
 
 use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, along, emptiest, font, log_ticks, tick, titled};
+use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -154,15 +154,7 @@ impl Figure for Lines {
             .axis_desc_style(font(19))
             .draw()?;
         self.draw_curves(&mut chart)?;
-        chart
-            .configure_series_labels()
-            .position(legend)
-            .margin(14)
-            .legend_area_size(42)
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .label_font(font(17))
-            .draw()
+        draw_legend(&mut chart, legend, 42)
     }
 }
 

@@ -15,7 +15,7 @@ pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
 
 use anyhow::{anyhow, bail};
-use plotters::coord::Shift;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use std::sync::OnceLock;
@@ -42,6 +42,23 @@ const SERIES: [RGBColor; 6] = [
 ];
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Draws the names of a chart's series, each behind a mark of so many pixels with its margin.
+fn draw_legend<'a, DB: DrawingBackend + 'a, CT: CoordTranslate>(
+    chart: &mut ChartContext<'a, DB, CT>,
+    position: SeriesLabelPosition,
+    mark_width: u32,
+) -> Drawn<DB> {
+    chart
+        .configure_series_labels()
+        .position(position)
+        .margin(14)
+        .legend_area_size(mark_width)
+        .background_style(WHITE.mix(0.9))
+        .border_style(GRID)
+        .label_font(font(17))
+        .draw()
+}
 
 /// Something that can be drawn.
 pub trait Figure {

@@ -1,6 +1,6 @@
 //! Distributions laid over each other: what was measured elsewhere as filled bars, ours as outlines.
 
-use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, font, tick, titled};
+use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, draw_legend, font, tick, titled};
 use crate::distribution::{BINS, Bins};
 use crate::statistics::ms;
 use plotters::coord::Shift;
@@ -162,15 +162,7 @@ impl Figure for Overlay {
                 .label(&shape.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], style));
         }
-        chart
-            .configure_series_labels()
-            .position(self.emptiest((low_ms, high_ms)))
-            .margin(14)
-            .legend_area_size(38)
-            .background_style(WHITE.mix(0.9))
-            .border_style(GRID)
-            .label_font(font(17))
-            .draw()
+        draw_legend(&mut chart, self.emptiest((low_ms, high_ms)), 38)
     }
 }
 
