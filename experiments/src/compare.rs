@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 800_000_000;
 /// One source of latencies.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// `simulation`, `live` or `thesis`.
+    /// `simulation`, `live`, `live before` or `thesis`.
     pub name: &'static str,
     /// Its numbers.
     pub numbers: Numbers,
@@ -116,6 +116,19 @@ impl Source {
     /// # Errors
     /// When a file is there and can't be used.
     pub fn live(results: &Path, spec: &str) -> anyhow::Result<Option<Self>> {
+        Self::live_named("live", results, spec)
+    }
+
+    /// An earlier live run, whose results were kept in another directory.
+    ///
+    /// # Errors
+    /// As [`Self::live`], and when there is none.
+    pub fn live_before(results: &Path, spec: &str) -> anyhow::Result<Self> {
+        Self::live_named("live before", results, spec)?
+            .with_context(|| format!("no live run of {spec} in {}", results.display()))
+    }
+
+    fn live_named(name: &'static str, results: &Path, spec: &str) -> anyhow::Result<Option<Self>> {
         let directory = results.join("live").join(spec);
         let path = directory.join("latency.csv");
         let Some(text) = read(&path)? else {
@@ -127,7 +140,7 @@ impl Source {
         let summary = read(&path)?.map(|text| serde_json::from_str::<LiveSummary>(&text));
         let summary = summary.transpose().with_context(|| format!("reading {}", path.display()))?;
         let tasks_per_s = summary.as_ref().map(|summary| summary.throughput.tasks_per_s);
-        let live = Self::new("live", samples_us, timed_out, tasks_per_s);
+        let live = Self::new(name, samples_us, timed_out, tasks_per_s);
         let mut live = live.with_context(|| format!("{} has no finished task", directory.display()))?;
         live.numbers.router_cpu_us = summary.map(|summary| summary.live.router_cpu_us_per_rpc());
         Ok(Some(live))
@@ -293,6 +306,8 @@ mod tests {
         let source = Source::live(root.path(), "x").unwrap().unwrap();
         assert_eq!((source.numbers.tasks, source.numbers.timed_out, source.numbers.mean_ms), (2, 1, 4.0));
         assert_eq!(source.numbers.tasks_per_s, None);
+        assert_eq!(Source::live_before(root.path(), "x").unwrap().name, "live before");
+        assert!(Source::live_before(root.path(), "y").unwrap_err().to_string().contains("no live run of y"));
         std::fs::write(live.join("latency.csv"), "index\n0\n").unwrap();
         assert!(Source::live(root.path(), "x").is_err());
     }

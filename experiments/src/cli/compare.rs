@@ -22,6 +22,9 @@ pub(super) struct CompareArgs {
     /// Where live results are [default: results/ of the repository].
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
+    /// Results of an earlier live run, kept elsewhere, to lay beside the last one: a router that takes more CPU shows.
+    #[arg(long, value_name = "DIR")]
+    before: Option<PathBuf>,
     /// Where the overlay goes [default: plots/ of the repository].
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -39,10 +42,12 @@ pub(super) fn compare(arguments: &CompareArgs, simulate: Simulate) -> anyhow::Re
     let spec = arguments.changes.load(&arguments.name)?;
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
     let live = Source::live(&directories.results, &spec.name)?;
+    let before = arguments.before.as_deref().map(|results| Source::live_before(results, &spec.name)).transpose()?;
     let run = run::run(&spec, simulate, None, arguments.quiet)?;
     let simulation = Source::simulation(&spec, &run).context("no task finished, so there is nothing to compare")?;
     let published = thesis::reference().get(&spec.name).map(Source::thesis);
-    let comparison = Comparison::new(&spec, [Some(simulation), live, published].into_iter().flatten().collect());
+    let comparison =
+        Comparison::new(&spec, [Some(simulation), live, before, published].into_iter().flatten().collect());
     print(&if arguments.json { comparison.json() } else { comparison.table() })?;
     let overlay = comparison.overlay();
     let path = directories.plots.join(format!("compare_{}", spec.name));
