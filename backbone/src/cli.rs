@@ -15,6 +15,7 @@ use clap::{Parser, ValueEnum};
 use futures_util::stream;
 use std::{
     ffi::OsString,
+    io::IsTerminal as _,
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -72,7 +73,10 @@ pub fn main<E: Env>(env: E, arguments: impl IntoIterator<Item = OsString>) -> Ex
     };
     let log = arguments.log.or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or_else(|| "info".into());
     match EnvFilter::try_new(&log) {
-        Ok(filter) => tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init(),
+        Ok(filter) => {
+            let colours = std::io::stderr().is_terminal();
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+        }
         Err(error) => return refuse(&format!("--log {log}: {error}")),
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

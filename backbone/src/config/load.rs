@@ -154,10 +154,19 @@ impl Sources {
 
     /// Where the value of `key` was set.
     fn place(&self, key: &str) -> String {
-        match self.variables.get(key) {
-            Some((name, _)) => format!("environment variable {name}"),
-            None => self.file.clone(),
-        }
+        self.variable(key).unwrap_or_else(|| self.file.clone())
+    }
+
+    /// Where the key, or something in the section, was set that nobody knows.
+    fn place_of_unknown(&self, key: &str) -> String {
+        let within = format!("{key}.");
+        let in_section =
+            || self.variables.keys().find(|set| set.starts_with(&within)).and_then(|set| self.variable(set));
+        self.variable(key).or_else(in_section).unwrap_or_else(|| self.file.clone())
+    }
+
+    fn variable(&self, key: &str) -> Option<String> {
+        self.variables.get(key).map(|(name, _)| format!("environment variable {name}"))
     }
 
     /// TOML's own message would show the line, and with it perhaps a password.
@@ -178,7 +187,11 @@ impl Sources {
                 let section = key.strip_suffix(found.as_str()).unwrap_or(&key).trim_end_matches('.');
                 let full = if section.is_empty() { found.clone() } else { format!("{section}.{found}") };
                 let section = if section.is_empty() { "at the top level".into() } else { format!("in [{section}]") };
-                format!("{}: unknown key `{found}` {section}{nearest} (known: {})", self.place(&full), known.join(", "))
+                format!(
+                    "{}: unknown key `{found}` {section}{nearest} (known: {})",
+                    self.place_of_unknown(&full),
+                    known.join(", ")
+                )
             }
             Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) if holds_secret(&key) => {
                 format!("{place}: `{key}` is {}; expected {expected}", kind_of(found))

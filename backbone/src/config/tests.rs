@@ -50,6 +50,11 @@ fn a_wrong_variable_is_named() {
     assert_eq!(error, "environment variable BACKBONE_MQTT__PORT: `mqtt.port` is string \"many\"; expected u16");
     let error = load_with("", &[("BACKBONE_MQTT__PROT", "1")]).unwrap_err();
     assert!(error.starts_with("environment variable BACKBONE_MQTT__PROT: unknown key `prot` in [mqtt]"), "{error}");
+    let error = load_with("", &[("BACKBONE_MQT__PORT", "1")]).unwrap_err();
+    assert!(
+        error.starts_with("environment variable BACKBONE_MQT__PORT: unknown key `mqt` at the top level"),
+        "{error}"
+    );
     let error = load_with("", &[("BACKBONE_TASK_WORKER__PREFETCH", "0")]).unwrap_err();
     assert!(
         error.starts_with("environment variable BACKBONE_TASK_WORKER__PREFETCH: `task_worker.prefetch`"),

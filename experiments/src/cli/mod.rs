@@ -14,7 +14,7 @@ use crate::{table, verify};
 use anyhow::{Context, anyhow};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -165,10 +165,12 @@ pub fn main(simulate: Simulate) -> ExitCode {
     if let Some(Action::Backbone(arguments)) = cli.action.take_if(|action| matches!(action, Action::Backbone(_))) {
         return live::backbone(arguments);
     }
-    // lapin takes the answer that a queue is missing, which live runs ask for, for an error.
+    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the end of
+    // its connections when a run is stopped. What is one, the run says itself.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,lapin::channel=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).without_time().init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,lapin=off"));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).without_time().init();
     match act(cli, simulate) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -86,6 +86,7 @@ fn an_interrupted_live_run_ends_its_processes_and_writes_nothing() {
     while lines.read_line(&mut said).unwrap() > 0 {}
     assert_eq!(run.wait().unwrap().code(), Some(1), "{said}");
     assert!(said.contains("stopped by SIGINT; nothing was written"), "{said}");
+    assert!(!said.contains("ERROR"), "connections that end with the run are no errors: {said}");
     place.assert_clean();
     assert!(!place.path().join("results").exists());
 }
