@@ -141,7 +141,7 @@ fn a_malformed_task_is_a_dead_letter_with_what_is_wrong_with_it() {
     let too_large = "x".repeat(TASK_BYTES_MAX + 1);
     let tasks = [
         ("nonsense".to_owned(), "expected ident"),
-        (r#"{"task_id":"a","commands":[]}"#.to_owned(), "commands"),
+        (r#"{"task_id":"a","commands":[]}"#.to_owned(), "has 0 items"),
         (UNKNOWN_KEY.to_owned(), "unknown field `hurry`"),
         (too_large, "bytes"),
     ];
