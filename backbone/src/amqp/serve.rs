@@ -35,11 +35,14 @@ pub(crate) async fn serve<E: Env, W: Future<Output = Verdict>>(
     let mut settling = Settling::default();
     let mut in_work = FuturesUnordered::new();
     let begin = |delivery: Delivery, deliveries: &Deliveries<E>, settling: &mut Settling| {
-        let mut tag = None;
-        if let (Some((life, channel)), Acknowledge::AfterWork { .. }) = (deliveries.channel(), served.acknowledge) {
-            let number = delivery.delivery_tag;
-            settling.take(*tag.insert(Tag { life, number }), channel);
-        }
+        let tag = match (deliveries.channel(), served.acknowledge) {
+            (Some((life, channel)), Acknowledge::AfterWork { .. }) => {
+                let tag = Tag { life, number: delivery.delivery_tag };
+                settling.take(tag, channel);
+                Some(tag)
+            }
+            _ => None,
+        };
         work(delivery).map(move |verdict| (tag, verdict))
     };
     let end = |(tag, verdict): (Option<Tag>, Verdict), settling: &mut Settling| {

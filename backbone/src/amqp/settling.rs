@@ -11,7 +11,12 @@ use lapin::{
     options::{BasicAckOptions, BasicNackOptions},
     types::DeliveryTag,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::timeout;
+
+/// Limit of writing frames: a connection that takes none for so long is dead or will end by its heartbeat. What was not
+/// written then is still with lapin, which writes it should the connection live.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +95,7 @@ pub(super) struct Settling {
     open: Open,
     /// Where the deliveries in `open` came from.
     channel: Option<Channel>,
-    sending: Option<BoxFuture<'static, Result<(), lapin::Error>>>,
+    sending: Option<BoxFuture<'static, ()>>,
 }
 
 impl Settling {
@@ -114,32 +119,27 @@ impl Settling {
         self.sending.is_some() || self.open.deliveries.values().any(Option::is_some)
     }
 
-    /// Sends what there is and waits until it is written. Dropping the future loses nothing.
+    /// Sends what there is and waits until it is written, [`SEND_LIMIT`] at most. Dropping the future loses nothing.
     pub(super) async fn send(&mut self) {
         let Self { open, channel: Some(channel), sending } = self else { return };
         let sending = sending.get_or_insert_with(|| Box::pin(send(channel.clone(), open.frames())));
-        if let Err(error) = sending.await {
-            tracing::info!(%error, "not acknowledged; it will be delivered again");
-        }
+        sending.await;
         self.sending = None;
     }
 }
 
-async fn send(channel: Channel, frames: Vec<Frame>) -> Result<(), lapin::Error> {
+async fn send(channel: Channel, frames: Vec<Frame>) {
+    let channel = &channel;
     // lapin takes each frame at the first poll, in order.
-    try_join_all(frames.into_iter().map(|frame| {
-        let channel = &channel;
-        async move {
-            match frame {
-                Frame::Ack { tag, multiple } => channel.basic_ack(tag, BasicAckOptions { multiple }).await,
-                Frame::Nack { tag } => {
-                    channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
-                }
-            }
-        }
-    }))
-    .await
-    .map(|_| ())
+    let written = try_join_all(frames.into_iter().map(async |frame| match frame {
+        Frame::Ack { tag, multiple } => channel.basic_ack(tag, BasicAckOptions { multiple }).await,
+        Frame::Nack { tag } => channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await,
+    }));
+    match timeout(SEND_LIMIT, written).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::info!(%error, "not acknowledged; it will be delivered again"),
+        Err(_) => tracing::info!("an acknowledgement takes more than {SEND_LIMIT:?} to be written"),
+    }
 }
 
 #[cfg(test)]
