@@ -68,7 +68,8 @@ impl Dispatcher {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(()) = unconfirmed.next(), if !unconfirmed.is_empty() => confirmed += 1,
-                () = room.make(&session), if next.is_some() && !room.is_left() => {}
+                // Only when nothing is under way: each confirm would end the look, and it would begin again.
+                () = room.make(&session), if next.is_some() && !room.is_left() && unconfirmed.is_empty() => {}
                 task = tasks.next(), if more && next.is_none() && unconfirmed.len() < window => match task {
                     Some(task) => next = Some(task),
                     None => more = false,
