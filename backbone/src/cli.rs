@@ -8,7 +8,7 @@ use crate::{
     env::Env,
     message::{Message, TASK_BYTES_MAX, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::{LogTelemetry, Several, Telemetry},
+    telemetry::{LogTelemetry, Several, Sparse, Telemetry},
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -75,7 +75,8 @@ pub fn main<E: Env>(env: E, arguments: impl IntoIterator<Item = OsString>) -> Ex
     match EnvFilter::try_new(&log) {
         Ok(filter) => {
             let colours = std::io::stderr().is_terminal();
-            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+            let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+            log.with_writer(std::io::stderr).map_event_format(Sparse::new).init();
         }
         Err(error) => return refuse(&format!("--log {log}: {error}")),
     }

@@ -7,10 +7,12 @@
 mod log;
 mod metrics;
 mod readiness;
+mod sparse;
 
 pub use log::LogTelemetry;
 pub use metrics::Metrics;
 pub use readiness::{Readiness, Unready};
+pub(crate) use sparse::Sparse;
 
 use crate::message::{Mac, RequestId, Status, TaskId};
 use std::{fmt, sync::Arc};

@@ -1,6 +1,6 @@
 //! Loading: what is wrong, where, what was found, what would do. No error shows a secret.
 
-use super::{Config, secret::read_password};
+use super::{Config, secret::read_password, service_link::is_service_link};
 use figment::{
     Figment,
     error::{Actual, Kind},
@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, ffi::OsString, io::Read, path::Path};
 /// What the variables of the environment begin with.
 const ENV_PREFIX: &str = "BACKBONE_";
 /// What stands between section and field in them.
-const ENV_SEPARATOR: &str = "__";
+pub(super) const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
@@ -147,7 +147,8 @@ impl Sources {
             let name = name.into_string().ok()?;
             let (prefix, key) = name.split_at_checked(ENV_PREFIX.len())?;
             let key = key.to_ascii_lowercase().replace(ENV_SEPARATOR, ".");
-            prefix.eq_ignore_ascii_case(ENV_PREFIX).then_some((key, (name, value)))
+            let is_ours = prefix.eq_ignore_ascii_case(ENV_PREFIX) && !is_service_link(&name, &value.to_string_lossy());
+            is_ours.then_some((key, (name, value)))
         });
         Self { file: file.display().to_string(), variables: variables.collect() }
     }
@@ -182,13 +183,15 @@ impl Sources {
         let place = self.place(&key);
         match &error.kind {
             Kind::UnknownField(found, known) => {
-                let nearest = nearest(found, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                let meant = nearest(found, known).map(|name| format!("`{name}`"));
                 // The path of an unknown key ends with it, or with its section, by figment's mood.
                 let section = key.strip_suffix(found.as_str()).unwrap_or(&key).trim_end_matches('.');
                 let full = if section.is_empty() { found.clone() } else { format!("{section}.{found}") };
+                let meant = meant.or_else(|| self.variable(&full).and_then(|_| with_separator(found, known)));
+                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
                 let section = if section.is_empty() { "at the top level".into() } else { format!("in [{section}]") };
                 format!(
-                    "{}: unknown key `{found}` {section}{nearest} (known: {})",
+                    "{}: unknown key `{found}` {section}{meant} (known: {})",
                     self.place_of_unknown(&full),
                     known.join(", ")
                 )
@@ -232,4 +235,12 @@ fn kind_of(found: &Actual) -> &'static str {
 fn nearest<'a>(found: &str, known: &'a [&'static str]) -> Option<&'a str> {
     let slips = |name: &str| strsim::levenshtein(found, name);
     known.iter().copied().min_by_key(|name| slips(name)).filter(|name| slips(name) <= found.len().max(3) / 3 + 1)
+}
+
+/// The variable that `found`, a section and a field with one `_` between them, is probably a slip of.
+fn with_separator(found: &str, sections: &[&'static str]) -> Option<String> {
+    let field_in =
+        |section: &&str| Some((section.to_ascii_uppercase(), found.strip_prefix(*section)?.strip_prefix('_')?));
+    let (section, field) = sections.iter().find_map(field_in)?;
+    Some(format!("{ENV_PREFIX}{section}{ENV_SEPARATOR}{}", field.to_ascii_uppercase()))
 }

@@ -13,6 +13,7 @@ mod defaults;
 mod load;
 mod peers;
 mod secret;
+mod service_link;
 
 pub use load::ConfigError;
 pub use secret::mask_url;

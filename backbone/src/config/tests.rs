@@ -63,6 +63,36 @@ fn a_wrong_variable_is_named() {
 }
 
 #[test]
+fn one_underscore_too_few_is_noticed() {
+    let error = load_with("", &[("BACKBONE_TASK_WORKER_PREFETCH", "1")]).unwrap_err();
+    assert!(
+        error.contains("`task_worker_prefetch` at the top level; did you mean BACKBONE_TASK_WORKER__PREFETCH?"),
+        "{error}"
+    );
+    let error = load_with("", &[("BACKBONE_MQTT_PORT", "1884")]).unwrap_err();
+    assert!(error.contains("did you mean BACKBONE_MQTT__PORT?"), "{error}");
+}
+
+#[test]
+fn what_kubernetes_says_of_services_is_no_configuration() {
+    for service in ["BACKBONE", "BACKBONE_MQTT"] {
+        let names = [
+            ("SERVICE_HOST", "10.0.0.11"),
+            ("SERVICE_PORT", "1883"),
+            ("SERVICE_PORT_MQTT", "1883"),
+            ("PORT", "tcp://10.0.0.11:1883"),
+            ("PORT_1883_TCP", "tcp://10.0.0.11:1883"),
+            ("PORT_1883_TCP_PROTO", "tcp"),
+            ("PORT_1883_TCP_PORT", "1883"),
+            ("PORT_1883_TCP_ADDR", "10.0.0.11"),
+        ];
+        let names = names.map(|(name, value)| (format!("{service}_{name}"), value));
+        let variables: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        assert_eq!(load_with("", &variables).unwrap(), Config::default());
+    }
+}
+
+#[test]
 fn no_error_shows_a_secret() {
     for text in [
         "[mqtt]\nusername = \"u\"\npassword = 5372637\n",
