@@ -23,7 +23,7 @@ const CONNECTIONS: [(&str, &str); 8] = [
     ("dispatcher", "amqp"),
 ];
 /// After how long a silent peer is asked for a sign of life, in seconds; by default 20 and 30.
-const HEARTBEAT_S: u16 = 2;
+pub(crate) const HEARTBEAT_S: u16 = 2;
 
 /// How long a router that is cut off from one broker may keep tasks from being done, on a busy machine: it takes some
 /// seconds until it says that the connection is lost, and at most two until it leaves its work to others.
@@ -64,7 +64,7 @@ impl Relays {
 }
 
 /// One of [`CONNECTIONS`] while it breaks.
-struct Break<'a> {
+pub(crate) struct Break<'a> {
     world: &'a World,
     replica: &'static str,
     broker: &'static str,
@@ -73,14 +73,14 @@ struct Break<'a> {
 }
 
 impl<'a> Break<'a> {
-    async fn begin(world: &'a World, (replica, broker): (&'static str, &'static str), how: &str) -> Self {
+    pub(crate) async fn begin(world: &'a World, (replica, broker): (&'static str, &'static str), how: &str) -> Self {
         let since = world.begin(&format!("{how}: {replica} and {broker}")).await;
         let losses_before = losses(world, replica, broker);
         Self { world, replica, broker, losses_before, since }
     }
 
     /// Waits until the replica has said that it lost its connection.
-    async fn is_noticed(&self) {
+    pub(crate) async fn is_noticed(&self) {
         let (replica, broker) = (self.replica, self.broker);
         let noticed = |world: &World| {
             world.complaints().iter().any(|said| said.replica == replica && said.disconnected == Some(broker))
@@ -89,7 +89,7 @@ impl<'a> Break<'a> {
     }
 
     /// Waits until all is well again. Meanwhile nobody else has lost a connection, and the loss is in the metrics.
-    async fn recovers(self) {
+    pub(crate) async fn recovers(self) {
         let Self { world, replica, broker, losses_before, since } = self;
         world.recovers(since).await;
         for said in world.complaints() {

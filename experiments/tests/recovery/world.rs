@@ -1,12 +1,13 @@
-//! Two routers of each kind, two workers, a dispatcher that is fed with tasks, and a gateway, on real brokers.
+//! Two routers of each kind, or two HTTP routers, two workers, a dispatcher that is fed with tasks, and a gateway, on real
+//! brokers.
 
 use crate::gateway::{label, start_gateway};
 use backbone::{
     admin::Admin,
-    config::Config,
+    config::{Config, RpcKind},
     env::{Env as _, TokioEnv},
     message::{Message as _, Task},
-    service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
+    service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::{Event, Several, Telemetry},
 };
 use sim::{
@@ -128,7 +129,8 @@ pub(crate) fn task(index: u64) -> Task {
 }
 
 impl World {
-    /// Starts the services, each replica with the configuration that `config` has for it.
+    /// Starts the services, each replica with the configuration that `config` has for it; which routers, that of `worker-0`
+    /// says.
     pub(crate) fn start(brokers: Brokers, config: impl Fn(&'static str) -> Config) -> Self {
         let labels = start_gateway(brokers.mqtt.port(), LABELS);
         let (notes, replicas, stop) = (Arc::default(), Vec::new(), CancellationToken::new());
@@ -139,13 +141,19 @@ impl World {
             config.validate().unwrap();
             (TokioEnv, Arc::new(config), world.telemetry(name), world.stop.clone())
         };
-        for name in ["fwd-0", "fwd-1"] {
+        let is_over_http = config("worker-0").rpc.kind == RpcKind::Http;
+        let only_if = |wanted: bool, names: [&'static str; 2]| names.into_iter().filter(move |_| wanted);
+        for name in only_if(!is_over_http, ["fwd-0", "fwd-1"]) {
             let (env, config, telemetry, stop) = with(&mut world, name);
             env.spawn("router", FwdRouter::run(env, config, telemetry, stop));
         }
-        for name in ["bck-0", "bck-1"] {
+        for name in only_if(!is_over_http, ["bck-0", "bck-1"]) {
             let (env, config, telemetry, stop) = with(&mut world, name);
             env.spawn("router", BckRouter::run(env, config, telemetry, stop));
+        }
+        for name in only_if(is_over_http, ["http-0", "http-1"]) {
+            let (env, config, telemetry, stop) = with(&mut world, name);
+            env.spawn("router", async move { HttpRouter::run(env, config, telemetry, stop).await.unwrap() });
         }
         for name in ["worker-0", "worker-1"] {
             let (env, config, telemetry, stop) = with(&mut world, name);
