@@ -17,6 +17,9 @@ pub struct Outcome {
     pub virtual_us: u64,
     /// Stands for all that happened, packet by packet; in hexadecimal digits.
     pub trace_digest: String,
+    /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to which
+    /// a frame costs nothing, and empty for a live run.
+    pub frames_read: BTreeMap<String, u64>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
 }

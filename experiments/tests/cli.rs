@@ -72,6 +72,13 @@ fn a_wrong_option_is_refused() {
 }
 
 #[test]
+fn an_address_that_is_none_is_refused_before_anything_starts() {
+    assert!(refused(&experiments(&["smoke", "--live", "--amqp", "http://x"])).contains("--amqp: expected amqp://"));
+    assert!(refused(&experiments(&["smoke", "--live", "--mqtt", "mqtts://x"])).contains("--mqtt: TLS needs --ca-file"));
+    assert!(refused(&experiments(&["smoke", "--amqp", "amqp://x"])).contains("--live"));
+}
+
+#[test]
 fn options_without_an_experiment_are_refused() {
     assert!(refused(&experiments(&["--quiet"])).contains("which experiment?"));
     assert!(refused(&experiments(&["--seed", "3"])).contains("which experiment?"));

@@ -1,6 +1,7 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
 use crate::live::{LiveEnv, Options, calibrate};
+use crate::simulate::Simulate;
 use backbone::config::mask_url;
 use clap::Args;
 use std::ffi::OsString;
@@ -58,9 +59,6 @@ impl LiveArgs {
 /// What to measure, and where to write it.
 #[derive(Debug, Args)]
 pub(super) struct CalibrateArgs {
-    /// The experiment that CPU times are taken from.
-    #[arg(default_value = "throughput")]
-    name: String,
     #[command(flatten)]
     specs: super::SpecsArg,
     /// The file [default: calibrated.toml beside the experiments].
@@ -73,9 +71,9 @@ pub(super) struct CalibrateArgs {
 
 /// # Errors
 /// When a measurement fails, or the file can't be written.
-pub(super) fn calibrate(arguments: &CalibrateArgs) -> anyhow::Result<()> {
+pub(super) fn calibrate(arguments: &CalibrateArgs, simulate: Simulate) -> anyhow::Result<()> {
     let specs = arguments.specs.directory();
-    let calibration = calibrate::calibrate(&specs, &arguments.name, arguments.quiet)?;
+    let calibration = calibrate::calibrate(&specs, simulate, arguments.quiet)?;
     let text = calibration.to_toml();
     super::print(&text)?;
     let path = arguments.output.clone().unwrap_or_else(|| specs.join("calibrated.toml"));

@@ -6,6 +6,7 @@ mod compare;
 mod live;
 mod thesis;
 
+use crate::live::AddressError;
 use crate::results::{self, Directories, Summary};
 use crate::run;
 use crate::simulate::Simulate;
@@ -175,7 +176,8 @@ pub fn main(simulate: Simulate) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let wrong_input = error.is::<SpecError>() || error.is::<brokers::ListenError>();
+            let wrong_input =
+                error.is::<SpecError>() || error.is::<AddressError>() || error.is::<brokers::ListenError>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
         }
     }
@@ -187,7 +189,7 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
         (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
         (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
         (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
-        (Some(Action::Calibrate(arguments)), _) => live::calibrate(&arguments),
+        (Some(Action::Calibrate(arguments)), _) => live::calibrate(&arguments, simulate),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
@@ -207,6 +209,7 @@ fn list(directory: &Path) -> anyhow::Result<()> {
 }
 
 fn run_one(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simulate) -> anyhow::Result<()> {
+    options.live.options().check()?;
     let run = measured(options, spec, simulate)
         .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec, &options.live)))?;
     let summary = Summary::of(spec, &run);

@@ -1,45 +1,77 @@
 //! Addresses of brokers, as the user writes them. No error repeats one: it may hold a password.
 
 use super::Options;
-use anyhow::{Context as _, ensure};
 use backbone::config::{Amqp, Mqtt, Redis};
 use percent_encoding::percent_decode_str;
-use std::path::Path;
+use std::path::PathBuf;
 use url::{Host, Url};
 
 /// MQTT's ports without and with TLS (IANA).
 const MQTT_PORTS: [u16; 2] = [1883, 8883];
 
+/// Options that name brokers in a way that can't be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// No address of that kind of broker.
+    #[error("{option}: expected {expected}")]
+    NotOne {
+        /// The option.
+        option: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// TLS, and nobody to trust.
+    #[error("{option}: TLS needs --ca-file, the certificates to trust")]
+    NoCertificates {
+        /// The option with the address.
+        option: &'static str,
+    },
+    /// Certificates, and no TLS.
+    #[error("--ca-file: no address asks for TLS")]
+    NoTls,
+}
+
+impl Options {
+    /// Checks what can be checked before anything is started.
+    ///
+    /// # Errors
+    /// [`AddressError`]
+    pub fn check(&self) -> Result<(), AddressError> {
+        take(self, &mut Amqp::default(), &mut Mqtt::default(), &mut Redis::default())
+    }
+}
+
 /// Points the services' configuration at the brokers that `options` name.
-///
-/// # Errors
-/// When an address is none, or TLS lacks certificates to trust.
-pub(super) fn take(options: &Options, amqp: &mut Amqp, mqtt: &mut Mqtt, redis: &mut Redis) -> anyhow::Result<()> {
-    let ca_file = |option, tls: bool| -> anyhow::Result<Option<&Path>> {
-        let ca_file = options.ca_file.as_deref().filter(|_| tls);
-        ensure!(!tls || ca_file.is_some(), "{option}: TLS needs --ca-file, the certificates to trust");
-        Ok(ca_file)
-    };
+pub(super) fn take(options: &Options, amqp: &mut Amqp, mqtt: &mut Mqtt, redis: &mut Redis) -> Result<(), AddressError> {
     let mut tls_anywhere = false;
-    if let Some(url) = &options.amqp {
-        let tls = has_tls(url, "amqp").context("--amqp: expected amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://")?;
-        amqp.url.clone_from(url);
-        amqp.ca_file = ca_file("--amqp", tls)?.map(Path::to_owned).unwrap_or_default();
+    let mut ca_file = |option, tls: bool| {
         tls_anywhere |= tls;
+        match (tls, &options.ca_file) {
+            (true, None) => Err(AddressError::NoCertificates { option }),
+            (true, Some(file)) => Ok(file.clone()),
+            (false, _) => Ok(PathBuf::new()),
+        }
+    };
+    if let Some(url) = &options.amqp {
+        let (option, expected) = ("--amqp", "amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps://");
+        let tls = has_tls(url, "amqp").ok_or(AddressError::NotOne { option, expected })?;
+        amqp.url.clone_from(url);
+        amqp.ca_file = ca_file(option, tls)?;
     }
     if let Some(url) = &options.mqtt {
-        let tls = read_mqtt(url, mqtt).context("--mqtt: expected mqtt://USER:PASSWORD@HOST:PORT, or mqtts://")?;
-        mqtt.ca_file = ca_file("--mqtt", tls)?.map(Path::to_owned).unwrap_or_default();
-        tls_anywhere |= tls;
+        let (option, expected) = ("--mqtt", "mqtt://USER:PASSWORD@HOST:PORT, or mqtts://");
+        let tls = read_mqtt(url, mqtt).ok_or(AddressError::NotOne { option, expected })?;
+        mqtt.ca_file = ca_file(option, tls)?;
     }
     if let Some(url) = &options.redis {
-        let tls =
-            has_tls(url, "redis").context("--redis: expected redis://USER:PASSWORD@HOST:PORT/DB, or rediss://")?;
+        let (option, expected) = ("--redis", "redis://USER:PASSWORD@HOST:PORT/DB, or rediss://");
+        let tls = has_tls(url, "redis").ok_or(AddressError::NotOne { option, expected })?;
         redis.url.clone_from(url);
-        redis.ca_file = ca_file("--redis", tls)?.map(Path::to_owned).unwrap_or_default();
-        tls_anywhere |= tls;
+        redis.ca_file = ca_file(option, tls)?;
     }
-    ensure!(options.ca_file.is_none() || tls_anywhere, "--ca-file: no address asks for TLS");
+    if options.ca_file.is_some() && !tls_anywhere {
+        return Err(AddressError::NoTls);
+    }
     Ok(())
 }
 
@@ -72,13 +104,13 @@ fn read_mqtt(url: &str, mqtt: &mut Mqtt) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn read(options: Options) -> anyhow::Result<(Amqp, Mqtt, Redis)> {
+    fn read(options: Options) -> Result<(Amqp, Mqtt, Redis), AddressError> {
         let (mut amqp, mut mqtt, mut redis) = (Amqp::default(), Mqtt::default(), Redis::default());
         take(&options, &mut amqp, &mut mqtt, &mut redis)?;
         Ok((amqp, mqtt, redis))
     }
 
-    fn read_mqtt(url: &str) -> anyhow::Result<Mqtt> {
+    fn read_mqtt(url: &str) -> Result<Mqtt, AddressError> {
         let ca_file = url.starts_with("mqtts").then(|| "ca.pem".into());
         Ok(read(Options { mqtt: Some(url.into()), ca_file, ..Options::default() })?.1)
     }
@@ -103,14 +135,14 @@ mod tests {
             "mqtt://b/secret",
         ];
         for url in wrong {
-            let error = format!("{:#}", read_mqtt(url).unwrap_err());
+            let error = read_mqtt(url).unwrap_err().to_string();
             assert!(error.contains("mqtt://USER:PASSWORD@HOST:PORT") && !error.contains("secret"), "{url}: {error}");
         }
         for url in ["http://me:secret@b", "amqpx://me:secret@b", "secret"] {
             let (amqp, redis) = (Some(url.to_owned()), Some(url.to_owned()));
-            let error = format!("{:#}", read(Options { amqp, ..Options::default() }).unwrap_err());
+            let error = read(Options { amqp, ..Options::default() }).unwrap_err().to_string();
             assert!(error.contains("--amqp: expected") && !error.contains("secret"), "{error}");
-            let error = format!("{:#}", read(Options { redis, ..Options::default() }).unwrap_err());
+            let error = read(Options { redis, ..Options::default() }).unwrap_err().to_string();
             assert!(error.contains("--redis: expected") && !error.contains("secret"), "{error}");
         }
     }
@@ -120,10 +152,10 @@ mod tests {
         let (amqp, redis) = (Some("amqps://broker".to_owned()), Some("redis://broker".to_owned()));
         let with = |ca_file| Options { amqp: amqp.clone(), redis: redis.clone(), ca_file, ..Options::default() };
         let (amqp, mqtt, redis) = read(with(Some("ca.pem".into()))).unwrap();
-        assert_eq!(amqp.ca_file, Path::new("ca.pem"));
+        assert_eq!(amqp.ca_file, PathBuf::from("ca.pem"));
         assert!(mqtt.tls().is_none() && redis.tls().is_none());
-        assert!(read(with(None)).unwrap_err().to_string().contains("--amqp: TLS needs --ca-file"));
+        assert_eq!(read(with(None)).unwrap_err(), AddressError::NoCertificates { option: "--amqp" });
         let useless = Options { ca_file: Some("ca.pem".into()), ..Options::default() };
-        assert!(read(useless).unwrap_err().to_string().contains("no address asks for TLS"));
+        assert_eq!(read(useless).unwrap_err(), AddressError::NoTls);
     }
 }

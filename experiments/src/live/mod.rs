@@ -20,6 +20,7 @@ mod ledger;
 mod router;
 mod world;
 
+pub use address::AddressError;
 pub use conditions::Conditions;
 pub(crate) use env::LiveEnv;
 

@@ -125,7 +125,12 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     if timeout(QUIET_LIMIT, quiet).await.is_err() {
         bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", deployment.open_ends());
     }
-    Ok(deployment.close())
+    let mut outcome = deployment.close();
+    for (pod, _) in deployment::pods(&spec) {
+        let kind = pod.rsplit_once('-').map_or(pod.as_str(), |(kind, _)| kind);
+        *outcome.frames_read.entry(kind.to_owned()).or_default() += cluster.frames_read(&pod);
+    }
+    Ok(outcome)
 }
 
 /// Waits until every gateway and every router has its MQTT session.

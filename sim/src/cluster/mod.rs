@@ -139,6 +139,16 @@ impl Cluster {
         sockets(with(|engine| engine.pods.host_of(name)))
     }
 
+    /// Protocol frames that the pod's current incarnation has read; 0 if its CPU is infinitely fast, since then nobody
+    /// looks for them.
+    #[must_use]
+    pub fn frames_read(&self, name: &str) -> u64 {
+        with(|engine| {
+            let host = engine.pods.host_of(name);
+            engine.network.hosts[usize::from(host)].cpu.as_ref().map_or(0, |cpu| cpu.frames_read())
+        })
+    }
+
     /// What the network has done so far.
     #[must_use]
     pub fn network(&self) -> crate::network::NetworkCounters {

@@ -66,6 +66,7 @@ pub(crate) struct Cpu {
     threads: Threads,
     metadata: MetadataStore,
     rng: u64,
+    frames_read: u64,
 }
 
 /// The threads of a pod.
@@ -92,7 +93,7 @@ impl Cpu {
                 Threads::On(cores, own)
             }
         };
-        Self { plan, threads, metadata: MetadataStore::default(), rng }
+        Self { plan, threads, metadata: MetadataStore::default(), rng, frames_read: 0 }
     }
 
     pub(crate) fn plan(&self) -> CpuPlan {
@@ -115,6 +116,17 @@ impl Cpu {
     pub(crate) fn work(&mut self, now_ns: u64, us: u64) -> Job {
         let cost_ns = self.draw_ns(us, self.plan.spread_percent);
         self.charge(now_ns, cost_ns)
+    }
+
+    /// Takes on the reading of a protocol frame.
+    pub(crate) fn read_frame(&mut self, now_ns: u64) -> Job {
+        self.frames_read += 1;
+        self.work(now_ns, self.plan.frame_us)
+    }
+
+    /// Frames whose reading it has taken on.
+    pub(crate) fn frames_read(&self) -> u64 {
+        self.frames_read
     }
 
     /// When `job` is done, as far as is known now: work that others have taken on since has slowed it down.

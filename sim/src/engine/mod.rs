@@ -124,8 +124,7 @@ impl Engine {
     /// A process of `host` reads a protocol frame.
     pub(crate) fn read_frame(&mut self, host: u16) -> Job {
         let now_ns = self.now_ns;
-        let cpu = self.cpu(host);
-        cpu.work(now_ns, cpu.plan().frame_us)
+        self.cpu(host).read_frame(now_ns)
     }
 
     /// A task of `host` runs.

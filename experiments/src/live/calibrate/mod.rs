@@ -1,9 +1,11 @@
 //! Measures on real brokers what the simulator needs to know: round trips, what a reply queue costs RabbitMQ, and CPU time
 //! for each request. The result is an abstract spec that others extend.
 
+mod frames;
 mod queues;
 mod round_trips;
 
+pub use frames::FrameCost;
 pub use queues::Pace;
 pub use round_trips::RoundTrip;
 
@@ -11,6 +13,7 @@ use super::{Conditions, Options, brokers::Brokers};
 use crate::{
     machine::Machine,
     run::Run,
+    simulate::Simulate,
     spec::{AmqpMetadata, Spec, load},
 };
 use anyhow::Context;
@@ -33,14 +36,21 @@ pub struct Calibration {
     pub spec: String,
     /// Requests answered in a second, in that run.
     pub rpcs_per_s: f64,
+    /// What follows from its CPU times.
+    pub frame_costs: Vec<FrameCost>,
+    /// Requests answered in a second, in a simulation of that run with these costs.
+    pub simulated_rpcs_per_s: f64,
 }
 
-/// Runs the spec `name` live for the CPU times, and measures round trips on fresh brokers.
+/// The spec that CPU times are taken from: production's settings, and work without a pause.
+const SPEC: &str = "throughput";
+
+/// Measures round trips on private brokers, and CPU times in a live run of [`SPEC`], which is then simulated.
 ///
 /// # Errors
-/// When the spec is wrong, the run fails, or a broker does not do what it is asked for.
-pub fn calibrate(specs: &Path, name: &str, quiet: bool) -> anyhow::Result<Calibration> {
-    let spec = load(specs, name, &[])?;
+/// When the spec is wrong, a run fails, or a broker does not do what it is asked for.
+pub fn calibrate(specs: &Path, simulate: Simulate, quiet: bool) -> anyhow::Result<Calibration> {
+    let spec = load(specs, SPEC, &[])?;
     let run = super::run(&spec, &Options::default(), quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let (round_trips, queues) = runtime.block_on(measure(&spec))?;
@@ -49,7 +59,17 @@ pub fn calibrate(specs: &Path, name: &str, quiet: bool) -> anyhow::Result<Calibr
     let conditions = live.context("a live run says what it rests on")?;
     let rpcs_per_s = summary.throughput.rpcs_per_s;
     let Machine { cpu, cores, .. } = machine;
-    Ok(Calibration { round_trips, queues, conditions, cpu, cores, spec: spec.name, rpcs_per_s })
+    let cpu_us_per_rpc = &conditions.cpu_us_per_rpc;
+    let (frame_costs, simulated_rpcs_per_s) =
+        frames::frame_costs(&spec, cpu_us_per_rpc, wake_us(&round_trips), cores, simulate, quiet)?;
+    let spec = spec.name;
+    Ok(Calibration { round_trips, queues, conditions, cpu, cores, spec, rpcs_per_s, frame_costs, simulated_rpcs_per_s })
+}
+
+/// How long a process takes to wake after its packet: half of a byte's way there and back, the median.
+fn wake_us(round_trips: &[RoundTrip]) -> u32 {
+    let tcp = round_trips.iter().find(|round_trip| round_trip.name == round_trips::TCP);
+    tcp.map_or(0, |tcp| u32::try_from(tcp.p50_us / 2).unwrap_or(u32::MAX))
 }
 
 async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
@@ -61,21 +81,7 @@ async fn measure(spec: &Spec) -> anyhow::Result<(Vec<RoundTrip>, Pace)> {
     Ok((measured, queues::under_load(&brokers.amqp.url).await?))
 }
 
-/// Protocol frames that the two routers of a request read for it: method, header and body of an AMQP message, a Redis
-/// reply and an MQTT acknowledgement the forward router; an MQTT message, a Redis reply and a publisher confirm the
-/// backward router.
-const ROUTER_FRAMES: f64 = 5.0 + 3.0;
-
 impl Calibration {
-    /// CPU time of a router for each frame that it reads, with all that follows from it, in us; `None` if the run had no
-    /// routers of both kinds.
-    #[must_use]
-    pub fn router_frame_us(&self) -> Option<u32> {
-        let cpu_us = &self.conditions.cpu_us_per_rpc;
-        let both = cpu_us.get("fwd_router")? + cpu_us.get("bck_router")?;
-        Some((both / ROUTER_FRAMES).round() as u32)
-    }
-
     /// What the begin or the end of a queue takes RabbitMQ's metadata store.
     #[must_use]
     pub fn metadata(&self) -> AmqpMetadata {
@@ -91,7 +97,7 @@ impl Calibration {
     /// As an abstract spec.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let Conditions { started, kernel, brokers, cpu_us_per_rpc, others_share, .. } = &self.conditions;
+        let Conditions { started, kernel, brokers, others_share, .. } = &self.conditions;
         let mut out = format!(
             "# Measured by `experiments calibrate` at {started} on {} x {}, Linux {kernel}.\n# Brokers:",
             self.cores, self.cpu
@@ -114,25 +120,36 @@ impl Calibration {
              # {variation:.2} of that; {overtaken:.1} that were asked for later are answered before one.",
             queues::CALLERS
         );
-        let _ =
-            writeln!(out, "#\n# CPU time for each request, `{}` live, {:.0} requests/s:", self.spec, self.rpcs_per_s);
-        for (name, us) in cpu_us_per_rpc {
-            let _ = writeln!(out, "#   {name:<22} {us:>6.1} us");
-        }
+        self.describe_costs(&mut out);
         let AmqpMetadata { change_us, spread_percent, disorder_percent, .. } = self.metadata();
         let _ = write!(
             out,
             "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that mean and \
              deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
-             change_us = {change_us}\nspread_percent = {spread_percent}\ndisorder_percent = {disorder_percent}\n",
+             change_us = {change_us}\nspread_percent = {spread_percent}\ndisorder_percent = {disorder_percent}\n\n\
+             # CPU time for each frame, and half of the round trip over TCP.\n[machines]\n",
         );
-        if let Some(frame_us) = self.router_frame_us() {
-            let _ = write!(
-                out,
-                "\n# A router's CPU time above, for each frame that it reads.\n[machines.router]\nframe_us = {frame_us}\n"
-            );
+        let wake_us = wake_us(&self.round_trips);
+        for cost in &self.frame_costs {
+            let _ = writeln!(out, "{} = {{ frame_us = {}, wake_us = {wake_us} }}", cost.machine, cost.frame_us());
         }
         out
+    }
+
+    fn describe_costs(&self, out: &mut String) {
+        let Self { spec, rpcs_per_s, simulated_rpcs_per_s, .. } = self;
+        let _ = writeln!(
+            out,
+            "#\n# CPU time, `{spec}` live with {rpcs_per_s:.0} requests/s, and the frames that it reads in the simulator, where it\n\
+             # reaches {simulated_rpcs_per_s:.0} requests/s with these costs. Gateways and workers are one process of a live run.\n\
+             #   {:<12} {:>14} {:>16} {:>10}",
+            "machine", "us/request", "frames/request", "us/frame"
+        );
+        for cost in &self.frame_costs {
+            let FrameCost { machine, cpu_us_per_rpc, frames_per_rpc } = cost;
+            let each = cpu_us_per_rpc / frames_per_rpc;
+            let _ = writeln!(out, "#   {machine:<12} {cpu_us_per_rpc:>14.1} {frames_per_rpc:>16.2} {each:>10.1}");
+        }
     }
 }
 
@@ -143,23 +160,22 @@ mod tests {
     #[test]
     fn the_file_is_a_spec_that_others_can_extend() {
         let calibration = Calibration {
-            round_trips: vec![RoundTrip { name: "amqp_qos", p50_us: 200, p90_us: 300 }],
+            round_trips: vec![RoundTrip { name: "tcp", p50_us: 21, p90_us: 300 }],
             queues: Pace { mean_us: 1_000.0, variation: 1.0, overtaken: 9.8 },
-            conditions: Conditions {
-                cpu_us_per_rpc: [("fwd_router".into(), 100.0), ("bck_router".into(), 60.0)].into(),
-                ..Conditions::default()
-            },
+            conditions: Conditions::default(),
             cpu: "a processor".into(),
             cores: 2,
             spec: "throughput".into(),
             rpcs_per_s: 1_000.0,
+            frame_costs: vec![FrameCost { machine: "router", cpu_us_per_rpc: 160.0, frames_per_rpc: 8.0 }],
+            simulated_rpcs_per_s: 1_100.0,
         };
         let specs = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| std::fs::write(specs.path().join(name), text).unwrap();
         file("calibrated.toml", &calibration.to_toml());
         file("mine.toml", "extends = \"calibrated\"\n");
         let spec = load(specs.path(), "mine", &[]).unwrap();
-        assert_eq!(spec.machines.router.frame_us, 20);
+        assert_eq!((spec.machines.router.frame_us, spec.machines.router.wake_us), (20, 10));
         let amqp = spec.brokers.amqp_metadata;
         assert_eq!((amqp.change_us, amqp.spread_percent, amqp.disorder_percent), (707, 83, 40));
     }

@@ -22,6 +22,9 @@ const WARM_UP: usize = 50;
 /// Limit of all round trips of one kind together.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The round trip that asks no broker.
+pub(super) const TCP: &str = "tcp";
+
 /// Round trips with one caller, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundTrip {
@@ -70,7 +73,7 @@ pub(super) async fn tcp() -> anyhow::Result<RoundTrip> {
         while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
     });
     let mut stream = env.connect("127.0.0.1", port).await.context("connecting")?;
-    sample("tcp", async || {
+    sample(TCP, async || {
         timed(async {
             stream.write_all(&[1]).await?;
             let mut byte = [0];
