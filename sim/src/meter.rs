@@ -116,7 +116,7 @@ impl Meter {
         let host = self.host;
         let work = self.work.get_or_insert_with(|| Work::Reading(with(|engine| engine.read_frame(host))));
         if let Work::Reading(job) = work {
-            ready!(with(|engine| engine.poll_job(host, job, cx)));
+            ready!(with(|engine| engine.poll_job(host, *job, cx)));
             if !self.protocol.changes_queues(frame) {
                 return Poll::Ready(());
             }

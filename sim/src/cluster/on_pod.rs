@@ -50,7 +50,7 @@ impl<F> OnPod<F> {
 
     fn poll_cpu(&mut self, cx: &Context<'_>) -> Poll<()> {
         let host = self.host;
-        let work = self.work.get_or_insert_with(|| with(|engine| engine.run_task(host)));
+        let work = *self.work.get_or_insert_with(|| with(|engine| engine.run_task(host)));
         ready!(with(|engine| engine.poll_job(host, work, cx)));
         self.work = None;
         Poll::Ready(())

@@ -98,7 +98,7 @@ mod tests {
         let (_second, none) = cpu.change_metadata(0);
         assert_eq!((due_ns, none), (Some(MS), None));
         let job = cpu.work(0, 10);
-        assert_eq!(cpu.done_ns(&job), MS / 100);
+        assert_eq!(cpu.done_ns(0, job), MS / 100);
     }
 
     #[test]

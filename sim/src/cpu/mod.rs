@@ -129,11 +129,14 @@ impl Cpu {
         self.frames_read
     }
 
-    /// When `job` is done, as far as is known now: work that others have taken on since has slowed it down.
-    pub(crate) fn done_ns(&self, job: &Job) -> u64 {
+    /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks again then.
+    pub(crate) fn done_ns(&mut self, now_ns: u64, job: Job) -> u64 {
         match &self.threads {
-            Threads::On(cores, _) => cores.borrow().done_ns(job),
-            Threads::Limited(..) => job.done_ns,
+            Threads::On(cores, _) => cores.borrow_mut().done_ns(now_ns, job),
+            Threads::Limited(..) => match job {
+                Job::Until(done_ns) => done_ns,
+                Job::Share { .. } => unreachable!("a thread with a quota gives no shares"),
+            },
         }
     }
 
@@ -146,7 +149,7 @@ impl Cpu {
 
     /// The moment has come at which the metadata store may have made a change. Returns the next such moment.
     pub(crate) fn metadata_is_due(&mut self, now_ns: u64) -> Option<u64> {
-        let done_ns = self.change_done_ns();
+        let done_ns = self.change_done_ns(now_ns);
         if done_ns > now_ns {
             return Some(done_ns);
         }
@@ -164,18 +167,19 @@ impl Cpu {
             self.charge(now_ns, cost_ns)
         });
         self.metadata.begin(jobs, disorder_percent, &mut self.rng);
-        Some(self.change_done_ns())
+        Some(self.change_done_ns(now_ns))
     }
 
-    fn change_done_ns(&self) -> u64 {
-        self.metadata.jobs().iter().map(|job| self.done_ns(job)).max().expect("a change is two jobs")
+    fn change_done_ns(&mut self, now_ns: u64) -> u64 {
+        let jobs = *self.metadata.jobs();
+        jobs.into_iter().map(|job| self.done_ns(now_ns, job)).max().expect("a change is two jobs")
     }
 
     /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
     fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
         match &mut self.threads {
             Threads::On(cores, own) => cores.borrow_mut().run(own.clone(), now_ns, cost_ns),
-            Threads::Limited(threads, bandwidth) => Job::until(bandwidth.run(threads, now_ns, cost_ns)),
+            Threads::Limited(threads, bandwidth) => Job::Until(bandwidth.run(threads, now_ns, cost_ns)),
         }
     }
 }

@@ -21,7 +21,7 @@ fn cpu(threads: u32, quota_us: u64) -> Cpu {
 /// When work of `cost_ns` is done.
 pub(super) fn done(cpu: &mut Cpu, now_ns: u64, cost_ns: u64) -> u64 {
     let job = cpu.charge(now_ns, cost_ns);
-    cpu.done_ns(&job)
+    cpu.done_ns(now_ns, job)
 }
 
 #[test]

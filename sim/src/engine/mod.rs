@@ -135,9 +135,10 @@ impl Engine {
     }
 
     /// Ready when `job` is done; until then the task is woken to the nanosecond, unlike by tokio's timers.
-    pub(crate) fn poll_job(&mut self, host: u16, job: &Job, cx: &Context<'_>) -> Poll<()> {
-        let done_ns = self.cpu(host).done_ns(job);
-        if done_ns <= self.now_ns {
+    pub(crate) fn poll_job(&mut self, host: u16, job: Job, cx: &Context<'_>) -> Poll<()> {
+        let now_ns = self.now_ns;
+        let done_ns = self.cpu(host).done_ns(now_ns, job);
+        if done_ns <= now_ns {
             return Poll::Ready(());
         }
         self.agenda.put(done_ns, Step::Wake(cx.waker().clone()));

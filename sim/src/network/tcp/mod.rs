@@ -150,7 +150,8 @@ impl Network {
         let done_ns = match &mut self.hosts[usize::from(flow.source.0)].cpu {
             Some(cpu) if cpu.plan().write_us > 0 => {
                 let job = cpu.work(now_ns, cpu.plan().write_us);
-                cpu.done_ns(&job)
+                // As far as is known: that others may take on work meanwhile is left out.
+                cpu.done_ns(now_ns, job)
             }
             _ => now_ns,
         };
