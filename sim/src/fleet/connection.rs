@@ -27,9 +27,9 @@ use tokio::{
 
 /// Seconds without traffic after which a gateway pings its broker.
 const KEEP_ALIVE_S: u16 = 60;
-/// Commands that the broker may have under way to a gateway. Mosquitto's own limit of 20 is lower; the margin is for
-/// brokers that overrun it.
-const RECEIVE_MAXIMUM: u16 = 100;
+/// Commands that a gateway reads ahead. How many the broker may have under way to it is the broker's choice: a receive
+/// maximum would replace Mosquitto's `max_inflight_messages`, whatever that is.
+const READ_AHEAD_MAX: usize = 100;
 /// Messages of its own that a gateway has under way.
 const IN_FLIGHT_MAX: u16 = 100;
 /// Limit of one dial with its handshake.
@@ -140,7 +140,7 @@ impl Connection {
         let (client, events) =
             AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
         // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
-        let (incoming, received) = mpsc::channel(RECEIVE_MAXIMUM.into());
+        let (incoming, received) = mpsc::channel(READ_AHEAD_MAX);
         let life = Arc::new(Life::default());
         let driver = drive(env.clone(), client.clone(), events, filter, (incoming, life.clone()), online);
         let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
@@ -198,7 +198,6 @@ fn options<E: Env>(env: &E, broker: &config::Mqtt, client_id: String) -> MqttOpt
         .set_keep_alive(KEEP_ALIVE_S)
         .set_clean_start(true)
         .set_connect_timeout(DIAL_LIMIT)
-        .set_receive_maximum(Some(RECEIVE_MAXIMUM))
         // Without a limit rumqttc looks through 65,535 slots at each flush.
         .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
         .set_ack_mode(AckMode::Manual);

@@ -40,8 +40,8 @@ use tokio::{
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Most messages of QoS 1 and 2 in flight to one client (`max_inflight_messages`), whatever larger Receive Maximum it
-    /// names. Also the Receive Maximum that clients are told.
+    /// Most messages of QoS 1 and 2 in flight to a client that names no Receive Maximum (`max_inflight_messages`). One that
+    /// it names goes before this, be it less or more. Also the Receive Maximum that clients are told.
     pub max_inflight: NonZeroU16,
     /// How the broker keeps to that window.
     pub quota: Quota,

@@ -169,8 +169,9 @@ impl Server {
         let code = ConnectReturnCode::Success;
         outbox.push(&Packet::ConnAck(ConnAck { session_present: present.is_some(), code, properties }));
 
+        // As in Mosquitto, what a client asks for goes before the broker's own limit, even if it is more.
         let receive_maximum = connect.properties.as_ref().and_then(|p| p.receive_maximum).and_then(NonZeroU16::new);
-        let window = self.config.max_inflight.min(receive_maximum.unwrap_or(NonZeroU16::MAX));
+        let window = receive_maximum.unwrap_or(self.config.max_inflight);
         self.connections_made += 1;
         let number = self.connections_made;
         let client = self.clients.get_mut(&key).expect("was just found or made");

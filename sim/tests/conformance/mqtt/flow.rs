@@ -34,6 +34,13 @@ pub(crate) async fn receive_maximum(at: At) {
     subscriber.sum_up("again without an acknowledgement").await;
 }
 
+pub(crate) async fn large_receive_maximum(at: At) {
+    let mut subscriber = Client::subscriber_with(&at, "s", "t", with(|p| p.receive_maximum = Some(40))).await;
+    let mut publisher = Client::connect(&at, "p", |_| {}).await;
+    publisher.publish_numbers("t", 0..90).await;
+    subscriber.sum_up("without an acknowledgement").await;
+}
+
 /// Mosquitto 2.0.11's issue 2301, as far as it can be seen.
 pub(crate) async fn leak(at: At) {
     let lasting = |connect: &mut Connect| {

@@ -80,6 +80,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(flow::in_flight_window, "the broker's in-flight window"),
         scenario!(flow::leak, "what else an acknowledgement lets go, in which order, and after a lost connection"),
         scenario!(flow::receive_maximum, "the client's receive maximum"),
+        scenario!(flow::large_receive_maximum, "a receive maximum beyond the broker's own window"),
         scenario!(flow::acknowledged_in_any_order, "PUBACKs out of order, and of nothing"),
         scenario!(flow::queued_limit, "the limit of queued messages"),
         scenario!(flow::message_expiry, "messages expire while they wait, and carry what is left"),
