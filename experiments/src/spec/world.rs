@@ -219,8 +219,8 @@ impl Machine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Brokers {
-    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client does not ask for
-    /// fewer. Default: 20, as in Mosquitto.
+    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive maximum;
+    /// routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
     pub mqtt_quota: Quota,

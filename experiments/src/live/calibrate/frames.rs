@@ -91,7 +91,7 @@ pub(super) fn frame_costs(
 fn on_one_machine(spec: &Spec, wake_us: u32, cores: u32) -> Spec {
     let mut spec = spec.clone();
     spec.brokers.amqp_metadata = AmqpMetadata::default();
-    spec.machines = Machines { cores, ..Machines::default() };
+    spec.machines = Machines { cores, late_percent: spec.machines.late_percent, ..Machines::default() };
     for part in &PARTS {
         *(part.of)(&mut spec.machines) = Machine { frame_us: FIRST_GUESS_US, wake_us, ..Machine::default() };
     }
