@@ -82,9 +82,18 @@ impl Hierarchy {
         Err(CgroupError::None { tried })
     }
 
-    /// Makes a group and takes it away again.
+    /// Makes a group and takes it away again, and looks whether a process could get into it.
     fn probe(&self) -> io::Result<()> {
-        drop(self.group("probe", Quota { quota_us: 100_000, period_us: 100_000 })?);
+        let group = self.group("probe", Quota { quota_us: 100_000, period_us: 100_000 })?;
+        if self.version == Version::V2 {
+            // Below a group that has processes itself, the kernel makes groups that take none.
+            let kind = fs::read_to_string(group.folder.join("cgroup.type"))?;
+            if kind.trim() != "domain" {
+                return Err(io::Error::other(format!("a group here is `{}`, not `domain`", kind.trim())));
+            }
+            // Moving takes this permission on what both groups are below of, which is the parent: see `candidates`.
+            fs::OpenOptions::new().write(true).open(self.parent.join("cgroup.procs"))?;
+        }
         Ok(())
     }
 
@@ -102,6 +111,8 @@ impl Hierarchy {
 
     fn group(&self, name: &str, Quota { quota_us, period_us }: Quota) -> io::Result<Group> {
         let folder = self.parent.join(format!("shelfwire-{}-{name}", std::process::id()));
+        // A killed process with our number may have left one behind. One that is in use stays, and is an error.
+        let _ = fs::remove_dir(&folder);
         fs::create_dir(&folder)?;
         let group = Group { folder };
         let file = |name| group.folder.join(name);

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Command, Stdio},
     thread,
 };
@@ -83,7 +83,9 @@ fn stay_on_processor(i: usize) {
 #[ignore = "does nothing by itself"]
 fn burner() {
     let Ok(threads) = std::env::var(THREADS_VAR) else { return };
+    println!("\nready");
     let _ = std::io::stdin().read(&mut [0]); // until this process is in its group
+    let before_ns = clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID);
     let end_ns = clock_ns(libc::CLOCK_MONOTONIC) + BURN_NS;
     let burst = |thread: usize| {
         stay_on_processor(thread);
@@ -107,7 +109,8 @@ fn burner() {
     for Burst { start_ns, end_ns } in bursts {
         println!("\nburst {start_ns} {end_ns}");
     }
-    println!("\ncpu {}", clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID));
+    println!("\ncpu {}", clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID) - before_ns);
+    let _ = std::io::stdin().read(&mut [0]); // until the group's statistics have been read
 }
 
 /// Lets `threads` burn in a control group of `hierarchy`.
@@ -119,17 +122,28 @@ fn burn(hierarchy: &Hierarchy, threads: usize) -> Measured {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut orders = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut said = String::new();
+    // Its start and its end must be neither throttled nor counted.
+    let mut hear = |word: &str| {
+        while !said.lines().any(|line| line.starts_with(word)) {
+            assert!(output.read_line(&mut said).unwrap() > 0, "the burner has ended before {word}: {said}");
+        }
+    };
+    hear("ready");
     let group = hierarchy.confine(&format!("burner-{threads}"), child.id(), QUOTA).unwrap();
     let (weight, most) = match hierarchy.version {
         Version::V1 => ("cpu.shares", "262144"),
         Version::V2 => ("cpu.weight", "10000"),
     };
     fs::write(group.folder.join(weight), most).unwrap();
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    orders.write_all(b"\n").unwrap();
+    hear("cpu ");
     let statistics = fs::read_to_string(group.folder.join("cpu.stat")).unwrap();
+    drop(orders);
+    output.read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
     let numbers = |text: &str, name: &str| -> Vec<Vec<u64>> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(name));
         lines.map(|line| line.split_whitespace().map(|number| number.parse().unwrap()).collect()).collect()
