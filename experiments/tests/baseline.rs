@@ -70,7 +70,7 @@ fn one_router_gets_all_replies_and_does_all_tasks() {
 #[test]
 fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
     for connections in [Connections::PerRequest, Connections::KeepAlive] {
-        let outcomes: Vec<Outcome> = (1..=4)
+        let outcomes: Vec<Outcome> = (1..=16)
             .map(|seed| {
                 let mut spec = shipped("baseline_1k_2");
                 spec.seed = seed;

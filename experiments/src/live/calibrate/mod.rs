@@ -45,7 +45,7 @@ pub struct Calibration {
 /// The spec that CPU times are taken from: production's settings, and work without a pause.
 const SPEC: &str = "throughput";
 
-/// Measures round trips on private brokers, and CPU times in a live run of [`SPEC`], which is then simulated.
+/// Measures round trips on private brokers, and CPU times in a live run of `throughput`, which is then simulated.
 ///
 /// # Errors
 /// When the spec is wrong, a run fails, or a broker does not do what it is asked for.
