@@ -48,11 +48,7 @@ async fn services_recover_from_what_real_brokers_do_and_lose_no_task() {
     let since = world.begin("nothing is broken").await;
     world.recovers(since).await;
 
-    let since = world.begin("Redis dies with all that it knew, and comes back empty").await;
-    world.brokers.redis.kill().unwrap();
-    world.says_that_it_waits_for("redis").await;
-    world.brokers.redis.start_again().unwrap();
-    world.recovers(since).await;
+    world.survives_redis().await;
 
     let since = world.begin("Redis refuses to write").await;
     world.brokers.tell_redis(&["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -70,11 +66,7 @@ async fn services_recover_from_what_real_brokers_do_and_lose_no_task() {
     world.brokers.tell_redis(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     world.recovers(since).await;
 
-    let since = world.begin("Mosquitto dies and comes back").await;
-    world.brokers.mqtt.kill().unwrap();
-    world.says_that_it_waits_for("mqtt").await;
-    world.brokers.mqtt.start_again().unwrap();
-    world.recovers(since).await;
+    world.survives_mosquitto().await;
 
     let since = world.begin("Mosquitto stands still").await;
     world.brokers.mqtt.pause().unwrap();

@@ -101,17 +101,9 @@ async fn http_routers_and_their_callers_recover_and_lose_no_task() {
     let _third_router = start_third_router(third);
     world.recovers(since).await;
 
-    let since = world.begin("Redis dies with all that it knew, and comes back empty").await;
-    world.brokers.redis.kill().unwrap();
-    world.says_that_it_waits_for("redis").await;
-    world.brokers.redis.start_again().unwrap();
-    world.recovers(since).await;
+    world.survives_redis().await;
 
-    let since = world.begin("Mosquitto dies and comes back").await;
-    world.brokers.mqtt.kill().unwrap();
-    world.says_that_it_waits_for("mqtt").await;
-    world.brokers.mqtt.start_again().unwrap();
-    world.recovers(since).await;
+    world.survives_mosquitto().await;
     world.stop.cancel();
 }
 

@@ -241,6 +241,24 @@ impl World {
         eprintln!("    recovered after {:.1} s; {}", since.elapsed().as_secs_f64(), self.state());
     }
 
+    /// Redis dies with all that it knew, and comes back empty.
+    pub(crate) async fn survives_redis(&mut self) {
+        let since = self.begin("Redis dies with all that it knew, and comes back empty").await;
+        self.brokers.redis.kill().unwrap();
+        self.says_that_it_waits_for("redis").await;
+        self.brokers.redis.start_again().unwrap();
+        self.recovers(since).await;
+    }
+
+    /// Mosquitto dies with all sessions, and comes back.
+    pub(crate) async fn survives_mosquitto(&mut self) {
+        let since = self.begin("Mosquitto dies and comes back").await;
+        self.brokers.mqtt.kill().unwrap();
+        self.says_that_it_waits_for("mqtt").await;
+        self.brokers.mqtt.start_again().unwrap();
+        self.recovers(since).await;
+    }
+
     /// What replicas complained of since the fault began.
     pub(crate) fn complaints(&self) -> Vec<Complaint> {
         self.notes.complaints.lock().unwrap().clone()

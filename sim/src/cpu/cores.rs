@@ -45,13 +45,11 @@ pub(crate) struct Cores {
     now_ns: u64,
 }
 
-/// A piece of work.
+/// A piece of work: done when this thread has done so much in all.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Job {
-    /// Done at this time, whatever else there is to do; in ns.
-    Until(u64),
-    /// Done when this thread has done so much in all.
-    Share { thread: usize, parts: u64 },
+pub(crate) struct Share {
+    thread: usize,
+    parts: u64,
 }
 
 impl Cores {
@@ -84,7 +82,7 @@ impl Cores {
     }
 
     /// Gives work of `cost_ns` to the one of these threads that has the least to do. `now_ns` never goes back.
-    pub(super) fn run(&mut self, threads: Range<usize>, now_ns: u64, cost_ns: u64) -> Job {
+    pub(super) fn run(&mut self, threads: Range<usize>, now_ns: u64, cost_ns: u64) -> Share {
         self.work_until(now_ns);
         let own = threads.min_by_key(|thread| self.threads[*thread].left).expect("at least one thread");
         if self.threads[own].left == 0 && self.at_work() >= self.cores {
@@ -93,15 +91,11 @@ impl Cores {
         let thread = &mut self.threads[own];
         thread.given += cost_ns * PARTS_PER_NS;
         thread.left += cost_ns * PARTS_PER_NS;
-        Job::Share { thread: own, parts: thread.given }
+        Share { thread: own, parts: thread.given }
     }
 
     /// When a piece of work is done, or, if it isn't by now, the earliest time at which it can be.
-    pub(super) fn done_ns(&mut self, now_ns: u64, job: Job) -> u64 {
-        let (own, parts) = match job {
-            Job::Until(done_ns) => return done_ns,
-            Job::Share { thread, parts } => (thread, parts),
-        };
+    pub(super) fn done_ns(&mut self, now_ns: u64, Share { thread: own, parts }: Share) -> u64 {
         self.work_until(now_ns);
         let thread = &self.threads[own];
         let done = thread.given - thread.left;
@@ -174,12 +168,12 @@ mod tests {
         machine
     }
 
-    fn run(machine: &mut Cores, thread: usize, now_ns: u64, cost_ns: u64) -> Job {
+    fn run(machine: &mut Cores, thread: usize, now_ns: u64, cost_ns: u64) -> Share {
         machine.run(thread..thread + 1, now_ns, cost_ns)
     }
 
     /// When all these are done, asked as those do who wait for them.
-    fn ends<const N: usize>(machine: &mut Cores, jobs: [Job; N]) -> [u64; N] {
+    fn ends<const N: usize>(machine: &mut Cores, jobs: [Share; N]) -> [u64; N] {
         let mut ends = [0; N];
         let mut now_ns = machine.now_ns;
         while let Some(next_ns) = jobs.iter().map(|job| machine.done_ns(now_ns, *job)).filter(|end| *end > now_ns).min()
@@ -263,7 +257,7 @@ mod tests {
                 now_ns += cost_ns / u64::from(cores) * 9 / 10;
             }
             let all = (0..threads as usize).map(|thread| run(&mut machine, thread, now_ns, 0));
-            let all: Vec<Job> = all.collect();
+            let all: Vec<Share> = all.collect();
             let done_ns = all.into_iter().map(|job| machine.done_ns(now_ns, job)).max().expect("some threads");
             let used = work_ns as f64 / (done_ns * u64::from(cores)) as f64;
             assert!((0.95..=1.0).contains(&used), "{used} of {cores} cores with {threads} threads");

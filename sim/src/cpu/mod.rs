@@ -12,12 +12,13 @@ mod cores;
 mod kernel;
 mod metadata;
 
+pub(crate) use cores::Cores;
 pub use cores::CoresPlan;
-pub(crate) use cores::{Cores, Job};
 pub use metadata::MetadataPlan;
 
 use crate::os::split_mix;
 use bandwidth::{Bandwidth, Thread};
+use cores::Share;
 use metadata::MetadataStore;
 use std::{cell::RefCell, ops::Range, rc::Rc};
 use tokio::sync::oneshot;
@@ -67,6 +68,15 @@ pub(crate) struct Cpu {
     metadata: MetadataStore,
     rng: u64,
     frames_read: u64,
+}
+
+/// A piece of work that a pod has taken on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Job {
+    /// Done at this time, whatever else there is to do; in ns.
+    Until(u64),
+    /// Done when its thread has had time enough on cores that others use, too.
+    Share(Share),
 }
 
 /// The threads of a pod.
@@ -131,12 +141,10 @@ impl Cpu {
 
     /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks again then.
     pub(crate) fn done_ns(&mut self, now_ns: u64, job: Job) -> u64 {
-        match &self.threads {
-            Threads::On(cores, _) => cores.borrow_mut().done_ns(now_ns, job),
-            Threads::Limited(..) => match job {
-                Job::Until(done_ns) => done_ns,
-                Job::Share { .. } => unreachable!("a thread with a quota gives no shares"),
-            },
+        match (job, &self.threads) {
+            (Job::Until(done_ns), _) => done_ns,
+            (Job::Share(share), Threads::On(cores, _)) => cores.borrow_mut().done_ns(now_ns, share),
+            (Job::Share(_), Threads::Limited(..)) => unreachable!("under a quota nothing is shared with others"),
         }
     }
 
@@ -178,7 +186,7 @@ impl Cpu {
     /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
     fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
         match &mut self.threads {
-            Threads::On(cores, own) => cores.borrow_mut().run(own.clone(), now_ns, cost_ns),
+            Threads::On(cores, own) => Job::Share(cores.borrow_mut().run(own.clone(), now_ns, cost_ns)),
             Threads::Limited(threads, bandwidth) => Job::Until(bandwidth.run(threads, now_ns, cost_ns)),
         }
     }
