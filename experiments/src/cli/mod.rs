@@ -18,6 +18,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Runs an experiment in the simulator, prints a table and leaves results and a plot behind.
 #[derive(Parser)]
@@ -168,10 +173,12 @@ pub fn main(simulate: Simulate) -> ExitCode {
     }
     // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the end of
     // its connections when a run is stopped. What is one, the run says itself.
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,lapin=off"));
+    let filter = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
+    let filter =
+        filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN).with_target("lapin", LevelFilter::OFF));
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).without_time().init();
+    let log = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr).without_time();
+    tracing_subscriber::registry().with(log).with(filter).init();
     match act(cli, simulate) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

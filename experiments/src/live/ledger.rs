@@ -12,7 +12,6 @@ use lapin::{
     message::BasicGetMessage,
     options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
-    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
 use std::time::Duration;
@@ -57,11 +56,11 @@ pub(super) async fn delete_queues(config: &Config) -> anyhow::Result<()> {
     deleted.with_context(|| format!("RabbitMQ may still have the run's queues ({})", queues.join(", ")))
 }
 
-async fn connect(amqp: &config::Amqp) -> anyhow::Result<Connection> {
-    let uri = amqp.uri().map_err(anyhow::Error::msg)?;
-    let cert_chain = amqp.tls().map(|tls| tls.ca_pem()).transpose().context("reading --ca-file")?;
-    let tls = OwnedTLSConfig { identity: None, cert_chain };
-    Env::tokio().open_amqp(uri, tls, ConnectionProperties::default()).await.context("connecting to RabbitMQ")
+async fn connect(config: &config::Amqp) -> anyhow::Result<Connection> {
+    let uri = config.uri().map_err(anyhow::Error::msg)?;
+    let connect =
+        backbone::amqp::connect(&Env::tokio(), uri, config.tls().as_ref(), ConnectionProperties::default()).await;
+    connect.context("connecting to RabbitMQ")
 }
 
 impl Ledger {

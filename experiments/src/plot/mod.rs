@@ -41,6 +41,9 @@ const SERIES: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
+/// What a pixel takes.
+const RGB_BYTES: usize = 3;
+
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// Draws the names of a chart's series, each behind a mark of so many pixels with its margin.
@@ -84,12 +87,17 @@ pub trait Figure {
     /// As PNG.
     ///
     /// # Errors
-    /// When plotters fails to draw.
+    /// When plotters fails to draw, or the encoder to encode.
     fn png(&self) -> anyhow::Result<Vec<u8>> {
-        // plotters writes PNG into files only, and tells the format by the name.
-        let file = tempfile::Builder::new().suffix(".png").tempfile()?;
-        paint(self, &BitMapBackend::new(file.path(), self.size()).into_drawing_area())?;
-        Ok(std::fs::read(file.path())?)
+        let (width, height) = self.size();
+        let mut pixels = vec![0; (width * height) as usize * RGB_BYTES];
+        paint(self, &BitMapBackend::with_buffer(&mut pixels, self.size()).into_drawing_area())?;
+        let mut file = Vec::new();
+        // plotters' own encoder brings those of all other formats with it.
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header()?.write_image_data(&pixels)?;
+        Ok(file)
     }
 }
 

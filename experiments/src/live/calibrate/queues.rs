@@ -6,7 +6,6 @@ use futures_util::future::try_join_all;
 use lapin::{
     Connection, ConnectionProperties,
     options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions},
-    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use std::time::Duration;
@@ -85,8 +84,7 @@ async fn all_callers(url: &str) -> anyhow::Result<Pace> {
     let mut connections = Vec::new();
     for _ in 0..CALLERS {
         let uri = url.parse().map_err(|_| anyhow::anyhow!("no AMQP URL"))?;
-        connections
-            .push(Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?);
+        connections.push(backbone::amqp::connect(&Env::tokio(), uri, None, ConnectionProperties::default()).await?);
     }
     let changes = try_join_all(connections.iter().map(begin_and_end_queues)).await?;
     for connection in connections {

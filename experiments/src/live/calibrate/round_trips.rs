@@ -6,7 +6,6 @@ use backbone::env::Env;
 use lapin::{
     BasicProperties, Channel, ConnectionProperties,
     options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
-    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use std::time::Duration;
@@ -128,7 +127,7 @@ async fn packet<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
 
 pub(super) async fn amqp(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
     let uri = url.parse().map_err(|_| anyhow::anyhow!("no AMQP URL"))?;
-    let connection = Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?;
+    let connection = backbone::amqp::connect(&Env::tokio(), uri, None, ConnectionProperties::default()).await?;
     let channel: Channel = connection.create_channel().await?;
     let qos = async || timed(async { Ok(channel.basic_qos(1, BasicQosOptions::default()).await?) }).await;
     let round_trip = sample("amqp_qos", qos).await?;
