@@ -1,12 +1,12 @@
 //! Lays a simulated run, a live one and the thesis' figure side by side.
 
-use crate::distribution::{Bins, Distribution};
 use crate::live::Conditions;
+use crate::measure::Statistics;
+use crate::measure::{Bins, Distribution};
 use crate::plot::{Overlay, Shape};
 use crate::results::{Summary, Throughput};
 use crate::run::Run;
 use crate::spec::Spec;
-use crate::statistics::Statistics;
 use crate::thesis::Published;
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};

@@ -1,29 +1,37 @@
-//! The bench: experiments described in TOML, run in the simulator, measured, and written down.
+//! The bench: experiments described in TOML, run in the simulator or for real, measured, and written down.
 //!
-//! What lives here: what an experiment is ([`spec`]), what a run says about itself ([`outcome`]), the numbers drawn from
-//! it ([`statistics`]), and their ways to people and files ([`table`], [`results`], [`plot`]). The world that an
-//! experiment runs in is the crate `sim`.
+//! The world that an experiment is simulated in is the crate `sim`. The modules here stand on each other, and import
+//! downwards only:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | the command line | [`cli`] |
+//! | what is asked of runs | [`thesis`], [`gate`], [`compare`], [`calibrate`] |
+//! | a run for people | [`table`] |
+//! | a run on disk | [`results`] |
+//! | running, one or many | [`run`] |
+//! | two ways to run one spec | [`simulate`], [`live`] |
+//! | what both start | `deployment` |
+//! | pictures of numbers | [`plot`] |
+//! | what is seen, and what must hold | [`measure`] |
+//! | what there is to do | `workload` |
+//! | what an experiment is | [`spec`] |
+//! | ground | [`cost`], [`progress`] |
 
-mod audit;
-pub mod batch;
-mod book;
+pub mod calibrate;
 pub mod cli;
 pub mod compare;
-pub mod distribution;
+pub mod cost;
+mod deployment;
 pub mod gate;
-mod gateways;
 pub mod live;
-pub mod machine;
-pub mod outcome;
+pub mod measure;
 pub mod plot;
-mod pods;
 pub mod progress;
 pub mod results;
 pub mod run;
 pub mod simulate;
 pub mod spec;
-pub mod statistics;
 pub mod table;
 pub mod thesis;
-pub mod verify;
 mod workload;

@@ -2,13 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::{
-    config::{Connections, Correlation, Replies, RpcKind},
+    config::{Connections, Correlation, Replies, RouterKind, RpcKind},
     telemetry::{DropReason, FailReason},
 };
 use experiments::{
-    outcome::{Outcome, TaskEnd},
+    measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{Fault, FaultKind, Spec, Target, default_directory, load},
+    spec::{Fault, FaultKind, Pod, Spec, default_directory, load},
 };
 use std::sync::Arc;
 
@@ -196,7 +196,8 @@ fn a_router_with_too_many_requests_refuses_and_the_task_is_tried_again() {
 fn with_router_fault(spec: &mut Spec, kind: FaultKind) -> Outcome {
     // Slow enough that the fault at 50 ms is in the middle of it.
     spec.fleet.ble_service_ms.median = 5;
-    spec.faults = vec![Fault { at_ms: 50, kind, target: Target::HttpRouter(0), for_ms: Some(500), from: None }];
+    spec.faults =
+        vec![Fault { at_ms: 50, kind, target: Pod::Router(RouterKind::Http, 0), for_ms: Some(500), from: None }];
     run(spec)
 }
 

@@ -9,10 +9,11 @@ pub use frames::FrameCost;
 pub use queues::Pace;
 pub use round_trips::RoundTrip;
 
-use super::{Conditions, Options, brokers::Brokers};
 use crate::{
-    machine::Machine,
-    run::Run,
+    cost::Cost,
+    live::{Brokers, Conditions, Options},
+    results::Summary,
+    run::{self, Run},
     simulate::Simulate,
     spec::{AmqpMetadata, Spec, load},
 };
@@ -51,14 +52,14 @@ const SPEC: &str = "throughput";
 /// When the spec is wrong, a run fails, or a broker does not do what it is asked for.
 pub fn calibrate(specs: &Path, simulate: Simulate, quiet: bool) -> anyhow::Result<Calibration> {
     let spec = load(specs, SPEC, &[])?;
-    let run = super::run(&spec, &Options::default(), quiet)?;
+    let run = run::run_live(&spec, &Options::default(), quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let (round_trips, queues) = runtime.block_on(measure(&spec))?;
-    let summary = crate::results::Summary::of(&spec, &run);
-    let Run { machine, live, .. } = run;
+    let summary = Summary::of(&spec, &run);
+    let Run { cost, live, .. } = run;
     let conditions = live.context("a live run says what it rests on")?;
     let rpcs_per_s = summary.throughput.rpcs_per_s;
-    let Machine { cpu, cores, .. } = machine;
+    let Cost { cpu, cores, .. } = cost;
     let cpu_us_per_rpc = &conditions.cpu_us_per_rpc;
     let (frame_costs, simulated_rpcs_per_s) =
         frames::frame_costs(&spec, cpu_us_per_rpc, wake_us(&round_trips), cores, simulate, quiet)?;

@@ -1,6 +1,7 @@
 //! `experiments thesis`: the thesis' experiments again, and the report.
 
-use super::{SpecsArg, here, print};
+use super::changes::SpecsArg;
+use super::output::{here, print};
 use crate::results::Directories;
 use crate::simulate::Simulate;
 use crate::spec::SpecError;
@@ -39,7 +40,7 @@ pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Resu
         return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
     }
     let mut evaluation = thesis::evaluate(&specs, arguments.seeds, simulate, arguments.quiet);
-    let wall_s = evaluation.machine.wall_s;
+    let wall_s = evaluation.cost.wall_s;
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
     let report = thesis::write(&directories, &mut evaluation)?;
     print(&outcome(&evaluation, specs.len(), wall_s))?;

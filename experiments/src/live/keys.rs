@@ -1,4 +1,4 @@
-//! What Redis holds before and after a run.
+//! The keys of Redis before and after a run.
 
 use anyhow::{Context, anyhow, bail};
 use backbone::{

@@ -1,5 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
+use crate::workload::task_id;
 use backbone::telemetry::{DropReason, FailReason};
 use std::collections::BTreeMap;
 
@@ -54,12 +55,6 @@ impl TaskRecord {
     pub fn id(&self) -> String {
         task_id(self.index)
     }
-}
-
-/// The name of task `index`.
-#[must_use]
-pub fn task_id(index: u32) -> String {
-    format!("task-{index}")
 }
 
 /// How a task ended.

@@ -1,8 +1,8 @@
 //! Distributions laid over each other: what was measured elsewhere as filled bars, ours as outlines.
 
 use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, draw_legend, font, tick, titled};
-use crate::distribution::{BINS, Bins};
-use crate::statistics::ms;
+use crate::measure::ms;
+use crate::measure::{BINS, Bins};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

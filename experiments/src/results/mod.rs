@@ -9,7 +9,7 @@ mod summary;
 
 pub use summary::{Rpcs, Summary, Throughput};
 
-use crate::outcome::Outcome;
+use crate::measure::Outcome;
 use crate::plot::{self, Figure};
 use crate::spec::Spec;
 use anyhow::Context;

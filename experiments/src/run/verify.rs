@@ -1,6 +1,6 @@
 //! Runs a spec twice and tells whether both runs were the same, event by event.
 
-use crate::run::{Run, run};
+use super::{Run, run};
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use anyhow::{Context, bail};

@@ -1,23 +1,23 @@
-//! Which pod runs what, and how it is started.
+//! The simulated world: brokers, gateways and services on pods of the cluster, each of which can be started again and
+//! again, and what can be seen of it from outside.
 
 use crate::{
-    audit::{self, Remains},
-    book::Book,
-    gateways::Gateways,
-    outcome::Outcome,
-    pods::{gateway_pod, gateway_pods, router_pods, worker_pods},
-    spec::{Quota, Spec, Target},
+    deployment::{CONNECT_LIMIT, Gateways, Process, Step, called_routers, routers, run_service},
+    measure::{
+        Outcome, Recorder,
+        invariants::{self, BrokerState},
+    },
+    spec::{MqttQuota, Pod, Spec},
     workload::gateway_mac,
 };
+use anyhow::bail;
 use backbone::{
     config::Config,
     env::Env as _,
     message::{DEFAULT_ROUTE_KEY, Message as _, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
-    service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::Telemetry,
 };
 use sim::{
-    Class, Cluster, Seed, SimEnv, SimListener,
+    Cluster, Seed, SimEnv, SimListener,
     broker::{amqp, mqtt, redis},
     fleet::Gateway,
 };
@@ -29,40 +29,27 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{sleep, timeout};
 
 const AMQP_PORT: u16 = 5672;
 const MQTT_PORT: u16 = 1883;
 const REDIS_PORT: u16 = 6379;
-/// A running service that can be asked to stop.
-struct Process {
-    stop: CancellationToken,
-    stopped: watch::Receiver<bool>,
-}
+/// Time for brokers to listen.
+const LISTEN_MARGIN: Duration = Duration::from_millis(10);
+/// Time for subscriptions, and for the routers' AMQP connections, after the connections to MQTT.
+const SUBSCRIBE_MARGIN: Duration = Duration::from_millis(100);
 
 /// All that is needed to start any part of the world, again and again.
-pub(super) struct Deployment {
+pub(super) struct World {
+    cluster: Cluster,
     spec: Arc<Spec>,
     config: Arc<Config>,
-    book: Book,
-    pub(super) amqp: amqp::Broker,
-    pub(super) mqtt: mqtt::Broker,
+    recorder: Recorder,
+    amqp: amqp::Broker,
+    mqtt: mqtt::Broker,
     redis: redis::Broker,
     gateways: Gateways,
-    processes: Mutex<BTreeMap<String, Process>>,
-}
-
-/// All pods of a world.
-pub(super) fn pods(spec: &Spec) -> Vec<(String, Class)> {
-    let brokers = [("amqp", Class::Amqp), ("mqtt", Class::Mqtt), ("redis", Class::Redis)];
-    let services = router_pods(spec).chain(worker_pods(spec)).chain(["dispatcher".to_owned()]);
-    brokers
-        .map(|(name, class)| (name.to_owned(), class))
-        .into_iter()
-        .chain(gateway_pods(spec).map(|pod| (pod, Class::Gateway)))
-        .chain(services.map(|pod| (pod, Class::Service)))
-        .collect()
+    processes: Mutex<BTreeMap<Pod, Process>>,
 }
 
 fn any_address(port: u16) -> SocketAddr {
@@ -83,13 +70,11 @@ where
 /// The services' configuration, pointed at the world's brokers and routers.
 fn config(spec: &Spec) -> Config {
     let mut config = spec.backbone.clone();
-    config.amqp.url = format!("amqp://guest:guest@amqp:{AMQP_PORT}/%2f");
-    (config.mqtt.host, config.mqtt.port) = ("mqtt".into(), MQTT_PORT);
-    config.redis.url = format!("redis://redis:{REDIS_PORT}/0");
-    if spec.is_over_http() {
-        let port = config.http_router.listen.port();
-        config.rpc.routers = router_pods(spec).map(|pod| format!("{pod}:{port}")).collect();
-    }
+    config.amqp.url = format!("amqp://guest:guest@{}:{AMQP_PORT}/%2f", Pod::Amqp);
+    (config.mqtt.host, config.mqtt.port) = (Pod::Mqtt.to_string(), MQTT_PORT);
+    config.redis.url = format!("redis://{}:{REDIS_PORT}/0", Pod::Redis);
+    let port = config.http_router.listen.port();
+    config.rpc.routers = called_routers(spec).map(|pod| format!("{pod}:{port}")).collect();
     config
 }
 
@@ -97,8 +82,8 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
     mqtt::Config {
         max_inflight: NonZeroU16::new(spec.brokers.mqtt_inflight_max).expect("a valid spec has a window of at least 1"),
         quota: match spec.brokers.mqtt_quota {
-            Quota::Strict => mqtt::Quota::Strict,
-            Quota::Leaky => mqtt::Quota::MosquittoLeaky,
+            MqttQuota::Strict => mqtt::Quota::Strict,
+            MqttQuota::Leaky => mqtt::Quota::MosquittoLeaky,
         },
         // The services use no more, and the CONNACK says so.
         max_qos: mqtt::QoS::AtLeastOnce,
@@ -108,9 +93,11 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
     }
 }
 
-impl Deployment {
-    pub(super) fn new(spec: Arc<Spec>, book: Book) -> Self {
+impl World {
+    /// A world in which nothing runs.
+    pub(super) fn new(cluster: Cluster, spec: Arc<Spec>, recorder: Recorder) -> Self {
         Self {
+            cluster,
             config: Arc::new(config(&spec)),
             amqp: amqp::Broker::new(amqp::Config::default()),
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
@@ -118,75 +105,71 @@ impl Deployment {
             gateways: Gateways::place(spec.clone()),
             processes: Mutex::default(),
             spec,
-            book,
+            recorder,
         }
     }
 
-    pub(super) fn book(&self) -> &Book {
-        &self.book
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
-    /// MQTT clients of a world in which all is well.
-    pub(super) fn mqtt_clients(&self) -> usize {
-        self.spec.fleet.gateways as usize + router_pods(&self.spec).count()
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
-    pub(super) fn boot_brokers(&self, cluster: &Cluster) {
-        ["amqp", "mqtt", "redis"].iter().for_each(|pod| self.boot(cluster.env(pod), pod));
+    /// The pod on which a part runs.
+    pub(super) fn pod_of(&self, part: Pod) -> Pod {
+        self.spec.pod_of(part)
     }
 
-    pub(super) fn boot_fleet_and_routers(&self, cluster: &Cluster) {
-        gateway_pods(&self.spec).chain(router_pods(&self.spec)).for_each(|pod| self.boot(cluster.env(&pod), &pod));
+    /// Starts the brokers.
+    pub(super) async fn start_brokers(&self) {
+        Pod::BROKERS.into_iter().for_each(|pod| self.start(pod));
+        sleep(LISTEN_MARGIN).await;
     }
 
-    /// The workers, one after the other, and before them the dispatcher: the work begins.
-    pub(super) async fn boot_workers(&self, cluster: &Cluster) {
-        let replicas = &self.spec.replicas;
-        if replicas.all_at_once() {
-            worker_pods(&self.spec).for_each(|pod| self.boot(cluster.env(&pod), &pod));
-        }
-        self.boot(cluster.env("dispatcher"), "dispatcher");
-        if !replicas.all_at_once() {
-            for (pod, started) in worker_pods(&self.spec).zip(1..) {
-                self.boot(cluster.env(&pod), &pod);
-                sleep(replicas.pause_after(started)).await;
+    /// Takes `steps`, one after the other.
+    ///
+    /// # Errors
+    /// When not everybody gets connected.
+    pub(super) async fn take(&self, steps: Vec<Step>) -> anyhow::Result<()> {
+        for step in steps {
+            match step {
+                Step::Start(pod) => self.start(pod),
+                Step::Connect => self.connect().await?,
+                Step::Pause(time) => sleep(time).await,
             }
         }
+        Ok(())
     }
 
     /// Starts what belongs on `pod`.
-    pub(super) fn boot(&self, env: SimEnv, pod: &str) {
-        let telemetry = self.book.telemetry(pod, move |event| {
-            env.is_alive().then(|| {
-                env.trace(format_args!("{event:?}"));
-                env.now_us()
-            })
-        });
-        let config = self.config.clone();
-        match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
-            "amqp" => {
+    pub(super) fn start(&self, pod: Pod) {
+        self.boot(pod, self.cluster.env(&pod.to_string()));
+    }
+
+    /// Starts `pod` again, which has crashed: as a new host of the old name.
+    pub(super) fn restart(&self, pod: Pod) {
+        self.boot(pod, self.cluster.restart(&pod.to_string()));
+    }
+
+    fn boot(&self, pod: Pod, env: SimEnv) {
+        match pod {
+            Pod::Amqp => {
                 let broker = self.amqp.clone();
                 serve(env, AMQP_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
-            "mqtt" => {
+            Pod::Mqtt => {
                 let broker = self.mqtt.clone();
                 serve(env, MQTT_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
-            "redis" => {
+            Pod::Redis => {
                 let broker = self.redis.clone();
                 self.configure_routes();
                 serve(env, REDIS_PORT, move |listener| async move { broker.serve(env, listener).await });
             }
-            "gateway" | "store" => self.boot_gateways(env, pod),
-            "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
-            "bck_router" => self.run(env, pod, |stop| BckRouter::run(env, config, telemetry, stop)),
-            "http_router" => self.run(env, pod, |stop| async move {
-                let router = HttpRouter::run(env, config, telemetry, stop);
-                router.await.expect("the port of a pod without a router is free");
-            }),
-            "task_worker" => self.run(env, pod, |stop| TaskWorker::run(env, config, telemetry, stop)),
-            "dispatcher" => self.run(env, pod, |stop| self.dispatch(env, telemetry, stop)),
-            other => unreachable!("a pod of kind {other}"),
+            Pod::Gateway(_) | Pod::Store(_) => self.boot_gateways(env, pod),
+            Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher => self.boot_service(env, pod),
         }
     }
 
@@ -195,71 +178,65 @@ impl Deployment {
         self.redis.keyspace().set(DEFAULT_ROUTE_KEY, gateway_mac(0).to_string(), None);
     }
 
-    fn dispatch(
-        &self,
-        env: SimEnv,
-        telemetry: Arc<dyn Telemetry>,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let (config, tasks) = (self.config.clone(), self.book.workload().clone().tasks());
-        async move {
-            if let Err(error) = Dispatcher::run(env, config, telemetry, stop, tasks).await {
-                env.trace(format_args!("{error}"));
-            }
+    fn boot_gateways(&self, env: SimEnv, pod: Pod) {
+        for index in self.spec.fleet.gateways_on(pod) {
+            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
+            let plan = self.gateways.plan(index, self.config.mqtt.clone());
+            let gateway = Gateway::run(env, plan, self.recorder.labels(), rng);
+            env.spawn("gateway", gateway);
         }
     }
 
-    /// Runs a service that can be asked to stop.
-    fn run<F>(&self, env: SimEnv, pod: &str, service: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let stop = CancellationToken::new();
-        let (ended, stopped) = watch::channel(false);
-        let service = service(stop.clone());
-        env.spawn("service", async move {
-            service.await;
-            let _ = ended.send(true);
+    fn boot_service(&self, env: SimEnv, pod: Pod) {
+        let telemetry = self.recorder.telemetry(pod, move |event| {
+            env.is_alive().then(|| {
+                env.trace(format_args!("{event:?}"));
+                env.now_us()
+            })
         });
-        self.processes().insert(pod.to_owned(), Process { stop, stopped });
+        let (config, workload) = (self.config.clone(), self.recorder.workload().clone());
+        let process = Process::start(&env, |stop| async move {
+            if let Err(error) = run_service(pod, env, config, telemetry, workload, stop).await {
+                env.trace(format_args!("{error}"));
+            }
+        });
+        self.processes().insert(pod, process);
     }
 
-    fn processes(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
+    /// Waits until every gateway and every router has its MQTT session.
+    async fn connect(&self) -> anyhow::Result<()> {
+        let expected = self.spec.fleet.gateways as usize + routers(&self.spec).count();
+        let all_connected = async {
+            while self.mqtt.clients_connected() < expected {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(CONNECT_LIMIT, all_connected).await.is_err() {
+            let connected = self.mqtt.clients_connected();
+            bail!("only {connected} of {expected} MQTT clients have connected by {} us", self.cluster.now_us());
+        }
+        sleep(SUBSCRIBE_MARGIN).await;
+        Ok(())
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Pod, Process>> {
         self.processes.lock().expect("nothing panics with it")
     }
 
     /// Asks the service on `pod` to stop and waits until it has.
-    pub(super) async fn stop(&self, pod: &str) {
-        let process = self.processes().remove(pod);
-        let Process { stop, mut stopped } = process.expect("only a running service is stopped");
-        stop.cancel();
-        let _ = stopped.wait_for(|stopped| *stopped).await;
+    pub(super) async fn stop(&self, pod: Pod) {
+        let process = self.processes().remove(&pod).expect("only a running service is stopped");
+        process.ask_to_stop();
+        process.stopped().await;
     }
 
-    /// The process of a crashed target is gone: a broker loses what it does not keep.
-    pub(super) fn forget_process(&self, target: Target) {
-        match target {
-            Target::Amqp => self.amqp.restart(),
-            Target::Mqtt => self.mqtt.restart(),
-            Target::Redis => self.redis.restart(),
-            _ => drop(self.processes().remove(&target.to_string())),
-        }
-    }
-
-    /// The pod that a fault's target runs on.
-    pub(super) fn pod_of(&self, target: Target) -> String {
-        match target {
-            Target::Gateway(index) => gateway_pod(&self.spec, index),
-            other => other.to_string(),
-        }
-    }
-
-    fn boot_gateways(&self, env: SimEnv, pod: &str) {
-        for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
-            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
-            let plan = self.gateways.plan(index, self.config.mqtt.clone());
-            let gateway = Gateway::run(env, plan, self.book.labels(), rng);
-            env.spawn("gateway", gateway);
+    /// The process on a crashed pod is gone: a broker loses what it does not keep.
+    pub(super) fn forget_process(&self, pod: Pod) {
+        match pod {
+            Pod::Amqp => self.amqp.restart(),
+            Pod::Mqtt => self.mqtt.restart(),
+            Pod::Redis => self.redis.restart(),
+            _ => drop(self.processes().remove(&pod)),
         }
     }
 
@@ -290,15 +267,15 @@ impl Deployment {
         messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
     }
 
-    /// Closes the book. What must add up does so at any moment: a task leaves a queue only when it is settled elsewhere.
-    pub(super) fn close(&self) -> Outcome {
-        let remains = Remains {
+    /// What came of the run. The invariants hold at any moment: a task leaves a queue only when it is settled elsewhere.
+    pub(super) fn outcome(&self) -> Outcome {
+        let brokers = BrokerState {
             dead: self.dead_letters(),
             queued: self.queued_tasks(),
             mqtt_messages: self.mqtt.stats().publishes_received,
         };
         let is_faultless = self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0;
-        audit::close(&self.book, &remains, is_faultless)
+        invariants::check(&self.recorder, &brokers, is_faultless)
     }
 
     /// For the message of a run that doesn't end.

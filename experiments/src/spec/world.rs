@@ -1,6 +1,8 @@
 //! The world around the services: gateways and labels, the network, the brokers' settings.
 
+use super::Pod;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Gateways and the labels behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,42 @@ impl Default for Fleet {
             hosts: Hosts::PerGateway,
             ble_service_ms: BleService::default(),
         }
+    }
+}
+
+impl Fleet {
+    /// How many gateways each store has.
+    #[must_use]
+    pub fn gateways_per_store(&self) -> u32 {
+        self.gateways / self.stores
+    }
+
+    /// The pod on which gateway `index` runs.
+    #[must_use]
+    pub fn pod_of_gateway(&self, index: u32) -> Pod {
+        match self.hosts {
+            Hosts::PerGateway => Pod::Gateway(index),
+            Hosts::PerStore => Pod::Store(index / self.gateways_per_store()),
+        }
+    }
+
+    /// The gateways that run on `pod`, by index.
+    #[must_use]
+    pub fn gateways_on(&self, pod: Pod) -> Range<u32> {
+        match pod {
+            Pod::Gateway(index) => index..index + 1,
+            Pod::Store(store) => store * self.gateways_per_store()..(store + 1) * self.gateways_per_store(),
+            _ => 0..0,
+        }
+    }
+
+    /// All pods with gateways.
+    pub fn pods(&self) -> impl Iterator<Item = Pod> + use<> {
+        let (pod, count): (fn(u32) -> Pod, u32) = match self.hosts {
+            Hosts::PerGateway => (Pod::Gateway, self.gateways),
+            Hosts::PerStore => (Pod::Store, self.stores),
+        };
+        (0..count).map(pod)
     }
 }
 
@@ -161,6 +199,22 @@ pub struct Machines {
     pub task_worker: Machine,
 }
 
+impl Machines {
+    /// The one that `pod` runs on.
+    #[must_use]
+    pub fn of(&self, pod: Pod) -> Machine {
+        match pod {
+            Pod::Amqp => self.amqp,
+            Pod::Redis => self.redis,
+            Pod::Mqtt => self.mqtt,
+            Pod::Gateway(_) | Pod::Store(_) => self.gateway,
+            Pod::Router(..) => self.router,
+            Pod::TaskWorker(_) => self.task_worker,
+            Pod::Dispatcher => Machine::default(),
+        }
+    }
+}
+
 /// One kind of host: how its kernel does TCP, and what work costs there. CPU times are medians.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -223,14 +277,14 @@ pub struct Brokers {
     /// routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
-    pub mqtt_quota: Quota,
+    pub mqtt_quota: MqttQuota,
     /// What it takes RabbitMQ to begin or end a queue.
     pub amqp_metadata: AmqpMetadata,
 }
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { mqtt_inflight_max: 20, mqtt_quota: Quota::Strict, amqp_metadata: AmqpMetadata::default() }
+        Self { mqtt_inflight_max: 20, mqtt_quota: MqttQuota::Strict, amqp_metadata: AmqpMetadata::default() }
     }
 }
 
@@ -251,7 +305,7 @@ pub struct AmqpMetadata {
 /// How the MQTT broker keeps to its in-flight window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quota {
+pub enum MqttQuota {
     /// Never more than the window, as Mosquitto 1.6.
     Strict,
     /// Overruns it when messages arrive in a burst, as Mosquitto 2.0.11 (its issue 2301).

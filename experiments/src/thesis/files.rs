@@ -2,7 +2,7 @@
 
 use super::report::{document, html, markdown};
 use super::{Evaluation, Figure, Row, charts};
-use crate::machine::Machine;
+use crate::cost::Cost;
 use crate::results::{Directories, replace};
 use anyhow::Context;
 use serde::Serialize;
@@ -30,7 +30,7 @@ const FIGURES: [(&str, Figure); 9] = [
 pub fn write(to: &Directories, evaluation: &mut Evaluation) -> anyhow::Result<[PathBuf; 2]> {
     let (results, plots) = (to.results.join("thesis"), to.plots.join("thesis"));
     let data = results.join("thesis.json");
-    keep_machine(&data, evaluation)?;
+    keep_cost(&data, evaluation)?;
     replace(&data, json(evaluation)?.as_bytes())?;
     replace(&results.join("runs.csv"), &runs_csv(evaluation)?)?;
     replace(&results.join("comparisons.csv"), &comparisons_csv(evaluation)?)?;
@@ -66,7 +66,8 @@ struct Data<'a> {
     failed: &'a [(String, String)],
     figures: &'a [Row],
     claims: &'a [Row],
-    machine: &'a Machine,
+    #[serde(rename = "machine")]
+    cost: &'a Cost,
 }
 
 #[derive(Serialize)]
@@ -111,22 +112,22 @@ fn json(evaluation: &Evaluation) -> anyhow::Result<String> {
         failed: &evaluation.failed,
         figures: &evaluation.figures,
         claims: &evaluation.claims,
-        machine: &evaluation.machine,
+        cost: &evaluation.cost,
     };
     let mut json = serde_json::to_string_pretty(&data).context("writing the data as JSON")?;
     json.push('\n');
     Ok(json)
 }
 
-/// Takes the machine of the data that are at `path`, if they are the same in all else.
-fn keep_machine(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> {
+/// Takes the cost from the data that are at `path`, if they are the same in all else.
+fn keep_cost(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> {
     let Ok(old) = std::fs::read_to_string(path) else { return Ok(()) };
     let value: Option<serde_json::Value> = serde_json::from_str(&old).ok();
-    let machine = value.and_then(|value| serde_json::from_value(value.get("machine")?.clone()).ok());
-    let Some(machine) = machine else { return Ok(()) };
-    let new = std::mem::replace(&mut evaluation.machine, machine);
+    let cost = value.and_then(|value| serde_json::from_value(value.get("machine")?.clone()).ok());
+    let Some(cost) = cost else { return Ok(()) };
+    let new = std::mem::replace(&mut evaluation.cost, cost);
     if json(evaluation)? != old {
-        evaluation.machine = new;
+        evaluation.cost = new;
     }
     Ok(())
 }

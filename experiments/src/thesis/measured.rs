@@ -1,12 +1,12 @@
 //! What our runs give for an experiment: every number once a seed.
 
 use super::claims::Figure;
-use crate::distribution::{Bins, Distribution};
-use crate::outcome::TaskRecord;
+use crate::measure::Statistics;
+use crate::measure::TaskRecord;
+use crate::measure::{Bins, Distribution};
 use crate::results::Summary;
 use crate::run::Run;
 use crate::spec::Spec;
-use crate::statistics::Statistics;
 use serde::Serialize;
 
 /// A task faster than this is one of the thesis' "small peak of less than 10 ms".
@@ -146,7 +146,7 @@ fn fast_at_the_edges_percent(tasks: &[TaskRecord]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::TaskEnd;
+    use crate::measure::TaskEnd;
 
     #[test]
     fn the_median_over_seeds_is_one_that_was_measured() {

@@ -1,6 +1,6 @@
 //! The thesis' histogram: 49 bins of equal width over the data's range, and the humps in it.
 
-use crate::statistics::ms;
+use crate::measure::ms;
 
 /// Bins of every histogram, as in the thesis' figures.
 pub const BINS: usize = 49;

@@ -4,7 +4,7 @@ mod bins;
 
 pub use bins::{BINS, Bins};
 
-use crate::statistics::ms;
+use super::statistics::ms;
 
 /// A distribution of milliseconds, made of pieces: single values, and bars over which values are spread evenly.
 #[derive(Clone, Debug, PartialEq)]

@@ -241,7 +241,7 @@ fn missed(row: &Row) -> String {
 
 fn method(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Section("How this was made".into()));
-    let machine = &evaluation.machine;
+    let machine = &evaluation.cost;
     let runs: usize = evaluation.runs.values().map(|measured| measured.runs.len()).sum();
     blocks.push(Block::Items(vec![
         format!(
