@@ -110,8 +110,8 @@ impl Source {
         Self { name: "thesis", numbers, distribution: published.distribution(), samples_us: Vec::new(), bins }
     }
 
-    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a row is
-    /// a task, and takes the throughput from `live/SPEC/summary.json`.
+    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a
+    /// row is a task, and takes the throughput from `live/SPEC/summary.json`.
     ///
     /// # Errors
     /// When a file is there and can't be used.

@@ -65,8 +65,8 @@ fn one_router_gets_all_replies_and_does_all_tasks() {
 }
 
 /// Of two routers the broker picks the right one half of the time. A task needs both of its replies. Were the two
-/// independent of each other, three quarters of the tasks would fail; but they are asked for at the same moment, through
-/// brokers that deal in turn, so fewer do; were they one choice, half of them would.
+/// independent of each other, three quarters of the tasks would fail; but they are asked for at the same moment,
+/// through brokers that deal in turn, so fewer do; were they one choice, half of them would.
 #[test]
 fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
     for connections in [Connections::PerRequest, Connections::KeepAlive] {
@@ -87,7 +87,8 @@ fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
                 match task.end {
                     TaskEnd::Done => assert!(task.latency_us.unwrap() < 1_000_000, "{task:?}"),
                     TaskEnd::DeadLettered(FailReason::Timeout) => {
-                        // A minute from when the broker took the later of the two over, which may be a few stalls later.
+                        // A minute from when the broker took the later of the two over, which may be a few stalls
+                        // later.
                         assert!((60_000_000..=60_200_000).contains(&task.latency_us.unwrap()), "{task:?}");
                         assert_eq!((task.attempts, task.timeouts), (1, 1));
                     }

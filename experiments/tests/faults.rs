@@ -1,7 +1,9 @@
-//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run ends.
+//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run
+//! ends.
 //!
-//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had not
-//! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
+//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had
+//! not asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if
+//! not.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::{

@@ -48,8 +48,8 @@ impl RouterKind {
         }
     }
 
-    /// Whether it answers a worker's call itself. Then it listens where `http_router.listen` says, `rpc.routers` names it,
-    /// and each reply has to come to the very replica that waits for it.
+    /// Whether it answers a worker's call itself. Then it listens where `http_router.listen` says, `rpc.routers` names
+    /// it, and each reply has to come to the very replica that waits for it.
     #[must_use]
     pub const fn answers_calls(self) -> bool {
         match self {

@@ -1,5 +1,5 @@
-//! CPU time for each protocol frame that a process reads, with all that follows from it: the CPU time that a live run takes
-//! for each request, over the frames that a simulated run of the same spec reads for it.
+//! CPU time for each protocol frame that a process reads, with all that follows from it: the CPU time that a live run
+//! takes for each request, over the frames that a simulated run of the same spec reads for it.
 //!
 //! The simulator charges its costs in the same way, so that what it charges for a request comes to what was measured.
 
@@ -13,8 +13,8 @@ use crate::{
 use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
 
-/// How often the spec is simulated. Frames for a request depend a little on the costs: under load, acknowledgements travel
-/// together. The second run has the costs that follow from the first, and the third nearly its own.
+/// How often the spec is simulated. Frames for a request depend a little on the costs: under load, acknowledgements
+/// travel together. The second run has the costs that follow from the first, and the third nearly its own.
 const RUNS: usize = 3;
 /// What a frame costs in the first run, in microseconds.
 const FIRST_GUESS_US: u32 = 10;
@@ -93,8 +93,8 @@ pub(super) fn frame_costs(
     Ok(found)
 }
 
-/// `spec` where a live run of it is: all processes share the cores, RabbitMQ has a thread for each, and nothing but frames
-/// costs anything.
+/// `spec` where a live run of it is: all processes share the cores, RabbitMQ has a thread for each, and nothing but
+/// frames costs anything.
 fn on_one_machine(spec: &Spec, wake_us: u32, cores: u32) -> Spec {
     let mut spec = spec.clone();
     spec.brokers.amqp_metadata = AmqpMetadata::default();

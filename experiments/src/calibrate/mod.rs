@@ -1,5 +1,5 @@
-//! Measures on real brokers what the simulator needs to know: round trips, what a reply queue costs RabbitMQ, and CPU time
-//! for each request. The result is an abstract spec that others extend.
+//! Measures on real brokers what the simulator needs to know: round trips, what a reply queue costs RabbitMQ, and CPU
+//! time for each request. The result is an abstract spec that others extend.
 
 mod frames;
 mod queues;
@@ -117,7 +117,8 @@ impl Calibration {
         let Pace { mean_us, variation, overtaken } = self.queues;
         let _ = writeln!(
             out,
-            "#\n# {} callers that begin and end reply queues: an answer every {mean_us:.0} us at the mean, standard deviation\n\
+            "#\n# {} callers that begin and end reply queues: an answer every {mean_us:.0} us at the mean, standard \
+             deviation\n\
              # {variation:.2} of that; {overtaken:.1} that were asked for later are answered before one.",
             queues::CALLERS
         );
@@ -125,8 +126,8 @@ impl Calibration {
         let AmqpMetadata { change_us, spread_percent, disorder_percent, .. } = self.metadata();
         let _ = write!(
             out,
-            "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that mean and \
-             deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
+            "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that \
+             mean and deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
              change_us = {change_us}\nspread_percent = {spread_percent}\ndisorder_percent = {disorder_percent}\n\n\
              # CPU time for each frame, and half of the round trip over TCP.\n[machines]\n",
         );
@@ -141,8 +142,10 @@ impl Calibration {
         let Self { spec, rpcs_per_s, simulated_rpcs_per_s, .. } = self;
         let _ = writeln!(
             out,
-            "#\n# CPU time, `{spec}` live with {rpcs_per_s:.0} requests/s, and the frames that it reads in the simulator, where it\n\
-             # reaches {simulated_rpcs_per_s:.0} requests/s with these costs. Gateways and workers are one process of a live run.\n\
+            "#\n# CPU time, `{spec}` live with {rpcs_per_s:.0} requests/s, and the frames that it reads in the \
+             simulator, where it\n\
+             # reaches {simulated_rpcs_per_s:.0} requests/s with these costs. Gateways and workers are one process of \
+             a live run.\n\
              #   {:<12} {:>14} {:>16} {:>10}",
             "machine", "us/request", "frames/request", "us/frame"
         );

@@ -71,8 +71,8 @@ pub fn main(simulate: Simulate) -> ExitCode {
     if let Some(Action::Backbone(arguments)) = cli.action.take_if(|action| matches!(action, Action::Backbone(_))) {
         return live::backbone(arguments);
     }
-    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the end of
-    // its connections when a run is stopped. What is one, the run says itself.
+    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the
+    // end of its connections when a run is stopped. What is one, the run says itself.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,lapin=off"));
     let colours = io::stderr().is_terminal();

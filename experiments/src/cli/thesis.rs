@@ -57,8 +57,8 @@ pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Resu
 fn outcome(evaluation: &Evaluation, runs: usize, wall_s: f64) -> String {
     let holds = |rows: &[thesis::Row]| rows.iter().filter(|row| row.verdict == Verdict::Holds).count();
     format!(
-        "{runs} runs in {wall_s:.0} s of wall time\n{} of {} numbers of the thesis' figures are reproduced\n{} of {} claims \
-         hold\n",
+        "{runs} runs in {wall_s:.0} s of wall time\n{} of {} numbers of the thesis' figures are reproduced\n{} of {} \
+         claims hold\n",
         holds(&evaluation.figures),
         evaluation.figures.len(),
         holds(&evaluation.claims),

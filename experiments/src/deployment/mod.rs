@@ -1,8 +1,8 @@
-//! What a deployment consists of and in which order it starts. Said once, for the simulated world and the live one: both
-//! take the steps that stand here, each in its own way.
+//! What a deployment consists of and in which order it starts. Said once, for the simulated world and the live one:
+//! both take the steps that stand here, each in its own way.
 //!
-//! Brokers are there before the first step, since everybody's configuration says where they listen. How a pod of a service
-//! is run is in `service`, what a gateway is and does in `gateways`.
+//! Brokers are there before the first step, since everybody's configuration says where they listen. How a pod of a
+//! service is run is in `service`, what a gateway is and does in `gateways`.
 
 mod gateways;
 mod service;

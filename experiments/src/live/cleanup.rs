@@ -10,7 +10,8 @@ use anyhow::Context;
 use backbone::config::{Config, RoutingMode};
 use std::sync::Arc;
 
-/// What is to be cleaned up. It is entered before anything is written, and only where nobody else's things could be meant.
+/// What is to be cleaned up. It is entered before anything is written, and only where nobody else's things could be
+/// meant.
 #[derive(Default)]
 pub(super) struct Cleanup {
     /// RabbitMQ, where the run's queues are to be deleted.
@@ -20,7 +21,8 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    /// Does it. Nothing of the run may be at work any more. What fails is a warning: the run's own end is of more interest.
+    /// Does it. Nothing of the run may be at work any more. What fails is a warning: the run's own end is of more
+    /// interest.
     pub(super) fn run(self) {
         if self.queues.is_none() && self.keys.is_none() {
             return;
@@ -46,8 +48,8 @@ impl Cleanup {
         };
         given_back.await.with_context(|| {
             format!(
-                "Redis may still have keys of the run. They expire, but for `{SAVED_ROUTE_KEY}`, if it is there: that is the \
-                 default route from before, which the next run with this database puts back"
+                "Redis may still have keys of the run. They expire, but for `{SAVED_ROUTE_KEY}`, if it is there: that \
+                 is the default route from before, which the next run with this database puts back"
             )
         })
     }

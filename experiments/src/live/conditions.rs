@@ -17,8 +17,8 @@ pub struct Conditions {
     pub brokers: BTreeMap<String, String>,
     /// Whether processes were under CPU quotas.
     pub quota: String,
-    /// CPU time for each answered request, in us: of each kind of router, of each broker that was ours, and of the bench,
-    /// which is dispatcher, workers and gateways together.
+    /// CPU time for each answered request, in us: of each kind of router, of each broker that was ours, and of the
+    /// bench, which is dispatcher, workers and gateways together.
     pub cpu_us_per_rpc: BTreeMap<String, f64>,
     /// How much of the machine's CPU time others took meanwhile, from 0 to 1.
     pub others_share: f64,

@@ -4,8 +4,8 @@ use backbone::env::{Env, Task, TokioEnv};
 use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{io, net::SocketAddr, time::Duration};
 
-/// Production's environment, in which Nagle's algorithm can be left on, as a spec may ask for. It holds for what connects
-/// through the environment, MQTT, Redis and HTTP; lapin sets up its sockets itself.
+/// Production's environment, in which Nagle's algorithm can be left on, as a spec may ask for. It holds for what
+/// connects through the environment, MQTT, Redis and HTTP; lapin sets up its sockets itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LiveEnv {
     /// `TCP_NODELAY` on connections.

@@ -1,13 +1,13 @@
-//! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways and
-//! labels in this one, from the same code as in the simulation, over real TCP.
+//! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways
+//! and labels in this one, from the same code as in the simulation, over real TCP.
 //!
-//! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to be
-//! `backbone`, `sim::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and Redis before
-//! and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what the numbers
-//! rest on.
+//! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
+//! be `backbone`, `sim::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and Redis
+//! before and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what the
+//! numbers rest on.
 //!
-//! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and kernels
-//! is the simulation's; here they are what they are.
+//! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
+//! kernels is the simulation's; here they are what they are.
 
 mod address;
 mod brokers;
@@ -71,7 +71,8 @@ fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>>
     ensure!(spec.faults.is_empty(), "{} has faults, which only the simulator injects", spec.name);
     ensure!(
         options.mqtt.is_none() || spec.backbone.mqtt.session_expiry_s == 0,
-        "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the run's",
+        "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the \
+         run's",
         spec.name
     );
     ensure!(
@@ -92,8 +93,8 @@ fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>>
     }
     ensure!(
         beyond.is_empty(),
-        "the CPU quota of {} can't be kept live, since it is no process of its own that the bench starts; --no-quota runs \
-         without any",
+        "the CPU quota of {} can't be kept live, since it is no process of its own that the bench starts; --no-quota \
+         runs without any",
         beyond.join(" and ")
     );
     Ok(Some(Hierarchy::find().context("--no-quota runs without quotas")?))

@@ -66,8 +66,8 @@ async fn connect(amqp: &config::Amqp) -> anyhow::Result<Connection> {
 
 impl Queues {
     /// # Errors
-    /// When RabbitMQ can't be reached, or one of the queues exists: it is somebody's, who would get this run's messages or
-    /// lose his own.
+    /// When RabbitMQ can't be reached, or one of the queues exists: it is somebody's, who would get this run's messages
+    /// or lose his own.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let open = async {
             let [_, _, retry_queue, _] = names(config);
@@ -79,7 +79,8 @@ impl Queues {
                     bail!(
                         "RabbitMQ has a queue `{queue}` already, with {messages} messages. A run deletes its queues at \
                          the end, so it works only where there are none: delete `{queue}` if nobody needs it, or name \
-                         another virtual host (rabbitmqctl add_vhost), as in --amqp amqp://USER:PASSWORD@HOST:PORT/VHOST"
+                         another virtual host (rabbitmqctl add_vhost), as in --amqp \
+                         amqp://USER:PASSWORD@HOST:PORT/VHOST"
                     );
                 }
             }
@@ -129,8 +130,8 @@ impl Queues {
         Ok(messages)
     }
 
-    /// Empties the queues and says which tasks were in them. All workers must have stopped: what they had in hand is in its
-    /// queue again by then.
+    /// Empties the queues and says which tasks were in them. All workers must have stopped: what they had in hand is in
+    /// its queue again by then.
     ///
     /// # Errors
     /// When RabbitMQ does not answer.

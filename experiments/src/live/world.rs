@@ -1,4 +1,5 @@
-//! Starts everything in its order, waits for the end, and closes the book: what `simulate` does in virtual time.
+//! The live world: starts everything in its order, waits for the end, and gives what came of it, as `simulate` does in
+//! virtual time.
 
 use super::{
     brokers::Brokers,
@@ -277,8 +278,8 @@ fn run_id() -> String {
     format!("shelfwire-bench-{:016x}", u64::from_be_bytes(random))
 }
 
-/// Makes sure that nobody else uses these queues and keys, has them cleaned up if they are not at private brokers, and names
-/// the one gateway of fixed routing.
+/// Makes sure that nobody else uses these queues and keys, has them cleaned up if they are not at private brokers, and
+/// names the one gateway of fixed routing.
 async fn claim(spec: &Spec, config: &Arc<Config>, brokers: &Brokers, cleanup: &mut Cleanup) -> anyhow::Result<Queues> {
     let queues = Queues::open(config).await?;
     let mut keys = Keys::open(&config.redis).await?;

@@ -17,8 +17,8 @@ pub(crate) struct BrokerState {
     pub(crate) mqtt_messages: u64,
 }
 
-/// The outcome of what was recorded, with every invariant that does not hold in its `violations`. `is_faultless`: nothing
-/// broke.
+/// The outcome of what was recorded, with every invariant that does not hold in its `violations`. `is_faultless`:
+/// nothing broke.
 pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bool) -> Outcome {
     let mut entries = recorder.entries();
     let tasks = std::mem::take(&mut entries.tasks);
@@ -45,8 +45,8 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
     outcome
 }
 
-/// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what is
-/// queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
+/// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what
+/// is queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
 fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
     let BrokerState { dead, queued, .. } = brokers;
     let mut lost: Vec<String> = outcome

@@ -1,7 +1,7 @@
 //! Records what the services of a run report, simulated or live: task by task and request by request, with its time.
 //!
-//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported done
-//! must be on its labels.
+//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported
+//! done must be on its labels.
 
 use super::outcome::{Counters, TaskEnd, TaskRecord};
 use crate::{

@@ -29,7 +29,8 @@ pub struct Summary {
     pub latency_ms: Option<Statistics>,
     /// The same of its calls alone, without the begin and end of a reply queue, for the tasks that are done.
     pub calls_latency_ms: Option<Statistics>,
-    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP router.
+    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP
+    /// router.
     pub communication_latency_ms: Option<Statistics>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
@@ -129,9 +130,9 @@ impl Summary {
         json
     }
 
-    /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its `machine`
-    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte; unless that
-    /// is the cost of a run with an event log and this one had none.
+    /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its
+    /// `machine` stays, so that running an unchanged experiment again leaves the committed file as it is, byte for
+    /// byte; unless that is the cost of a run with an event log and this one had none.
     #[must_use]
     pub fn to_file(&self, path: &Path) -> String {
         let old = std::fs::read_to_string(path).ok().and_then(|old| {

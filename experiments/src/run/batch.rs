@@ -20,8 +20,8 @@ enum Report {
     Ended(usize, anyhow::Result<Box<Run>>),
 }
 
-/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails does
-/// not stop the others. How much memory one of them takes can't be told apart, so none says.
+/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails
+/// does not stop the others. How much memory one of them takes can't be told apart, so none says.
 #[must_use]
 pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::Result<Run>> {
     let order = longest_first(specs);

@@ -86,8 +86,8 @@ fn run_watched(
     Ok((outcome, wall_s))
 }
 
-/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall time
-/// in seconds.
+/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall
+/// time in seconds.
 fn watch<T: Send + 'static>(
     job: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     mut look: impl FnMut(),

@@ -267,7 +267,8 @@ impl World {
         messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
     }
 
-    /// What came of the run. The invariants hold at any moment: a task leaves a queue only when it is settled elsewhere.
+    /// What came of the run. The invariants hold at any moment: a task leaves a queue only when it is settled
+    /// elsewhere.
     pub(super) fn outcome(&self) -> Outcome {
         let brokers = BrokerState {
             dead: self.dead_letters(),

@@ -1,7 +1,7 @@
 //! What an experiment is: a file `NAME.toml` of which every field has a default, and which may extend another one.
 //!
-//! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are in
-//! `validate`.
+//! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are
+//! in `validate`.
 
 mod error;
 mod fault;

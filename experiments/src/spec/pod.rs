@@ -114,8 +114,8 @@ impl<'de> Deserialize<'de> for Pod {
         pod.ok_or_else(|| {
             let routers = RouterKind::ALL.map(|kind| format!("{}-N", kind.name())).join(", ");
             serde::de::Error::custom(format!(
-                "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N (N counts from \
-                 0), dispatcher, amqp, mqtt and redis"
+                "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N (N counts \
+                 from 0), dispatcher, amqp, mqtt and redis"
             ))
         })
     }

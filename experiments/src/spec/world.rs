@@ -14,7 +14,8 @@ pub struct Fleet {
     pub stores: u32,
     /// Labels in all stores together. Default: 100.
     pub esls: u32,
-    /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default: false.
+    /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default:
+    /// false.
     pub shared_mac: bool,
     /// Replies carry the request's id; some vendors' gateways echo nothing but the label's address. Default: true.
     pub echoes_request_id: bool,
@@ -24,7 +25,8 @@ pub struct Fleet {
     pub order: Order,
     /// How many gateways of its store hear a label; fewer if there are fewer. Default: 3.
     pub gateways_in_range: u32,
-    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default: 2,000.
+    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default:
+    /// 2,000.
     pub rssi_period_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
@@ -176,7 +178,8 @@ pub enum LinkClass {
     Wan,
 }
 
-/// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have `TCP_NODELAY`.
+/// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have
+/// `TCP_NODELAY`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machines {
@@ -273,8 +276,8 @@ impl Machine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Brokers {
-    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive maximum;
-    /// routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
+    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive
+    /// maximum; routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
     pub mqtt_quota: MqttQuota,
@@ -294,11 +297,13 @@ impl Default for Brokers {
 pub struct AmqpMetadata {
     /// CPU time of the store for the begin or the end of a queue, in us. Default: 0.
     pub change_us: u32,
-    /// CPU time that it takes another thread of RabbitMQ's at the same time, in us; it is done when both are. Default: 0.
+    /// CPU time that it takes another thread of RabbitMQ's at the same time, in us; it is done when both are. Default:
+    /// 0.
     pub beside_us: u32,
     /// Sigma of the logarithm of both, in percent. Default: 0, no spread.
     pub spread_percent: u32,
-    /// How often the store takes any of those that wait instead of the one that has waited longest, in percent. Default: 0.
+    /// How often the store takes any of those that wait instead of the one that has waited longest, in percent.
+    /// Default: 0.
     pub disorder_percent: u32,
 }
 
