@@ -1,7 +1,7 @@
 //! What `experiments thesis` leaves on disk: data, figures, and the report.
 
 use super::report::{document, html, markdown};
-use super::{Evaluation, Figure, Row, charts};
+use super::{Evaluation, Metric, Row, charts};
 use crate::cost::Cost;
 use crate::results::{Directories, replace};
 use anyhow::Context;
@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The numbers of a run that `runs.csv` has, in its order.
-const FIGURES: [(&str, Figure); 9] = [
-    ("mean_ms", Figure::MeanMs),
-    ("p50_ms", Figure::P50Ms),
-    ("p90_ms", Figure::P90Ms),
-    ("p99_ms", Figure::P99Ms),
-    ("max_ms", Figure::MaxMs),
-    ("tasks_done_percent", Figure::SuccessPercent),
-    ("tasks_per_s", Figure::TasksPerS),
-    ("misrouted_replies", Figure::MisroutedReplies),
-    ("modes", Figure::Modes),
+const METRICS: [(&str, Metric); 9] = [
+    ("mean_ms", Metric::MeanMs),
+    ("p50_ms", Metric::P50Ms),
+    ("p90_ms", Metric::P90Ms),
+    ("p99_ms", Metric::P99Ms),
+    ("max_ms", Metric::MaxMs),
+    ("tasks_done_percent", Metric::SuccessPercent),
+    ("tasks_per_s", Metric::TasksPerS),
+    ("misrouted_replies", Metric::MisroutedReplies),
+    ("modes", Metric::Modes),
 ];
 
-/// Writes everything and gives the paths of the report's two forms. If nothing has changed but the time that it took, the
-/// files stay as they are, to the byte.
+/// Writes everything and gives the paths of the report's two forms. If nothing has changed but the time that it took,
+/// the files stay as they are, to the byte.
 ///
 /// # Errors
 /// When a figure can't be drawn or a file can't be written.
@@ -93,7 +93,7 @@ fn json(evaluation: &Evaluation) -> anyhow::Result<String> {
     let experiments = evaluation.runs.values().map(|measured| {
         let runs = measured.runs.iter().map(|run| RunNumbers {
             seed: run.summary.seed,
-            figures: FIGURES.iter().map(|(name, figure)| (*name, rounded(run.figure(*figure)))).collect(),
+            figures: METRICS.iter().map(|(name, metric)| (*name, rounded(run.metric(*metric)))).collect(),
             virtual_s: run.summary.virtual_s,
             trace_digest: &run.summary.trace_digest,
         });
@@ -135,13 +135,13 @@ fn keep_cost(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> {
 fn runs_csv(evaluation: &Evaluation) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head = ["experiment", "seed", "router_replicas", "gateways", "task_workers", "tasks"];
-    writer.write_record(head.into_iter().chain(FIGURES.map(|(name, _)| name)).chain(["trace_digest"]))?;
+    writer.write_record(head.into_iter().chain(METRICS.map(|(name, _)| name)).chain(["trace_digest"]))?;
     for measured in evaluation.runs.values() {
         let spec = &measured.spec;
         for run in &measured.runs {
             let mut row = vec![spec.name.clone(), run.summary.seed.to_string(), spec.replicas.routers.to_string()];
             row.extend([spec.fleet.gateways, spec.replicas.task_workers, spec.workload.tasks].map(|n| n.to_string()));
-            row.extend(FIGURES.map(|(_, figure)| rounded(run.figure(figure)).to_string()));
+            row.extend(METRICS.map(|(_, metric)| rounded(run.metric(metric)).to_string()));
             row.push(run.summary.trace_digest.clone());
             writer.write_record(row)?;
         }

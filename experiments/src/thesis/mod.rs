@@ -1,7 +1,7 @@
 //! Runs the thesis' experiments again and holds them against what it published and says.
 //!
-//! `reference` has the thesis' figures, `claims` its words, `measured` our runs, `verdict` compares, `charts` and `report`
-//! show it, `files` writes it. Which experiments are run is said by their names, see [`Kind`].
+//! `reference` has the thesis' figures, `claims` its words, `measured` our runs, `verdict` compares, `charts` and
+//! `report` show it, `files` writes it. Which experiments are run is said by their names, see [`Kind`].
 
 mod charts;
 mod claims;
@@ -11,7 +11,7 @@ mod reference;
 mod report;
 mod verdict;
 
-pub use claims::{Claim, Claims, Figure, Remark, Remedy, Test, Variation, claims};
+pub use claims::{Claim, Claims, Metric, Remark, Remedy, Test, Variation, claims};
 pub use files::write;
 pub use measured::{Measured, MeasuredRun, Spread};
 pub use reference::{Bar, Legend, Published, Reference, reference};
