@@ -1,6 +1,7 @@
 //! `experiments check`: the regression gate.
 
-use super::{SpecsArg, here, print};
+use super::changes::SpecsArg;
+use super::output::{here, print};
 use crate::gate;
 use crate::results::{self, Directories};
 use crate::simulate::Simulate;

@@ -1,8 +1,8 @@
 //! Reads committed summaries.
 
-use crate::outcome::TaskCounts;
+use crate::measure::Statistics;
+use crate::measure::TaskCounts;
 use crate::results::{Rpcs, Throughput};
-use crate::statistics::Statistics;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Compares a committed summary with today's, number by number.
 
 use super::Committed;
+use crate::measure::Statistics;
 use crate::results::Summary;
-use crate::statistics::Statistics;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ impl Today {
             p99_ms: latency(|latency| latency.p99),
             max_ms: latency(|latency| latency.max),
             tasks_per_s: summary.throughput.tasks_per_s,
-            wall_s: summary.machine.wall_s,
+            wall_s: summary.cost.wall_s,
         }
     }
 }

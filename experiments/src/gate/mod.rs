@@ -21,9 +21,9 @@ pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
 
-use crate::batch;
 use crate::results::Summary;
 use crate::run::Run;
+use crate::run::batch;
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use std::path::Path;

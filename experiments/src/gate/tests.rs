@@ -1,6 +1,6 @@
 use super::*;
-use crate::machine::Machine;
-use crate::outcome::{Outcome, TaskEnd, TaskRecord};
+use crate::cost::Cost;
+use crate::measure::{Outcome, TaskEnd, TaskRecord};
 use crate::spec::{default_directory, load};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
     };
     let tasks = (0..).zip(latencies_us).map(task).collect();
     let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
-    Run { outcome, machine: Machine::here(1.0), live: None }
+    Run { outcome, cost: Cost::here(1.0), live: None }
 }
 
 fn spec() -> Spec {

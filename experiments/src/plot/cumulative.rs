@@ -2,7 +2,7 @@
 
 use super::axis::MarkedAxis;
 use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
-use crate::statistics::ms;
+use crate::measure::ms;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

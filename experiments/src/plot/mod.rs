@@ -1,5 +1,5 @@
-//! Figures, as SVG and PNG. Their letters are drawn with the font of this repository, so that they look the same wherever
-//! they are drawn.
+//! Figures, as SVG and PNG. Their letters are drawn with the font of this repository, so that they look the same
+//! wherever they are drawn.
 
 mod axis;
 mod cumulative;
@@ -149,8 +149,8 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
-/// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width and
-/// of the height, from below.
+/// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width
+/// and of the height, from below.
 fn emptiest(points: &[(f64, f64)]) -> SeriesLabelPosition {
     use SeriesLabelPosition::{LowerLeft, LowerMiddle, LowerRight, MiddleLeft, MiddleMiddle, MiddleRight};
     use SeriesLabelPosition::{UpperLeft, UpperMiddle, UpperRight};

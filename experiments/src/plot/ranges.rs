@@ -2,7 +2,7 @@
 
 use super::axis::MarkedAxis;
 use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
-use crate::statistics::Statistics;
+use crate::measure::Statistics;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

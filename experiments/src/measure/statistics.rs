@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// Mean and percentiles of a set of durations, in milliseconds.
 ///
-/// A percentile is by nearest rank: of n sorted values, the one at place ceil(p/100 * n), counted from 1. So it is always
-/// a value that was measured.
+/// A percentile is by nearest rank: of n sorted values, the one at place ceil(p/100 * n), counted from 1. So it is
+/// always a value that was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// How many samples.

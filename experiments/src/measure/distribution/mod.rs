@@ -4,7 +4,7 @@ mod bins;
 
 pub use bins::{BINS, Bins};
 
-use crate::statistics::ms;
+use super::statistics::ms;
 
 /// A distribution of milliseconds, made of pieces: single values, and bars over which values are spread evenly.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +47,9 @@ impl Distribution {
         self.pieces.iter().map(|piece| piece.mass * (piece.low_ms + piece.high_ms) / 2.0).sum()
     }
 
-    /// The Wasserstein-1 distance to `other`, in ms: by how much the average task would have to become slower or faster to
-    /// turn one distribution into the other. It is the area between the two cumulative distributions, computed exactly.
+    /// The Wasserstein-1 distance to `other`, in ms: by how much the average task would have to become slower or faster
+    /// to turn one distribution into the other. It is the area between the two cumulative distributions, computed
+    /// exactly.
     #[must_use]
     pub fn wasserstein_ms(&self, other: &Self) -> f64 {
         let mut edges: Vec<Edge> = self.pieces.iter().flat_map(|piece| piece.edges(1.0)).collect();
@@ -67,8 +68,8 @@ impl Distribution {
         area
     }
 
-    /// [`Distribution::wasserstein_ms`] over the mean of `reference`: 0 is equal, 0.25 means that the average task is off by
-    /// a quarter of the reference's mean latency.
+    /// [`Distribution::wasserstein_ms`] over the mean of `reference`: 0 is equal, 0.25 means that the average task is
+    /// off by a quarter of the reference's mean latency.
     #[must_use]
     pub fn normalised_wasserstein(&self, reference: &Self) -> f64 {
         self.wasserstein_ms(reference) / reference.mean_ms()

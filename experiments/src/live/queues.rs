@@ -1,6 +1,6 @@
-//! What RabbitMQ holds before and after a run.
+//! The queues of RabbitMQ before and after a run.
 
-use crate::audit::Remains;
+use crate::measure::invariants::BrokerState;
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config::{self, Config},
@@ -26,13 +26,13 @@ const MARK: &str = "shelfwire-bench";
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection to RabbitMQ that looks into its queues.
-pub(super) struct Ledger {
+pub(super) struct Queues {
     connection: Connection,
     retry_queue: String,
 }
 
 /// The queues that the services declare and never delete.
-fn queues(config: &Config) -> [String; 4] {
+fn names(config: &Config) -> [String; 4] {
     let retry_queue = retry_queue(Duration::from_millis(config.task_worker.retry_delay_ms));
     [TASK_QUEUE.into(), ROUTING_QUEUE.into(), retry_queue, dead_letter_queue()]
 }
@@ -41,8 +41,8 @@ fn queues(config: &Config) -> [String; 4] {
 ///
 /// # Errors
 /// Which queues may be left, and why.
-pub(super) async fn delete_queues(config: &Config) -> anyhow::Result<()> {
-    let queues = queues(config);
+pub(super) async fn delete(config: &Config) -> anyhow::Result<()> {
+    let queues = names(config);
     let delete = async {
         let connection = connect(&config.amqp).await?;
         let channel = connection.create_channel().await.context("opening a channel to RabbitMQ")?;
@@ -63,26 +63,27 @@ async fn connect(config: &config::Amqp) -> anyhow::Result<Connection> {
     connect.context("connecting to RabbitMQ")
 }
 
-impl Ledger {
+impl Queues {
     /// # Errors
-    /// When RabbitMQ can't be reached, or one of the queues exists: it is somebody's, who would get this run's messages or
-    /// lose his own.
+    /// When RabbitMQ can't be reached, or one of the queues exists: it is somebody's, who would get this run's messages
+    /// or lose his own.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let open = async {
-            let [_, _, retry_queue, _] = queues(config);
-            let ledger = Self { connection: connect(&config.amqp).await?, retry_queue };
-            ledger.mark().await?;
-            for queue in queues(config) {
-                let found = ledger.depth(&queue).await?;
+            let [_, _, retry_queue, _] = names(config);
+            let queues = Self { connection: connect(&config.amqp).await?, retry_queue };
+            queues.mark().await?;
+            for queue in names(config) {
+                let found = queues.depth(&queue).await?;
                 if let Some(messages) = found {
                     bail!(
                         "RabbitMQ has a queue `{queue}` already, with {messages} messages. A run deletes its queues at \
                          the end, so it works only where there are none: delete `{queue}` if nobody needs it, or name \
-                         another virtual host (rabbitmqctl add_vhost), as in --amqp amqp://USER:PASSWORD@HOST:PORT/VHOST"
+                         another virtual host (rabbitmqctl add_vhost), as in --amqp \
+                         amqp://USER:PASSWORD@HOST:PORT/VHOST"
                     );
                 }
             }
-            Ok(ledger)
+            Ok(queues)
         };
         timeout(LIMIT, open).await.unwrap_or_else(|_| Err(anyhow!("RabbitMQ did not answer within {LIMIT:?}")))
     }
@@ -128,25 +129,25 @@ impl Ledger {
         Ok(messages)
     }
 
-    /// Empties the queues and says which tasks were in them. All workers must have stopped: what they had in hand is in its
-    /// queue again by then.
+    /// Empties the queues and says which tasks were in them. All workers must have stopped: what they had in hand is in
+    /// its queue again by then.
     ///
     /// # Errors
     /// When RabbitMQ does not answer.
-    pub(super) async fn remains(&self) -> anyhow::Result<Remains> {
-        let mut remains = Remains::default();
+    pub(super) async fn empty(&self) -> anyhow::Result<BrokerState> {
+        let mut state = BrokerState::default();
         for queue in [TASK_QUEUE, &self.retry_queue] {
             let messages = self.take_all(queue).await?;
             let tasks = messages.iter().filter_map(|message| Task::parse(&message.delivery.data).ok());
-            remains.queued.extend(tasks.map(|task| task.task_id.to_string()));
+            state.queued.extend(tasks.map(|task| task.task_id.to_string()));
         }
         for message in self.take_all(&dead_letter_queue()).await? {
             let headers = message.delivery.properties.headers().as_ref();
             if let Some(AMQPValue::LongString(id)) = headers.and_then(|headers| headers.inner().get(TASK_ID_HEADER)) {
-                remains.dead.insert(id.to_string());
+                state.dead.insert(id.to_string());
             }
         }
-        Ok(remains)
+        Ok(state)
     }
 
     /// For the message of a run that does not end.

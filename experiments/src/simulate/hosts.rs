@@ -1,6 +1,6 @@
-//! Where pods run: links between hosts, and the hosts' kernels and CPUs.
+//! The hosts that pods run on: their kernels and CPUs, and the links between them.
 
-use crate::spec::{AmqpMetadata, LinkClass, Links, Machine, Spec};
+use crate::spec::{AmqpMetadata, LinkClass, Links, Pod, Spec};
 use sim::{Class, CpuPlan, Distances, HostPlan, Kernel, Link, MetadataPlan};
 
 /// The links of a spec.
@@ -30,16 +30,14 @@ fn metadata(amqp: &AmqpMetadata) -> MetadataPlan {
 }
 
 /// The host of a pod.
-pub(super) fn host(spec: &Spec, pod: &str, class: Class) -> HostPlan {
-    let machines = &spec.machines;
-    let machine = match class {
-        Class::Amqp => machines.amqp,
-        Class::Redis => machines.redis,
-        Class::Mqtt => machines.mqtt,
-        Class::Gateway => machines.gateway,
-        Class::Service if pod.starts_with("task_worker-") => machines.task_worker,
-        Class::Service if pod == "dispatcher" => Machine::default(),
-        Class::Service => machines.router,
+pub(super) fn host(spec: &Spec, pod: Pod) -> HostPlan {
+    let machine = spec.machines.of(pod);
+    let class = match pod {
+        Pod::Amqp => Class::Amqp,
+        Pod::Mqtt => Class::Mqtt,
+        Pod::Redis => Class::Redis,
+        Pod::Gateway(_) | Pod::Store(_) => Class::Gateway,
+        Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher => Class::Service,
     };
     HostPlan {
         class,

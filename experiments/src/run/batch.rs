@@ -1,8 +1,8 @@
 //! Runs many experiments side by side, as many at a time as there are cores; each simulation leases one.
 
-use crate::machine::Machine;
+use super::{Run, run_watched};
+use crate::cost::Cost;
 use crate::progress::{BatchDisplay, Progress};
-use crate::run::{Run, run_watched};
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use anyhow::anyhow;
@@ -20,8 +20,8 @@ enum Report {
     Ended(usize, anyhow::Result<Box<Run>>),
 }
 
-/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails does
-/// not stop the others. How much memory one of them takes can't be told apart, so none says.
+/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails
+/// does not stop the others. How much memory one of them takes can't be told apart, so none says.
 #[must_use]
 pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::Result<Run>> {
     let order = longest_first(specs);
@@ -65,7 +65,7 @@ pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::R
 
 fn run_one(spec: &Spec, simulate: Simulate, progress: &Arc<Progress>) -> anyhow::Result<Run> {
     let (outcome, wall_s) = run_watched(spec, simulate, None, progress, || {})?;
-    Ok(Run { outcome, machine: Machine::here(wall_s), live: None })
+    Ok(Run { outcome, cost: Cost::here(wall_s), live: None })
 }
 
 /// A long run that starts last keeps all others waiting for it. Tasks times pods is a rough measure of length.
@@ -85,7 +85,7 @@ fn label(spec: &Spec) -> String {
 
 fn how(run: &anyhow::Result<Run>) -> String {
     match run {
-        Ok(run) => format!("{:.1} s", run.machine.wall_s),
+        Ok(run) => format!("{:.1} s", run.cost.wall_s),
         Err(error) => format!("failed: {error:#}"),
     }
 }

@@ -1,8 +1,15 @@
-//! Runs an experiment on a thread of its own, watches it and measures what it costs.
+//! Runs experiments: each on a thread of its own, watched, and with what it costs.
+//!
+//! A run is simulated or live; `batch` runs many side by side, `verify` one twice.
 
-use crate::live::Conditions;
-use crate::machine::{self, Machine, Stopwatch};
-use crate::outcome::Outcome;
+pub mod batch;
+mod verify;
+
+pub use verify::{Divergence, first_divergence, verify};
+
+use crate::cost::{self, Cost, Stopwatch};
+use crate::live::{self, Conditions};
+use crate::measure::Outcome;
 use crate::progress::{Clock, Display, Progress};
 use crate::simulate::Simulate;
 use crate::spec::Spec;
@@ -22,12 +29,12 @@ pub struct Run {
     /// What the seed decided.
     pub outcome: Outcome,
     /// What it cost here.
-    pub machine: Machine,
+    pub cost: Cost,
     /// For a live run: what its numbers rest on.
     pub live: Option<Conditions>,
 }
 
-/// Runs `spec` once, showing progress unless `quiet`.
+/// Simulates `spec` once, showing progress unless `quiet`.
 ///
 /// # Errors
 /// When the simulation fails or panics, or when what it reports does not add up.
@@ -35,17 +42,35 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
     let event_log = trace.is_some();
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet, Clock::Virtual);
-    machine::reset_peak_memory();
+    cost::reset_peak_memory();
     let ended = run_watched(spec, simulate, trace, &progress, || display.update(&progress));
     display.finish();
     let (outcome, wall_s) = ended?;
-    let machine = Machine { peak_memory_bytes: machine::peak_memory_bytes(), event_log, ..Machine::here(wall_s) };
-    Ok(Run { outcome, machine, live: None })
+    let cost = Cost { peak_memory_bytes: cost::peak_memory_bytes(), event_log, ..Cost::here(wall_s) };
+    Ok(Run { outcome, cost, live: None })
+}
+
+/// Runs `spec` once for real, showing progress unless `quiet`.
+///
+/// # Errors
+/// Those of [`live::live`], and when what the run reports does not add up.
+pub fn run_live(spec: &Spec, options: &live::Options, quiet: bool) -> anyhow::Result<Run> {
+    let progress = Arc::new(Progress::default());
+    let mut display = Display::start(quiet, Clock::Real);
+    let job = {
+        let (spec, options, progress) = (spec.clone(), options.clone(), progress.clone());
+        move || live::live(&spec, &options, &progress)
+    };
+    let ended = watch(job, || display.update(&progress));
+    display.finish();
+    let ((outcome, conditions), wall_s) = ended?;
+    check(spec, &outcome)?;
+    Ok(Run { outcome, cost: Cost::here(wall_s), live: Some(conditions) })
 }
 
 /// Runs `spec` on a fresh thread (hash seeds and the like live per thread) and calls `look` several times a second
 /// meanwhile. Gives the outcome and the wall time in seconds.
-pub(crate) fn run_watched(
+fn run_watched(
     spec: &Spec,
     simulate: Simulate,
     trace: Option<Box<dyn Write + Send>>,
@@ -61,9 +86,9 @@ pub(crate) fn run_watched(
     Ok((outcome, wall_s))
 }
 
-/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall time in
-/// seconds.
-pub(crate) fn watch<T: Send + 'static>(
+/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall
+/// time in seconds.
+fn watch<T: Send + 'static>(
     job: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
     mut look: impl FnMut(),
 ) -> anyhow::Result<(T, f64)> {
@@ -83,8 +108,8 @@ pub(crate) fn watch<T: Send + 'static>(
     Ok((ended, wall_s))
 }
 
-/// A run whose books do not balance must not leave results.
-pub(crate) fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
+/// A run of which an invariant does not hold must not leave results.
+fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
     if !outcome.violations.is_empty() {
         bail!("the run does not add up:\n  {}", outcome.violations.join("\n  "));
     }

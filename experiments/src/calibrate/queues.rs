@@ -11,7 +11,8 @@ use lapin::{
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Callers that begin and end queues at the same time, each over a connection of its own: as many as the thesis' workers.
+/// Callers that begin and end queues at the same time, each over a connection of its own: as many as the thesis'
+/// workers.
 pub(super) const CALLERS: usize = 50;
 /// Queues that each of them begins and ends.
 const QUEUES: usize = 100;
@@ -66,8 +67,8 @@ impl Pace {
         self.mean_us * (-self.sigma().powi(2) / 2.0).exp()
     }
 
-    /// How often the broker takes any of those that wait instead of the one that has waited longest, from 0 to 1. Of n that
-    /// wait, any one overtakes (n - 1) / 2 at the mean.
+    /// How often the broker takes any of those that wait instead of the one that has waited longest, from 0 to 1. Of n
+    /// that wait, any one overtakes (n - 1) / 2 at the mean.
     pub(super) fn disorder(self) -> f64 {
         (2.0 * self.overtaken / (CALLERS - 1) as f64).min(1.0)
     }

@@ -1,14 +1,14 @@
-//! What must add up at the end of a run, simulated or live.
+//! What must hold at the end of a run, simulated or live.
 
-use crate::{
-    book::Book,
+use super::{
     outcome::{Outcome, TaskEnd, TaskRecord},
+    recorder::Recorder,
 };
 use std::collections::BTreeSet;
 
 /// What the brokers know when a run is over.
 #[derive(Debug, Default)]
-pub(crate) struct Remains {
+pub(crate) struct BrokerState {
     /// The tasks that lie in the dead-letter queue.
     pub(crate) dead: BTreeSet<String>,
     /// Those that wait for a worker or for their next try, or that a worker has in hand.
@@ -17,13 +17,14 @@ pub(crate) struct Remains {
     pub(crate) mqtt_messages: u64,
 }
 
-/// Closes the book: the outcome, with all that does not add up in its `violations`. `is_faultless`: nothing broke.
-pub(crate) fn close(book: &Book, remains: &Remains, is_faultless: bool) -> Outcome {
-    let mut entries = book.entries();
+/// The outcome of what was recorded, with every invariant that does not hold in its `violations`. `is_faultless`:
+/// nothing broke.
+pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bool) -> Outcome {
+    let mut entries = recorder.entries();
     let tasks = std::mem::take(&mut entries.tasks);
     let tasks: Vec<_> = tasks.into_iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
     let mut counters = std::mem::take(&mut entries.counters);
-    counters.mqtt_messages = remains.mqtt_messages;
+    counters.mqtt_messages = brokers.mqtt_messages;
     let mut outcome = Outcome {
         tasks,
         rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
@@ -33,21 +34,21 @@ pub(crate) fn close(book: &Book, remains: &Remains, is_faultless: bool) -> Outco
     };
     drop(entries);
     let counts = outcome.task_counts();
-    let all = book.workload().len() as u64;
+    let all = recorder.workload().len() as u64;
     if counts.dispatched != all {
         outcome
             .violations
             .push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
     }
-    let lost = lost_tasks(remains, is_faultless, &outcome);
+    let lost = lost_tasks(brokers, is_faultless, &outcome);
     outcome.violations.extend(lost);
     outcome
 }
 
-/// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what is
-/// queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
-fn lost_tasks(remains: &Remains, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
-    let Remains { dead, queued, .. } = remains;
+/// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what
+/// is queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
+fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
+    let BrokerState { dead, queued, .. } = brokers;
     let mut lost: Vec<String> = outcome
         .tasks
         .iter()

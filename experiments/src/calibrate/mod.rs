@@ -1,5 +1,5 @@
-//! Measures on real brokers what the simulator needs to know: round trips, what a reply queue costs RabbitMQ, and CPU time
-//! for each request. The result is an abstract spec that others extend.
+//! Measures on real brokers what the simulator needs to know: round trips, what a reply queue costs RabbitMQ, and CPU
+//! time for each request. The result is an abstract spec that others extend.
 
 mod frames;
 mod queues;
@@ -9,10 +9,11 @@ pub use frames::FrameCost;
 pub use queues::Pace;
 pub use round_trips::RoundTrip;
 
-use super::{Conditions, Options, brokers::Brokers};
 use crate::{
-    machine::Machine,
-    run::Run,
+    cost::Cost,
+    live::{Brokers, Conditions, Options},
+    results::Summary,
+    run::{self, Run},
     simulate::Simulate,
     spec::{AmqpMetadata, Spec, load},
 };
@@ -51,14 +52,14 @@ const SPEC: &str = "throughput";
 /// When the spec is wrong, a run fails, or a broker does not do what it is asked for.
 pub fn calibrate(specs: &Path, simulate: Simulate, quiet: bool) -> anyhow::Result<Calibration> {
     let spec = load(specs, SPEC, &[])?;
-    let run = super::run(&spec, &Options::default(), quiet)?;
+    let run = run::run_live(&spec, &Options::default(), quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let (round_trips, queues) = runtime.block_on(measure(&spec))?;
-    let summary = crate::results::Summary::of(&spec, &run);
-    let Run { machine, live, .. } = run;
+    let summary = Summary::of(&spec, &run);
+    let Run { cost, live, .. } = run;
     let conditions = live.context("a live run says what it rests on")?;
     let rpcs_per_s = summary.throughput.rpcs_per_s;
-    let Machine { cpu, cores, .. } = machine;
+    let Cost { cpu, cores, .. } = cost;
     let cpu_us_per_rpc = &conditions.cpu_us_per_rpc;
     let (frame_costs, simulated_rpcs_per_s) =
         frames::frame_costs(&spec, cpu_us_per_rpc, wake_us(&round_trips), cores, simulate, quiet)?;
@@ -116,7 +117,8 @@ impl Calibration {
         let Pace { mean_us, variation, overtaken } = self.queues;
         let _ = writeln!(
             out,
-            "#\n# {} callers that begin and end reply queues: an answer every {mean_us:.0} us at the mean, standard deviation\n\
+            "#\n# {} callers that begin and end reply queues: an answer every {mean_us:.0} us at the mean, standard \
+             deviation\n\
              # {variation:.2} of that; {overtaken:.1} that were asked for later are answered before one.",
             queues::CALLERS
         );
@@ -124,8 +126,8 @@ impl Calibration {
         let AmqpMetadata { change_us, spread_percent, disorder_percent, .. } = self.metadata();
         let _ = write!(
             out,
-            "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that mean and \
-             deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
+            "abstract = true\n\n# The begin or the end of a reply queue, one after the other: log-normal with that \
+             mean and deviation,\n# and so often not the one that has waited longest.\n[brokers.amqp_metadata]\n\
              change_us = {change_us}\nspread_percent = {spread_percent}\ndisorder_percent = {disorder_percent}\n\n\
              # CPU time for each frame, and half of the round trip over TCP.\n[machines]\n",
         );
@@ -140,8 +142,10 @@ impl Calibration {
         let Self { spec, rpcs_per_s, simulated_rpcs_per_s, .. } = self;
         let _ = writeln!(
             out,
-            "#\n# CPU time, `{spec}` live with {rpcs_per_s:.0} requests/s, and the frames that it reads in the simulator, where it\n\
-             # reaches {simulated_rpcs_per_s:.0} requests/s with these costs. Gateways and workers are one process of a live run.\n\
+            "#\n# CPU time, `{spec}` live with {rpcs_per_s:.0} requests/s, and the frames that it reads in the \
+             simulator, where it\n\
+             # reaches {simulated_rpcs_per_s:.0} requests/s with these costs. Gateways and workers are one process of \
+             a live run.\n\
              #   {:<12} {:>14} {:>16} {:>10}",
             "machine", "us/request", "frames/request", "us/frame"
         );

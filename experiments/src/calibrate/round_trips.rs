@@ -1,6 +1,6 @@
 //! Round trips of one caller to each broker.
 
-use crate::live::router;
+use crate::live::free_port;
 use anyhow::Context;
 use backbone::env::Env;
 use lapin::{
@@ -64,7 +64,7 @@ async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 /// A byte there and back between two tasks of this process.
 pub(super) async fn tcp() -> anyhow::Result<RoundTrip> {
     let env = Env::tokio();
-    let port = router::free_port()?;
+    let port = free_port()?;
     let mut listener = env.listen(([127, 0, 0, 1], port).into()).await.context("listening")?;
     env.spawn("echo", async move {
         let mut stream = listener.connection().await;

@@ -1,5 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
+use crate::workload::task_id;
 use backbone::telemetry::{DropReason, FailReason};
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ pub struct Outcome {
     pub virtual_us: u64,
     /// Stands for all that happened, packet by packet; in hexadecimal digits.
     pub trace_digest: String,
-    /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to which
-    /// a frame costs nothing, and empty for a live run.
+    /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to
+    /// which a frame costs nothing, and empty for a live run.
     pub frames_read: BTreeMap<String, u64>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
@@ -37,8 +38,8 @@ pub struct TaskRecord {
     pub finished_us: Option<u64>,
     /// How long its last try took, from its first request sent to its last reply (or the failure).
     pub latency_us: Option<u64>,
-    /// How long its last try's calls alone took, from its first request sent to its last reply received: without the begin
-    /// and end of a reply queue. `None` if it got no reply.
+    /// How long its last try's calls alone took, from its first request sent to its last reply received: without the
+    /// begin and end of a reply queue. `None` if it got no reply.
     pub calls_us: Option<u64>,
     /// How it ended.
     pub end: TaskEnd,
@@ -54,12 +55,6 @@ impl TaskRecord {
     pub fn id(&self) -> String {
         task_id(self.index)
     }
-}
-
-/// The name of task `index`.
-#[must_use]
-pub fn task_id(index: u32) -> String {
-    format!("task-{index}")
 }
 
 /// How a task ended.
@@ -92,8 +87,8 @@ pub struct Counters {
     pub rpcs_sent: u64,
     /// Requests that were answered in time.
     pub rpcs_replied: u64,
-    /// Replies that reached the queue of somebody who had not asked, and were refused there. Must be 0 if replies are matched
-    /// by request id.
+    /// Replies that reached the queue of somebody who had not asked, and were refused there. Must be 0 if replies are
+    /// matched by request id.
     pub rpcs_misrouted: u64,
     /// Requests that nobody answered in time.
     pub rpcs_timed_out: u64,
@@ -147,8 +142,8 @@ impl Outcome {
         counts
     }
 
-    /// The latencies of all finished tasks, done or given up, in microseconds, sorted. A task that timed out counts with
-    /// the time it was waited for: leaving it out would make a failing system look fast.
+    /// The latencies of all finished tasks, done or given up, in microseconds, sorted. A task that timed out counts
+    /// with the time it was waited for: leaving it out would make a failing system look fast.
     #[must_use]
     pub fn task_latencies_us(&self) -> Vec<u64> {
         let mut latencies: Vec<u64> = self.tasks.iter().filter_map(|task| task.latency_us).collect();

@@ -1,8 +1,7 @@
 //! The gateways of a spec: where they stand, what they hear and how they work.
 
 use crate::{
-    pods::gateways_per_store,
-    spec::{BleService, GatewayMode, Order, Spec},
+    spec::{BleService, GatewayMode, Order, Pod, Spec},
     workload::{fleet_label, gateway_mac},
 };
 use backbone::config;
@@ -31,7 +30,7 @@ fn place(spec: &Spec) -> Vec<Vec<Heard>> {
     let labels_per_store = spec.fleet.esls as usize / stores;
     let side_m = (labels_per_store as f64 * SQUARE_METRES_PER_LABEL).sqrt().max(STORE_SIDE_M_MIN);
     let plan = StorePlan {
-        gateways: gateways_per_store(spec) as usize,
+        gateways: spec.fleet.gateways_per_store() as usize,
         labels: labels_per_store,
         gateways_in_range: spec.fleet.gateways_in_range as usize,
         side_m,
@@ -57,7 +56,7 @@ impl Gateways {
         let BleService { median, spread } = fleet.ble_service_ms;
         GatewayPlan {
             broker,
-            client_id: format!("gateway-{index}"),
+            client_id: Pod::Gateway(index).to_string(),
             mac: gateway_mac(if fleet.shared_mac { 0 } else { index as usize }),
             shared_mac: fleet.shared_mac,
             echoes_request_id: fleet.echoes_request_id,

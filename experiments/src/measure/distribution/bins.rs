@@ -1,6 +1,6 @@
 //! The thesis' histogram: 49 bins of equal width over the data's range, and the humps in it.
 
-use crate::statistics::ms;
+use crate::measure::ms;
 
 /// Bins of every histogram, as in the thesis' figures.
 pub const BINS: usize = 49;
@@ -58,8 +58,8 @@ impl Bins {
     /// Where the humps are, in ms, from left to right.
     ///
     /// The counts are smoothed with (1, 2, 1). A peak counts if it rises above the dips around it, towards whatever is
-    /// higher, by 5 % of the tallest peak and by twice the square root of its own height. So neither a far outlier nor the
-    /// raggedness of a histogram of few samples makes a hump.
+    /// higher, by 5 % of the tallest peak and by twice the square root of its own height. So neither a far outlier nor
+    /// the raggedness of a histogram of few samples makes a hump.
     #[must_use]
     pub fn modes_ms(&self) -> Vec<f64> {
         let heights = self.smoothed();

@@ -1,43 +1,49 @@
-//! CPU time for each protocol frame that a process reads, with all that follows from it: the CPU time that a live run takes
-//! for each request, over the frames that a simulated run of the same spec reads for it.
+//! CPU time for each protocol frame that a process reads, with all that follows from it: the CPU time that a live run
+//! takes for each request, over the frames that a simulated run of the same spec reads for it.
 //!
 //! The simulator charges its costs in the same way, so that what it charges for a request comes to what was measured.
 
 use crate::{
+    live::BENCH,
     results::Summary,
     run,
     simulate::Simulate,
-    spec::{AmqpMetadata, Machine, Machines, Spec},
+    spec::{AmqpMetadata, Machine, Machines, Pod, Spec},
 };
 use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
 
-/// How often the spec is simulated. Frames for a request depend a little on the costs: under load, acknowledgements travel
-/// together. The second run has the costs that follow from the first, and the third nearly its own.
+/// How often the spec is simulated. Frames for a request depend a little on the costs: under load, acknowledgements
+/// travel together. The second run has the costs that follow from the first, and the third nearly its own.
 const RUNS: usize = 3;
 /// What a frame costs in the first run, in microseconds.
 const FIRST_GUESS_US: u32 = 10;
 
-/// A machine of a spec: the processes whose CPU time it stands for, and the pods that read their frames.
+/// A machine of a spec: the processes whose CPU time it stands for, and the kinds of pods that read their frames.
 struct Part {
     machine: &'static str,
     of: fn(&mut Machines) -> &mut Machine,
-    processes: &'static [&'static str],
-    pods: &'static [&'static str],
+    processes: Vec<&'static str>,
+    pods: Vec<&'static str>,
 }
 
 /// All of them. Gateways, workers and the dispatcher are one process in a live run, so the first two share a cost. The
 /// dispatcher's frames are left out: it reads one for each task.
-const PARTS: [Part; 6] = [
-    Part { machine: "amqp", of: |all| &mut all.amqp, processes: &["amqp"], pods: &["amqp"] },
-    Part { machine: "redis", of: |all| &mut all.redis, processes: &["redis"], pods: &["redis"] },
-    Part { machine: "mqtt", of: |all| &mut all.mqtt, processes: &["mqtt"], pods: &["mqtt"] },
-    Part { machine: "router", of: |all| &mut all.router, processes: &ROUTERS, pods: &ROUTERS },
-    Part { machine: "gateway", of: |all| &mut all.gateway, processes: &["bench"], pods: &FLEET_AND_WORKERS },
-    Part { machine: "task_worker", of: |all| &mut all.task_worker, processes: &["bench"], pods: &FLEET_AND_WORKERS },
-];
-const ROUTERS: [&str; 2] = ["fwd_router", "bck_router"];
-const FLEET_AND_WORKERS: [&str; 2] = ["gateway", "task_worker"];
+fn parts(spec: &Spec) -> [Part; 6] {
+    let own = |pod: Pod| vec![pod.kind()];
+    let routers = || spec.routers().iter().map(|kind| kind.name()).collect::<Vec<_>>();
+    let bench = || vec![BENCH];
+    let fleet_and_workers = || vec![Pod::Gateway(0).kind(), Pod::TaskWorker(0).kind()];
+    let part = |machine, of, processes, pods| Part { machine, of, processes, pods };
+    [
+        part("amqp", |all| &mut all.amqp, own(Pod::Amqp), own(Pod::Amqp)),
+        part("redis", |all| &mut all.redis, own(Pod::Redis), own(Pod::Redis)),
+        part("mqtt", |all| &mut all.mqtt, own(Pod::Mqtt), own(Pod::Mqtt)),
+        part("router", |all| &mut all.router, routers(), routers()),
+        part("gateway", |all| &mut all.gateway, bench(), fleet_and_workers()),
+        part("task_worker", |all| &mut all.task_worker, bench(), fleet_and_workers()),
+    ]
+}
 
 /// What frames cost one machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,13 +77,14 @@ pub(super) fn frame_costs(
     quiet: bool,
 ) -> anyhow::Result<(Vec<FrameCost>, f64)> {
     let mut spec = on_one_machine(spec, wake_us, u32::try_from(cores).context("a machine has fewer cores")?);
+    let parts = parts(&spec);
     let mut found = (Vec::new(), 0.0);
     for _ in 0..RUNS {
         let run = run::run(&spec, simulate, None, quiet).with_context(|| format!("simulating {}", spec.name))?;
         let rpcs = run.outcome.counters.rpcs_replied as f64;
-        let costs = PARTS.iter().map(|part| part.cost(cpu_us_per_rpc, &run.outcome.frames_read, rpcs));
+        let costs = parts.iter().map(|part| part.cost(cpu_us_per_rpc, &run.outcome.frames_read, rpcs));
         let costs = costs.collect::<anyhow::Result<Vec<_>>>()?;
-        for (part, cost) in PARTS.iter().zip(&costs) {
+        for (part, cost) in parts.iter().zip(&costs) {
             // What costs nothing is not counted.
             (part.of)(&mut spec.machines).frame_us = cost.frame_us().max(1);
         }
@@ -86,13 +93,13 @@ pub(super) fn frame_costs(
     Ok(found)
 }
 
-/// `spec` where a live run of it is: all processes share the cores, RabbitMQ has a thread for each, and nothing but frames
-/// costs anything.
+/// `spec` where a live run of it is: all processes share the cores, RabbitMQ has a thread for each, and nothing but
+/// frames costs anything.
 fn on_one_machine(spec: &Spec, wake_us: u32, cores: u32) -> Spec {
     let mut spec = spec.clone();
     spec.brokers.amqp_metadata = AmqpMetadata::default();
     spec.machines = Machines { cores, late_percent: spec.machines.late_percent, ..Machines::default() };
-    for part in &PARTS {
+    for part in &parts(&spec) {
         *(part.of)(&mut spec.machines) = Machine { frame_us: FIRST_GUESS_US, wake_us, ..Machine::default() };
     }
     spec.machines.amqp.threads = cores;
@@ -143,7 +150,7 @@ mod tests {
     #[test]
     fn a_process_that_was_not_measured_is_named() {
         let frames = BTreeMap::from([("amqp".to_owned(), 10)]);
-        let error = PARTS[0].cost(&BTreeMap::new(), &frames, 1.0).unwrap_err();
+        let error = parts(&Spec::default())[0].cost(&BTreeMap::new(), &frames, 1.0).unwrap_err();
         assert_eq!(error.to_string(), "the CPU time of amqp was not measured");
     }
 }

@@ -1,12 +1,13 @@
-//! The book of a run, simulated or live: what the services report, task by task and request by request, with its time.
+//! Records what the services of a run report, simulated or live: task by task and request by request, with its time.
 //!
-//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported done
-//! must be on its labels.
+//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported
+//! done must be on its labels.
 
+use super::outcome::{Counters, TaskEnd, TaskRecord};
 use crate::{
-    outcome::{Counters, TaskEnd, TaskRecord},
     progress::Progress,
-    workload::Workload,
+    spec::Pod,
+    workload::{Workload, task_id},
 };
 use backbone::{
     message::{RequestId, Status, TaskId},
@@ -23,11 +24,11 @@ use tokio::sync::Notify;
 /// Violations kept in full; the first few say what is wrong.
 const VIOLATIONS_MAX: usize = 20;
 
-/// Cheap to clone; all clones are the same book.
+/// Cheap to clone; all clones are the same recorder.
 #[derive(Clone)]
-pub(crate) struct Book(Arc<Shared>);
+pub(crate) struct Recorder(Arc<Shared>);
 
-/// Whether routers report into the book.
+/// Whether routers report to the recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouterReports {
     /// They do.
@@ -79,7 +80,7 @@ struct End {
 }
 
 struct RequestEntry {
-    pod: Arc<str>,
+    pod: Pod,
     task: usize,
     taken_us: Option<u64>,
     /// Reached its caller, and a backward router has said so.
@@ -87,7 +88,7 @@ struct RequestEntry {
     returned: bool,
 }
 
-impl Book {
+impl Recorder {
     /// Of a run with this to do.
     pub(crate) fn new(workload: Workload, progress: Arc<Progress>, routers: RouterReports) -> Self {
         let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
@@ -128,10 +129,10 @@ impl Book {
     /// `None` for one that does not count, since its pod is dead.
     pub(crate) fn telemetry(
         &self,
-        pod: &str,
+        pod: Pod,
         time_us: impl Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static,
     ) -> Arc<dyn Telemetry> {
-        Arc::new(PodTelemetry { book: self.clone(), time_us, pod: pod.into() })
+        Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
     }
 
     pub(crate) fn violate(&self, what: String) {
@@ -148,8 +149,8 @@ impl Book {
         for label in self.0.workload.labels_of(index) {
             let shown = self.0.labels.version(*label);
             if shown.is_none_or(|shown| shown < version) {
-                entries
-                    .violate(format!("task-{index} is done, but label {label} shows {shown:?} instead of {version}"));
+                let task = task_id(index as u32);
+                entries.violate(format!("{task} is done, but label {label} shows {shown:?} instead of {version}"));
             }
         }
     }
@@ -206,37 +207,37 @@ impl TaskEntry {
     }
 }
 
-/// What one pod reports goes into the book.
+/// Where one pod reports to.
 struct PodTelemetry<T> {
-    book: Book,
+    recorder: Recorder,
     time_us: T,
-    pod: Arc<str>,
+    pod: Pod,
 }
 
 impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<T> {
     fn record(&self, event: &Event<'_>) {
         let Some(now_us) = (self.time_us)(event) else { return };
-        let mut entries = self.book.entries();
+        let mut entries = self.recorder.entries();
         match *event {
             Event::TaskDispatched { task } => {
-                entries.tasks[Book::index_of(task)].dispatched_us = NonZeroU64::new(now_us);
+                entries.tasks[Recorder::index_of(task)].dispatched_us = NonZeroU64::new(now_us);
             }
             Event::TaskStarted { task, .. } => {
-                let task = &mut entries.tasks[Book::index_of(task)];
+                let task = &mut entries.tasks[Recorder::index_of(task)];
                 task.started_us = task.started_us.or(NonZeroU64::new(now_us));
                 task.attempts += 1;
                 (task.sent_us, task.replied_us) = (None, None);
             }
             Event::TaskDone { task, latency_us, .. } => {
-                let index = Book::index_of(task);
-                self.book.check_labels(&mut entries, index);
-                self.book.end(&mut entries, now_us, index, latency_us, TaskEnd::Done);
+                let index = Recorder::index_of(task);
+                self.recorder.check_labels(&mut entries, index);
+                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::Done);
             }
-            Event::TaskRetried { task, reason, .. } => entries.count_timeout(Book::index_of(task), reason),
+            Event::TaskRetried { task, reason, .. } => entries.count_timeout(Recorder::index_of(task), reason),
             Event::TaskDeadLettered { task, reason, latency_us, .. } => {
-                let index = Book::index_of(task.expect("no task of a workload is malformed"));
+                let index = Recorder::index_of(task.expect("no task of a workload is malformed"));
                 entries.count_timeout(index, reason);
-                self.book.end(&mut entries, now_us, index, latency_us, TaskEnd::DeadLettered(reason));
+                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::DeadLettered(reason));
             }
             Event::RequestSent { .. }
             | Event::RequestTaken { .. }
@@ -262,11 +263,11 @@ impl<T> PodTelemetry<T> {
         match *event {
             Event::RequestSent { request, task, .. } => {
                 entries.counters.rpcs_sent += 1;
-                let task = Book::index_of(task);
+                let task = Recorder::index_of(task);
                 let sent_us = &mut entries.tasks[task].sent_us;
                 *sent_us = sent_us.or(NonZeroU64::new(now_us));
-                let returned = self.book.0.routers == RouterReports::Elsewhere; // nobody will say
-                let entry = RequestEntry { pod: self.pod.clone(), task, taken_us: None, received: false, returned };
+                let returned = self.recorder.0.routers == RouterReports::Elsewhere; // nobody will say
+                let entry = RequestEntry { pod: self.pod, task, taken_us: None, received: false, returned };
                 entries.requests.insert(request, entry);
             }
             Event::RequestTaken { request } => {
@@ -293,7 +294,7 @@ impl<T> PodTelemetry<T> {
                         (entry.received, entry.returned) = (true, entry.returned || from_router);
                     }
                     Some(entry) => {
-                        let asker = entry.pod.clone();
+                        let asker = entry.pod;
                         entries.counters.rpcs_misrouted += 1;
                         entries.violate(format!("{} got the reply to request {request} of {asker}", self.pod));
                     }

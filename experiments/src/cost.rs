@@ -1,10 +1,10 @@
-//! What depends on the machine and not on the seed: wall time, memory, the processor.
+//! What a run costs, which depends on the machine and not on the seed: wall time and memory, and on which processor.
 
 use serde::{Deserialize, Serialize};
 
 /// What a run cost, and on what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
+pub struct Cost {
     /// Wall time of the run itself, in seconds; without building, plotting and writing.
     pub wall_s: f64,
     /// Largest resident memory of the process during the run; `None` where the system does not tell.
@@ -18,8 +18,8 @@ pub struct Machine {
     pub event_log: bool,
 }
 
-impl Machine {
-    /// This machine, after `wall_s` of work; how much memory that took is not known.
+impl Cost {
+    /// On this machine, after `wall_s` of work; how much memory that took is not known.
     #[must_use]
     pub fn here(wall_s: f64) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -1,6 +1,6 @@
 //! Runs a spec twice and tells whether both runs were the same, event by event.
 
-use crate::run::{Run, run};
+use super::{Run, run};
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use anyhow::{Context, bail};
@@ -45,8 +45,8 @@ pub fn verify(spec: &Spec, simulate: Simulate, quiet: bool) -> anyhow::Result<Ru
     if first.outcome != second.outcome {
         let digests = [&first, &second].map(|run| run.outcome.trace_digest.as_str());
         bail!(
-            "two runs of {} with seed {} differ though their event logs are equal: trace digests {} and {}, virtual time \
-             {} us and {} us",
+            "two runs of {} with seed {} differ though their event logs are equal: trace digests {} and {}, virtual \
+             time {} us and {} us",
             spec.name,
             spec.seed,
             digests[0],
