@@ -2,7 +2,12 @@
 //! writing them. Methods and properties are amq-protocol's business; what a broker sends most, content, is written here
 //! without detours.
 
-use super::{message::Message, refusal::Refusal};
+use super::{
+    constants::{BASIC_ACK, BASIC_CLASS, BASIC_DELIVER, BASIC_PUBLISH},
+    message::Message,
+    refusal::Refusal,
+    table_depth,
+};
 use amq_protocol::{
     frame::{AMQPFrame, WriteContext, gen_frame},
     protocol::{
@@ -17,14 +22,6 @@ use amq_protocol::{
 pub(super) const FRAME_OVERHEAD_BYTES: usize = 8;
 /// Type, channel and size.
 const FRAME_HEADER_BYTES: usize = 7;
-/// The class of all content.
-pub(super) const BASIC_CLASS: u16 = 60;
-/// Method deliver of class basic.
-const BASIC_DELIVER: u16 = 60;
-/// Method publish of class basic.
-pub(super) const BASIC_PUBLISH: u16 = 40;
-/// Method ack of class basic, of clients and of a broker that confirms.
-const BASIC_ACK: u16 = 80;
 
 /// The frame at the start of a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +80,7 @@ pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
     if let Some(method) = parse_frequent(payload) {
         return Ok(AMQPClass::Basic(method));
     }
-    super::nesting::check_method(payload)?;
+    table_depth::check_method(payload)?;
     match parse_class(payload) {
         Ok(([], class)) => Ok(class),
         _ => {

@@ -1,11 +1,7 @@
 //! The tasks of a connection. The reader hands what arrives to the state machine, all complete frames of one read at a
 //! time; the writer sends all that has gathered in one write, and heartbeats when there is nothing else to send.
 
-use super::{
-    Broker,
-    session::Phase,
-    state::{ConnectionId, Signals},
-};
+use super::{broker::Broker, codec, ids::ConnectionId, phase::Phase, state::Signals};
 use backbone::env::{Env, Task};
 use bytes::{Buf, BytesMut};
 use std::{future::pending, sync::Arc, time::Duration};
@@ -74,8 +70,8 @@ async fn read<R: AsyncRead>(
             // The writer may be stuck with a peer that doesn't read.
             let _ = timeout(CLOSING_TIMEOUT, signals.flushed.notified()).await;
             writer.abort();
-            // The peer closes the socket. RabbitMQ resets it soon after a client's close; here that could be at the same
-            // instant, and a client that finds the end behind the answer takes it for an accident.
+            // The peer closes the socket. RabbitMQ resets it soon after a client's close; here that could be at the
+            // same instant, and a client that finds the end behind the answer takes it for an accident.
             let closed = Instant::now() + CLOSING_TIMEOUT;
             input.clear();
             while let Ok(Ok(1..)) = timeout_at(closed, reader.read_buf(&mut input)).await {
@@ -114,7 +110,7 @@ async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Sig
             tokio::select! {
                 biased;
                 () = signals.output.notified() => {}
-                () = pause => broker.state().append(id, super::codec::put_heartbeat),
+                () = pause => broker.state().append(id, codec::put_heartbeat),
             }
         }
     }

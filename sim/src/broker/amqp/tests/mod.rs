@@ -12,8 +12,9 @@ mod sockets;
 use super::{
     Config,
     codec::{self, put_method},
+    ids::ConnectionId,
     message,
-    state::{ConnectionId, State},
+    state::State,
 };
 use amq_protocol::{
     frame::{AMQPContentHeader, AMQPFrame, parse_frame},
