@@ -1,4 +1,5 @@
-//! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients' numbers.
+//! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients'
+//! numbers.
 
 use super::keyspace::Keyspace;
 use std::sync::{

@@ -4,8 +4,8 @@
 //! What is not here: other types, persistence, replication, WATCH, scripts, publish/subscribe, access control, a second
 //! database. Asking for them gets the error that a server without them would give.
 //!
-//! `table` has a row for each command, with the function that runs it; those are in `keys`, `expiry`, `strings`, `hashes`
-//! and `server`, and in `client` if they concern the client. A new command is one row and its function.
+//! `table` has a row for each command, with the function that runs it; those are in `keys`, `expiry`, `strings`,
+//! `hashes` and `server`, and in `client` if they concern the client. A new command is one row and its function.
 
 mod broker;
 mod call;
