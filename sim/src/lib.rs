@@ -27,11 +27,9 @@ mod seed;
 mod socket;
 mod trace;
 
-pub use cluster::{Cluster, Outage};
+pub use cluster::{Cluster, Incarnation, Outage};
 pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
-pub use env::SimEnv;
 pub use network::{Class, Distances, HostPlan, Kernel, Link, NetworkCounters};
 pub use seed::Seed;
-pub use socket::{SimListener, SimStream};
 pub use trace::Digest;

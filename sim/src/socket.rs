@@ -11,10 +11,10 @@ use crate::{
     meter::Meter,
     network::{Flow, Network},
 };
+use backbone::env::{Accept, Listener, Stream};
 use bytes::{Buf, BytesMut};
 use std::{
     cell::RefCell,
-    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -32,7 +32,7 @@ thread_local! {
 
 /// A connected TCP stream of a simulated host.
 #[derive(Debug)]
-pub struct SimStream {
+pub(crate) struct SimStream {
     host: u16,
     /// Present until the drop.
     tcp: Option<TcpStream>,
@@ -60,7 +60,7 @@ impl SimStream {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no pod is called `{peer}`")))?;
         touch_network();
         let addr = SocketAddr::new(Network::address(peer_host), port);
-        let tcp = OnPod::new(host, TcpStream::connect(addr), |_| ()).await?;
+        let tcp = OnPod::new(host, Box::pin(TcpStream::connect(addr)), |_| ()).await?;
         Self::new(host, tcp)
     }
 
@@ -162,30 +162,25 @@ impl Drop for SimStream {
 }
 
 /// A bound TCP socket of a simulated host.
-#[derive(Debug)]
-pub struct SimListener {
+struct SimListener {
     host: u16,
     /// Present until the drop.
     tcp: Option<TcpListener>,
 }
 
-impl SimListener {
-    pub(crate) async fn bind(host: u16, addr: SocketAddr) -> io::Result<Self> {
-        let tcp = OnPod::new(host, TcpListener::bind(addr), |_| ()).await?;
-        Ok(Self { host, tcp: Some(tcp) })
-    }
+/// Binds `addr` on `host` and listens.
+pub(crate) async fn listen(host: u16, addr: SocketAddr) -> io::Result<Listener> {
+    let tcp = OnPod::new(host, Box::pin(TcpListener::bind(addr)), |_| ()).await?;
+    enter(host);
+    let addr = tcp.local_addr()?;
+    Ok(Listener::new(SimListener { host, tcp: Some(tcp) }, addr))
 }
 
-impl backbone::env::Listener for SimListener {
-    type Stream = SimStream;
-
-    async fn accept(&mut self) -> io::Result<SimStream> {
-        let (tcp, _peer) = poll_fn(|cx| {
-            enter(self.host);
-            self.tcp.as_ref().expect("present until the drop").poll_accept(cx)
-        })
-        .await?;
-        SimStream::new(self.host, tcp)
+impl Accept for SimListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        enter(self.host);
+        let (tcp, _peer) = ready!(self.tcp.as_ref().expect("present until the drop").poll_accept(cx))?;
+        Poll::Ready(SimStream::new(self.host, tcp).map(|stream| Box::new(stream) as Stream))
     }
 }
 

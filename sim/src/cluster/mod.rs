@@ -3,17 +3,19 @@
 //! A pod's name outlives its incarnations. A restarted pod is a new host with a new address behind the old name, as in
 //! Kubernetes; its peers find it because names are looked up at each connect.
 
+mod incarnation;
 mod on_pod;
 mod pods;
 
+pub use incarnation::Incarnation;
 pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, last_panic, message_of, spawn};
 pub(crate) use pods::Pods;
 
 use crate::{
     engine::with,
-    env::SimEnv,
     network::{Host, Network, Reach},
 };
+use backbone::env::Env;
 use std::{fmt, time::Duration};
 
 /// The pods of the running simulation. Only one exists a simulation; it is handed to the main future.
@@ -25,13 +27,23 @@ impl Cluster {
         Self(())
     }
 
-    /// The environment of the pod's current incarnation.
+    /// The environment of the pod's current incarnation. Becomes useless when the pod stops: a restarted pod has another
+    /// one.
     ///
     /// # Panics
     /// If no pod has this name.
     #[must_use]
-    pub fn env(&self, name: &str) -> SimEnv {
-        SimEnv::new(with(|engine| engine.pods.host_of(name)))
+    pub fn env(&self, name: &str) -> Env {
+        self.incarnation(name).env()
+    }
+
+    /// The pod's current incarnation.
+    ///
+    /// # Panics
+    /// If no pod has this name.
+    #[must_use]
+    pub fn incarnation(&self, name: &str) -> Incarnation {
+        Incarnation { host: with(|engine| engine.pods.host_of(name)) }
     }
 
     /// Kills the pod's process: all its tasks are dropped where they stand. Its kernel closes the sockets, and resets
@@ -70,7 +82,7 @@ impl Cluster {
     /// # Panics
     /// If the pod still runs, or after more restarts than the settings allow.
     #[must_use]
-    pub fn restart(&self, name: &str) -> SimEnv {
+    pub fn restart(&self, name: &str) -> Incarnation {
         let host = with(|engine| {
             let old = engine.pods.host_of(name);
             let Host { plan, reach, .. } = engine.network.hosts[usize::from(old)];
@@ -83,7 +95,7 @@ impl Cluster {
             new
         });
         record(name, format_args!("restarted"));
-        SimEnv::new(host)
+        Incarnation { host }
     }
 
     /// Takes the pod off the network: it runs on, and neither sends nor receives.

@@ -1,7 +1,7 @@
 //! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
 
 use crate::{cpu::Job, engine::with};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
     any::Any,
     cell::{Cell, RefCell},
@@ -27,7 +27,7 @@ pub(crate) fn enter(host: u16) {
 /// A future on the network stack of a host. `after` is called after each poll and after the drop.
 pub(crate) struct OnPod<F> {
     host: u16,
-    future: Option<Pin<Box<F>>>,
+    future: Option<F>,
     after: fn(u16),
     /// Each poll takes CPU time of the pod.
     pays: bool,
@@ -37,7 +37,7 @@ pub(crate) struct OnPod<F> {
 
 impl<F> OnPod<F> {
     pub(crate) fn new(host: u16, future: F, after: fn(u16)) -> Self {
-        Self { host, future: Some(Box::pin(future)), after, pays: false, work: None }
+        Self { host, future: Some(future), after, pays: false, work: None }
     }
 
     /// A process's task: it runs when its pod's CPU has come to it.
@@ -57,7 +57,7 @@ impl<F> OnPod<F> {
     }
 }
 
-impl<F: Future> Future for OnPod<F> {
+impl<F: Future + Unpin> Future for OnPod<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -65,7 +65,7 @@ impl<F: Future> Future for OnPod<F> {
             ready!(self.poll_cpu(cx));
         }
         enter(self.host);
-        let polled = self.future.as_mut().expect("present until the drop").as_mut().poll(cx);
+        let polled = self.future.as_mut().expect("present until the drop").poll_unpin(cx);
         (self.after)(self.host);
         polled
     }
@@ -82,12 +82,7 @@ impl<F> Drop for OnPod<F> {
 }
 
 /// Starts a task that ends with its pod. Should it panic, [`last_panic`] says which task it was.
-pub(crate) fn spawn(
-    host: u16,
-    name: &'static str,
-    task: impl Future<Output = ()> + Send + 'static,
-    after: fn(u16),
-) -> AbortHandle {
+pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>, after: fn(u16)) -> AbortHandle {
     let task = OnPod::process(host, task, after);
     let named = async move {
         if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {

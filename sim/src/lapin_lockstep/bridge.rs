@@ -296,7 +296,7 @@ pub(crate) async fn open(
         outgoing: Vec::new(),
         buffer: vec![0; READ_BYTES].into(),
     };
-    cluster::spawn(host, "lapin carrier", carrier.run(), |_| ());
+    cluster::spawn(host, "lapin carrier", Box::pin(carrier.run()), |_| ());
     let runtime = async_rs::Runtime::new(SimKit::new(bridge.clone()));
     let (identity, listener) = with(|engine| (engine.identity(), engine.lapin_listener()));
     let used = AtomicBool::new(false);

@@ -7,7 +7,7 @@ use super::{
     resp::{Reply, read_command},
     table,
 };
-use backbone::env::Env;
+use backbone::env::{Env, Stream};
 use bytes::{Bytes, BytesMut};
 use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,7 +24,7 @@ const EARLY_WRITE_BYTES: usize = 1 << 20;
 const HTTP: [&[u8]; 2] = [b"post", b"host:"];
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn run(env: Env, broker: Broker, id: u64, stream: Stream) {
     let mut restarted = broker.restarted();
     let result = tokio::select! {
         biased;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::{Class, Cluster, Settings, Simulation, SimulationError};
-use backbone::env::Env as _;
 
 /// A turn that is lost on purpose is waited for this long.
 const SHORT: Duration = Duration::from_millis(20);
