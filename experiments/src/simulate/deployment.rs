@@ -168,7 +168,7 @@ impl Deployment {
         let config = self.config.clone();
         match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
             "amqp" => {
-                let broker = self.amqp.clone();
+                let broker = self.amqp.clone().with_metadata_cost(life.metadata_cost());
                 serve(env, AMQP_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
             "mqtt" => {

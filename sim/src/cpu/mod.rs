@@ -3,8 +3,9 @@
 //! Work is done first come, first served, by as many threads as the pod has. How far threads of one machine disturb each
 //! other is in `cores`, what a quota makes of a pod's in `bandwidth`.
 //!
-//! Plain state without a clock of its own. Where work is charged: `meter` (a frame read, a queue that begins or ends),
-//! `network` (a write, the way from the kernel to the application), `cluster::on_pod` (a poll of a task).
+//! Plain state without a clock of its own. Where work is charged: `meter` (a frame read), `network` (a write, the way from
+//! the kernel to the application), `cluster::on_pod` (a poll of a task), `cluster::incarnation` (a queue that begins or
+//! ends).
 
 mod bandwidth;
 mod cores;
@@ -56,7 +57,7 @@ pub struct CpuPlan {
 impl CpuPlan {
     /// Whether anything costs anything.
     pub(crate) fn is_free(&self) -> bool {
-        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata.change_us == 0
+        self.frame_us + self.write_us + self.wake_us + self.poll_us == 0 && !self.metadata.costs()
     }
 }
 

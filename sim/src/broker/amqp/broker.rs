@@ -1,6 +1,6 @@
 //! The broker as programs use it: its state behind a lock, and the clock of that.
 
-use super::{config::Config, message::Message, state::State};
+use super::{config::Config, message::Message, metadata::MetadataCost, state::State};
 use std::{
     convert::Infallible,
     future::pending,
@@ -14,7 +14,10 @@ use tokio::{
 
 /// A broker: its state, which outlives the processes that serve it. All clones are the same broker.
 #[derive(Clone, Debug)]
-pub struct Broker(Arc<Shared>);
+pub struct Broker {
+    shared: Arc<Shared>,
+    metadata_cost: Option<Arc<dyn MetadataCost>>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -35,7 +38,19 @@ impl Broker {
         assert!(config.channel_max >= 1, "a connection without channels is of no use");
         let state = State::new(config);
         let rescheduled = Arc::clone(&state.rescheduled);
-        Self(Arc::new(Shared { state: Mutex::new(state), epoch: Mutex::new(None), rescheduled }))
+        let shared = Shared { state: Mutex::new(state), epoch: Mutex::new(None), rescheduled };
+        Self { shared: Arc::new(shared), metadata_cost: None }
+    }
+
+    /// The same broker. What it serves from now on pays `cost` for each `queue.declare` and `queue.delete`, and handles
+    /// nothing more of that connection meanwhile. `None`, as in a new broker: there is nothing to pay.
+    #[must_use]
+    pub fn with_metadata_cost(self, cost: Option<Arc<dyn MetadataCost>>) -> Self {
+        Self { metadata_cost: cost, ..self }
+    }
+
+    pub(super) fn metadata_cost(&self) -> Option<&dyn MetadataCost> {
+        self.metadata_cost.as_deref()
     }
 
     /// What a restart of the broker's process does: connections, exclusive, auto-delete and non-durable queues are
@@ -76,7 +91,7 @@ impl Broker {
 
     /// Lets time begin, if it hasn't. `unix` is the wall-clock time.
     pub(super) fn start_clock(&self, unix: Duration) {
-        let mut epoch = self.0.epoch.lock().expect("nobody panics with the epoch in hand");
+        let mut epoch = self.shared.epoch.lock().expect("nobody panics with the epoch in hand");
         if epoch.is_none() {
             *epoch = Some(Instant::now());
             drop(epoch);
@@ -85,13 +100,13 @@ impl Broker {
     }
 
     fn epoch(&self) -> Option<Instant> {
-        *self.0.epoch.lock().expect("nobody panics with the epoch in hand")
+        *self.shared.epoch.lock().expect("nobody panics with the epoch in hand")
     }
 
     /// The state, with its clock set.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         let now_us = self.epoch().map_or(0, |epoch| micros(epoch.elapsed()));
-        let mut state = self.0.state.lock().expect("a broker that has panicked serves nobody");
+        let mut state = self.shared.state.lock().expect("a broker that has panicked serves nobody");
         state.set_now(now_us);
         state
     }
@@ -113,7 +128,7 @@ impl Broker {
             tokio::select! {
                 biased;
                 () = next => {}
-                () = self.0.rescheduled.notified() => {}
+                () = self.shared.rescheduled.notified() => {}
             }
         }
     }

@@ -39,6 +39,11 @@ impl Frame<'_> {
     pub(super) fn bytes(&self) -> usize {
         FRAME_OVERHEAD_BYTES + self.payload.len()
     }
+
+    /// Class and method of a method frame.
+    pub(super) fn method_ids(&self) -> Option<(u16, u16)> {
+        if self.kind == FRAME_METHOD { method_ids(self.payload) } else { None }
+    }
 }
 
 /// Cuts the first frame off `input`; `None` if it has not all arrived.
@@ -84,24 +89,27 @@ pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
     match parse_class(payload) {
         Ok(([], class)) => Ok(class),
         _ => {
-            let (ids, fields) = payload.split_at(payload.len().min(4));
-            let about =
-                ids.first_chunk().map(|[a, b, c, d]| (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])));
-            Err(Refusal { about, ..Refusal::frame_error(format!("cannot decode {}", octets(fields))) })
+            let fields = &payload[payload.len().min(4)..];
+            Err(Refusal {
+                about: method_ids(payload),
+                ..Refusal::frame_error(format!("cannot decode {}", octets(fields)))
+            })
         }
     }
+}
+
+fn method_ids(payload: &[u8]) -> Option<(u16, u16)> {
+    let [class_high, class_low, method_high, method_low] = *payload.first_chunk()?;
+    Some((u16::from_be_bytes([class_high, class_low]), u16::from_be_bytes([method_high, method_low])))
 }
 
 /// `basic.publish` and `basic.ack`, most of what a broker receives; amq-protocol's general decoder takes several
 /// microseconds for each. `None`: let it have a look.
 fn parse_frequent(payload: &[u8]) -> Option<AMQPMethod> {
-    let (ids, fields) = payload.split_first_chunk::<4>()?;
-    let [class_high, class_low, method_high, method_low] = *ids;
-    if u16::from_be_bytes([class_high, class_low]) != BASIC_CLASS {
-        return None;
-    }
-    match u16::from_be_bytes([method_high, method_low]) {
-        BASIC_PUBLISH => {
+    let ids = method_ids(payload)?;
+    let fields = &payload[4..];
+    match ids {
+        (BASIC_CLASS, BASIC_PUBLISH) => {
             let (_reserved, fields) = fields.split_at_checked(2)?;
             let (exchange, fields) = split_short_string(fields)?;
             let (routing_key, fields) = split_short_string(fields)?;
@@ -110,7 +118,7 @@ fn parse_frequent(payload: &[u8]) -> Option<AMQPMethod> {
             let (exchange, routing_key) = (exchange.into(), routing_key.into());
             Some(AMQPMethod::Publish(Publish { exchange, routing_key, mandatory, immediate }))
         }
-        BASIC_ACK => {
+        (BASIC_CLASS, BASIC_ACK) => {
             let (tag, fields) = fields.split_first_chunk::<8>()?;
             let &[bits] = fields else { return None };
             Some(AMQPMethod::Ack(Ack { delivery_tag: u64::from_be_bytes(*tag), multiple: bits & 1 != 0 }))

@@ -1,5 +1,11 @@
 //! Numbers and names of the protocol that amq-protocol keeps to itself or doesn't know.
 
+/// The class of what clients do with queues.
+pub(super) const QUEUE_CLASS: u16 = 50;
+/// Method declare of class queue.
+pub(super) const QUEUE_DECLARE: u16 = 10;
+/// Method delete of class queue.
+pub(super) const QUEUE_DELETE: u16 = 40;
 /// The class of all content.
 pub(super) const BASIC_CLASS: u16 = 60;
 /// Method publish of class basic.

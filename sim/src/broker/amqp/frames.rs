@@ -2,6 +2,7 @@
 
 use super::{
     codec::{self, Frame},
+    constants::{QUEUE_CLASS, QUEUE_DECLARE, QUEUE_DELETE},
     ids::{ChannelId, ConnectionId},
     phase::Phase,
     refusal::Refusal,
@@ -12,11 +13,23 @@ use amq_protocol::protocol::{
     constants::{FRAME_BODY, FRAME_HEADER, FRAME_HEARTBEAT, FRAME_METHOD},
 };
 
+/// What [`State::receive`] has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    /// So many bytes of the input were handled.
+    pub(super) used: usize,
+    /// How far the connection has come.
+    pub(super) phase: Phase,
+    /// What follows in the input changes metadata, and has to be paid for.
+    pub(super) change_is_next: bool,
+}
+
 impl State {
-    /// Takes what a connection has sent and handles all complete frames in it. How many bytes that were, and how
-    /// far the connection has come.
-    pub(super) fn receive(&mut self, id: ConnectionId, input: &[u8]) -> (usize, Phase) {
+    /// Takes what a connection has sent and handles all complete frames in it, of those that change metadata the first
+    /// `paid_changes`.
+    pub(super) fn receive(&mut self, id: ConnectionId, input: &[u8], mut paid_changes: usize) -> Received {
         let mut used = 0;
+        let mut change_is_next = false;
         while let Some(connection) = self.connections.get(&id) {
             let (phase, frame_bytes_max) = (connection.phase, connection.frame_bytes_max);
             let rest = &input[used..];
@@ -32,6 +45,13 @@ impl State {
                 _ => match codec::cut(rest, frame_bytes_max) {
                     Ok(None) => break,
                     Ok(Some(frame)) => {
+                        if changes_metadata(frame) {
+                            change_is_next = paid_changes == 0;
+                            if change_is_next {
+                                break;
+                            }
+                            paid_changes -= 1;
+                        }
                         used += frame.bytes();
                         self.frame(id, phase, frame);
                     }
@@ -48,7 +68,7 @@ impl State {
         for channel in to_confirm {
             self.send_confirm(ChannelId { connection: id, channel });
         }
-        (used, self.phase(id))
+        Received { used, phase: self.phase(id), change_is_next }
     }
 
     fn frame(&mut self, id: ConnectionId, phase: Phase, frame: Frame<'_>) {
@@ -120,4 +140,10 @@ impl State {
         };
         complete.map_or(Ok(()), |(publish, message)| self.publish(at, publish, message).map_err(Refusal::of_publish))
     }
+}
+
+/// Whether a frame begins or ends a queue. One that in the end does not, as the queue is there or is not, counts all the
+/// same: RabbitMQ has to look.
+fn changes_metadata(frame: Frame<'_>) -> bool {
+    matches!(frame.method_ids(), Some((QUEUE_CLASS, QUEUE_DECLARE | QUEUE_DELETE)))
 }

@@ -32,6 +32,7 @@ mod frames;
 mod ids;
 mod lifecycle;
 mod message;
+mod metadata;
 mod named_queue;
 mod phase;
 mod queue;
@@ -47,6 +48,7 @@ mod ttl;
 pub use broker::Broker;
 pub use config::Config;
 pub use message::Message;
+pub use metadata::MetadataCost;
 
 use super::accept::accept;
 use backbone::env::{Env, Listener, Stream};
