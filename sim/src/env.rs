@@ -1,9 +1,8 @@
 //! The simulated [`Platform`]: one for each incarnation of a pod.
 
 use crate::{
-    cluster,
     engine::with,
-    lapin_lockstep, os,
+    lapin_lockstep, os, process,
     socket::{self, SimStream},
 };
 use backbone::env::{Env, Listener, Platform, Stream, Task};
@@ -36,7 +35,7 @@ impl Platform for SimPlatform {
     }
 
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) -> Task {
-        Task::new(cluster::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
+        Task::new(process::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
     }
 
     fn open_amqp(

@@ -6,10 +6,12 @@
 //! and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
 
 use crate::{
-    cluster::{OnPod, enter},
     engine::{is_running, touch_network, with},
+    flow::Flow,
+    host,
     meter::Meter,
-    network::{Flow, Network},
+    network::Network,
+    process::{OnPod, enter},
 };
 use backbone::env::{Accept, Listener, Stream};
 use bytes::{Buf, BytesMut};
@@ -48,9 +50,9 @@ impl SimStream {
     fn new(host: u16, tcp: TcpStream) -> io::Result<Self> {
         enter(host);
         let [source, destination] =
-            [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (Network::index_of(addr.ip()), addr.port()));
+            [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (host::index_of(addr.ip()), addr.port()));
         let flow = Flow { source, destination };
-        let is_modelled = with(|engine| engine.network.models_tcp(flow));
+        let is_modelled = with(|engine| Network::models_tcp(&engine.hosts, flow));
         let meter = Meter::new(host, destination.0);
         Ok(Self { host, tcp: Some(tcp), ahead: BytesMut::new(), flow, is_modelled, meter })
     }
@@ -59,7 +61,7 @@ impl SimStream {
         let peer_host = with(|engine| engine.pods.find(peer))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no pod is called `{peer}`")))?;
         touch_network();
-        let addr = SocketAddr::new(Network::address(peer_host), port);
+        let addr = SocketAddr::new(host::address(peer_host), port);
         let tcp = OnPod::new(host, Box::pin(TcpStream::connect(addr)), |_| ()).await?;
         Self::new(host, tcp)
     }
@@ -136,7 +138,7 @@ impl AsyncWrite for SimStream {
         touch_network();
         let len = ready!(self.tcp().poll_write(cx, bytes))?;
         if self.is_modelled {
-            with(|engine| engine.network.wrote(self.flow, len));
+            with(|engine| engine.wrote(self.flow, len));
         }
         Poll::Ready(Ok(len))
     }

@@ -1,6 +1,5 @@
 //! One life of a pod, as the simulator sees it.
 
-use super::record;
 use crate::{
     broker::amqp::MetadataCost,
     engine::{is_running, with},
@@ -25,15 +24,17 @@ impl Incarnation {
 
     /// Puts an event of this pod into the trace.
     pub fn trace(self, event: fmt::Arguments<'_>) {
-        let name = with(|engine| engine.pods.name_of(self.host).to_owned());
-        record(&name, event);
+        with(|engine| {
+            let name = engine.pods.name_of(self.host).to_owned();
+            engine.record(&name, event);
+        });
     }
 
     /// Whether its process lives. A killed one has nothing to say any more, nor has any once the simulation is over,
     /// though what they held is dropped only then.
     #[must_use]
     pub fn is_alive(self) -> bool {
-        is_running() && with(|engine| engine.network.is_alive(self.host))
+        is_running() && with(|engine| engine.hosts[self.host].is_alive())
     }
 
     /// Virtual time since the start, in microseconds.
@@ -46,7 +47,7 @@ impl Incarnation {
     /// store, as [`CpuPlan::metadata`](crate::CpuPlan::metadata) has it. `None`: nothing.
     #[must_use]
     pub fn metadata_cost(self) -> Option<Arc<dyn MetadataCost>> {
-        let plan = with(|engine| engine.network.hosts[usize::from(self.host)].plan.cpu);
+        let plan = with(|engine| engine.hosts[self.host].plan.cpu);
         plan.metadata.costs().then(|| Arc::new(PodMetadata { host: self.host }) as Arc<dyn MetadataCost>)
     }
 }

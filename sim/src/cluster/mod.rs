@@ -4,16 +4,13 @@
 //! Kubernetes; its peers find it because names are looked up at each connect.
 
 mod incarnation;
-mod on_pod;
-mod pods;
 
 pub use incarnation::Incarnation;
-pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, last_panic, message_of, spawn};
-pub(crate) use pods::Pods;
 
 use crate::{
     engine::with,
-    network::{Host, Network, Reach},
+    host::{self, Host, Reach},
+    network::NetworkCounters,
 };
 use backbone::env::Env;
 use std::{fmt, time::Duration};
@@ -60,7 +57,7 @@ impl Cluster {
     fn stop(name: &str, reach: Reach) -> Outage {
         let (host, tasks) = with(|engine| {
             let host = engine.pods.host_of(name);
-            let state = &mut engine.network.hosts[usize::from(host)].reach;
+            let state = &mut engine.hosts[host].reach;
             assert!(matches!(state, Reach::Up | Reach::CutOff), "{name} is stopped already");
             *state = reach;
             if reach == Reach::PoweredOff {
@@ -85,7 +82,7 @@ impl Cluster {
     pub fn restart(&self, name: &str) -> Incarnation {
         let host = with(|engine| {
             let old = engine.pods.host_of(name);
-            let Host { plan, reach, .. } = engine.network.hosts[usize::from(old)];
+            let Host { plan, reach, .. } = engine.hosts[old];
             assert!(
                 matches!(reach, Reach::Crashed | Reach::PoweredOff),
                 "{name} still runs: stop it before the restart"
@@ -111,7 +108,7 @@ impl Cluster {
     fn set_reach(name: &str, from: Reach, to: Reach) {
         with(|engine| {
             let host = engine.pods.host_of(name);
-            let reach = &mut engine.network.hosts[usize::from(host)].reach;
+            let reach = &mut engine.hosts[host].reach;
             assert_eq!(*reach, from, "{name} cannot become {to:?}");
             *reach = to;
         });
@@ -157,13 +154,13 @@ impl Cluster {
     pub fn frames_read(&self, name: &str) -> u64 {
         with(|engine| {
             let host = engine.pods.host_of(name);
-            engine.network.hosts[usize::from(host)].cpu.as_ref().map_or(0, |cpu| cpu.frames_read())
+            engine.hosts[host].cpu.as_ref().map_or(0, |cpu| cpu.frames_read())
         })
     }
 
     /// What the network has done so far.
     #[must_use]
-    pub fn network(&self) -> crate::network::NetworkCounters {
+    pub fn network(&self) -> NetworkCounters {
         with(|engine| engine.network.counters)
     }
 }
@@ -178,10 +175,9 @@ pub struct Outage {
 }
 
 fn sockets(host: u16) -> usize {
-    turmoil_net::netstat(Network::address(host)).entries.len()
+    turmoil_net::netstat(host::address(host)).entries.len()
 }
 
-/// Puts an event of `pod` into the trace.
-pub(crate) fn record(pod: &str, event: fmt::Arguments<'_>) {
-    with(|engine| engine.trace.event(engine.now_us(), pod, event));
+fn record(pod: &str, event: fmt::Arguments<'_>) {
+    with(|engine| engine.record(pod, event));
 }

@@ -1,6 +1,6 @@
 //! Turns that are lost: fake threads in lapin's place that keep the baton.
 
-use super::*;
+use super::{super::carrier::EndWithCarrier, *};
 use crate::{Class, Cluster, Settings, Simulation, SimulationError};
 
 /// A turn that is lost on purpose is waited for this long.

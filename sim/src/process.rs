@@ -1,6 +1,9 @@
-//! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
+//! What runs on a pod: every poll and every drop of its futures happens on that pod's network stack.
 
-use crate::{cpu::Job, engine::with};
+use crate::{
+    cpu::Job,
+    engine::{is_running, with},
+};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
     any::Any,
@@ -42,7 +45,7 @@ impl<F> OnPod<F> {
 
     /// A process's task: it runs when its pod's CPU has come to it.
     fn process(host: u16, future: F, after: fn(u16)) -> Self {
-        let pays = with(|engine| engine.network.hosts[usize::from(host)].plan.cpu.poll_us > 0);
+        let pays = with(|engine| engine.hosts[host].plan.cpu.poll_us > 0);
         let mut process = Self::new(host, future, after);
         process.pays = pays;
         process
@@ -73,7 +76,7 @@ impl<F: Future + Unpin> Future for OnPod<F> {
 
 impl<F> Drop for OnPod<F> {
     fn drop(&mut self) {
-        if crate::engine::is_running() {
+        if is_running() {
             enter(self.host);
             self.future = None;
             (self.after)(self.host);
@@ -94,7 +97,7 @@ pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>,
     };
     let handle = known_spawn(|| tokio_spawn(named));
     with(|engine| {
-        if engine.network.is_alive(host) {
+        if engine.hosts[host].is_alive() {
             engine.pods.add_task(host, handle.clone());
         } else {
             handle.abort(); // a dying pod's last task, started from a destructor
