@@ -67,13 +67,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// `None` if reading costs nothing on `host`.
+    /// `None` if receiving costs nothing on `host`.
     pub(crate) fn new(host: u16, peer: u16) -> Option<Box<Self>> {
         with(|engine| {
             let [here, there] = [host, peer].map(|host| engine.hosts[host].plan);
             let protocol = Protocol::between(here.class, there.class);
-            let costs = here.cpu.frame_us + here.cpu.metadata.change_us > 0;
-            costs.then(|| Box::new(Self { host, protocol, paid: 0, reading: None }))
+            here.cpu.receiving_costs().then(|| Box::new(Self { host, protocol, paid: 0, reading: None }))
         })
     }
 

@@ -20,13 +20,6 @@ pub struct MetadataPlan {
     pub disorder_percent: u32,
 }
 
-impl MetadataPlan {
-    /// Whether a change costs anything.
-    pub(crate) fn costs(&self) -> bool {
-        self.change_us + self.beside_us > 0
-    }
-}
-
 /// Changes that wait, and the one that is made.
 #[derive(Debug, Default)]
 pub(super) struct MetadataStore {

@@ -85,8 +85,8 @@ async fn read<R: AsyncRead>(
     broker.state().disconnect(id);
 }
 
-/// Hands over what has arrived, and pays for each change of metadata before it is made. How far the connection has come;
-/// `None` if it was dropped meanwhile.
+/// Hands over what has arrived, and pays for each change of metadata before it is made. How far the connection has
+/// come; `None` if it was dropped meanwhile.
 async fn handle(broker: &Broker, id: ConnectionId, signals: &Signals, input: &mut BytesMut) -> Option<Phase> {
     let cost = broker.metadata_cost();
     let mut paid_changes = if cost.is_some() { 0 } else { usize::MAX };

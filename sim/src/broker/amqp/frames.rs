@@ -142,8 +142,8 @@ impl State {
     }
 }
 
-/// Whether a frame begins or ends a queue. One that in the end does not, as the queue is there or is not, counts all the
-/// same: RabbitMQ has to look.
+/// Whether a frame begins or ends a queue. One that in the end does not, as the queue is there or is not, counts all
+/// the same: RabbitMQ has to look.
 fn changes_metadata(frame: Frame<'_>) -> bool {
     matches!(frame.method_ids(), Some((QUEUE_CLASS, QUEUE_DECLARE | QUEUE_DELETE)))
 }
