@@ -3,12 +3,7 @@
 //! A frame is the protocol's: an AMQP frame, an MQTT packet, and for Redis and HTTP whatever one read returns.
 
 use crate::{cpu::Job, engine::with, host::Class};
-use std::{
-    future::Future as _,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-use tokio::sync::oneshot;
+use std::task::{Context, Poll, ready};
 
 /// AMQP's protocol header, the only thing on such a connection that is no frame.
 const AMQP_HEADER: &[u8] = b"AMQP";
@@ -16,10 +11,6 @@ const AMQP_HEADER_BYTES: usize = 8;
 /// Type, channel and size before an AMQP frame's payload, and the end octet after it.
 const AMQP_FRAME_HEAD_BYTES: usize = 7;
 const AMQP_FRAME_END_BYTES: usize = 1;
-const AMQP_METHOD: u8 = 1;
-/// Class and method of what begins and ends a queue.
-const AMQP_QUEUE_DECLARE: [u8; 4] = [0, 50, 0, 10];
-const AMQP_QUEUE_DELETE: [u8; 4] = [0, 50, 0, 40];
 /// MQTT's remaining length has at most four bytes (MQTT 5, section 1.5.5).
 const MQTT_LENGTH_BYTES_MAX: usize = 4;
 
@@ -62,13 +53,6 @@ impl Protocol {
             }
         }
     }
-
-    /// Whether a frame makes RabbitMQ change its metadata: a queue begins or ends.
-    fn changes_queues(self, frame: &[u8]) -> bool {
-        self == Self::Amqp
-            && frame.first() == Some(&AMQP_METHOD)
-            && matches!(frame.get(7..11), Some(method) if method == AMQP_QUEUE_DECLARE || method == AMQP_QUEUE_DELETE)
-    }
 }
 
 /// The frame at the head of a stream's read-ahead buffer.
@@ -78,26 +62,17 @@ pub(crate) struct Meter {
     protocol: Protocol,
     /// Bytes of it that may go to the application.
     paid: usize,
-    /// What is done with it.
-    work: Option<Work>,
-}
-
-#[derive(Debug)]
-enum Work {
     /// The application's thread reads it.
-    Reading(Job),
-    /// It makes a queue begin or end.
-    ChangingQueues(oneshot::Receiver<()>),
+    reading: Option<Job>,
 }
 
 impl Meter {
-    /// `None` if reading costs nothing on `host`.
+    /// `None` if receiving costs nothing on `host`.
     pub(crate) fn new(host: u16, peer: u16) -> Option<Box<Self>> {
         with(|engine| {
             let [here, there] = [host, peer].map(|host| engine.hosts[host].plan);
             let protocol = Protocol::between(here.class, there.class);
-            let costs = here.cpu.frame_us + here.cpu.metadata.change_us > 0;
-            costs.then(|| Box::new(Self { host, protocol, paid: 0, work: None }))
+            here.cpu.receiving_costs().then(|| Box::new(Self { host, protocol, paid: 0, reading: None }))
         })
     }
 
@@ -105,26 +80,12 @@ impl Meter {
     pub(crate) fn release(&mut self, ahead: &[u8], cx: &mut Context<'_>) -> Poll<Option<usize>> {
         if self.paid == 0 {
             let Some(frame_bytes) = self.protocol.frame_bytes(ahead) else { return Poll::Ready(None) };
-            ready!(self.poll_worked(&ahead[..frame_bytes.min(ahead.len())], cx));
-            (self.paid, self.work) = (frame_bytes, None);
+            let host = self.host;
+            let job = *self.reading.get_or_insert_with(|| with(|engine| engine.read_frame(host)));
+            ready!(with(|engine| engine.poll_job(host, job, cx)));
+            (self.paid, self.reading) = (frame_bytes, None);
         }
         Poll::Ready(Some(self.paid.min(ahead.len())))
-    }
-
-    /// Ready when all work for `frame` is done.
-    fn poll_worked(&mut self, frame: &[u8], cx: &mut Context<'_>) -> Poll<()> {
-        let host = self.host;
-        let work = self.work.get_or_insert_with(|| Work::Reading(with(|engine| engine.read_frame(host))));
-        if let Work::Reading(job) = work {
-            ready!(with(|engine| engine.poll_job(host, *job, cx)));
-            if !self.protocol.changes_queues(frame) {
-                return Poll::Ready(());
-            }
-            *work = Work::ChangingQueues(with(|engine| engine.change_metadata(host)));
-        }
-        let Work::ChangingQueues(done) = work else { unreachable!("reading is over") };
-        // An error means that the pod is dead; so will this task be.
-        Pin::new(done).poll(cx).map(drop)
     }
 
     /// The application took so much.
@@ -156,14 +117,5 @@ mod tests {
         assert_eq!(Protocol::between(Class::Service, Class::Mqtt), Protocol::Mqtt);
         assert_eq!(Protocol::between(Class::Redis, Class::Service), Protocol::PerRead);
         assert_eq!(Protocol::between(Class::Service, Class::Service), Protocol::PerRead);
-    }
-
-    #[test]
-    fn declaring_and_deleting_a_queue_change_metadata() {
-        let method = |ids: [u8; 4]| [&[1, 0, 1, 0, 0, 0, 4][..], &ids, &[0xCE]].concat();
-        assert!(Protocol::Amqp.changes_queues(&method([0, 50, 0, 10])));
-        assert!(Protocol::Amqp.changes_queues(&method([0, 50, 0, 40])));
-        assert!(!Protocol::Amqp.changes_queues(&method([0, 60, 0, 40])), "basic.publish");
-        assert!(!Protocol::PerRead.changes_queues(&method([0, 50, 0, 10])));
     }
 }

@@ -2,7 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::env::{Env, Stream};
-use sim::{Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, Simulation};
+use lapin::{
+    ConnectionProperties,
+    options::{BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use sim::{
+    Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, Simulation, broker::amqp,
+};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -163,23 +170,21 @@ fn lost_segments_and_acknowledgements_only_delay() {
     assert_is_the_megabyte(&megabyte(20_000, Duration::ZERO));
 }
 
-/// An AMQP method frame with these class and method ids.
-fn frame(ids: [u8; 4]) -> Vec<u8> {
-    [&[1, 0, 1, 0, 0, 0, 4][..], &ids, &[0xCE]].concat()
-}
+/// A frame of AMQP: `basic.publish` without arguments.
+const FRAME: [u8; 12] = [1, 0, 1, 0, 0, 0, 4, 0, 60, 0, 40, 0xCE];
 
 /// When each of `count` frames reached the application on the server, in us since the start.
-fn frames_read(cpu: CpuPlan, ids: [u8; 4], count: usize) -> Vec<u64> {
+fn frames_read(cpu: CpuPlan, count: usize) -> Vec<u64> {
     let hosts = [HostPlan { cpu, ..Class::Amqp.into() }, Class::Service.into()];
     let (report, mut reports) = mpsc::unbounded_channel();
     let read = async move |mut stream: Stream, env: Env| {
-        let mut buffer = frame(ids);
+        let mut buffer = FRAME;
         while stream.read_exact(&mut buffer).await.is_ok() {
             report.send(now_us(&env)).unwrap();
         }
     };
     converse(Settings::default(), hosts, read, async move |mut stream, _, _report: mpsc::UnboundedSender<()>| {
-        stream.write_all(&frame(ids).repeat(count)).await.unwrap();
+        stream.write_all(&FRAME.repeat(count)).await.unwrap();
         sleep(Duration::from_secs(5)).await;
     });
     let mut seen = vec![];
@@ -192,7 +197,7 @@ fn frames_read(cpu: CpuPlan, ids: [u8; 4], count: usize) -> Vec<u64> {
 #[test]
 fn a_pod_with_a_tenth_of_a_cpu_reads_a_hundred_frames_of_100_us_a_period_in_bursts() {
     let quota = Some(Quota { quota_us: 10_000, period_us: 100_000 });
-    let read_us = frames_read(CpuPlan { frame_us: 100, quota, ..CpuPlan::default() }, [0, 60, 0, 40], 350);
+    let read_us = frames_read(CpuPlan { frame_us: 100, quota, ..CpuPlan::default() }, 350);
     assert_eq!(read_us.len(), 350);
     let bursts = read_us.chunk_by(|a, b| b - a < 50_000).count();
     assert!((3..=5).contains(&bursts), "{read_us:?}");
@@ -204,17 +209,82 @@ fn a_pod_with_a_tenth_of_a_cpu_reads_a_hundred_frames_of_100_us_a_period_in_burs
     assert!(read_us[349] < 400_000, "{read_us:?}");
 }
 
+/// An emulated RabbitMQ whose metadata store takes 5 ms for a change.
+fn with_metadata_store<T, F>(main: impl FnOnce(Cluster) -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let metadata = MetadataPlan { change_us: 5_000, ..MetadataPlan::default() };
+    let cpu = CpuPlan { metadata, threads: 2, ..CpuPlan::default() };
+    let mut simulation = Simulation::new(Settings::default());
+    simulation.add_pod("amqp", HostPlan { cpu, ..Class::Amqp.into() }).add_pod("client", Class::Service);
+    let finished = simulation.run(async |cluster: Cluster| {
+        let life = cluster.incarnation("amqp");
+        life.env().spawn("broker", async move {
+            let listener = life.env().listen(SocketAddr::from(([0, 0, 0, 0], 5672))).await.unwrap();
+            let broker = amqp::Broker::new(amqp::Config::default()).with_metadata_cost(life.metadata_cost());
+            match broker.serve(life.env(), listener).await {}
+        });
+        sleep(Duration::from_millis(1)).await;
+        main(cluster).await
+    });
+    finished.unwrap().output
+}
+
 #[test]
-fn a_queue_begins_when_the_metadata_store_has_come_to_it() {
-    let cpu = CpuPlan {
-        metadata: MetadataPlan { change_us: 5_000, ..MetadataPlan::default() },
-        threads: 2,
-        ..CpuPlan::default()
-    };
-    let declared_us = frames_read(cpu, [0, 50, 0, 10], 4);
-    let published_us = frames_read(cpu, [0, 60, 0, 40], 4);
-    let gaps = |us: &[u64]| us.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
-    assert_eq!((gaps(&declared_us), gaps(&published_us)), (vec![5_000; 3], vec![0; 3]));
+fn queues_begin_and_end_when_the_metadata_store_has_come_to_them() {
+    let done_us = with_metadata_store(async |cluster| {
+        let life = cluster.incarnation("amqp");
+        let (report, mut reports) = mpsc::unbounded_channel();
+        for _ in 0..4 {
+            let report = report.clone();
+            life.env().spawn("connection", async move {
+                life.metadata_cost().unwrap().change().await;
+                report.send(life.now_us()).unwrap();
+            });
+        }
+        drop(report);
+        let mut done_us = vec![life.now_us()];
+        while let Some(at_us) = reports.recv().await {
+            done_us.push(at_us);
+        }
+        done_us
+    });
+    let gaps: Vec<u64> = done_us.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps, [5_000; 4]);
+}
+
+#[test]
+fn declaring_and_deleting_a_queue_take_the_metadata_stores_time_and_nothing_else_does() {
+    let took_us = with_metadata_store(async |cluster| {
+        let (env, (report, mut reports)) = (cluster.env("client"), mpsc::unbounded_channel());
+        env.clone().spawn("client", async move {
+            let properties = ConnectionProperties::default();
+            let uri = "amqp://guest:guest@amqp:5672/%2f".parse().unwrap();
+            let connection = backbone::amqp::connect(&env, uri, None, properties).await.unwrap();
+            let channel = connection.create_channel().await.unwrap();
+            let declare =
+                async || channel.queue_declare("q".into(), QueueDeclareOptions::default(), FieldTable::default()).await;
+            let took_us = [
+                elapsed_us(&env, declare()).await,
+                elapsed_us(&env, declare()).await,
+                elapsed_us(&env, channel.basic_qos(1, BasicQosOptions::default())).await,
+                elapsed_us(&env, channel.queue_delete("q".into(), QueueDeleteOptions::default())).await,
+            ];
+            report.send(took_us).unwrap();
+        });
+        reports.recv().await.unwrap()
+    });
+    let [first, again, other, deleted] = took_us;
+    assert!(other < 1_000, "{other}");
+    assert_eq!([first, again, deleted].map(|us| us / 5_000), [1; 3], "{first}, {again}, {deleted}");
+}
+
+async fn elapsed_us<T>(env: &Env, work: impl Future<Output = lapin::Result<T>>) -> u64 {
+    let began_us = now_us(env);
+    work.await.unwrap();
+    now_us(env) - began_us
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl World {
         let env = &life.env();
         match pod {
             Pod::Amqp => {
-                let broker = self.amqp.clone();
+                let broker = self.amqp.clone().with_metadata_cost(life.metadata_cost());
                 serve(env, AMQP_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
             Pod::Mqtt => {

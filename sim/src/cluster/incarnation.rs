@@ -1,11 +1,13 @@
 //! One life of a pod, as the simulator sees it.
 
 use crate::{
+    broker::amqp::MetadataCost,
     engine::{is_running, with},
     env,
 };
 use backbone::env::Env;
-use std::fmt;
+use futures_util::future::BoxFuture;
+use std::{fmt, sync::Arc};
 
 /// One incarnation of a pod, from its start to its end. A restarted pod has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,5 +41,29 @@ impl Incarnation {
     #[must_use]
     pub fn now_us(self) -> u64 {
         with(|engine| engine.now_us())
+    }
+
+    /// What an emulated RabbitMQ that runs in it pays for the begin or the end of a queue: a wait at the pod's metadata
+    /// store ([`CpuPlan::metadata`](crate::CpuPlan::metadata)). A store that takes no time still waits for a thread, if
+    /// frames take theirs. `None`: neither takes any.
+    #[must_use]
+    pub fn metadata_cost(self) -> Option<Arc<dyn MetadataCost>> {
+        let plan = with(|engine| engine.hosts[self.host].plan.cpu);
+        plan.receiving_costs().then(|| Arc::new(PodMetadata { host: self.host }) as Arc<dyn MetadataCost>)
+    }
+}
+
+/// The metadata store of a pod.
+#[derive(Debug)]
+struct PodMetadata {
+    host: u16,
+}
+
+impl MetadataCost for PodMetadata {
+    fn change(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // An error means that the pod is dead; so will this task be.
+            let _ = with(|engine| engine.change_metadata(self.host)).await;
+        })
     }
 }

@@ -1,10 +1,11 @@
 //! The CPU of a pod: what its work costs, CFS bandwidth control, and cores that pods share.
 //!
-//! Work is done first come, first served, by as many threads as the pod has. How far threads of one machine disturb each
-//! other is in `cores`, what a quota makes of a pod's in `bandwidth`.
+//! Work is done first come, first served, by as many threads as the pod has. How far threads of one machine disturb
+//! each other is in `cores`, what a quota makes of a pod's in `bandwidth`.
 //!
-//! Plain state without a clock of its own. Where work is charged: `meter` (a frame read, a queue that begins or ends),
-//! `network` (a write, the way from the kernel to the application), `cluster::on_pod` (a poll of a task).
+//! Plain state without a clock of its own. Where work is charged: `meter` (a frame read), `network` (a write, the way
+//! from the kernel to the application), `cluster::on_pod` (a poll of a task), `cluster::incarnation` (a queue that
+//! begins or ends).
 
 mod bandwidth;
 mod cores;
@@ -57,6 +58,11 @@ impl CpuPlan {
     /// Whether anything costs anything.
     pub(crate) fn is_free(&self) -> bool {
         self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata.change_us == 0
+    }
+
+    /// Whether it costs anything to receive something: to read it, or to begin or end a queue because of it.
+    pub(crate) fn receiving_costs(&self) -> bool {
+        self.frame_us + self.metadata.change_us > 0
     }
 }
 
@@ -139,7 +145,8 @@ impl Cpu {
         self.frames_read
     }
 
-    /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks again then.
+    /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks
+    /// again then.
     pub(crate) fn done_ns(&mut self, now_ns: u64, job: Job) -> u64 {
         match (job, &self.threads) {
             (Job::Until(done_ns), _) => done_ns,

@@ -1,7 +1,7 @@
 //! The optional arguments of `queue.declare` that this broker knows (RabbitMQ's guides "Time-To-Live and Expiration",
 //! "Dead Letter Exchanges" and "Queue Length Limit").
 
-use super::{message::in_range, refusal::Refusal};
+use super::{refusal::Refusal, ttl::in_range};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
 /// Arguments that ask for what this broker doesn't have. Others that it doesn't know are ignored, as RabbitMQ does.
@@ -66,8 +66,8 @@ impl Arguments {
         })
     }
 
-    /// The first argument in which a later declaration differs from this one, and how, in RabbitMQ's words. Numbers are equal
-    /// across their types.
+    /// The first argument in which a later declaration differs from this one, and how, in RabbitMQ's words. Numbers are
+    /// equal across their types.
     pub(super) fn difference(&self, current: &Self) -> Option<(&'static str, String)> {
         let of = |arguments: &Self, name| arguments.declared.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
         COMPARED.into_iter().find_map(|name| {

@@ -1,11 +1,12 @@
 //! The methods of classes basic and confirm: consuming, publishing, acknowledging.
 
 use super::{
-    channel::{Channel, Unacked},
-    direct_reply::PSEUDO_QUEUE,
+    channel::Unacked,
+    constants::PSEUDO_QUEUE,
+    ids::ChannelId,
     message::Message,
     refusal::Refusal,
-    state::{At, Consumer, State},
+    state::{Consumer, State},
 };
 use amq_protocol::protocol::{
     AMQPClass,
@@ -23,7 +24,7 @@ enum Fate {
 }
 
 impl State {
-    pub(super) fn basic_method(&mut self, at: At, method: Method) -> Result<(), Refusal> {
+    pub(super) fn basic_method(&mut self, at: ChannelId, method: Method) -> Result<(), Refusal> {
         match method {
             Method::Qos(qos) => self.qos(at, &qos),
             Method::Consume(consume) => return self.consume(at, consume),
@@ -52,7 +53,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn confirm_method(&mut self, at: At, method: &confirm::AMQPMethod) -> Result<(), Refusal> {
+    pub(super) fn confirm_method(&mut self, at: ChannelId, method: &confirm::AMQPMethod) -> Result<(), Refusal> {
         let confirm::AMQPMethod::Select(select) = method else {
             return Err(Refusal::unimplemented_method());
         };
@@ -63,12 +64,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn open_channel(&mut self, at: At) -> &mut Channel {
-        let connection = self.connections.get_mut(&at.connection).expect("a method comes on a connection");
-        connection.channel(at.channel).expect("a method comes on an open channel")
-    }
-
-    fn qos(&mut self, at: At, qos: &basic::Qos) {
+    fn qos(&mut self, at: ChannelId, qos: &basic::Qos) {
         let channel = self.open_channel(at);
         if qos.global {
             channel.channel_prefetch = qos.prefetch_count;
@@ -79,7 +75,7 @@ impl State {
         self.unblock_channel(at);
     }
 
-    fn consume(&mut self, at: At, consume: basic::Consume) -> Result<(), Refusal> {
+    fn consume(&mut self, at: ChannelId, consume: basic::Consume) -> Result<(), Refusal> {
         if consume.arguments.contains_key("x-priority") {
             return Err(Refusal::not_implemented("consumer priorities".into()));
         }
@@ -110,7 +106,7 @@ impl State {
         Ok(())
     }
 
-    fn cancel(&mut self, at: At, cancel: basic::Cancel) {
+    fn cancel(&mut self, at: ChannelId, cancel: basic::Cancel) {
         let channel = self.open_channel(at);
         if let Some(id) = channel.consumers.remove(cancel.consumer_tag.as_str()) {
             channel.blocked.retain(|other| *other != id);
@@ -123,7 +119,7 @@ impl State {
         }
     }
 
-    fn get(&mut self, at: At, get: &basic::Get) -> Result<(), Refusal> {
+    fn get(&mut self, at: ChannelId, get: &basic::Get) -> Result<(), Refusal> {
         let id = self.find_queue(at, get.queue.as_str())?;
         let now_us = self.now_us;
         let queue = self.queues.get_mut(&id).expect("just found");
@@ -150,7 +146,7 @@ impl State {
         Ok(())
     }
 
-    fn start_publishing(&mut self, at: At, publish: basic::Publish) -> Result<(), Refusal> {
+    fn start_publishing(&mut self, at: ChannelId, publish: basic::Publish) -> Result<(), Refusal> {
         let exchange = publish.exchange.as_str();
         if !exchange.is_empty() && self.find_exchange(exchange)?.internal {
             let reason = format!("cannot publish to internal exchange '{exchange}' in vhost '/'");
@@ -167,7 +163,7 @@ impl State {
     ///
     /// # Errors
     /// 406 if it is in another user's name, or wants direct replies that nobody consumes.
-    pub(super) fn publish(&mut self, at: At, publish: basic::Publish, message: Message) -> Result<(), Refusal> {
+    pub(super) fn publish(&mut self, at: ChannelId, publish: basic::Publish, message: Message) -> Result<(), Refusal> {
         if message.checked().has_user_id {
             self.check_user(at, &message)?;
         }
@@ -185,7 +181,7 @@ impl State {
         Ok(())
     }
 
-    fn check_user(&self, at: At, message: &Message) -> Result<(), Refusal> {
+    fn check_user(&self, at: ChannelId, message: &Message) -> Result<(), Refusal> {
         let user = &self.connections[&at.connection].user;
         match message.properties().user_id() {
             Some(other) if other.as_str() != &**user => Err(Refusal::precondition_failed(format!(
@@ -195,7 +191,7 @@ impl State {
         }
     }
 
-    fn settle(&mut self, at: At, tag: u64, multiple: bool, fate: Fate) -> Result<(), Refusal> {
+    fn settle(&mut self, at: ChannelId, tag: u64, multiple: bool, fate: Fate) -> Result<(), Refusal> {
         let mut settled = self.open_channel(at).settle(tag, multiple)?;
         if fate == Fate::Requeued {
             settled.reverse(); // see Queue::requeue

@@ -2,11 +2,11 @@
 //! published frame by frame.
 
 use super::{
-    direct_reply::ReplyConsumer,
+    constants::BASIC_CLASS,
+    ids::{ConsumerId, QueueId},
     message::{Checked, Message},
     queue::Position,
     refusal::Refusal,
-    state::{ConsumerId, QueueId},
 };
 use amq_protocol::protocol::basic::Publish;
 use std::collections::BTreeMap;
@@ -20,18 +20,26 @@ pub(super) struct Unacked {
     pub(super) consumer: Option<ConsumerId>,
 }
 
+/// The consumer of a channel's direct replies.
+#[derive(Clone, Debug)]
+pub(super) struct ReplyConsumer {
+    pub(super) tag: String,
+    /// What `reply_to` becomes, unique to this consumer.
+    pub(super) name: Box<str>,
+}
+
 /// The state of an open channel.
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     /// `basic.qos` with global=false: the limit that consumers started from now on get. 0: none.
     pub(super) consumer_prefetch: u16,
-    /// `basic.qos` with global=true: the limit that all consumers share. 0: none. RabbitMQ gives `global` these meanings,
-    /// not the specification's (its guide "Consumer Prefetch").
+    /// `basic.qos` with global=true: the limit that all consumers share. 0: none. RabbitMQ gives `global` these
+    /// meanings, not the specification's (its guide "Consumer Prefetch").
     pub(super) channel_prefetch: u16,
     /// By their tags.
     pub(super) consumers: BTreeMap<String, ConsumerId>,
-    /// Consumers that have no room for a further delivery, and so left the rotation of their queue; the first to be blocked
-    /// is the first to go on.
+    /// Consumers that have no room for a further delivery, and so left the rotation of their queue; the first to be
+    /// blocked is the first to go on.
     pub(super) blocked: Vec<ConsumerId>,
     /// Where direct replies go.
     pub(super) reply_consumer: Option<ReplyConsumer>,
@@ -45,8 +53,8 @@ pub(super) struct Channel {
     publishing: Option<Publishing>,
 }
 
-/// Publisher confirms (RabbitMQ's guide "Consumer Acknowledgements and Publisher Confirms"). Every message is settled as
-/// soon as it is in its queues, so those due are always the last ones in a row.
+/// Publisher confirms (RabbitMQ's guide "Consumer Acknowledgements and Publisher Confirms"). Every message is settled
+/// as soon as it is in its queues, so those due are always the last ones in a row.
 #[derive(Debug, Default)]
 struct Confirms {
     published: u64,
@@ -69,8 +77,8 @@ struct Header {
     checked: Checked,
 }
 
-/// Most that is set aside for a body on the word of its header alone, which each of thousands of channels may give. A command
-/// fits.
+/// Most that is set aside for a body on the word of its header alone, which each of thousands of channels may give. A
+/// command fits.
 const BODY_BYTES_RESERVED: usize = 2 * 1024;
 /// Class, weight and body size in a content header.
 const CONTENT_HEADER_BYTES: usize = 12;
@@ -182,7 +190,7 @@ impl Channel {
         let Some((fixed, properties)) = payload.split_first_chunk::<CONTENT_HEADER_BYTES>() else {
             return Err(Refusal::frame_error(format!("content header of {} bytes", payload.len())));
         };
-        if fixed[..2] != super::codec::BASIC_CLASS.to_be_bytes() {
+        if fixed[..2] != BASIC_CLASS.to_be_bytes() {
             return Err(Refusal::unexpected_frame("content header of another class than its method".into()));
         }
         let body_bytes = u64::from_be_bytes(*fixed.last_chunk().expect("12 is more than 8"));

@@ -2,7 +2,12 @@
 //! writing them. Methods and properties are amq-protocol's business; what a broker sends most, content, is written here
 //! without detours.
 
-use super::{message::Message, refusal::Refusal};
+use super::{
+    constants::{BASIC_ACK, BASIC_CLASS, BASIC_DELIVER, BASIC_PUBLISH},
+    message::Message,
+    refusal::Refusal,
+    table_depth,
+};
 use amq_protocol::{
     frame::{AMQPFrame, WriteContext, gen_frame},
     protocol::{
@@ -17,14 +22,6 @@ use amq_protocol::{
 pub(super) const FRAME_OVERHEAD_BYTES: usize = 8;
 /// Type, channel and size.
 const FRAME_HEADER_BYTES: usize = 7;
-/// The class of all content.
-pub(super) const BASIC_CLASS: u16 = 60;
-/// Method deliver of class basic.
-const BASIC_DELIVER: u16 = 60;
-/// Method publish of class basic.
-pub(super) const BASIC_PUBLISH: u16 = 40;
-/// Method ack of class basic, of clients and of a broker that confirms.
-const BASIC_ACK: u16 = 80;
 
 /// The frame at the start of a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +38,11 @@ impl Frame<'_> {
     /// Bytes of the whole frame.
     pub(super) fn bytes(&self) -> usize {
         FRAME_OVERHEAD_BYTES + self.payload.len()
+    }
+
+    /// Class and method of a method frame.
+    pub(super) fn method_ids(&self) -> Option<(u16, u16)> {
+        if self.kind == FRAME_METHOD { method_ids(self.payload) } else { None }
     }
 }
 
@@ -83,28 +85,31 @@ pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
     if let Some(method) = parse_frequent(payload) {
         return Ok(AMQPClass::Basic(method));
     }
-    super::nesting::check_method(payload)?;
+    table_depth::check_method(payload)?;
     match parse_class(payload) {
         Ok(([], class)) => Ok(class),
         _ => {
-            let (ids, fields) = payload.split_at(payload.len().min(4));
-            let about =
-                ids.first_chunk().map(|[a, b, c, d]| (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])));
-            Err(Refusal { about, ..Refusal::frame_error(format!("cannot decode {}", octets(fields))) })
+            let fields = &payload[payload.len().min(4)..];
+            Err(Refusal {
+                about: method_ids(payload),
+                ..Refusal::frame_error(format!("cannot decode {}", octets(fields)))
+            })
         }
     }
+}
+
+fn method_ids(payload: &[u8]) -> Option<(u16, u16)> {
+    let [class_high, class_low, method_high, method_low] = *payload.first_chunk()?;
+    Some((u16::from_be_bytes([class_high, class_low]), u16::from_be_bytes([method_high, method_low])))
 }
 
 /// `basic.publish` and `basic.ack`, most of what a broker receives; amq-protocol's general decoder takes several
 /// microseconds for each. `None`: let it have a look.
 fn parse_frequent(payload: &[u8]) -> Option<AMQPMethod> {
-    let (ids, fields) = payload.split_first_chunk::<4>()?;
-    let [class_high, class_low, method_high, method_low] = *ids;
-    if u16::from_be_bytes([class_high, class_low]) != BASIC_CLASS {
-        return None;
-    }
-    match u16::from_be_bytes([method_high, method_low]) {
-        BASIC_PUBLISH => {
+    let ids = method_ids(payload)?;
+    let fields = &payload[4..];
+    match ids {
+        (BASIC_CLASS, BASIC_PUBLISH) => {
             let (_reserved, fields) = fields.split_at_checked(2)?;
             let (exchange, fields) = split_short_string(fields)?;
             let (routing_key, fields) = split_short_string(fields)?;
@@ -113,7 +118,7 @@ fn parse_frequent(payload: &[u8]) -> Option<AMQPMethod> {
             let (exchange, routing_key) = (exchange.into(), routing_key.into());
             Some(AMQPMethod::Publish(Publish { exchange, routing_key, mandatory, immediate }))
         }
-        BASIC_ACK => {
+        (BASIC_CLASS, BASIC_ACK) => {
             let (tag, fields) = fields.split_first_chunk::<8>()?;
             let &[bits] = fields else { return None };
             Some(AMQPMethod::Ack(Ack { delivery_tag: u64::from_be_bytes(*tag), multiple: bits & 1 != 0 }))

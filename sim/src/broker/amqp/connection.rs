@@ -1,11 +1,7 @@
 //! The tasks of a connection. The reader hands what arrives to the state machine, all complete frames of one read at a
 //! time; the writer sends all that has gathered in one write, and heartbeats when there is nothing else to send.
 
-use super::{
-    Broker,
-    session::Phase,
-    state::{ConnectionId, Signals},
-};
+use super::{broker::Broker, codec, ids::ConnectionId, phase::Phase, state::Signals};
 use crate::broker::accept::Place;
 use backbone::env::{Env, Stream, Task};
 use bytes::{Buf, BytesMut};
@@ -59,19 +55,21 @@ async fn read<R: AsyncRead>(
             () = signals.dropped.notified() => None,
             arrived = arrived => arrived,
         };
-        if arrived.is_none_or(|bytes| bytes == 0) {
+        let now = match arrived {
+            Some(1..) => handle(&broker, id, signals, &mut input).await,
+            _ => None,
+        };
+        let Some(now) = now else {
             tracing::debug!(connection = id.0, ?phase, "AMQP connection lost, silent for too long, or dropped");
             writer.abort();
             break;
-        }
-        let (used, now) = broker.state().receive(id, &input);
-        input.advance(used);
+        };
         if now.is_over() {
             // The writer may be stuck with a peer that doesn't read.
             let _ = timeout(CLOSING_TIMEOUT, signals.flushed.notified()).await;
             writer.abort();
-            // The peer closes the socket. RabbitMQ resets it soon after a client's close; here that could be at the same
-            // instant, and a client that finds the end behind the answer takes it for an accident.
+            // The peer closes the socket. RabbitMQ resets it soon after a client's close; here that could be at the
+            // same instant, and a client that finds the end behind the answer takes it for an accident.
             let closed = Instant::now() + CLOSING_TIMEOUT;
             input.clear();
             while let Ok(Ok(1..)) = timeout_at(closed, reader.read_buf(&mut input)).await {
@@ -85,6 +83,27 @@ async fn read<R: AsyncRead>(
         phase = now;
     }
     broker.state().disconnect(id);
+}
+
+/// Hands over what has arrived, and pays for each change of metadata before it is made. How far the connection has
+/// come; `None` if it was dropped meanwhile.
+async fn handle(broker: &Broker, id: ConnectionId, signals: &Signals, input: &mut BytesMut) -> Option<Phase> {
+    let cost = broker.metadata_cost();
+    let mut paid_changes = if cost.is_some() { 0 } else { usize::MAX };
+    loop {
+        let received = broker.state().receive(id, input, paid_changes);
+        input.advance(received.used);
+        match cost {
+            Some(cost) if received.change_is_next => {
+                tokio::select! {
+                    biased;
+                    () = signals.dropped.notified() => return None,
+                    () = cost.change() => paid_changes = 1,
+                }
+            }
+            _ => return Some(received.phase),
+        }
+    }
 }
 
 async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Signals>, mut writer: WriteHalf<W>) {
@@ -110,7 +129,7 @@ async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Sig
             tokio::select! {
                 biased;
                 () = signals.output.notified() => {}
-                () = pause => broker.state().append(id, super::codec::put_heartbeat),
+                () = pause => broker.state().append(id, codec::put_heartbeat),
             }
         }
     }

@@ -4,9 +4,10 @@
 use super::{
     channel::Unacked,
     codec,
+    dead_letter::{Death, Reason},
+    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
-    queue::{Death, Reason},
-    state::{At, Consumer, ConsumerId, OUTBOX_HIGH_BYTES, QueueId, State},
+    state::{Consumer, State},
 };
 use std::{collections::BTreeSet, mem, sync::Arc};
 
@@ -40,8 +41,8 @@ impl State {
         self.pump(id);
     }
 
-    /// Puts a dead letter where it belongs; where it has been before and would circle, it is dropped. Nobody is told when
-    /// there is no such queue or no such exchange.
+    /// Puts a dead letter where it belongs; where it has been before and would circle, it is dropped. Nobody is told
+    /// when there is no such queue or no such exchange.
     fn route_dead_letter(&mut self, letter: Message, reason: Reason) {
         let queues = match letter.exchange() {
             "" => self.names.get(letter.routing_key()).copied().into_iter().collect(),
@@ -62,14 +63,14 @@ impl State {
         while queue.messages.ready_count() > 0 {
             let Some(&consumer_id) = queue.rotation.front() else { break };
             let consumer = self.consumers.get_mut(&consumer_id).expect("the rotation holds consumers");
-            let At { connection, channel: number } = consumer.at;
+            let ChannelId { connection, channel: number } = consumer.at;
             let connection = self.connections.get_mut(&connection).expect("a consumer has a connection");
-            let unread = connection.unsent_bytes() > OUTBOX_HIGH_BYTES;
+            let congested = connection.is_congested();
             let frame_bytes_max = connection.frame_bytes_max;
             let channel = connection.channel(number).expect("a consumer has an open channel");
             let room = consumer.no_ack
                 || ((consumer.prefetch == 0 || consumer.unacked < consumer.prefetch) && channel.has_room());
-            if unread || !room {
+            if congested || !room {
                 queue.rotation.pop_front();
                 channel.blocked.push(consumer_id);
                 continue;
@@ -145,7 +146,7 @@ impl State {
     }
 
     /// A consumer's delivery was settled: it may have room again.
-    pub(super) fn credit(&mut self, at: At, settled: &[Unacked]) {
+    pub(super) fn credit(&mut self, at: ChannelId, settled: &[Unacked]) {
         for id in settled.iter().filter_map(|unacked| unacked.consumer) {
             if let Some(consumer) = self.consumers.get_mut(&id) {
                 consumer.unacked = consumer.unacked.saturating_sub(1);
@@ -162,8 +163,20 @@ impl State {
         self.resume(&freed);
     }
 
+    /// What [`take_output`](Self::take_output) gave was written; consumers that waited for that go on.
+    pub(super) fn written(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.finish_write() {
+            let channels: Vec<u16> = connection.channels.keys().copied().collect();
+            for channel in channels {
+                self.unblock_channel(ChannelId { connection: id, channel });
+            }
+            self.settle_deaths();
+        }
+    }
+
     /// Lets all consumers of a channel try again.
-    pub(super) fn unblock_channel(&mut self, at: At) {
+    pub(super) fn unblock_channel(&mut self, at: ChannelId) {
         let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
         let blocked = channel.map(|channel| mem::take(&mut channel.blocked)).unwrap_or_default();
         self.resume(&blocked);

@@ -1,37 +1,25 @@
-//! Direct reply-to: answers go straight to the channel that asked, without a queue (RabbitMQ's guide "Direct Reply-to").
+//! Direct reply-to: answers go straight to the channel that asked, without a queue (RabbitMQ's guide "Direct
+//! Reply-to").
 //!
-//! A channel consumes the pseudo-queue [`PSEUDO_QUEUE`]; its requests that name it as their `reply_to` get a name of the
-//! channel's own there; whoever publishes to that name through the default exchange reaches the channel, as long as it is
-//! open.
+//! A channel consumes the pseudo-queue [`PSEUDO_QUEUE`]; its requests that name it as their `reply_to` get a name of
+//! the channel's own there; whoever publishes to that name through the default exchange reaches the channel, as long as
+//! it is open.
 
 use super::{
-    codec,
-    message::Message,
-    refusal::Refusal,
-    state::{At, State},
+    channel::ReplyConsumer, codec, constants::PSEUDO_QUEUE, ids::ChannelId, message::Message, refusal::Refusal,
+    state::State,
 };
 use amq_protocol::protocol::{
     AMQPClass,
     basic::{AMQPMethod as Method, Consume, ConsumeOk},
 };
 
-/// What a client consumes and puts into `reply_to`.
-pub(super) const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
-
-/// The consumer of a channel's direct replies.
-#[derive(Clone, Debug)]
-pub(super) struct ReplyConsumer {
-    pub(super) tag: String,
-    /// What `reply_to` becomes, unique to this consumer.
-    pub(super) name: Box<str>,
-}
-
 impl State {
     /// `basic.consume` of the pseudo-queue.
     ///
     /// # Errors
     /// 406 with acknowledgements, or if the channel has such a consumer.
-    pub(super) fn consume_replies(&mut self, at: At, consume: &Consume, tag: String) -> Result<(), Refusal> {
+    pub(super) fn consume_replies(&mut self, at: ChannelId, consume: &Consume, tag: String) -> Result<(), Refusal> {
         if self.open_channel(at).reply_consumer.is_some() {
             return Err(Refusal::precondition_failed("reply consumer already set".into()));
         }
@@ -52,7 +40,7 @@ impl State {
     ///
     /// # Errors
     /// 406 if the channel doesn't consume replies.
-    pub(super) fn address_reply(&mut self, at: At, request: Message) -> Result<Message, Refusal> {
+    pub(super) fn address_reply(&mut self, at: ChannelId, request: Message) -> Result<Message, Refusal> {
         match &self.open_channel(at).reply_consumer {
             Some(consumer) => Ok(request.with_reply_to(&consumer.name)),
             None => Err(Refusal::precondition_failed("fast reply consumer does not exist".into())),
@@ -60,16 +48,18 @@ impl State {
     }
 
     /// `basic.cancel`: replies end, if that is their consumer's tag.
-    pub(super) fn cancel_replies(&mut self, at: At, tag: &str) {
+    pub(super) fn cancel_replies(&mut self, at: ChannelId, tag: &str) {
         if let Some(consumer) = self.open_channel(at).reply_consumer.take_if(|consumer| consumer.tag == tag) {
             self.reply_channels.remove(&consumer.name);
         }
     }
 
-    /// Hands a reply to the channel that its routing key names, if it does. That is no queue: a mandatory reply returns all
-    /// the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
+    /// Hands a reply to the channel that its routing key names, if it does. That is no queue: a mandatory reply returns
+    /// all the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
     pub(super) fn reply_directly(&mut self, reply: &Message) {
-        let Some(&At { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else { return };
+        let Some(&ChannelId { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else {
+            return;
+        };
         let to = self.connections.get_mut(&connection).expect("a channel that ends takes its name along");
         let frame_bytes_max = to.frame_bytes_max;
         let channel = to.channel(number).expect("as above");

@@ -2,8 +2,8 @@
 //!
 //! Bindings lead to queues only, and their arguments have no meaning for the kinds that are here.
 
-use super::state::QueueId;
-use std::collections::BTreeSet;
+use super::ids::QueueId;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How an exchange compares routing keys (AMQP 0-9-1 section 3.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,14 @@ impl Exchange {
         };
         self.bindings.iter().filter(|(pattern, _)| reached(pattern)).map(|(_, queue)| *queue).collect()
     }
+}
+
+/// The exchanges that every broker has, beside the default one, which has no table.
+pub(super) fn predeclared() -> BTreeMap<Box<str>, Exchange> {
+    [Kind::Direct, Kind::Fanout, Kind::Topic]
+        .into_iter()
+        .map(|kind| (format!("amq.{}", kind.as_str()).into(), Exchange::new(kind, true)))
+        .collect()
 }
 
 /// Whether a topic exchange's pattern stands for `key`. An empty text has no words.

@@ -2,31 +2,23 @@
 
 use super::{
     exchange::{Exchange, Kind},
+    ids::{ChannelId, QueueId},
     refusal::Refusal,
-    state::{At, QueueId, State},
+    state::State,
 };
 use amq_protocol::protocol::{
     AMQPClass,
     exchange::{self, AMQPMethod as Method},
     queue,
 };
-use std::collections::BTreeMap;
 
 /// Most exchanges at a time: a client that leaks them is found out before memory is.
 const EXCHANGES_MAX: usize = 100_000;
 /// Most bindings of one exchange.
 const BINDINGS_MAX: usize = 1_000_000;
 
-/// The exchanges that every broker has, beside the default one, which has no table.
-pub(super) fn predeclared() -> BTreeMap<Box<str>, Exchange> {
-    [Kind::Direct, Kind::Fanout, Kind::Topic]
-        .into_iter()
-        .map(|kind| (format!("amq.{}", kind.as_str()).into(), Exchange::new(kind, true)))
-        .collect()
-}
-
 impl State {
-    pub(super) fn exchange_method(&mut self, at: At, method: &Method) -> Result<(), Refusal> {
+    pub(super) fn exchange_method(&mut self, at: ChannelId, method: &Method) -> Result<(), Refusal> {
         match method {
             Method::Declare(declare) => {
                 self.declare_exchange(declare)?;
@@ -44,23 +36,6 @@ impl State {
             }
             Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings between exchanges".into())),
             _ => Err(Refusal::unimplemented_method()),
-        }
-    }
-
-    /// The exchange of that name, which must not be the default one.
-    ///
-    /// # Errors
-    /// 403 for the default one; 404 if there is none; 540 for those of RabbitMQ that this broker doesn't have.
-    pub(super) fn find_exchange(&mut self, name: &str) -> Result<&mut Exchange, Refusal> {
-        match name {
-            "" => Err(Refusal::access_refused("operation not permitted on the default exchange".into())),
-            "amq.headers" | "amq.match" | "amq.rabbitmq.trace" => {
-                Err(Refusal::not_implemented(format!("exchange '{name}'")))
-            }
-            _ => self
-                .exchanges
-                .get_mut(name)
-                .ok_or_else(|| Refusal::not_found(format!("no exchange '{name}' in vhost '/'"))),
         }
     }
 
@@ -117,7 +92,7 @@ impl State {
         }
     }
 
-    pub(super) fn bind_queue(&mut self, at: At, bind: &queue::Bind) -> Result<(), Refusal> {
+    pub(super) fn bind_queue(&mut self, at: ChannelId, bind: &queue::Bind) -> Result<(), Refusal> {
         let (queue, exchange, key) = (bind.queue.as_str(), bind.exchange.as_str(), bind.routing_key.as_str());
         let (id, key) = self.ends_of_binding(at, queue, exchange, key)?;
         let exchange = self.find_exchange(exchange)?;
@@ -131,7 +106,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn unbind_queue(&mut self, at: At, unbind: &queue::Unbind) -> Result<(), Refusal> {
+    pub(super) fn unbind_queue(&mut self, at: ChannelId, unbind: &queue::Unbind) -> Result<(), Refusal> {
         let (queue, exchange, key) = (unbind.queue.as_str(), unbind.exchange.as_str(), unbind.routing_key.as_str());
         match self.ends_of_binding(at, queue, exchange, key) {
             Ok((id, key)) => {
@@ -147,11 +122,11 @@ impl State {
         Ok(())
     }
 
-    /// The queue and the key of a binding. Where the queue is left to be the one declared last, an empty key is its name
-    /// (section 1.7.2.3 of the reference).
+    /// The queue and the key of a binding. Where the queue is left to be the one declared last, an empty key is its
+    /// name (section 1.7.2.3 of the reference).
     fn ends_of_binding(
         &mut self,
-        at: At,
+        at: ChannelId,
         queue: &str,
         exchange: &str,
         key: &str,
@@ -160,12 +135,6 @@ impl State {
         let id = self.find_queue(at, queue)?;
         let key = if queue.is_empty() && key.is_empty() { &*self.queues[&id].name } else { key };
         Ok((id, key.to_owned()))
-    }
-
-    /// A queue is gone: so are its bindings.
-    pub(super) fn unbind_everywhere(&mut self, queue: QueueId) {
-        self.exchanges
-            .retain(|_, exchange| !(exchange.forget(queue) && exchange.auto_delete && exchange.binding_count() == 0));
     }
 
     fn drop_if_unbound(&mut self, name: &str) {

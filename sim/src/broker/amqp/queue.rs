@@ -1,42 +1,21 @@
-//! One queue as a plain state machine: waiting and unacknowledged messages in their order, expiry, length limit, and which
-//! messages die of what. "Now" is an argument.
+//! One queue as a plain state machine: waiting and unacknowledged messages in their order, expiry, length limit, and
+//! which messages die of what. "Now" is an argument.
 //!
 //! Who consumes, who gets a dead letter and what goes over the wire is not decided here.
 
-use super::{arguments::Arguments, message::Message};
+use super::{
+    arguments::Arguments,
+    dead_letter::{Death, Reason},
+    message::Message,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-/// Where a message stands in its queue: smaller is earlier. A message keeps its position when it is delivered, so that it
-/// can go back to it.
+/// Where a message stands in its queue: smaller is earlier. A message keeps its position when it is delivered, so that
+/// it can go back to it.
 pub(super) type Position = u64;
-
-/// Why a message left a queue without having been acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// Its time to live was over when it stood at the head.
-    Expired,
-    /// A consumer rejected it without requeueing.
-    Rejected,
-    /// The queue was over its length limit when it stood at the head.
-    MaxLen,
-}
-
-impl Reason {
-    /// As in the `x-death` header.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Rejected => "rejected",
-            Self::MaxLen => "maxlen",
-        }
-    }
-}
-
-/// A message that died, for the dead-letter exchange if the queue has one.
-pub(super) type Death = (Arc<Message>, Reason);
 
 /// A message in a queue.
 #[derive(Clone, Debug)]

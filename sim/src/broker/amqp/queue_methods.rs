@@ -1,12 +1,13 @@
-//! The methods of class queue (AMQP 0-9-1 section 1.7 of the reference), with RabbitMQ's rules on names, equivalence and
-//! exclusive access. Binding is in `exchange_methods`.
+//! The methods of class queue (AMQP 0-9-1 section 1.7 of the reference), with RabbitMQ's rules on names, equivalence
+//! and exclusive access. Binding is in `exchange_methods`.
 
 use super::{
     arguments::Arguments,
+    ids::{ChannelId, QueueId},
     named_queue::NamedQueue,
     queue::Queue,
     refusal::Refusal,
-    state::{At, QueueId, State},
+    state::State,
 };
 use amq_protocol::protocol::{
     AMQPClass,
@@ -18,7 +19,7 @@ use std::sync::Arc;
 const QUEUES_MAX: usize = 1_000_000;
 
 impl State {
-    pub(super) fn queue_method(&mut self, at: At, method: Method) -> Result<(), Refusal> {
+    pub(super) fn queue_method(&mut self, at: ChannelId, method: Method) -> Result<(), Refusal> {
         match method {
             Method::Declare(declare) => self.declare(at, &declare),
             Method::Purge(purge) => {
@@ -38,32 +39,7 @@ impl State {
         }
     }
 
-    /// The queue of that name, open to this connection. An empty name means the one declared last on the channel.
-    ///
-    /// # Errors
-    /// 404 if there is none; 405 if it is another connection's.
-    pub(super) fn find_queue(&mut self, at: At, name: &str) -> Result<QueueId, Refusal> {
-        let last;
-        let name = if name.is_empty() {
-            let channel = self.connections.get_mut(&at.connection).and_then(|c| c.channel(at.channel));
-            last = channel.map(|channel| channel.last_queue.clone()).unwrap_or_default();
-            if last.is_empty() {
-                return Err(Refusal::not_found("no previously declared queue".into()));
-            }
-            &last
-        } else {
-            name
-        };
-        let Some(&id) = self.names.get(name) else {
-            return Err(Refusal::not_found(format!("no queue '{name}' in vhost '/'")));
-        };
-        match self.queues[&id].owner {
-            Some(owner) if owner != at.connection => Err(locked(name)),
-            _ => Ok(id),
-        }
-    }
-
-    fn declare(&mut self, at: At, declare: &queue::Declare) -> Result<(), Refusal> {
+    fn declare(&mut self, at: ChannelId, declare: &queue::Declare) -> Result<(), Refusal> {
         let name = declare.queue.as_str();
         let id = if declare.passive {
             self.find_queue(at, name)?
@@ -93,7 +69,7 @@ impl State {
         Ok(())
     }
 
-    fn declare_new(&mut self, at: At, declare: &queue::Declare) -> Result<QueueId, Refusal> {
+    fn declare_new(&mut self, at: ChannelId, declare: &queue::Declare) -> Result<QueueId, Refusal> {
         if self.queues.len() >= QUEUES_MAX {
             return Err(Refusal::resource_error(format!("{QUEUES_MAX} queues are the limit")));
         }
@@ -112,12 +88,12 @@ impl State {
 
     /// Declaring what is there already does nothing, if it is the same (RabbitMQ's guide "Queues", "Declaration and
     /// Property Equivalence").
-    fn redeclare(&mut self, at: At, declare: &queue::Declare) -> Result<QueueId, Refusal> {
+    fn redeclare(&mut self, at: ChannelId, declare: &queue::Declare) -> Result<QueueId, Refusal> {
         let name = declare.queue.as_str();
         let id = self.find_queue(at, name)?;
         let queue = &self.queues[&id];
         if queue.owner.is_some() != declare.exclusive {
-            return Err(locked(name));
+            return Err(Refusal::locked_queue(name));
         }
         let inequivalent = |argument: &str, difference: &str| {
             let reason = format!("inequivalent arg '{argument}' for queue '{name}' in vhost '/': {difference}");
@@ -137,7 +113,7 @@ impl State {
         }
     }
 
-    fn delete(&mut self, at: At, delete: &queue::Delete) -> Result<(), Refusal> {
+    fn delete(&mut self, at: ChannelId, delete: &queue::Delete) -> Result<(), Refusal> {
         let name = delete.queue.as_str();
         let message_count = match self.find_queue(at, name) {
             Ok(id) => {
@@ -161,11 +137,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-fn locked(name: &str) -> Refusal {
-    Refusal::resource_locked(format!(
-        "cannot obtain exclusive access to locked queue '{name}' in vhost '/'. It could be originally declared on another \
-         connection or the exclusive property value does not match that of the original declaration."
-    ))
 }

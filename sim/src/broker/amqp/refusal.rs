@@ -1,6 +1,7 @@
-//! The protocol's own errors (AMQP 0-9-1 section 1.2, "Constants"): what the broker answers to what it can't or won't do.
+//! The protocol's own errors (AMQP 0-9-1 section 1.2, "Constants"): what the broker answers to what it can't or won't
+//! do.
 
-use super::codec::{BASIC_CLASS, BASIC_PUBLISH};
+use super::constants::{BASIC_CLASS, BASIC_PUBLISH};
 use amq_protocol::types::ShortString;
 
 /// A reason to close a channel or the connection, with the text that the client gets to read.
@@ -32,7 +33,12 @@ impl Refusal {
         Self::new(404, "NOT_FOUND", reason)
     }
 
-    pub(super) fn resource_locked(reason: String) -> Self {
+    /// The queue of that name is another connection's.
+    pub(super) fn locked_queue(name: &str) -> Self {
+        let reason = format!(
+            "cannot obtain exclusive access to locked queue '{name}' in vhost '/'. It could be originally declared on \
+             another connection or the exclusive property value does not match that of the original declaration."
+        );
         Self::new(405, "RESOURCE_LOCKED", reason)
     }
 

@@ -1,18 +1,18 @@
-//! All that a broker process knows: queues by name, consumers, connections; and the coming and going of connections.
+//! All that a broker process knows: queues by name, consumers, connections. What is done with it is in the modules
+//! above.
 //!
-//! Queues' coming and going is in `named_queue`, how messages move in `delivery`; what clients ask for by which method in `session`, `queue_methods` and
-//! `basic_methods`; sockets in `connection`. Output is left, encoded, in each connection's outbox.
+//! Output is left, encoded, in each connection's write buffer.
 
 use super::{
-    Config,
-    channel::{Channel, Unacked},
+    channel::Channel,
     codec,
-    exchange::Exchange,
-    exchange_methods::predeclared,
+    config::Config,
+    dead_letter::Death,
+    exchange::{Exchange, predeclared},
+    ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
     named_queue::NamedQueue,
-    queue::Death,
-    session::Phase,
+    phase::Phase,
 };
 use amq_protocol::protocol::AMQPClass;
 use std::{
@@ -23,33 +23,16 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Output that waits for a slow reader before its consumers get nothing more, as RabbitMQ's credit flow between queue and
-/// writer has it. Several times a socket's send buffer, so that it stays fed.
-pub(super) const OUTBOX_HIGH_BYTES: usize = 256 * 1024;
+/// Output that waits for a slow reader before its consumers get nothing more, as RabbitMQ's credit flow between queue
+/// and writer has it. Several times a socket's send buffer, so that it stays fed.
+const WRITE_BUFFER_HIGH_BYTES: usize = 256 * 1024;
 /// Output that a connection may leave unread (confirms, returns, replies to `basic.get`) before it is dropped.
-const OUTBOX_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// A queue as long as it lives: one declared again under the same name is another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct QueueId(pub(super) u64);
-/// A consumer of whichever connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ConsumerId(pub(super) u64);
-/// A connection, never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ConnectionId(pub(super) u64);
-
-/// A channel of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct At {
-    pub(super) connection: ConnectionId,
-    pub(super) channel: u16,
-}
+const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// A subscription of a channel to a queue.
 #[derive(Debug)]
 pub(super) struct Consumer {
-    pub(super) at: At,
+    pub(super) at: ChannelId,
     pub(super) tag: String,
     pub(super) queue: QueueId,
     pub(super) no_ack: bool,
@@ -88,14 +71,26 @@ pub(super) struct Connection {
     pub(super) to_confirm: BTreeSet<u16>,
     pub(super) exclusive_queues: BTreeSet<QueueId>,
     /// Encoded frames for the writer.
-    outbox: Vec<u8>,
+    write_buffer: Vec<u8>,
     /// What the writer has taken and not yet written.
     writing_bytes: usize,
 }
 
 impl Connection {
-    pub(super) fn unsent_bytes(&self) -> usize {
-        self.outbox.len() + self.writing_bytes
+    fn unsent_bytes(&self) -> usize {
+        self.write_buffer.len() + self.writing_bytes
+    }
+
+    /// So much is unsent that consumers have to wait.
+    pub(super) fn is_congested(&self) -> bool {
+        self.unsent_bytes() > WRITE_BUFFER_HIGH_BYTES
+    }
+
+    /// What the writer has taken is written. Whether consumers had to wait for that.
+    pub(super) fn finish_write(&mut self) -> bool {
+        let was_congested = self.is_congested();
+        self.writing_bytes = 0;
+        was_congested
     }
 
     pub(super) fn channel(&mut self, channel: u16) -> Option<&mut Channel> {
@@ -103,10 +98,10 @@ impl Connection {
     }
 
     pub(super) fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
-        if self.outbox.is_empty() {
+        if self.write_buffer.is_empty() {
             self.signals.output.notify_one();
         }
-        put(&mut self.outbox);
+        put(&mut self.write_buffer);
     }
 }
 
@@ -123,7 +118,7 @@ pub(super) struct State {
     pub(super) exchanges: BTreeMap<Box<str>, Exchange>,
     pub(super) consumers: BTreeMap<ConsumerId, Consumer>,
     /// Open channels that consume direct replies, by what their requests have in `reply_to`.
-    pub(super) reply_channels: BTreeMap<Box<str>, At>,
+    pub(super) reply_channels: BTreeMap<Box<str>, ChannelId>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     /// Queues with something to do at a time: a head that expires, a queue that does.
     pub(super) schedule: BTreeSet<(u64, QueueId)>,
@@ -169,33 +164,29 @@ impl State {
             channels: BTreeMap::new(),
             to_confirm: BTreeSet::new(),
             exclusive_queues: BTreeSet::new(),
-            outbox: Vec::new(),
+            write_buffer: Vec::new(),
             writing_bytes: 0,
         };
         self.connections.insert(id, connection);
         (id, signals)
     }
 
-    /// Ends a connection: its exclusive queues go, its consumers end, its unacknowledged messages return to their queues.
-    pub(super) fn disconnect(&mut self, id: ConnectionId) {
-        self.close_channels(id);
-        self.delete_exclusive_queues(id);
-        if let Some(connection) = self.connections.remove(&id) {
-            connection.signals.output.notify_one();
-        }
-        self.settle_deaths();
-    }
-
-    pub(super) fn delete_exclusive_queues(&mut self, id: ConnectionId) {
-        let queues = self.connections.get(&id).map(|c| c.exclusive_queues.clone()).unwrap_or_default();
-        for queue in queues {
-            self.delete_queue(queue);
-        }
-    }
-
     /// How far a connection has come. One that the broker has forgotten is at its end.
     pub(super) fn phase(&self, id: ConnectionId) -> Phase {
         self.connections.get(&id).map_or(Phase::Ended, |connection| connection.phase)
+    }
+
+    pub(super) fn set_phase(&mut self, id: ConnectionId, phase: Phase) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.phase = phase;
+            connection.signals.output.notify_one();
+        }
+    }
+
+    /// The channel that a method has come on.
+    pub(super) fn open_channel(&mut self, at: ChannelId) -> &mut Channel {
+        let connection = self.connections.get_mut(&at.connection).expect("a method comes on a connection");
+        connection.channel(at.channel).expect("a method comes on an open channel")
     }
 
     /// After how much silence of the peer the connection is dropped: two heartbeats (section 4.2.7).
@@ -209,44 +200,13 @@ impl State {
         (heartbeat_s > 0).then(|| Duration::from_secs(heartbeat_s.into()) / 2)
     }
 
-    pub(super) fn close_channels(&mut self, id: ConnectionId) {
-        let channels = self.connections.get(&id).map(|c| c.channels.keys().copied().collect()).unwrap_or_default();
-        for channel in Vec::into_iter(channels) {
-            self.close_channel(At { connection: id, channel });
-        }
-    }
-
-    /// Ends a channel's consumers and requeues what it hasn't acknowledged. Its number stays taken.
-    pub(super) fn close_channel(&mut self, at: At) {
-        self.send_confirm(at);
-        let slot = self.connections.get_mut(&at.connection).and_then(|c| c.channels.get_mut(&at.channel));
-        let Some(mut channel) = slot.and_then(Option::take) else { return };
-        if let Some(consumer) = channel.reply_consumer.take() {
-            self.reply_channels.remove(&consumer.name);
-        }
-        let mut touched = BTreeSet::new();
-        // Consumers first, or the messages would go back to them.
-        for consumer in mem::take(&mut channel.consumers).into_values() {
-            touched.extend(self.remove_consumer(consumer));
-        }
-        for Unacked { queue, position, .. } in channel.settle_all().into_iter().rev() {
-            if let Some(queue) = self.queues.get_mut(&queue) {
-                queue.messages.requeue(position);
-            }
-            touched.insert(queue);
-        }
-        for queue in touched {
-            self.pump(queue);
-        }
-    }
-
     /// Leaves a method for the writer.
-    pub(super) fn send(&mut self, at: At, class: AMQPClass) {
+    pub(super) fn send(&mut self, at: ChannelId, class: AMQPClass) {
         self.append(at.connection, |out| codec::put_method(out, at.channel, class));
     }
 
     /// Leaves a method with content for the writer.
-    pub(super) fn send_content(&mut self, at: At, class: AMQPClass, message: &Message) {
+    pub(super) fn send_content(&mut self, at: ChannelId, class: AMQPClass, message: &Message) {
         let frame_bytes_max = self.connections.get(&at.connection).map_or(u32::MAX, |c| c.frame_bytes_max);
         self.append(at.connection, |out| {
             codec::put_method(out, at.channel, class);
@@ -257,14 +217,14 @@ impl State {
     pub(super) fn append(&mut self, id: ConnectionId, put: impl FnOnce(&mut Vec<u8>)) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.append(put);
-        if connection.unsent_bytes() > OUTBOX_BYTES_MAX {
-            tracing::warn!(connection = id.0, "peer left {OUTBOX_BYTES_MAX} bytes unread: connection dropped");
+        if connection.unsent_bytes() > WRITE_BUFFER_BYTES_MAX {
+            tracing::warn!(connection = id.0, "peer left {WRITE_BUFFER_BYTES_MAX} bytes unread: connection dropped");
             connection.signals.dropped.notify_one();
         }
     }
 
     /// Sends the confirm that is due on a channel.
-    pub(super) fn send_confirm(&mut self, at: At) {
+    pub(super) fn send_confirm(&mut self, at: ChannelId) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
         connection.to_confirm.remove(&at.channel);
         let due = connection.channel(at.channel).and_then(Channel::take_confirm);
@@ -276,48 +236,7 @@ impl State {
     /// All output so far, and whether it is the last.
     pub(super) fn take_output(&mut self, id: ConnectionId) -> (Vec<u8>, bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return (Vec::new(), true) };
-        connection.writing_bytes = connection.outbox.len();
-        (mem::take(&mut connection.outbox), connection.phase.is_over())
-    }
-
-    /// What [`take_output`](Self::take_output) gave was written; consumers that waited for that go on.
-    pub(super) fn written(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let was_full = mem::take(&mut connection.writing_bytes) + connection.outbox.len() > OUTBOX_HIGH_BYTES;
-        if was_full {
-            let channels: Vec<u16> = connection.channels.keys().copied().collect();
-            for channel in channels {
-                self.unblock_channel(At { connection: id, channel });
-            }
-            self.settle_deaths();
-        }
-    }
-
-    /// See [`Broker::restart`](super::Broker::restart).
-    pub(super) fn restart(&mut self) {
-        for connection in mem::take(&mut self.connections).into_values() {
-            connection.signals.dropped.notify_one();
-            connection.signals.output.notify_one();
-        }
-        self.consumers.clear();
-        self.reply_channels.clear();
-        self.schedule.clear();
-        self.exchanges.retain(|_, exchange| exchange.durable);
-        let ids: Vec<QueueId> = self.queues.keys().copied().collect();
-        for id in ids {
-            let queue = self.queues.get_mut(&id).expect("nothing else removes queues here");
-            queue.scheduled_us = None;
-            if !queue.durable || queue.auto_delete || queue.owner.is_some() {
-                self.delete_queue(id);
-                continue;
-            }
-            queue.consumers.clear();
-            queue.rotation.clear();
-            queue.exclusively_consumed = false;
-            queue.used_at_us = self.now_us;
-            queue.messages.recover();
-            self.pump(id);
-        }
-        self.settle_deaths();
+        connection.writing_bytes = connection.write_buffer.len();
+        (mem::take(&mut connection.write_buffer), connection.phase.is_over())
     }
 }

@@ -1,11 +1,11 @@
-//! One client's connection: packets in to the server, packets out of the outbox, and the keep alive.
+//! One client's connection: packets in to the server, packets out of the write buffer, and the keep alive.
 
 use super::{
-    Broker,
-    handle::End,
-    outbox::{Burst, Outbox},
-    server::ConnectionKey,
+    broker::Broker,
+    control_packets::End,
+    keys::ConnectionKey,
     v3::{self, Version},
+    write_buffer::{Burst, WriteBuffer},
 };
 use backbone::env::{Env, Stream};
 use bytes::BytesMut;
@@ -122,8 +122,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     serve_client(broker, reader, writer, connect, will, assigned).await
 }
 
-/// The connection from its CONNECT to its end. If the task is dropped meanwhile, it is the broker that has died: the server
-/// is not told, and no will is published.
+/// The connection from its CONNECT to its end. If the task is dropped meanwhile, it is the broker that has died: the
+/// server is not told, and no will is published.
 async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     broker: &Broker,
     mut reader: Reader<R>,
@@ -138,30 +138,30 @@ async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let keep_alive_s = told_s.unwrap_or(connect.keep_alive);
     let keep_alive = (keep_alive_s != 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
     let packet_bytes_max = connect.properties.as_ref().and_then(|p| p.max_packet_size.filter(|max| *max > 0));
-    let outbox = Arc::new(Outbox::new(reader.version, packet_bytes_max));
-    let mut write = pin!(write(&outbox, &mut writer, broker.config().flush_each_packet));
+    let write_buffer = Arc::new(WriteBuffer::new(reader.version, packet_bytes_max));
+    let mut write = pin!(write(&write_buffer, &mut writer, broker.config().flush_each_packet));
 
-    let connected = broker.server().connect(connect, will, assigned, outbox.clone(), Instant::now());
+    let connected = broker.server().connect(connect, will, assigned, write_buffer.clone(), Instant::now());
     match connected {
         Err(code) => {
             tracing::warn!(client = id, ?code, "mqtt: connection refused");
-            outbox.close();
+            write_buffer.close();
         }
         Ok(connection) => {
             let (end, written) = tokio::select! {
                 biased;
-                end = packets(broker, &mut reader, connection, keep_alive, &outbox) => (end, None),
+                end = packets(broker, &mut reader, connection, keep_alive, &write_buffer) => (end, None),
                 written = &mut write => (written.map(|()| End::Void).map_err(ReadError::Io), Some(())),
             };
             let (publish_will, reason) = told(&id, end);
             if let Some(reason) = reason {
-                outbox.disconnect(reason);
+                write_buffer.disconnect(reason);
             }
             broker.server().disconnected(connection, publish_will, Instant::now());
             if written.is_some() {
                 return Ok(());
             }
-            outbox.close();
+            write_buffer.close();
         }
     }
     timeout(FAREWELL_TIMEOUT, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -188,7 +188,7 @@ async fn packets<R: AsyncRead + Unpin>(
     reader: &mut Reader<R>,
     connection: ConnectionKey,
     keep_alive: Option<Duration>,
-    outbox: &Outbox,
+    write_buffer: &WriteBuffer,
 ) -> Result<End, ReadError> {
     let mut heard = Instant::now();
     loop {
@@ -198,7 +198,7 @@ async fn packets<R: AsyncRead + Unpin>(
             Handled::Last(end) => return Ok(end),
         }
         let more = async {
-            outbox.drained().await;
+            write_buffer.drained().await;
             reader.fill().await
         };
         match keep_alive {
@@ -254,7 +254,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         };
         match read {
             Ok(packet) => Ok(Some(packet)),
-            // The codec says the same of a packet that is whole but too short for what it should contain: it has taken that.
+            // The codec says the same of a packet that is whole but too short for what it should contain: it has taken
+            // that.
             Err(Error::InsufficientBytes(_)) if self.input.len() == before => Ok(None),
             Err(error) => Err(ReadError::Malformed(error)),
         }
@@ -296,10 +297,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Writes what comes into the outbox until that is closed, then closes the stream.
-async fn write<W: AsyncWrite + Unpin>(outbox: &Outbox, stream: &mut W, flush_each_packet: bool) -> io::Result<()> {
+/// Writes what comes into the write buffer until that is closed, then closes the stream.
+async fn write<W: AsyncWrite + Unpin>(
+    write_buffer: &WriteBuffer,
+    stream: &mut W,
+    flush_each_packet: bool,
+) -> io::Result<()> {
     let mut burst = Burst::default();
-    while let Some(next) = outbox.take(burst).await {
+    while let Some(next) = write_buffer.take(burst).await {
         burst = next;
         if flush_each_packet {
             let mut rest = &burst.bytes[..];

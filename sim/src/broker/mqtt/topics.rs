@@ -1,15 +1,15 @@
 //! Which subscriptions a topic reaches (MQTT 5, section 4.7 and 4.8.2).
 //!
-//! Subscriptions hang in a tree by the levels of their filters, so that routing walks only what can match: two lookups a
-//! level (the level itself and `+`) plus the `#` beside it, however many gateways have subscribed.
+//! Subscriptions hang in a tree by the levels of their filters, so that routing walks only what can match: two lookups
+//! a level (the level itself and `+`) plus the `#` beside it, however many gateways have subscribed.
 //!
-//! Shared subscriptions go round robin, as in Mosquitto, with one difference: Mosquitto takes the next member even if its
-//! client is away, and the message then waits in that session, for ever if need be. Here a member that is away is passed
-//! over while another one is connected. MQTT leaves the choice to the server, and the brokers made for clusters choose
-//! like this; with Mosquitto's rule every restart of one router would strand replies for the others' callers. When all
-//! members are away the next one's session keeps the message.
+//! Shared subscriptions go round robin, as in Mosquitto, with one difference: Mosquitto takes the next member even if
+//! its client is away, and the message then waits in that session, for ever if need be. Here a member that is away is
+//! passed over while another one is connected. MQTT leaves the choice to the server, and the brokers made for clusters
+//! choose like this; with Mosquitto's rule every restart of one router would strand replies for the others' callers.
+//! When all members are away the next one's session keeps the message.
 
-use super::session::SessionKey;
+use super::keys::SessionKey;
 use rumqttc::mqttbytes::QoS;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -133,8 +133,8 @@ impl Topics {
         self.root.remove(filter.path.split('/'), filter.share, member)
     }
 
-    /// Appends who gets a message on `topic`: every subscription that matches, and of each shared one a single member. As in
-    /// Mosquitto, names come before wildcards.
+    /// Appends who gets a message on `topic`: every subscription that matches, and of each shared one a single member.
+    /// As in Mosquitto, names come before wildcards.
     pub(super) fn receivers(
         &mut self,
         topic: &str,

@@ -1,8 +1,8 @@
-//! The packets of MQTT 3.1.1 and 3.1 as those of version 5 which mean the same, so that the rest of the broker knows one kind
-//! only. Older packets have no properties and no reasons, and a server can't send a DISCONNECT.
+//! The packets of MQTT 3.1.1 and 3.1 as those of version 5 which mean the same, so that the rest of the broker knows
+//! one kind only. Older packets have no properties and no reasons, and a server can't send a DISCONNECT.
 //!
-//! rumqttc has a codec for 3.1.1, too, in a crate of its own with types of its own. This here is less than the translation
-//! between the two would be, and knows 3.1. Sections are those of the MQTT 3.1.1 standard.
+//! rumqttc has a codec for 3.1.1, too, in a crate of its own with types of its own. This here is less than the
+//! translation between the two would be, and knows 3.1. Sections are those of the MQTT 3.1.1 standard.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc::mqttbytes::{
@@ -44,8 +44,8 @@ impl Version {
 /// Takes the next packet off `input`.
 ///
 /// # Errors
-/// `InsufficientBytes` if it is not all there, and nothing is taken then; others if it is no packet that a client may send,
-/// or larger than `bytes_max`.
+/// `InsufficientBytes` if it is not all there, and nothing is taken then; others if it is no packet that a client may
+/// send, or larger than `bytes_max`.
 pub(super) fn read(input: &mut BytesMut, version: Version, bytes_max: u32) -> Result<Packet, Error> {
     let (first, mut body) = frame(input, bytes_max)?;
     let (kind, mut flags) = (first >> 4, first & 0x0f);
@@ -194,8 +194,8 @@ fn check_text(bytes: &[u8]) -> Result<&str, Error> {
     if text.contains('\0') { Err(Error::MalformedPacket) } else { Ok(text) }
 }
 
-/// Appends `packet`. What these versions have no packet for is left out: a server's DISCONNECT, and a CONNACK with a reason
-/// of version 5.
+/// Appends `packet`. What these versions have no packet for is left out: a server's DISCONNECT, and a CONNACK with a
+/// reason of version 5.
 pub(super) fn write(packet: &Packet, version: Version, out: &mut BytesMut) {
     match packet {
         Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Success, .. }) => {

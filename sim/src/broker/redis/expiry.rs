@@ -1,12 +1,11 @@
 //! When keys go: the commands that set and tell it, and the ways to name a time.
 
 use super::{
-    command::{Call, Outcome, integer},
+    call::{Call, Outcome, integer},
     error::CommandError,
     keyspace::Keyspace,
     resp::Reply,
 };
-use bytes::Bytes;
 
 impl Call<'_> {
     fn bad_expire_time(&self) -> CommandError {
@@ -58,14 +57,8 @@ impl Unit {
 }
 
 /// `EXPIRE key amount [NX | XX | GT | LT]` and its like. A time that is not in the future removes the key at once.
-pub(super) fn expire(
-    db: &mut Keyspace,
-    call: &Call<'_>,
-    unit: Unit,
-    key: &Bytes,
-    amount: &Bytes,
-    options: &[Bytes],
-) -> Outcome {
+pub(super) fn expire(db: &mut Keyspace, call: &Call<'_>, unit: Unit) -> Outcome {
+    let ([key, amount], options) = call.at_least();
     let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
     for option in options {
         match option.to_ascii_lowercase().as_slice() {
@@ -99,20 +92,39 @@ pub(super) fn expire(
     Ok(Reply::Integer(1))
 }
 
-/// What `TTL` and `PTTL` answer: -2 without key, -1 without expiry.
-pub(super) fn left(db: &Keyspace, call: &Call<'_>, key: &Bytes, unit: impl Fn(i64) -> i64) -> i64 {
-    match db.expiry(key) {
-        None => -2,
-        Some(None) => -1,
-        Some(Some(at)) => unit(i64::try_from(at.saturating_sub(call.now_ms)).unwrap_or(i64::MAX)),
-    }
+pub(super) fn persist(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    let had = db.expiry(key).flatten().is_some();
+    db.set_expiry(key, None);
+    Ok(Reply::Integer(had.into()))
 }
 
-/// What `EXPIRETIME` and `PEXPIRETIME` answer: as [`left`], but the time itself.
-pub(super) fn expires_at(db: &Keyspace, key: &Bytes, unit: impl Fn(i64) -> i64) -> i64 {
-    match db.expiry(key) {
+pub(super) fn ttl(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    answer(db, call, |at| rounded_s(at.saturating_sub(call.now_ms)))
+}
+
+pub(super) fn pttl(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    answer(db, call, |at| at.saturating_sub(call.now_ms))
+}
+
+pub(super) fn expiretime(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    answer(db, call, rounded_s)
+}
+
+pub(super) fn pexpiretime(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    answer(db, call, |at| at)
+}
+
+/// What `told` makes of the key's expiry; -2 without key, -1 without expiry.
+fn answer(db: &Keyspace, call: &Call<'_>, told: impl Fn(u64) -> u64) -> Outcome {
+    let [key] = call.exactly();
+    Ok(Reply::Integer(match db.expiry(key) {
         None => -2,
         Some(None) => -1,
-        Some(Some(at)) => unit(i64::try_from(at).unwrap_or(i64::MAX)),
-    }
+        Some(Some(at)) => i64::try_from(told(at)).unwrap_or(i64::MAX),
+    }))
+}
+
+fn rounded_s(ms: u64) -> u64 {
+    ms.saturating_add(500) / 1000
 }

@@ -1,7 +1,7 @@
 //! Patterns as `KEYS`, `SCAN` and `CONFIG GET` have them.
 
-/// Whether `text` matches `pattern` as Redis' `stringmatchlen` sees it: `*`, `?`, `[abc]`, `[^a-z]`, and `\\` before what is
-/// to be itself. A `[` that nothing closes takes the rest of the pattern for its set.
+/// Whether `text` matches `pattern` as Redis' `stringmatchlen` sees it: `*`, `?`, `[abc]`, `[^a-z]`, and `\\` before
+/// what is to be itself. A `[` that nothing closes takes the rest of the pattern for its set.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // The classic two-pointer walk: after a mismatch the last star takes one byte more. Linear memory, no recursion.
     let (mut p, mut t, mut retry) = (0, 0, None);

@@ -1,55 +1,13 @@
 //! The commands on hashes.
 
 use super::{
-    command::{Call, Outcome, Wanted, integer},
+    call::{Call, Outcome, integer},
     error::CommandError,
     keyspace::{Hash, Keyspace},
     resp::{Reply, read_integer},
+    scan::{self, ScanOptions},
 };
 use bytes::Bytes;
-
-/// Runs `call` if it is one of these commands.
-pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
-    Some(match (call.name, call.args) {
-        ("hset", [key, fields @ ..]) => set(db, call, key, fields).map(Reply::count),
-        ("hmset", [key, fields @ ..]) => set(db, call, key, fields).map(|_| Reply::OK),
-        ("hsetnx", [key, field, value]) => {
-            let insert = |hash: &mut Hash| !hash.contains_key(&field[..]) && put(hash, field, value);
-            db.change_hash(key, insert).map(|new| Reply::Integer(new.into())).map_err(CommandError::from)
-        }
-        ("hget", [key, field]) => read(db, key, |hash| value(hash, field), Reply::Null),
-        ("hmget", [key, fields @ ..]) => db.hash(key).map_err(CommandError::from).and_then(|hash| {
-            Reply::array_of(fields.iter().map(|field| hash.map_or(Reply::Null, |hash| value(hash, field))))
-        }),
-        ("hgetall", [key]) => {
-            let pairs = |hash: &Hash| hash.iter().map(|(f, v)| (Reply::copy_of(f), Reply::copy_of(v))).collect();
-            read(db, key, |hash| Reply::Map(pairs(hash)), Reply::Map(vec![]))
-        }
-        ("hdel", [key, fields @ ..]) => {
-            let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(&field[..])).count();
-            db.change_hash(key, remove).map(Reply::count).map_err(CommandError::from)
-        }
-        ("hlen", [key]) => read(db, key, |hash| Reply::count(hash.len()), Reply::Integer(0)),
-        ("hstrlen", [key, field]) => {
-            let len = |hash: &Hash| Reply::count(hash.get(&field[..]).map_or(0, |value| value.len()));
-            read(db, key, len, Reply::Integer(0))
-        }
-        ("hscan", [key, cursor, options @ ..]) => scan(db, key, cursor, options),
-        ("hexists", [key, field]) => {
-            read(db, key, |hash| Reply::Integer(hash.contains_key(&field[..]).into()), Reply::Integer(0))
-        }
-        ("hkeys", [key]) => {
-            let all = |hash: &Hash| Reply::Array(hash.keys().map(|field| Reply::copy_of(field)).collect());
-            read(db, key, all, Reply::Array(vec![]))
-        }
-        ("hvals", [key]) => {
-            let all = |hash: &Hash| Reply::Array(hash.values().map(|value| Reply::copy_of(value)).collect());
-            read(db, key, all, Reply::Array(vec![]))
-        }
-        ("hincrby", [key, field, by]) => add(db, key, field, by),
-        _ => return None,
-    })
-}
 
 fn read(db: &Keyspace, key: &Bytes, answer: impl FnOnce(&Hash) -> Reply, without: Reply) -> Outcome {
     Ok(db.hash(key)?.map_or(without, answer))
@@ -70,13 +28,81 @@ fn put(hash: &mut Hash, field: &[u8], value: &[u8]) -> bool {
     new
 }
 
-fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, fields: &[Bytes]) -> Result<usize, CommandError> {
+pub(super) fn hset(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    set(db, call).map(Reply::count)
+}
+
+pub(super) fn hmset(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    set(db, call).map(|_| Reply::OK)
+}
+
+/// Returns how many fields are new.
+fn set(db: &mut Keyspace, call: &Call<'_>) -> Result<usize, CommandError> {
+    let ([key], fields) = call.at_least();
     let (pairs, []) = fields.as_chunks::<2>() else { return Err(call.wrong_arity()) };
     let insert = |hash: &mut Hash| pairs.iter().filter(|[field, value]| put(hash, field, value)).count();
     Ok(db.change_hash(key, insert)?)
 }
 
-fn add(db: &mut Keyspace, key: &Bytes, field: &Bytes, by: &Bytes) -> Outcome {
+pub(super) fn hsetnx(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, field, value] = call.exactly();
+    let insert = |hash: &mut Hash| !hash.contains_key(&field[..]) && put(hash, field, value);
+    Ok(Reply::Integer(db.change_hash(key, insert)?.into()))
+}
+
+pub(super) fn hget(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, field] = call.exactly();
+    read(db, key, |hash| value(hash, field), Reply::Null)
+}
+
+pub(super) fn hmget(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([key], fields) = call.at_least();
+    let hash = db.hash(key)?;
+    Reply::array_of(fields.iter().map(|field| hash.map_or(Reply::Null, |hash| value(hash, field))))
+}
+
+pub(super) fn hgetall(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    let pairs = |hash: &Hash| hash.iter().map(|(f, v)| (Reply::copy_of(f), Reply::copy_of(v))).collect();
+    read(db, key, |hash| Reply::Map(pairs(hash)), Reply::Map(vec![]))
+}
+
+pub(super) fn hkeys(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    let all = |hash: &Hash| Reply::Array(hash.keys().map(|field| Reply::copy_of(field)).collect());
+    read(db, key, all, Reply::Array(vec![]))
+}
+
+pub(super) fn hvals(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    let all = |hash: &Hash| Reply::Array(hash.values().map(|value| Reply::copy_of(value)).collect());
+    read(db, key, all, Reply::Array(vec![]))
+}
+
+pub(super) fn hlen(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    read(db, key, |hash| Reply::count(hash.len()), Reply::Integer(0))
+}
+
+pub(super) fn hstrlen(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, field] = call.exactly();
+    let len = |hash: &Hash| Reply::count(hash.get(&field[..]).map_or(0, |value| value.len()));
+    read(db, key, len, Reply::Integer(0))
+}
+
+pub(super) fn hexists(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, field] = call.exactly();
+    read(db, key, |hash| Reply::Integer(hash.contains_key(&field[..]).into()), Reply::Integer(0))
+}
+
+pub(super) fn hdel(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([key], fields) = call.at_least();
+    let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(&field[..])).count();
+    Ok(Reply::count(db.change_hash(key, remove)?))
+}
+
+pub(super) fn hincrby(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, field, by] = call.exactly();
     let by = integer(by)?;
     let add = |hash: &mut Hash| {
         let old =
@@ -88,11 +114,12 @@ fn add(db: &mut Keyspace, key: &Bytes, field: &Bytes, by: &Bytes) -> Outcome {
     db.change_hash(key, add)?
 }
 
-fn scan(db: &Keyspace, key: &Bytes, cursor: &Bytes, options: &[Bytes]) -> Outcome {
-    let wanted = Wanted::parse(cursor, options, false)?;
+pub(super) fn hscan(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([key, cursor], options) = call.at_least();
+    let wanted = ScanOptions::parse(cursor, options, false)?;
     let found = |hash: &Hash| {
         let fields = hash.iter().filter(|(field, _)| wanted.has(field));
-        Wanted::answer(fields.flat_map(|(field, value)| [Reply::copy_of(field), Reply::copy_of(value)]).collect())
+        scan::answer(fields.flat_map(|(field, value)| [Reply::copy_of(field), Reply::copy_of(value)]).collect())
     };
-    read(db, key, found, Wanted::answer(vec![]))
+    read(db, key, found, scan::answer(vec![]))
 }

@@ -1,7 +1,8 @@
 //! The data: keys, their values, and when they go. "Now" is an argument, in milliseconds since 1970.
 //!
 //! Expiry needs no timer and no scan: keys are also ordered by their expiry, and every command first takes out what is
-//! due. So a due key is neither read nor counted by anybody, and its memory goes with the next command, whatever its key.
+//! due. So a due key is neither read nor counted by anybody, and its memory goes with the next command, whatever its
+//! key.
 //!
 //! A long run holds hundreds of thousands of keys, so what one costs counts: texts are boxed, not [`bytes::Bytes`], and
 //! the two orders share one copy of the key.

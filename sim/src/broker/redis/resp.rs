@@ -1,8 +1,8 @@
 //! RESP: requests in (arrays of bulk strings, or a line of words), replies out.
 //!
 //! Requests are parsed here and not by a general RESP decoder, because a server accepts far less than a client: one
-//! flat shape with limits, so no nesting can exhaust the stack and no announced length is believed before its bytes
-//! are there. Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Where a request breaks it,
+//! flat shape with limits, so no nesting can exhaust the stack and no announced length is believed before its bytes are
+//! there. Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>. Where a request breaks it,
 //! this reads what Redis reads.
 
 use super::error::CommandError;
@@ -10,8 +10,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// Largest single argument and string. Redis' `proto-max-bulk-len` is 512 MB; nothing of ours comes near even this.
 pub(super) const BULK_BYTES_MAX: usize = 16 << 20;
-/// Most arguments of one command; Redis takes 2,147,483,647. What has come of a command is read anew when more comes, so
-/// this also bounds that work.
+/// Most arguments of one command; Redis takes 2,147,483,647. What has come of a command is read anew when more comes,
+/// so this also bounds that work.
 pub(super) const ARGUMENTS_MAX: usize = 1 << 16;
 /// Longest line, inline requests and those that announce a length alike, as in Redis.
 pub(super) const LINE_BYTES_MAX: usize = 64 << 10;
@@ -209,6 +209,10 @@ impl Reply {
 
     pub(super) fn copy_of(text: &[u8]) -> Self {
         Self::Bulk(Bytes::copy_from_slice(text))
+    }
+
+    pub(super) fn text(text: &str) -> Self {
+        Self::copy_of(text.as_bytes())
     }
 
     pub(super) fn bulk(value: Option<&[u8]>) -> Self {

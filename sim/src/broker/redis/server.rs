@@ -1,48 +1,24 @@
 //! What a server says about itself. Clients ask for some of it when they connect, few care for the answer.
 
 use super::{
-    command::{Call, Outcome},
+    call::{Call, Outcome},
     error::CommandError,
     glob,
     keyspace::Keyspace,
     resp::{BULK_BYTES_MAX, Reply},
-    table::COMMANDS,
 };
 use bytes::Bytes;
 
 /// The version that is emulated.
 pub(super) const VERSION: &str = "7.0.15";
 
-/// Runs `call` if it is one of these commands.
-pub(super) fn execute(db: &Keyspace, call: &Call<'_>) -> Option<Outcome> {
-    Some(match (call.name, call.args) {
-        ("time", []) => {
-            let (seconds, micros) = (call.now_ms / 1000, call.now_ms % 1000 * 1000);
-            Ok(Reply::Array([seconds, micros].map(|n| text(&n.to_string())).to_vec()))
-        }
-        ("info", sections) => Ok(text(&info(db, sections))),
-        ("config|get", patterns) => Ok(settings(patterns)),
-        ("config|set", pairs) => Err(CommandError::ConfigSet(String::from_utf8_lossy(&pairs[0]).into_owned())),
-        ("config|resetstat", []) => Ok(Reply::OK),
-        ("command|count", []) => Ok(Reply::count(names().count())),
-        ("command|list", _) => Ok(Reply::Array(names().map(text).collect())),
-        // Help texts and positions of keys: who gets none does without.
-        ("command", []) => Ok(Reply::Array(vec![])),
-        ("command|docs", _) => Ok(Reply::Map(vec![])),
-        _ => return None,
-    })
-}
-
-pub(super) fn text(text: &str) -> Reply {
-    Reply::copy_of(text.as_bytes())
-}
-
-fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().map(|(name, _)| *name).filter(|name| !name.contains('|'))
+pub(super) fn time(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let (seconds, micros) = (call.now_ms / 1000, call.now_ms % 1000 * 1000);
+    Ok(Reply::Array([seconds, micros].map(|n| Reply::text(&n.to_string())).to_vec()))
 }
 
 /// `CONFIG GET`: the few settings that tell how this server behaves.
-fn settings(patterns: &[Bytes]) -> Reply {
+pub(super) fn config_get(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let limit = BULK_BYTES_MAX.to_string();
     let settings = [
         ("appendonly", "no"),
@@ -56,17 +32,28 @@ fn settings(patterns: &[Bytes]) -> Reply {
     let mut found = vec![];
     for (name, value) in settings {
         let matching = |pattern: &&Bytes| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
-        if let Some(pattern) = patterns.iter().find(matching) {
+        if let Some(pattern) = call.args.iter().find(matching) {
             // A name comes back as it was asked for.
             let is_name = pattern.eq_ignore_ascii_case(name.as_bytes());
-            found.push((if is_name { Reply::copy_of(pattern) } else { text(name) }, text(value)));
+            found.push((if is_name { Reply::copy_of(pattern) } else { Reply::text(name) }, Reply::text(value)));
         }
     }
-    Reply::Map(found)
+    Ok(Reply::Map(found))
+}
+
+/// `CONFIG SET`: nothing can be set.
+pub(super) fn config_set(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([option], _) = call.at_least();
+    Err(CommandError::ConfigSet(String::from_utf8_lossy(option).into_owned()))
+}
+
+/// `CONFIG RESETSTAT`: there are no statistics.
+pub(super) fn config_resetstat(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
+    Ok(Reply::OK)
 }
 
 /// `INFO [section ...]`, of which there is what is known here.
-fn info(db: &Keyspace, sections: &[Bytes]) -> String {
+pub(super) fn info(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let keyspace = match db.len() {
         0 => String::new(),
         keys => format!("db0:keys={keys},expires={},avg_ttl=0\r\n", db.expiring()),
@@ -81,8 +68,9 @@ fn info(db: &Keyspace, sections: &[Bytes]) -> String {
         let says = |section: &Bytes| {
             [name, "all", "default", "everything"].iter().any(|word| section.eq_ignore_ascii_case(word.as_bytes()))
         };
-        sections.is_empty() || sections.iter().any(says)
+        call.args.is_empty() || call.args.iter().any(says)
     };
     let shown = known.iter().filter(|(name, _)| is_wanted(name));
-    shown.map(|(name, lines)| format!("# {name}\r\n{lines}")).collect::<Vec<_>>().join("\r\n")
+    let text = shown.map(|(name, lines)| format!("# {name}\r\n{lines}")).collect::<Vec<_>>().join("\r\n");
+    Ok(Reply::text(&text))
 }

@@ -1,7 +1,7 @@
 //! The commands on strings.
 
 use super::{
-    command::{Call, Outcome, integer},
+    call::{Call, Outcome, integer},
     error::CommandError,
     expiry::Unit,
     keyspace::Keyspace,
@@ -9,55 +9,33 @@ use super::{
 };
 use bytes::Bytes;
 
-/// Runs `call` if it is one of these commands.
-pub(super) fn execute(db: &mut Keyspace, call: &Call<'_>) -> Option<Outcome> {
-    Some(match (call.name, call.args) {
-        ("get", [key]) => get(db, key),
-        ("set", [key, value, options @ ..]) => set(db, call, key, value, options),
-        ("setex", [key, amount, value]) => set_for(db, call, Unit::Seconds, key, amount, value),
-        ("psetex", [key, amount, value]) => set_for(db, call, Unit::Millis, key, amount, value),
-        ("setnx", [key, value]) => {
-            let new = db.get(key).is_none();
-            if new {
-                db.set(key, value, None);
-            }
-            Ok(Reply::Integer(new.into()))
-        }
-        ("getset", [key, value]) => get(db, key).inspect(|_| db.set(key, value, None)),
-        ("getdel", [key]) => get(db, key).inspect(|_| drop(db.remove(key))),
-        ("getex", [key, options @ ..]) => get_and_expire(db, call, key, options),
-        ("mget", keys) => {
-            let value = |key: &Bytes| db.string(key).map_or(Reply::Null, Reply::bulk);
-            Reply::array_of(keys.iter().map(value))
-        }
-        ("mset", pairs) => set_many(db, call, pairs),
-        ("msetnx", pairs) => {
-            let taken = pairs.chunks(2).any(|pair| db.get(&pair[0]).is_some());
-            if taken && pairs.len() % 2 == 0 {
-                return Some(Ok(Reply::Integer(0)));
-            }
-            set_many(db, call, pairs).map(|_| Reply::Integer(1))
-        }
-        ("append", [key, value]) => append(db, key, value),
-        ("strlen", [key]) => length(db, key).map(Reply::count),
-        ("getrange", [key, first, last]) => range(db, key, first, last),
-        ("setrange", [key, offset, value]) => overwrite(db, key, offset, value),
-        ("incr", [key]) => add(db, key, 1),
-        ("decr", [key]) => add(db, key, -1),
-        ("incrby", [key, by]) => integer(by).and_then(|by| add(db, key, by)),
-        ("decrby", [key, by]) => integer(by)
-            .and_then(|by| by.checked_neg().ok_or(CommandError::DecrementOverflow))
-            .and_then(|by| add(db, key, by)),
-        _ => return None,
-    })
+pub(super) fn get(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    value(db, key)
 }
 
-fn get(db: &Keyspace, key: &Bytes) -> Outcome {
+fn value(db: &Keyspace, key: &Bytes) -> Outcome {
     Ok(Reply::bulk(db.string(key)?))
 }
 
+pub(super) fn getset(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, new] = call.exactly();
+    value(db, key).inspect(|_| db.set(key, new, None))
+}
+
+pub(super) fn getdel(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    value(db, key).inspect(|_| drop(db.remove(key)))
+}
+
+pub(super) fn mget(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let value = |key: &Bytes| db.string(key).map_or(Reply::Null, Reply::bulk);
+    Reply::array_of(call.args.iter().map(value))
+}
+
 /// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`
-fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, value: &Bytes, mut options: &[Bytes]) -> Outcome {
+pub(super) fn set(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([key, value], mut options) = call.at_least();
     let (mut only_if_exists, mut get, mut keep_ttl, mut expiry) = (None, false, false, None);
     while let [option, rest @ ..] = options {
         options = rest;
@@ -88,22 +66,42 @@ fn set(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, value: &Bytes, mut optio
     Ok(old.unwrap_or(if allowed { Reply::OK } else { Reply::Null }))
 }
 
-fn set_for(db: &mut Keyspace, call: &Call<'_>, unit: Unit, key: &Bytes, amount: &Bytes, value: &Bytes) -> Outcome {
+/// `SETEX` and `PSETEX`.
+pub(super) fn set_for(db: &mut Keyspace, call: &Call<'_>, unit: Unit) -> Outcome {
+    let [key, amount, value] = call.exactly();
     let at = call.positive_expiry_ms(unit, amount)?;
     db.set(key, value, Some(at));
     Ok(Reply::OK)
 }
 
-fn set_many(db: &mut Keyspace, call: &Call<'_>, pairs: &[Bytes]) -> Outcome {
-    let (pairs, []) = pairs.as_chunks::<2>() else { return Err(call.wrong_arity()) };
+pub(super) fn setnx(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, value] = call.exactly();
+    let new = db.get(key).is_none();
+    if new {
+        db.set(key, value, None);
+    }
+    Ok(Reply::Integer(new.into()))
+}
+
+pub(super) fn mset(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let (pairs, []) = call.args.as_chunks::<2>() else { return Err(call.wrong_arity()) };
     for [key, value] in pairs {
         db.set(key, value, None);
     }
     Ok(Reply::OK)
 }
 
+pub(super) fn msetnx(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let (pairs, []) = call.args.as_chunks::<2>() else { return Err(call.wrong_arity()) };
+    if pairs.iter().any(|[key, _]| db.get(key).is_some()) {
+        return Ok(Reply::Integer(0));
+    }
+    mset(db, call).map(|_| Reply::Integer(1))
+}
+
 /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
-fn get_and_expire(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, options: &[Bytes]) -> Outcome {
+pub(super) fn getex(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let ([key], options) = call.at_least();
     let expiry = match options {
         [] => None,
         [option] if option.eq_ignore_ascii_case(b"persist") => Some(None),
@@ -121,12 +119,33 @@ fn get_and_expire(db: &mut Keyspace, call: &Call<'_>, key: &Bytes, options: &[By
     Ok(value)
 }
 
+/// `INCR` and `DECR`: `by` is 1 or -1.
+pub(super) fn count(db: &mut Keyspace, call: &Call<'_>, by: i64) -> Outcome {
+    let [key] = call.exactly();
+    add(db, key, by)
+}
+
+pub(super) fn incrby(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, by] = call.exactly();
+    add(db, key, integer(by)?)
+}
+
+pub(super) fn decrby(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, by] = call.exactly();
+    add(db, key, integer(by)?.checked_neg().ok_or(CommandError::DecrementOverflow)?)
+}
+
 fn add(db: &mut Keyspace, key: &Bytes, by: i64) -> Outcome {
     let old = db.string(key)?.map_or(Ok(0), integer)?;
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
     let expires_ms = db.expiry(key).flatten();
     db.set(key, new.to_string(), expires_ms);
     Ok(Reply::Integer(new))
+}
+
+pub(super) fn strlen(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key] = call.exactly();
+    length(db, key).map(Reply::count)
 }
 
 fn length(db: &Keyspace, key: &Bytes) -> Result<usize, CommandError> {
@@ -142,15 +161,17 @@ fn change(db: &mut Keyspace, key: &Bytes, change: impl FnOnce(&mut Vec<u8>)) -> 
     Ok(Reply::count(text.len()))
 }
 
-fn append(db: &mut Keyspace, key: &Bytes, value: &Bytes) -> Outcome {
+pub(super) fn append(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, value] = call.exactly();
     if length(db, key)? + value.len() > BULK_BYTES_MAX {
         return Err(CommandError::StringTooLong);
     }
     change(db, key, |text| text.extend_from_slice(value))
 }
 
-/// `SETRANGE`; what lies between the string's end and `offset` becomes zero bytes.
-fn overwrite(db: &mut Keyspace, key: &Bytes, offset: &Bytes, value: &Bytes) -> Outcome {
+/// What lies between the string's end and the offset becomes zero bytes.
+pub(super) fn setrange(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, offset, value] = call.exactly();
     let offset = usize::try_from(integer(offset)?).map_err(|_| CommandError::Offset)?;
     let old = length(db, key)?;
     if value.is_empty() {
@@ -164,8 +185,9 @@ fn overwrite(db: &mut Keyspace, key: &Bytes, offset: &Bytes, value: &Bytes) -> O
     })
 }
 
-/// `GETRANGE`, whose bounds count from the end if they are negative and are both inclusive.
-fn range(db: &Keyspace, key: &Bytes, first: &Bytes, last: &Bytes) -> Outcome {
+/// Bounds count from the end if they are negative, and are both inclusive.
+pub(super) fn getrange(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    let [key, first, last] = call.exactly();
     let (first, last) = (integer(first)?, integer(last)?);
     let text = db.string(key)?.unwrap_or_default();
     let len = i64::try_from(text.len()).expect("strings are in memory");

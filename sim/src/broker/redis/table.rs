@@ -1,121 +1,168 @@
-//! Which commands there are and how many arguments they take.
+//! Which commands there are, how many arguments they take, and which function runs them.
 
-use super::error::CommandError;
+use super::{
+    call::{Call, Outcome},
+    client::{Client, Command, Run},
+    error::CommandError,
+    expiry::{self, Unit},
+    hashes, keys,
+    keyspace::Keyspace,
+    resp::Reply,
+    server, strings,
+};
 use bytes::Bytes;
 
 /// Longest name, and longest list of arguments, that the error for an unknown command repeats, as in Redis.
 const REPEATED_BYTES_MAX: usize = 128;
 
-/// Names and arities as `COMMAND INFO` gives them: the name counts, and a negative arity means "at least". Subcommands
-/// stand behind their command. In order of the names.
+/// All commands, in order of their names. Subcommands stand behind their command.
 #[rustfmt::skip]
-pub(super) const COMMANDS: [(&str, i8); 78] = [
-    ("append", 3),
-    ("auth", -2),
-    ("client", -2),
-    ("client|getname", 2),
-    ("client|id", 2),
-    ("client|setname", 3),
-    ("command", -1),
-    ("command|count", 2),
-    ("command|docs", -2),
-    ("command|list", -2),
-    ("config", -2),
-    ("config|get", -3),
-    ("config|resetstat", 2),
-    ("config|set", -4),
-    ("dbsize", 1),
-    ("decr", 2),
-    ("decrby", 3),
-    ("del", -2),
-    ("discard", 1),
-    ("echo", 2),
-    ("exec", 1),
-    ("exists", -2),
-    ("expire", -3),
-    ("expireat", -3),
-    ("expiretime", 2),
-    ("flushall", -1),
-    ("flushdb", -1),
-    ("get", 2),
-    ("getdel", 2),
-    ("getex", -2),
-    ("getrange", 4),
-    ("getset", 3),
-    ("hdel", -3),
-    ("hello", -1),
-    ("hexists", 3),
-    ("hget", 3),
-    ("hgetall", 2),
-    ("hincrby", 4),
-    ("hkeys", 2),
-    ("hlen", 2),
-    ("hmget", -3),
-    ("hmset", -4),
-    ("hscan", -3),
-    ("hset", -4),
-    ("hsetnx", 4),
-    ("hstrlen", 3),
-    ("hvals", 2),
-    ("incr", 2),
-    ("incrby", 3),
-    ("info", -1),
-    ("keys", 2),
-    ("mget", -2),
-    ("mset", -3),
-    ("msetnx", -3),
-    ("multi", 1),
-    ("persist", 2),
-    ("pexpire", -3),
-    ("pexpireat", -3),
-    ("pexpiretime", 2),
-    ("ping", -1),
-    ("psetex", 4),
-    ("pttl", 2),
-    ("quit", -1),
-    ("rename", 3),
-    ("renamenx", 3),
-    ("reset", 1),
-    ("scan", -2),
-    ("select", 2),
-    ("set", -3),
-    ("setex", 4),
-    ("setnx", 3),
-    ("setrange", 4),
-    ("strlen", 2),
-    ("time", 1),
-    ("touch", -2),
-    ("ttl", 2),
-    ("type", 2),
-    ("unlink", -2),
+pub(super) static COMMANDS: &[Command] = &[
+    on_keys("append", 3, strings::append),
+    on_client("auth", -2, Client::auth),
+    on_keys("client", -2, subcommand_missing),
+    on_client("client|getname", 2, Client::get_name),
+    on_client("client|id", 2, Client::id),
+    on_client("client|setname", 3, Client::set_name),
+    on_keys("command", -1, command_infos),
+    on_keys("command|count", 2, command_count),
+    on_keys("command|docs", -2, command_docs),
+    on_keys("command|list", -2, command_list),
+    on_keys("config", -2, subcommand_missing),
+    on_keys("config|get", -3, server::config_get),
+    on_keys("config|resetstat", 2, server::config_resetstat),
+    on_keys("config|set", -4, server::config_set),
+    on_keys("dbsize", 1, keys::dbsize),
+    on_keys("decr", 2, |db, call| strings::count(db, call, -1)),
+    on_keys("decrby", 3, strings::decrby),
+    on_keys("del", -2, keys::del),
+    on_client("discard", 1, Client::discard),
+    on_client("echo", 2, Client::echo),
+    on_both("exec", 1, Client::exec),
+    on_keys("exists", -2, keys::exists),
+    on_keys("expire", -3, |db, call| expiry::expire(db, call, Unit::Seconds)),
+    on_keys("expireat", -3, |db, call| expiry::expire(db, call, Unit::AtSeconds)),
+    on_keys("expiretime", 2, expiry::expiretime),
+    on_keys("flushall", -1, keys::flush),
+    on_keys("flushdb", -1, keys::flush),
+    on_keys("get", 2, strings::get),
+    on_keys("getdel", 2, strings::getdel),
+    on_keys("getex", -2, strings::getex),
+    on_keys("getrange", 4, strings::getrange),
+    on_keys("getset", 3, strings::getset),
+    on_keys("hdel", -3, hashes::hdel),
+    on_client("hello", -1, Client::hello),
+    on_keys("hexists", 3, hashes::hexists),
+    on_keys("hget", 3, hashes::hget),
+    on_keys("hgetall", 2, hashes::hgetall),
+    on_keys("hincrby", 4, hashes::hincrby),
+    on_keys("hkeys", 2, hashes::hkeys),
+    on_keys("hlen", 2, hashes::hlen),
+    on_keys("hmget", -3, hashes::hmget),
+    on_keys("hmset", -4, hashes::hmset),
+    on_keys("hscan", -3, hashes::hscan),
+    on_keys("hset", -4, hashes::hset),
+    on_keys("hsetnx", 4, hashes::hsetnx),
+    on_keys("hstrlen", 3, hashes::hstrlen),
+    on_keys("hvals", 2, hashes::hvals),
+    on_keys("incr", 2, |db, call| strings::count(db, call, 1)),
+    on_keys("incrby", 3, strings::incrby),
+    on_keys("info", -1, server::info),
+    on_keys("keys", 2, keys::keys),
+    on_keys("mget", -2, strings::mget),
+    on_keys("mset", -3, strings::mset),
+    on_keys("msetnx", -3, strings::msetnx),
+    on_client("multi", 1, Client::multi),
+    on_keys("persist", 2, expiry::persist),
+    on_keys("pexpire", -3, |db, call| expiry::expire(db, call, Unit::Millis)),
+    on_keys("pexpireat", -3, |db, call| expiry::expire(db, call, Unit::AtMillis)),
+    on_keys("pexpiretime", 2, expiry::pexpiretime),
+    on_client("ping", -1, Client::ping),
+    on_keys("psetex", 4, |db, call| strings::set_for(db, call, Unit::Millis)),
+    on_keys("pttl", 2, expiry::pttl),
+    on_client("quit", -1, Client::quit),
+    on_keys("rename", 3, keys::rename),
+    on_keys("renamenx", 3, keys::renamenx),
+    on_client("reset", 1, Client::reset),
+    on_keys("scan", -2, keys::scan),
+    on_client("select", 2, Client::select),
+    on_keys("set", -3, strings::set),
+    on_keys("setex", 4, |db, call| strings::set_for(db, call, Unit::Seconds)),
+    on_keys("setnx", 3, strings::setnx),
+    on_keys("setrange", 4, strings::setrange),
+    on_keys("strlen", 2, strings::strlen),
+    on_keys("time", 1, server::time),
+    on_keys("touch", -2, keys::exists),
+    on_keys("ttl", 2, expiry::ttl),
+    on_keys("type", 2, keys::kind),
+    on_keys("unlink", -2, keys::del),
 ];
 
 /// Commands that are nothing without a subcommand, or another one with it.
 const CONTAINERS: [&str; 3] = ["client", "command", "config"];
 
-/// The table's name for the command that `arguments` call, if there is one that takes so many.
+const fn on_keys(name: &'static str, arity: i8, run: fn(&mut Keyspace, &Call<'_>) -> Outcome) -> Command {
+    Command { name, arity, run: Run::OnKeys(run) }
+}
+
+const fn on_client(name: &'static str, arity: i8, run: fn(&mut Client, &Call<'_>) -> Outcome) -> Command {
+    Command { name, arity, run: Run::OnClient(run) }
+}
+
+const fn on_both(name: &'static str, arity: i8, run: fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome) -> Command {
+    Command { name, arity, run: Run::OnBoth(run) }
+}
+
+/// The command that `arguments` call, if there is one that takes so many.
 ///
 /// # Errors
 /// There is none.
-pub(super) fn look_up(arguments: &[Bytes]) -> Result<&'static str, CommandError> {
+pub(super) fn look_up(arguments: &[Bytes]) -> Result<&'static Command, CommandError> {
     let wanted = lower(&arguments[0]);
-    let (mut name, mut arity) = entry(&wanted).filter(|_| !wanted.contains('|')).ok_or_else(|| unknown(arguments))?;
-    if CONTAINERS.contains(&name)
+    let mut command = row(&wanted).filter(|_| !wanted.contains('|')).ok_or_else(|| unknown(arguments))?;
+    if CONTAINERS.contains(&command.name)
         && let Some(subcommand) = arguments.get(1)
     {
-        let found = entry(&format!("{name}|{}", lower(subcommand)));
-        (name, arity) = found.ok_or_else(|| CommandError::UnknownSubcommand {
+        let found = row(&format!("{}|{}", command.name, lower(subcommand)));
+        command = found.ok_or_else(|| CommandError::UnknownSubcommand {
             name: repeated(subcommand, REPEATED_BYTES_MAX),
-            command: name.to_ascii_uppercase(),
+            command: command.name.to_ascii_uppercase(),
         })?;
     }
-    let wanted = usize::from(arity.unsigned_abs());
-    let fits = if arity < 0 { arguments.len() >= wanted } else { arguments.len() == wanted };
-    if fits { Ok(name) } else { Err(CommandError::Arity(name.into())) }
+    let wanted = usize::from(command.arity.unsigned_abs());
+    let fits = if command.arity < 0 { arguments.len() >= wanted } else { arguments.len() == wanted };
+    if fits { Ok(command) } else { Err(CommandError::Arity(command.name.into())) }
 }
 
-fn entry(name: &str) -> Option<(&'static str, i8)> {
-    COMMANDS.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| COMMANDS[at])
+fn row(name: &str) -> Option<&'static Command> {
+    COMMANDS.binary_search_by_key(&name, |command| command.name).ok().map(|at| &COMMANDS[at])
+}
+
+/// For commands that are nothing without a subcommand.
+fn subcommand_missing(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    Err(call.wrong_arity())
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|command| command.name).filter(|name| !name.contains('|'))
+}
+
+fn command_count(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
+    Ok(Reply::count(names().count()))
+}
+
+fn command_list(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
+    Ok(Reply::Array(names().map(Reply::text).collect()))
+}
+
+/// `COMMAND`: arities and positions of keys. Who gets none does without.
+fn command_infos(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
+    Ok(Reply::Array(vec![]))
+}
+
+/// `COMMAND DOCS`: help texts, likewise.
+fn command_docs(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
+    Ok(Reply::Map(vec![]))
 }
 
 fn unknown(arguments: &[Bytes]) -> CommandError {
@@ -145,6 +192,6 @@ mod tests {
 
     #[test]
     fn the_table_is_in_order_so_that_it_can_be_searched() {
-        assert!(COMMANDS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(COMMANDS.is_sorted_by(|a, b| a.name < b.name));
     }
 }

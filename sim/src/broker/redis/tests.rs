@@ -1,6 +1,6 @@
 use super::{
     Broker, Keyspace,
-    command::{self, Call},
+    client::Client,
     connection,
     resp::{ARGUMENTS_MAX, BULK_BYTES_MAX, LINE_BYTES_MAX, ProtocolError, Reply, read_command},
     table,
@@ -16,8 +16,8 @@ const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 fn run(db: &mut Keyspace, line: &str, now_ms: u64) -> Result<Reply, String> {
     let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    let name = table::look_up(&args).map_err(|error| error.to_string())?;
-    command::execute(db, &Call { name, args: &args[1..], now_ms }).map_err(|error| error.to_string())
+    let command = table::look_up(&args).map_err(|error| error.to_string())?;
+    Client::new(1).run(db, command, &args, now_ms).map_err(|error| error.to_string())
 }
 
 fn bulk(text: &str) -> Reply {
@@ -209,7 +209,7 @@ async fn all_replies_of_one_read_come_in_one_write_and_in_order() {
 async fn every_command_answers_whatever_its_arguments() {
     let broker = Broker::new();
     for argument in ["k", "0", "-1", "9223372036854775807", "match", ""] {
-        for (name, _) in table::COMMANDS {
+        for name in table::COMMANDS.iter().map(|command| command.name) {
             for count in 0..8 {
                 let line = [vec![name.replace('|', " ")], vec![argument.to_owned(); count]].concat().join(" ");
                 let mut stream = raw(&broker);
@@ -346,7 +346,9 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(prop::sample::select(b"*$0129-\r\nx \"'\\".to_vec()), 0..60)) {
+    fn no_bytes_make_the_parser_panic(
+        bytes in prop::collection::vec(prop::sample::select(b"*$0129-\r\nx \"'\\".to_vec()), 0..60),
+    ) {
         let mut input = BytesMut::from(&bytes[..]);
         while let Ok(Some(_)) = read_command(&mut input) {}
     }

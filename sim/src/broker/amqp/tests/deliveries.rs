@@ -271,7 +271,7 @@ fn a_full_queue_lets_its_oldest_message_die() {
 }
 
 #[test]
-fn a_slow_reader_gets_no_more_than_its_outbox_holds() {
+fn a_slow_reader_gets_no_more_than_its_write_buffer_holds() {
     let (mut bench, id) = queue_with(&[]);
     let body = "x".repeat(50_000);
     for _ in 0..20 {

@@ -4,6 +4,7 @@ mod deliveries;
 mod direct_reply;
 mod exchanges;
 mod lapin;
+mod metadata;
 mod queue_model;
 mod queues;
 mod refusals;
@@ -12,8 +13,10 @@ mod sockets;
 use super::{
     Config,
     codec::{self, put_method},
+    frames::Received,
+    ids::ConnectionId,
     message,
-    state::{ConnectionId, State},
+    state::State,
 };
 use amq_protocol::{
     frame::{AMQPContentHeader, AMQPFrame, parse_frame},
@@ -58,7 +61,7 @@ impl Bench {
     fn handshake(&mut self) -> ConnectionId {
         use connection::AMQPMethod as C;
         let (id, _) = self.state.connect();
-        assert_eq!(self.state.receive(id, b"AMQP\0\0\x09\x01").0, 8);
+        assert_eq!(self.state.receive(id, b"AMQP\0\0\x09\x01", usize::MAX).used, 8);
         let mut capabilities = FieldTable::default();
         capabilities.insert("consumer_cancel_notify".into(), AMQPValue::Boolean(true));
         let mut client_properties = FieldTable::default();
@@ -97,7 +100,7 @@ impl Bench {
 
     fn feed(&mut self, id: ConnectionId, input: &[u8]) {
         self.state.set_now(self.now_us);
-        let (used, phase) = self.state.receive(id, input);
+        let Received { used, phase, .. } = self.state.receive(id, input, usize::MAX);
         assert!(used == input.len() || phase.is_over(), "{used} of {} bytes used", input.len());
     }
 

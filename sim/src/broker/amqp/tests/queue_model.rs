@@ -2,8 +2,9 @@
 
 use super::super::{
     arguments::Arguments,
+    dead_letter::{Death, Reason},
     message::{Checked, Message},
-    queue::{Death, Position, Queue, Reason},
+    queue::{Position, Queue},
 };
 use proptest::{prelude::*, test_runner::TestCaseResult};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (prop::option::of(0..30_u64), any::<bool>()).prop_map(|(ttl_ms, persistent)| Step::Publish { ttl_ms, persistent }),
+        6 => (prop::option::of(0..30_u64), any::<bool>())
+            .prop_map(|(ttl_ms, persistent)| Step::Publish { ttl_ms, persistent }),
         4 => any::<bool>().prop_map(|awaits_ack| Step::Take { awaits_ack }),
         2 => (0..8_usize).prop_map(Step::Ack),
         2 => (0..8_usize).prop_map(Step::Requeue),

@@ -111,7 +111,7 @@ fn frames_may_arrive_in_any_pieces() {
     let mut pending = Vec::new();
     for byte in input {
         pending.push(byte);
-        let (used, _) = bench.state.receive(id, &pending);
+        let Received { used, .. } = bench.state.receive(id, &pending, usize::MAX);
         pending.drain(..used);
     }
     assert_eq!(bench.waiting("q"), ["body"]);

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// A raw client whose handshake is done, with that heartbeat.
-async fn connect(broker: &Broker, heartbeat: u16) -> DuplexStream {
+pub(super) async fn connect(broker: &Broker, heartbeat: u16) -> DuplexStream {
     use connection::AMQPMethod as C;
     let (mut client, server) = duplex(64 * 1024);
     broker.attach(&Env::tokio(), Box::new(server));

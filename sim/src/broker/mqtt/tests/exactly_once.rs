@@ -1,9 +1,9 @@
 //! QoS 2, in both directions.
 
 use super::super::{
-    held::Held,
+    inbound::Inbound,
     message::Message,
-    session::{Answer, Answered, Outgoing, Session},
+    outbound::{Answer, Answered, Outbound, Outgoing},
 };
 use super::*;
 use crate::broker::mqtt::Quota;
@@ -189,40 +189,40 @@ fn protocol_error() -> Packet {
 fn a_window_is_shared_and_a_refusal_gives_the_place_back_but_in_mosquitto_2_0_11() {
     for (quota, after_refusal) in [(Quota::Strict, true), (Quota::MosquittoLeaky, false)] {
         let now = Instant::now();
-        let mut session = Session::new(quota, 100);
-        session.resume(window(2));
-        let push = |session: &mut Session, qos| {
-            session.push(Arc::new(Message::new(&message("t", ""), now)), qos, false, None, now);
-            session.next(now, &mut 0).is_some()
+        let mut outbound = Outbound::new(quota, 100);
+        outbound.resume(window(2));
+        let push = |outbound: &mut Outbound, qos| {
+            outbound.push(Arc::new(Message::new(&message("t", ""), now)), qos, false, None, now);
+            outbound.next(now, &mut 0).is_some()
         };
-        assert!(push(&mut session, QoS::AtLeastOnce) && push(&mut session, QoS::ExactlyOnce));
-        assert_eq!(session.answered(Answer::Refused, 1), Answered::Wrong);
-        assert_eq!(session.answered(Answer::Refused, 2), Answered::Known);
-        assert_eq!(session.answered(Answer::Refused, 2), Answered::Unknown);
+        assert!(push(&mut outbound, QoS::AtLeastOnce) && push(&mut outbound, QoS::ExactlyOnce));
+        assert_eq!(outbound.answered(Answer::Refused, 1), Answered::Wrong);
+        assert_eq!(outbound.answered(Answer::Refused, 2), Answered::Known);
+        assert_eq!(outbound.answered(Answer::Refused, 2), Answered::Unknown);
         // Nothing waits: what the refusal would let go is nothing, and then it is as it was.
-        assert!(session.next(now, &mut 0).is_none());
-        assert_eq!(push(&mut session, QoS::ExactlyOnce), after_refusal);
+        assert!(outbound.next(now, &mut 0).is_none());
+        assert_eq!(push(&mut outbound, QoS::ExactlyOnce), after_refusal);
     }
 }
 
 #[test]
 fn a_receiver_is_told_to_let_go_of_an_expired_message_all_the_same() {
     let now = Instant::now();
-    let mut session = Session::new(Quota::Strict, 100);
-    session.resume(window(2));
-    session.push(Arc::new(Message::new(&expiring("t", "", 1), now)), QoS::ExactlyOnce, false, None, now);
-    assert!(matches!(session.next(now, &mut 0), Some(Outgoing::Message(..))));
-    session.answered(Answer::Received, 1);
-    session.suspend();
-    session.resume(window(2));
+    let mut outbound = Outbound::new(Quota::Strict, 100);
+    outbound.resume(window(2));
+    outbound.push(Arc::new(Message::new(&expiring("t", "", 1), now)), QoS::ExactlyOnce, false, None, now);
+    assert!(matches!(outbound.next(now, &mut 0), Some(Outgoing::Message(..))));
+    outbound.answered(Answer::Received, 1);
+    outbound.suspend();
+    outbound.resume(window(2));
     let later = now + Duration::from_secs(9);
-    assert!(matches!(session.next(later, &mut 0), Some(Outgoing::Release(1))));
-    assert_eq!(session.answered(Answer::Complete, 1), Answered::Known);
-    assert_eq!((session.in_flight(), session.queued()), (0, 0));
+    assert!(matches!(outbound.next(later, &mut 0), Some(Outgoing::Release(1))));
+    assert_eq!(outbound.answered(Answer::Complete, 1), Answered::Known);
+    assert_eq!((outbound.in_flight(), outbound.queued()), (0, 0));
 }
 
-/// A client that follows the rules (4.3.3): it takes a message when it is new, and knows it again by its packet id until it
-/// is told to let go.
+/// A client that follows the rules (4.3.3): it takes a message when it is new, and knows it again by its packet id
+/// until it is told to let go.
 #[derive(Debug, Default)]
 struct Receiver {
     held: BTreeSet<u16>,
@@ -248,21 +248,21 @@ impl Receiver {
 }
 
 proptest! {
-    /// Packets in both directions get lost with their connection at any time; every message arrives once all the same, and in
-    /// order if the window is kept.
+    /// Packets in both directions get lost with their connection at any time; every message arrives once all the same,
+    /// and in order if the window is kept.
     #[test]
     fn a_session_delivers_exactly_once(
         steps in prop::collection::vec((0u8..8, any::<u8>()), 1..200), size in 1u16..5, leaky in any::<bool>(),
     ) {
         let now = Instant::now();
-        let mut session = Session::new(if leaky { Quota::MosquittoLeaky } else { Quota::Strict }, usize::MAX);
-        session.resume(window(size));
+        let mut outbound = Outbound::new(if leaky { Quota::MosquittoLeaky } else { Quota::Strict }, usize::MAX);
+        outbound.resume(window(size));
         let (mut pushed, mut receiver, mut wire) = (0u8, Receiver::default(), VecDeque::new());
         for (step, random) in steps.into_iter().chain([(7, 0); 1000]) {
             match step {
                 0..3 => {
                     let message = content_of(pushed, now);
-                    session.push(Arc::new(message), QoS::ExactlyOnce, false, None, now);
+                    outbound.push(Arc::new(message), QoS::ExactlyOnce, false, None, now);
                     pushed += 1;
                 }
                 3 => {
@@ -271,21 +271,21 @@ proptest! {
                         receiver.take(outgoing, now);
                     }
                     wire.clear();
-                    session.suspend();
-                    session.resume(window(size));
+                    outbound.suspend();
+                    outbound.resume(window(size));
                 }
                 _ => if let Some(outgoing) = wire.pop_front() {
                     let (answer, id) = receiver.take(outgoing, now);
-                    prop_assert_eq!(session.answered(answer, id), Answered::Known);
+                    prop_assert_eq!(outbound.answered(answer, id), Answered::Known);
                     if answer == Answer::Received {
                         wire.push_back(Outgoing::Release(id));
                     }
                 }
             }
-            wire.extend(std::iter::from_fn(|| session.next(now, &mut 0)));
-            prop_assert!(leaky || session.in_flight() <= usize::from(size));
+            wire.extend(std::iter::from_fn(|| outbound.next(now, &mut 0)));
+            prop_assert!(leaky || outbound.in_flight() <= usize::from(size));
         }
-        prop_assert_eq!((session.in_flight(), session.queued()), (0, 0));
+        prop_assert_eq!((outbound.in_flight(), outbound.queued()), (0, 0));
         prop_assert!(leaky || receiver.taken.is_sorted());
         receiver.taken.sort_unstable();
         prop_assert_eq!(receiver.taken, (0..pushed).collect::<Vec<_>>());
@@ -295,15 +295,15 @@ proptest! {
     #[test]
     fn what_is_held_is_released_once(steps in prop::collection::vec((any::<bool>(), 1u16..4, 0u8..3), 0..60)) {
         let now = Instant::now();
-        let (mut held, mut model) = (Held::new(0), BTreeMap::new());
-        held.resume(window(2));
+        let (mut inbound, mut model) = (Inbound::new(0), BTreeMap::new());
+        inbound.resume(window(2));
         for (release, id, content) in steps {
             if release {
-                let released = held.release(id).map(|message| message.is_same(&content_of(model[&id], now)));
+                let released = inbound.release(id).map(|message| message.is_same(&content_of(model[&id], now)));
                 prop_assert_eq!(released, model.remove(&id).map(|_| true));
             } else {
                 let room = model.len() < 2 || model.contains_key(&id);
-                prop_assert_eq!(held.take(id, Arc::new(content_of(content, now))), room);
+                prop_assert_eq!(inbound.take(id, Arc::new(content_of(content, now))), room);
                 if room {
                     model.insert(id, content);
                 }

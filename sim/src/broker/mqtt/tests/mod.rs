@@ -2,7 +2,7 @@ mod clients;
 mod deliveries;
 mod exactly_once;
 mod older_versions;
-mod sessions;
+mod outbound;
 mod topics;
 mod wire;
 

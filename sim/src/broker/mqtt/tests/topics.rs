@@ -1,5 +1,5 @@
 use super::super::{
-    session::SessionKey,
+    keys::SessionKey,
     topics::{Filter, Options, Topics, is_valid_topic, matches},
 };
 use proptest::prelude::*;

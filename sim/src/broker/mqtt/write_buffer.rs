@@ -1,5 +1,5 @@
-//! What a connection has to write: packets in the form of its version, put in by the server, taken out by the connection's
-//! writer.
+//! What a connection has to write: packets in the form of its version, put in by the server, taken out by the
+//! connection's writer.
 
 use super::v3::{self, Version};
 use bytes::BytesMut;
@@ -13,14 +13,14 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// With this much unwritten the connection's reader pauses: a client that sends but does not read cannot make the broker
-/// buffer acknowledgements without end. Many times what a fast client has under way.
+/// With this much unwritten the connection's reader pauses: a client that sends but does not read cannot make the
+/// broker buffer acknowledgements without end. Many times what a fast client has under way.
 const READER_PAUSE_BYTES: usize = 1 << 20;
 /// A buffer that grew beyond this in a burst is given back after it.
 const IDLE_BUFFER_BYTES_MAX: usize = 16 << 10;
 
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct WriteBuffer {
     pending: Mutex<Pending>,
     version: Version,
     /// The client's Maximum Packet Size.
@@ -44,7 +44,7 @@ pub(super) struct Burst {
     pub(super) packets: VecDeque<usize>,
 }
 
-impl Outbox {
+impl WriteBuffer {
     pub(super) fn new(version: Version, packet_bytes_max: Option<u32>) -> Self {
         Self { version, packet_bytes_max, ..Self::default() }
     }
@@ -54,8 +54,8 @@ impl Outbox {
         self.version
     }
 
-    /// Appends a packet, if the client's version has it. Returns `false` if it is larger than the client takes (the packet is
-    /// not sent then, MQTT-3.1.2-24) or the outbox is closed.
+    /// Appends a packet, if the client's version has it. Returns `false` if it is larger than the client takes (the
+    /// packet is not sent then, MQTT-3.1.2-24) or the buffer is closed.
     pub(super) fn push(&self, packet: &Packet) -> bool {
         let mut pending = self.pending();
         if pending.closed {
@@ -103,8 +103,8 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    /// Waits for packets and takes all of them. `None` once closed and empty. `spent` is the burst before: its buffer is
-    /// used again.
+    /// Waits for packets and takes all of them. `None` once closed and empty. `spent` is the burst before: its buffer
+    /// is used again.
     pub(super) async fn take(&self, mut spent: Burst) -> Option<Burst> {
         loop {
             {

@@ -1,8 +1,8 @@
-//! One session's messages of QoS 2 from its client: here, but not yet let go by it (MQTT 5, section 4.3.3). A message is
-//! passed on when its client releases it, so that it is passed on once, however often it comes.
+//! One session's messages of QoS 2 from its client: here, but not yet let go by it (MQTT 5, section 4.3.3). A message
+//! is passed on when its client releases it, so that it is passed on once, however often it comes.
 //!
-//! A client may have as many under way as the Receive Maximum says. Debian's Mosquitto 2.0.11 refuses more, and messages of
-//! QoS 1 then, too, but takes each refusal for the end of a message, so that the next one may come.
+//! A client may have as many under way as the Receive Maximum says. Debian's Mosquitto 2.0.11 refuses more, and
+//! messages of QoS 1 then, too, but takes each refusal for the end of a message, so that the next one may come.
 
 use super::message::Message;
 use std::{
@@ -13,19 +13,20 @@ use std::{
 
 /// Survives connections, as its session does.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Inbound {
     messages: BTreeMap<u16, Arc<Message>>,
     /// Most messages whatever was refused.
-    held_max: usize,
+    messages_max: usize,
     /// How many more may come on this connection.
     quota: u16,
     quota_max: u16,
 }
 
-impl Held {
-    /// Nothing, from a client that is away. At most `held_max` messages are held beside those that may be under way.
-    pub(super) fn new(held_max: usize) -> Self {
-        Self { messages: BTreeMap::new(), held_max, quota: 0, quota_max: 0 }
+impl Inbound {
+    /// Nothing, from a client that is away. At most `messages_max` messages are held beside those that may be under
+    /// way.
+    pub(super) fn new(messages_max: usize) -> Self {
+        Self { messages: BTreeMap::new(), messages_max, quota: 0, quota_max: 0 }
     }
 
     /// The client is here, and was told this Receive Maximum.
@@ -34,10 +35,10 @@ impl Held {
         self.quota = self.quota_max.saturating_sub(u16::try_from(self.messages.len()).unwrap_or(u16::MAX));
     }
 
-    /// Takes a message. The same one again changes nothing; another one under an id that is taken replaces the old one, as in
-    /// Mosquitto. Returns whether it is held now.
+    /// Takes a message. The same one again changes nothing; another one under an id that is taken replaces the old one,
+    /// as in Mosquitto. Returns whether it is held now.
     pub(super) fn take(&mut self, packet_id: u16, message: Arc<Message>) -> bool {
-        let full = self.messages.len() >= self.held_max.saturating_add(self.quota_max.into());
+        let full = self.messages.len() >= self.messages_max.saturating_add(self.quota_max.into());
         match self.messages.entry(packet_id) {
             Entry::Vacant(_) if full || self.quota == 0 => false,
             Entry::Vacant(place) => {

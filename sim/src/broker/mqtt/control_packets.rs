@@ -1,10 +1,11 @@
-//! What a client's packets do: publish, subscribe, acknowledge; and how a message finds its receivers.
+//! What a client's control packets do: publish, subscribe, acknowledge, say goodbye.
 
 use super::{
-    message::{Delivery, Message},
-    server::{ConnectionKey, Server, TOPIC_ALIAS_MAX},
-    session::{Answer, Answered, Outgoing, Pushed, SessionKey},
-    topics::{self, Filter, Options, is_valid_topic},
+    keys::{ConnectionKey, SessionKey},
+    message::Message,
+    outbound::{Answer, Answered},
+    server::{Server, TOPIC_ALIAS_MAX},
+    topics::{Filter, Options, is_valid_topic},
     v3::Version,
 };
 use bytes::Bytes;
@@ -20,8 +21,6 @@ use tokio::time::Instant;
 
 /// Most subscriptions of one session; a service has a handful.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
-/// Most retained messages; far above one a device.
-const RETAINED_MAX: usize = 100_000;
 
 /// The first reason code that means an error (MQTT 5, section 2.4).
 const FIRST_ERROR: u8 = 0x80;
@@ -41,13 +40,13 @@ pub(super) enum End {
 }
 
 impl Server {
-    /// Does what `packet` asks for. Answers go to the outbox of the connection.
+    /// Does what `packet` asks for. Answers go to the write buffer of the connection.
     ///
     /// # Errors
     /// The connection ends for the given reason.
     pub(super) fn handle(&mut self, connection: ConnectionKey, packet: Packet, now: Instant) -> Result<(), End> {
         self.advance(now);
-        if self.client(connection).is_none() {
+        if self.session_of(connection).is_none() {
             return Err(End::Void);
         }
         let key = connection.session;
@@ -77,13 +76,13 @@ impl Server {
 
     /// A client answers a message. Like Mosquitto the broker answers any PUBREC, even for what is not in flight.
     fn answered(&mut self, key: SessionKey, answer: Answer, packet_id: u16, now: Instant) -> Result<(), End> {
-        let client = self.clients.get_mut(&key).expect("the caller has seen it");
-        let answered = client.session.answered(answer, packet_id);
+        let session = self.sessions.get_mut(&key).expect("the caller has seen it");
+        let answered = session.outbound.answered(answer, packet_id);
         if answered == Answered::Wrong {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         if answered == Answered::Unknown {
-            tracing::warn!(client = client.id, packet_id, ?answer, "mqtt: answer to what is not in flight");
+            tracing::warn!(client = session.client_id, packet_id, ?answer, "mqtt: answer to what is not in flight");
         }
         if answer == Answer::Received {
             self.answer(key, &Packet::PubRel(PubRel::new(packet_id, None)));
@@ -93,108 +92,14 @@ impl Server {
         Ok(())
     }
 
-    /// A client lets go of the packet id of a message of QoS 2, which is passed on now. An id that is unknown may be one
-    /// that was released before.
+    /// A client lets go of the packet id of a message of QoS 2, which is passed on now. An id that is unknown may be
+    /// one that was released before.
     fn release(&mut self, key: SessionKey, packet_id: u16, now: Instant) {
-        let client = self.clients.get_mut(&key).expect("the caller has seen it");
-        if let Some(message) = client.held.release(packet_id) {
+        let session = self.sessions.get_mut(&key).expect("the caller has seen it");
+        if let Some(message) = session.inbound.release(packet_id) {
             self.route_message(Some(key), &message, now);
         }
         self.answer(key, &Packet::PubComp(PubComp::new(packet_id, None)));
-    }
-
-    /// Sends what the session may send.
-    pub(super) fn pump(&mut self, key: SessionKey, now: Instant) {
-        let mut expired = 0;
-        while let Some(client) = self.clients.get_mut(&key)
-            && let Some(connection) = &client.connection
-            && let Some(outgoing) = client.session.next(now, &mut expired)
-        {
-            let (message, delivery) = match outgoing {
-                Outgoing::Message(message, delivery) => (message, delivery),
-                Outgoing::Release(packet_id) => {
-                    connection.outbox.push(&Packet::PubRel(PubRel::new(packet_id, None)));
-                    continue;
-                }
-            };
-            if connection.outbox.push(&Packet::Publish(message.packet(&delivery, now))) {
-                self.stats.publishes_sent += 1;
-            } else {
-                tracing::warn!(client = client.id, topic = message.topic(), "mqtt: message too large for its receiver");
-                client.session.skip(delivery.packet_id);
-                self.stats.messages_dropped += 1;
-            }
-        }
-        self.stats.messages_expired += expired;
-    }
-
-    /// As [`Self::route_message`], for a message that is just there.
-    pub(super) fn route(&mut self, publisher: Option<SessionKey>, publish: &Publish, now: Instant) -> usize {
-        self.route_message(publisher, &Arc::new(Message::new(publish, now)), now)
-    }
-
-    /// Hands a message to all its receivers and keeps it if it is to be retained. Returns how many there were.
-    fn route_message(&mut self, publisher: Option<SessionKey>, message: &Arc<Message>, now: Instant) -> usize {
-        if message.retain {
-            self.retain(message);
-        }
-        self.messages_routed += 1;
-        let number = self.messages_routed;
-        let mut receivers = std::mem::take(&mut self.receivers);
-        let is_online = |key| self.clients.get(&key).is_some_and(|client| client.connection.is_some());
-        self.topics.receivers(message.topic(), is_online, &mut receivers);
-        let count = receivers.len();
-        receivers.retain(|(key, options)| !options.no_local || publisher != Some(*key));
-        for (key, options) in receivers.drain(..) {
-            let client = self.clients.get(&key).expect("subscriptions go with their session");
-            // Mosquitto gives clients of older versions one copy, however many of their subscriptions match.
-            let one_copy = client.version != Version::V5;
-            if one_copy && client.last_message == number {
-                continue;
-            }
-            let retain = message.retain && options.retain_as_published;
-            if self.deliver(key, message, options, retain, now) && one_copy {
-                self.clients.get_mut(&key).expect("was just there").last_message = number;
-            }
-        }
-        self.receivers = receivers;
-        count
-    }
-
-    /// Sends a message, or lets it wait. Returns whether it did, so not if the message was dropped.
-    fn deliver(
-        &mut self,
-        key: SessionKey,
-        message: &Arc<Message>,
-        options: Options,
-        retain: bool,
-        now: Instant,
-    ) -> bool {
-        let queued_messages_max = self.config.queued_messages_max;
-        let client = self.clients.get_mut(&key).expect("subscriptions go with their session");
-        let qos = if message.qos < options.qos { message.qos } else { options.qos };
-        if qos == QoS::AtMostOnce {
-            // As in Mosquitto's default settings: not kept for a client that is away or far behind.
-            let delivery = Delivery { qos, packet_id: 0, dup: false, retain, identifier: options.identifier };
-            let sent = client.connection.as_ref().is_some_and(|connection| {
-                connection.outbox.len() < queued_messages_max
-                    && connection.outbox.push(&Packet::Publish(message.packet(&delivery, now)))
-            });
-            let counter = if sent { &mut self.stats.publishes_sent } else { &mut self.stats.messages_dropped };
-            *counter += 1;
-            return sent;
-        }
-        match client.session.push(message.clone(), qos, retain, options.identifier, now) {
-            Pushed::Taken => {
-                self.pump(key, now);
-                true
-            }
-            Pushed::Dropped => {
-                tracing::warn!(client = client.id, topic = message.topic(), "mqtt: queue full, message dropped");
-                self.stats.messages_dropped += 1;
-                false
-            }
-        }
     }
 
     fn publish(&mut self, key: SessionKey, mut publish: Publish, now: Instant) -> Result<(), End> {
@@ -216,10 +121,10 @@ impl Server {
         match publish.qos {
             QoS::ExactlyOnce => {
                 let reason = if permitted { self.hold(key, &publish, now) } else { PubRecReason::NotAuthorized };
-                let client = self.clients.get_mut(&key).expect("the caller has seen it");
+                let session = self.sessions.get_mut(&key).expect("the caller has seen it");
                 // Others are not told, and go on as if it was received.
-                if reason != PubRecReason::Success && client.version == Version::V5 {
-                    client.held.refused();
+                if reason != PubRecReason::Success && session.version == Version::V5 {
+                    session.inbound.refused();
                 }
                 self.answer(key, &Packet::PubRec(PubRec { reason, ..PubRec::new(publish.pkid, None) }));
             }
@@ -237,10 +142,13 @@ impl Server {
 
     /// Routes a message of QoS 1.
     fn pass_on(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubAckReason {
-        let client = self.clients.get_mut(&key).expect("the caller has seen it");
-        if !client.held.pass(publish.pkid) {
-            tracing::warn!(client = client.id, "mqtt: too many messages of QoS 2 are not released; message dropped");
-            client.held.refused();
+        let session = self.sessions.get_mut(&key).expect("the caller has seen it");
+        if !session.inbound.pass(publish.pkid) {
+            tracing::warn!(
+                client = session.client_id,
+                "mqtt: too many messages of QoS 2 are not released; message dropped"
+            );
+            session.inbound.refused();
             return PubAckReason::QuotaExceeded;
         }
         match self.route(Some(key), publish, now) {
@@ -251,11 +159,14 @@ impl Server {
 
     /// Keeps a message of QoS 2 until its client releases it.
     fn hold(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubRecReason {
-        let client = self.clients.get_mut(&key).expect("the caller has seen it");
-        if client.held.take(publish.pkid, Arc::new(Message::new(publish, now))) {
+        let session = self.sessions.get_mut(&key).expect("the caller has seen it");
+        if session.inbound.take(publish.pkid, Arc::new(Message::new(publish, now))) {
             return PubRecReason::Success;
         }
-        tracing::warn!(client = client.id, "mqtt: too many messages of QoS 2 are not released; message dropped");
+        tracing::warn!(
+            client = session.client_id,
+            "mqtt: too many messages of QoS 2 are not released; message dropped"
+        );
         PubRecReason::QuotaExceeded
     }
 
@@ -264,7 +175,7 @@ impl Server {
         if alias == 0 || alias > TOPIC_ALIAS_MAX {
             return Err(End::Refused(DisconnectReasonCode::TopicAliasInvalid));
         }
-        let connection = self.clients.get_mut(&key).and_then(|client| client.connection.as_mut());
+        let connection = self.sessions.get_mut(&key).and_then(|session| session.connection.as_mut());
         let aliases = &mut connection.expect("the caller has seen it").aliases;
         if !topic.is_empty() {
             // A copy, since a slice would keep the whole read buffer.
@@ -277,38 +188,28 @@ impl Server {
         Ok(())
     }
 
-    fn retain(&mut self, message: &Arc<Message>) {
-        if message.is_empty() {
-            self.retained.remove(message.topic());
-        } else if self.retained.len() < RETAINED_MAX || self.retained.contains_key(message.topic()) {
-            self.retained.insert(message.topic().to_owned(), message.clone());
-        } else {
-            tracing::warn!(topic = message.topic(), "mqtt: {RETAINED_MAX} messages are retained, this one is not");
-        }
-    }
-
     fn subscribe(&mut self, key: SessionKey, subscribe: Subscribe, now: Instant) -> Result<(), End> {
         let identifier = subscribe.properties.and_then(|p| p.id);
         let mut return_codes = Vec::with_capacity(subscribe.filters.len());
         let mut greetings = Vec::new();
         for wanted in subscribe.filters {
-            let client = self.clients.get_mut(&key).expect("the caller has seen it");
+            let session = self.sessions.get_mut(&key).expect("the caller has seen it");
             let Some(filter) = Filter::parse(&wanted.path) else {
-                tracing::warn!(client = client.id, filter = wanted.path, "mqtt: filter is not well-formed");
+                tracing::warn!(client = session.client_id, filter = wanted.path, "mqtt: filter is not well-formed");
                 return Err(End::Refused(DisconnectReasonCode::MalformedPacket));
             };
             if filter.share.is_some() && wanted.nolocal {
                 return Err(End::Refused(DisconnectReasonCode::ProtocolError));
             }
-            if client.subscriptions.len() >= SUBSCRIPTIONS_MAX && !client.subscriptions.contains(&wanted.path) {
-                tracing::warn!(client = client.id, "mqtt: more than {SUBSCRIPTIONS_MAX} subscriptions");
+            if session.subscriptions.len() >= SUBSCRIPTIONS_MAX && !session.subscriptions.contains(&wanted.path) {
+                tracing::warn!(client = session.client_id, "mqtt: more than {SUBSCRIPTIONS_MAX} subscriptions");
                 return_codes.push(SubscribeReasonCode::QuotaExceeded);
                 continue;
             }
             let qos = if wanted.qos < self.config.max_qos { wanted.qos } else { self.config.max_qos };
             let retain_as_published = wanted.preserve_retain;
             let options = Options { qos, no_local: wanted.nolocal, retain_as_published, identifier };
-            client.subscriptions.insert(wanted.path.clone());
+            session.subscriptions.insert(wanted.path.clone());
             let new = self.topics.subscribe(&filter, key, options);
             let greeted = match wanted.retain_forward_rule {
                 RetainForwardRule::OnEverySubscribe => true,
@@ -327,29 +228,13 @@ impl Server {
         Ok(())
     }
 
-    /// The retained messages that match `filter`; expired ones go on this occasion.
-    fn retained_for(&mut self, filter: &Filter<'_>, now: Instant) -> Vec<Arc<Message>> {
-        if !filter.path.contains(['+', '#']) {
-            return self
-                .retained
-                .get(filter.path)
-                .filter(|message| !message.is_expired(now))
-                .cloned()
-                .into_iter()
-                .collect();
-        }
-        self.retained.retain(|_, message| !message.is_expired(now));
-        let matching = self.retained.iter().filter(|(topic, _)| topics::matches(filter.path, topic));
-        matching.map(|(_, message)| message.clone()).collect()
-    }
-
     fn unsubscribe(&mut self, key: SessionKey, unsubscribe: &Unsubscribe) -> Result<(), End> {
         let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
         for text in &unsubscribe.filters {
-            let client = self.clients.get_mut(&key).expect("the caller has seen it");
+            let session = self.sessions.get_mut(&key).expect("the caller has seen it");
             let reason = match Filter::parse(text) {
                 None => return Err(End::Refused(DisconnectReasonCode::MalformedPacket)),
-                Some(filter) if client.subscriptions.remove(text) => {
+                Some(filter) if session.subscriptions.remove(text) => {
                     self.topics.unsubscribe(&filter, key);
                     UnsubAckReason::Success
                 }
@@ -363,19 +248,13 @@ impl Server {
 
     /// A DISCONNECT may change how long the session lives on, but not from nothing to something (section 3.14.2.2.2).
     fn goodbye(&mut self, connection: ConnectionKey, disconnect: &Disconnect) -> End {
-        let client = self.client(connection).expect("the caller has seen it");
+        let session = self.session_of(connection).expect("the caller has seen it");
         if let Some(expiry_s) = disconnect.properties.as_ref().and_then(|p| p.session_expiry_interval) {
-            if client.expiry_s == 0 && expiry_s != 0 {
+            if session.expiry_s == 0 && expiry_s != 0 {
                 return End::Refused(DisconnectReasonCode::ProtocolError);
             }
-            client.expiry_s = expiry_s;
+            session.expiry_s = expiry_s;
         }
         End::Goodbye { publish_will: disconnect.reason_code != DisconnectReasonCode::NormalDisconnection }
-    }
-
-    fn answer(&mut self, key: SessionKey, packet: &Packet) {
-        if let Some(connection) = self.clients.get_mut(&key).and_then(|client| client.connection.as_ref()) {
-            connection.outbox.push(packet);
-        }
     }
 }

@@ -60,8 +60,8 @@ fn headers_table(encoded: &[u8]) -> Option<&[u8]> {
     if flags & (1 << 13) == 0 { None } else { encoded.get(at + 4..) }
 }
 
-/// Walks the values of a table without recursion. Every table and array inside is entered, and left at its end; where the
-/// bytes make no sense the walk ends, for then the decoder ends there too.
+/// Walks the values of a table without recursion. Every table and array inside is entered, and left at its end; where
+/// the bytes make no sense the walk ends, for then the decoder ends there too.
 fn is_shallow(table: &[u8]) -> bool {
     let mut ends = vec![(table.len(), true)]; // where a container ends, and whether its values have names
     let mut at = 0;

@@ -1,0 +1,50 @@
+//! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients'
+//! numbers.
+
+use super::keyspace::Keyspace;
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::sync::watch;
+
+/// One Redis server. All clones are the same server.
+#[derive(Clone, Debug, Default)]
+pub struct Broker {
+    keyspace: Arc<Mutex<Keyspace>>,
+    restarts: watch::Sender<u64>,
+    clients: Arc<AtomicU64>,
+}
+
+impl Broker {
+    /// A server without keys.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a restart of a server without persistence does: forgets all keys and closes all connections.
+    pub fn restart(&self) {
+        self.keyspace().clear();
+        self.restarts.send_modify(|count| *count += 1);
+    }
+
+    /// The data. Keys that are due stay in it until the next command or [`Keyspace::expire_due`]. Do not hold the guard
+    /// across an await.
+    ///
+    /// # Panics
+    /// If another thread panicked while it held the guard.
+    pub fn keyspace(&self) -> MutexGuard<'_, Keyspace> {
+        self.keyspace.lock().expect("no command panics")
+    }
+
+    /// Changes when the server restarts.
+    pub(super) fn restarted(&self) -> watch::Receiver<u64> {
+        self.restarts.subscribe()
+    }
+
+    /// Clients are counted from 1, in the order in which they connect.
+    pub(super) fn next_client_id(&self) -> u64 {
+        self.clients.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
