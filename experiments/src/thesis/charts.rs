@@ -176,8 +176,10 @@ fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
         families().map(|(colour, family)| curve(evaluation, family, number, &family.name, colour)).collect();
     if let Some((colour, baseline)) = families().find(|(_, family)| family.name == "baseline_1k") {
         curves.extend(published(evaluation, baseline, number, &baseline.name, colour));
-        let by_chance =
-            baseline.members.iter().map(|(replicas, _)| exact(*replicas, 100.0 / f64::from(*replicas).powi(2)));
+        let by_chance = baseline
+            .members
+            .iter()
+            .map(|(replicas, _)| exact(*replicas, 100.0 / (f64::from(*replicas) * f64::from(*replicas))));
         let colour = families().count();
         curves.push(Curve { name: "by chance".into(), points: by_chance.collect(), foreign: true, colour });
     }
