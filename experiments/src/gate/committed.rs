@@ -30,7 +30,7 @@ pub struct Committed {
     pub trace_digest: String,
     /// Versions of the libraries.
     pub versions: BTreeMap<String, String>,
-    /// The spec that was run. As it is written there: an older one may have had other fields.
+    /// The spec that was run, as it is written there: one of an older program need not be one of today's.
     pub resolved_spec: serde_json::Value,
 }
 
