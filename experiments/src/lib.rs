@@ -9,6 +9,7 @@ pub mod batch;
 mod book;
 pub mod cli;
 pub mod compare;
+mod digits;
 pub mod distribution;
 pub mod gate;
 mod gateways;

@@ -14,6 +14,7 @@ pub use lines::{Curve, Lines, Point};
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
 
+use crate::digits::grouped;
 use anyhow::{anyhow, bail};
 use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
@@ -127,10 +128,7 @@ fn tick(value: &f64) -> String {
     let is_whole = (value - value.round()).abs() < 1e-9 * size;
     let digits = if size >= 10.0 || is_whole || size == 0.0 { 0 } else { 1 + usize::from(size < 0.095) };
     let text = format!("{value:.digits$}");
-    match text.parse::<i64>() {
-        Ok(whole) if whole >= 10_000 => format!("{},{:03}", whole / 1_000, whole % 1_000),
-        _ => text,
-    }
+    if text.len() < "10000".len() { text } else { grouped(&text) }
 }
 
 /// 1, 2 and 5 of each power of ten between `low` and `high`, both positive; only the powers if that is too many.
