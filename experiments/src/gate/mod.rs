@@ -17,7 +17,7 @@ mod compare;
 mod junit;
 mod report;
 
-pub use committed::Committed;
+pub use committed::{Committed, committed_specs, path as summary_path};
 pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
