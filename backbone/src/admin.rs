@@ -44,7 +44,7 @@ type Answer = Response<Full<Bytes>>;
 
 impl Admin {
     /// Answers until the task that runs this is dropped. From `shutdown` on the replica is not ready.
-    pub async fn serve<E: Env>(self, env: E, mut listener: E::Listener, shutdown: CancellationToken) {
+    pub async fn serve(self, env: Env, mut listener: Listener, shutdown: CancellationToken) {
         let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let permit = free.clone().acquire_owned().await.expect("never closed");
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        env::memory::MemoryEnv,
+        env::memory::memory_env,
         service::FwdRouter,
         telemetry::{Event, Several, Standing, Telemetry},
     };
@@ -112,15 +112,15 @@ mod tests {
 
     const PORT: u16 = 9100;
 
-    async fn start(shutdown: &CancellationToken) -> (MemoryEnv, Admin) {
-        let (env, admin) = (MemoryEnv::default(), Admin::default());
+    async fn start(shutdown: &CancellationToken) -> (Env, Admin) {
+        let (env, admin) = (memory_env(), Admin::default());
         let listener = env.listen(([127, 0, 0, 1], PORT).into()).await.unwrap();
         env.spawn("admin", admin.clone().serve(env.clone(), listener, shutdown.clone()));
         (env, admin)
     }
 
     /// The status line and the body of what is answered to a request for `path`.
-    async fn ask(env: &MemoryEnv, method: &str, path: &str) -> String {
+    async fn ask(env: &Env, method: &str, path: &str) -> String {
         let mut stream = env.connect("localhost", PORT).await.unwrap();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -130,7 +130,7 @@ mod tests {
         format!("{} {body}", head.lines().next().unwrap().strip_prefix("HTTP/1.1 ").unwrap())
     }
 
-    async fn get(env: &MemoryEnv, path: &str) -> String {
+    async fn get(env: &Env, path: &str) -> String {
         ask(env, "GET", path).await
     }
 

@@ -22,7 +22,7 @@ impl Backoff {
     }
 
     /// The next delay: between half of what is due and all of it.
-    pub(crate) fn next_delay(&mut self, env: &impl Env) -> Duration {
+    pub(crate) fn next_delay(&mut self, env: &Env) -> Duration {
         let due = self.due;
         self.due = DELAY_MAX.min(due * 2);
         let mut jitter = [0; 2];
@@ -31,7 +31,7 @@ impl Backoff {
     }
 
     /// Waits for the next delay.
-    pub(crate) async fn pause(&mut self, env: &impl Env) {
+    pub(crate) async fn pause(&mut self, env: &Env) {
         tokio::time::sleep(self.next_delay(env)).await;
     }
 }
@@ -39,12 +39,12 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::TokioEnv;
+    use crate::env::Env;
 
     #[test]
     fn delays_grow_and_stay_bounded() {
         let mut backoff = Backoff::new();
-        let delays: Vec<_> = (0..20).map(|_| backoff.next_delay(&TokioEnv)).collect();
+        let delays: Vec<_> = (0..20).map(|_| backoff.next_delay(&Env::tokio())).collect();
         assert!(delays[0] >= DELAY_MIN / 2 && delays[0] <= DELAY_MIN, "{delays:?}");
         assert!(delays[3] > delays[0], "{delays:?}");
         assert!(delays.iter().all(|delay| *delay <= DELAY_MAX), "{delays:?}");

@@ -65,7 +65,7 @@ enum Service {
 
 /// Runs the service that `arguments` ask for, the program's name first, until it is told to stop. Exit codes: 0 stopped
 /// as told, 1 failed, 2 a configuration or command line that can't be used, 143 cut short by a second signal.
-pub fn main<E: Env>(env: E, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn main(env: Env, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     let config = match Config::load(&arguments.config) {
         Ok(config) => Arc::new(config),
@@ -103,7 +103,7 @@ fn refuse(error: &impl std::fmt::Display) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-async fn run<E: Env>(env: E, service: Service, config: Arc<Config>) -> anyhow::Result<()> {
+async fn run(env: Env, service: Service, config: Arc<Config>) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     stop_on_signals(&env, &shutdown)?;
     let admin = Admin::default();
@@ -124,7 +124,7 @@ async fn run<E: Env>(env: E, service: Service, config: Arc<Config>) -> anyhow::R
 }
 
 /// The first SIGTERM or SIGINT cancels `shutdown`; the second ends the process.
-fn stop_on_signals<E: Env>(env: &E, shutdown: &CancellationToken) -> anyhow::Result<()> {
+fn stop_on_signals(env: &Env, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let shutdown = shutdown.clone();
@@ -145,8 +145,8 @@ fn stop_on_signals<E: Env>(env: &E, shutdown: &CancellationToken) -> anyhow::Res
     Ok(())
 }
 
-async fn dispatch<E: Env>(
-    env: E,
+async fn dispatch(
+    env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
     shutdown: CancellationToken,

@@ -16,12 +16,12 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// The deadline that is `left` away from now.
-    pub(crate) fn after(env: &impl Env, left: Duration) -> Self {
+    pub(crate) fn after(env: &Env, left: Duration) -> Self {
         Self { unix_ms: env.unix_ms() + duration_ms(left), at: Instant::now() + left }
     }
 
     /// The deadline that came with a request; `None` if it has passed. One too far ahead is brought nearer.
-    pub(crate) fn from_unix_ms(env: &impl Env, unix_ms: u64) -> Option<Self> {
+    pub(crate) fn from_unix_ms(env: &Env, unix_ms: u64) -> Option<Self> {
         let left = Duration::from_millis(unix_ms.saturating_sub(env.unix_ms())).min(LEFT_MAX);
         (!left.is_zero()).then(|| Self { unix_ms, at: Instant::now() + left })
     }
@@ -54,16 +54,16 @@ fn duration_ms(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::TokioEnv;
+    use crate::env::Env;
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_has_passed_is_none() {
-        assert!(Deadline::from_unix_ms(&TokioEnv, TokioEnv.unix_ms() - 1).is_none());
+        assert!(Deadline::from_unix_ms(&Env::tokio(), Env::tokio().unix_ms() - 1).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_left_shrinks_with_time_but_never_to_zero() {
-        let deadline = Deadline::after(&TokioEnv, Duration::from_millis(1500));
+        let deadline = Deadline::after(&Env::tokio(), Duration::from_millis(1500));
         assert_eq!((deadline.left_ms(), deadline.left_s()), (1500, 2));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!((deadline.left_ms(), deadline.left_s()), (500, 1));
@@ -73,7 +73,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_in_the_far_future_is_brought_nearer() {
-        let deadline = Deadline::from_unix_ms(&TokioEnv, u64::MAX).unwrap();
+        let deadline = Deadline::from_unix_ms(&Env::tokio(), u64::MAX).unwrap();
         assert_eq!(deadline.left_s(), 3600);
     }
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    backbone::cli::main(backbone::env::TokioEnv, std::env::args_os())
+    backbone::cli::main(backbone::env::Env::tokio(), std::env::args_os())
 }

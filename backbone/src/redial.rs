@@ -53,10 +53,10 @@ pub(crate) struct Unavailable {
 }
 
 /// The shared connection. Clones share it.
-pub(crate) struct Redial<E, D: Dialer>(Arc<Inner<E, D>>);
+pub(crate) struct Redial<D: Dialer>(Arc<Inner<D>>);
 
-struct Inner<E, D: Dialer> {
-    env: E,
+struct Inner<D: Dialer> {
+    env: Env,
     telemetry: Arc<dyn Telemetry>,
     dialer: D,
     state: Mutex<State<D::Connection>>,
@@ -84,20 +84,20 @@ pub(crate) struct Line<C> {
     number: u64,
 }
 
-impl<E, D: Dialer> Clone for Redial<E, D> {
+impl<D: Dialer> Clone for Redial<D> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<E, D: Dialer> fmt::Debug for Redial<E, D> {
+impl<D: Dialer> fmt::Debug for Redial<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redial({})", D::BROKER)
     }
 }
 
-impl<E: Env, D: Dialer> Redial<E, D> {
-    pub(crate) fn new(env: E, telemetry: Arc<dyn Telemetry>, dialer: D) -> Self {
+impl<D: Dialer> Redial<D> {
+    pub(crate) fn new(env: Env, telemetry: Arc<dyn Telemetry>, dialer: D) -> Self {
         let state = State { phase: Phase::Down, last_failure: "none yet".into(), number: 0 };
         let inner = Inner { env, telemetry, dialer, state: Mutex::new(state), dialled: Notify::new() };
         let inner = Arc::new(inner);

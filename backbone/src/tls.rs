@@ -4,13 +4,12 @@
 //! trusted, nothing that the system comes with; to trust that, name its file, like `/etc/ssl/certs/ca-certificates.crt`.
 //! lapin puts TLS on by itself and gets the same certificates from here.
 
-use crate::env::Env;
+use crate::env::{Env, Stream};
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -20,13 +19,9 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
 };
-use tokio_util::either::Either;
 
 /// Largest file of certificates: the system's has 200 KB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// A connection with TLS or without.
-pub type MaybeTls<S> = Either<S, TlsStream<S>>;
 
 /// The files that TLS to one broker needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +75,7 @@ impl Tls {
     }
 
     /// Shakes hands with `host` over `stream`.
-    async fn connect<S: AsyncRead + AsyncWrite + Unpin>(&self, host: &str, stream: S) -> io::Result<TlsStream<S>> {
+    async fn connect(&self, host: &str, stream: Stream) -> io::Result<TlsStream<Stream>> {
         let connector = self.connector().map_err(io::Error::other)?;
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         connector.connect(name, stream).await
@@ -91,7 +86,7 @@ impl Tls {
 ///
 /// # Errors
 /// A connection that was refused or reset, a file that can't be used, or a handshake that failed.
-pub async fn connect<E: Env>(env: &E, host: &str, port: u16, tls: Option<&Tls>) -> io::Result<MaybeTls<E::Stream>> {
+pub async fn connect(env: &Env, host: &str, port: u16, tls: Option<&Tls>) -> io::Result<Stream> {
     wrap(tls, host, env.connect(host, port).await?).await
 }
 
@@ -99,13 +94,10 @@ pub async fn connect<E: Env>(env: &E, host: &str, port: u16, tls: Option<&Tls>) 
 ///
 /// # Errors
 /// A file that can't be used, or a handshake that failed.
-async fn wrap<S>(tls: Option<&Tls>, host: &str, stream: S) -> io::Result<MaybeTls<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn wrap(tls: Option<&Tls>, host: &str, stream: Stream) -> io::Result<Stream> {
     match tls {
-        None => Ok(Either::Left(stream)),
-        Some(tls) => tls.connect(host, stream).await.map(Either::Right),
+        None => Ok(stream),
+        Some(tls) => Ok(Box::new(tls.connect(host, stream).await?)),
     }
 }
 

@@ -8,7 +8,7 @@ mod gateway;
 use backbone::{
     admin::Admin,
     config::Config,
-    env::{Env as _, TokioEnv},
+    env::Env,
     message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::Several,
@@ -77,7 +77,7 @@ impl Service {
     fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Arc<Several>) -> F) -> Self {
         let (admin, (end, ended)) = (Admin::default(), oneshot::channel());
         let service = run(Arc::new(Several(vec![admin.metrics.clone(), admin.readiness.clone()])));
-        TokioEnv.spawn("service", async move {
+        Env::tokio().spawn("service", async move {
             service.await;
             let _ = end.send(());
         });
@@ -100,9 +100,9 @@ async fn a_task_goes_over_tls_to_a_label_and_back() {
     let Some((brokers, config)) = brokers(&files) else { return };
     let (config, stop) = (Arc::new(config), CancellationToken::new());
     let services = [
-        Service::start(|telemetry| FwdRouter::run(TokioEnv, config.clone(), telemetry, stop.clone())),
-        Service::start(|telemetry| BckRouter::run(TokioEnv, config.clone(), telemetry, stop.clone())),
-        Service::start(|telemetry| TaskWorker::run(TokioEnv, config.clone(), telemetry, stop.clone())),
+        Service::start(|telemetry| FwdRouter::run(Env::tokio(), config.clone(), telemetry, stop.clone())),
+        Service::start(|telemetry| BckRouter::run(Env::tokio(), config.clone(), telemetry, stop.clone())),
+        Service::start(|telemetry| TaskWorker::run(Env::tokio(), config.clone(), telemetry, stop.clone())),
     ];
     let labels = start_gateway(brokers[1].port(), 1);
     for service in &services {
@@ -111,7 +111,7 @@ async fn a_task_goes_over_tls_to_a_label_and_back() {
     let task = format!(r#"{{"task_id":"a","commands":[{{"esl_mac":"{}","version":{VERSION},"body":1}}]}}"#, label(0));
     let tasks = futures_util::stream::iter([Task::parse(task.as_bytes()).unwrap()]);
     let telemetry = Arc::new(Several(Vec::new()));
-    let dispatched = Dispatcher::run(TokioEnv, config.clone(), telemetry, CancellationToken::new(), tasks);
+    let dispatched = Dispatcher::run(Env::tokio(), config.clone(), telemetry, CancellationToken::new(), tasks);
     assert_eq!(dispatched.await.unwrap(), 1);
     wait_for(|| {
         let metrics = services[2].admin.metrics.to_text();

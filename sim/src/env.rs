@@ -1,75 +1,51 @@
-//! The simulated [`Env`]: one value for each incarnation of a pod.
+//! The simulated [`Platform`]: one for each incarnation of a pod.
 
 use crate::{
-    cluster::{self, record},
-    engine::{is_running, with},
-    lapin_lockstep, os,
-    socket::{SimListener, SimStream},
+    engine::with,
+    lapin_lockstep, os, process,
+    socket::{self, SimStream},
 };
-use backbone::env::{Env, Task};
+use backbone::env::{Env, Listener, Platform, Stream, Task};
+use futures_util::future::BoxFuture;
 use lapin::{
     Connection, ConnectionProperties,
     tcp::OwnedTLSConfig,
     uri::{AMQPScheme, AMQPUri},
 };
 use rand_chacha::rand_core::Rng as _;
-use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 /// The outside world of one pod. Becomes useless when the pod stops: a restarted pod has another one.
-#[derive(Clone, Copy, Debug)]
-pub struct SimEnv {
+struct SimPlatform {
     host: u16,
 }
 
-impl SimEnv {
-    pub(crate) fn new(host: u16) -> Self {
-        Self { host }
-    }
-
-    /// Puts an event of this pod into the trace.
-    pub fn trace(&self, event: fmt::Arguments<'_>) {
-        let name = with(|engine| engine.pods.name_of(self.host).to_owned());
-        record(&name, event);
-    }
-
-    /// Whether the pod's process lives. A killed one has nothing to say any more, nor has any once the simulation is over,
-    /// though what they held is dropped only then.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        is_running() && with(|engine| engine.network.is_alive(self.host))
-    }
-
-    /// Virtual time since the start, in microseconds.
-    #[must_use]
-    pub fn now_us(&self) -> u64 {
-        with(|engine| engine.now_us())
-    }
+/// The environment of what runs on `host`.
+pub(crate) fn on_host(host: u16) -> Env {
+    Env::new(SimPlatform { host })
 }
 
-impl Env for SimEnv {
-    type Stream = SimStream;
-    type Listener = SimListener;
-
-    async fn connect(&self, host: &str, port: u16) -> io::Result<SimStream> {
-        SimStream::connect(self.host, host, port).await
+impl Platform for SimPlatform {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Stream>> {
+        Box::pin(async move { Ok(Box::new(SimStream::connect(self.host, host, port).await?) as Stream) })
     }
 
-    async fn listen(&self, addr: SocketAddr) -> io::Result<SimListener> {
-        SimListener::bind(self.host, addr).await
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Listener>> {
+        Box::pin(socket::listen(self.host, addr))
     }
 
-    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task::new(cluster::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) -> Task {
+        Task::new(process::spawn(self.host, name, task, lapin_lockstep::mark_if_called))
     }
 
-    async fn open_amqp(
+    fn open_amqp(
         &self,
         uri: AMQPUri,
         _: OwnedTLSConfig,
         properties: ConnectionProperties,
-    ) -> Result<Connection, lapin::Error> {
+    ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
         assert_eq!(uri.scheme, AMQPScheme::AMQP, "no emulated broker speaks TLS");
-        lapin_lockstep::open(self.host, uri, properties).await
+        Box::pin(lapin_lockstep::open(self.host, uri, properties))
     }
 
     fn unix_time(&self) -> Duration {

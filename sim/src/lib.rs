@@ -12,6 +12,7 @@ compile_error!(
      that file; add `--cfg tokio_unstable` to it"
 );
 
+mod agenda;
 pub mod broker;
 pub mod cgroup;
 mod cluster;
@@ -19,19 +20,23 @@ mod cpu;
 mod engine;
 mod env;
 pub mod fleet;
+mod flow;
+mod host;
 mod lapin_lockstep;
 mod meter;
 mod network;
 mod os;
+mod pods;
+mod process;
 mod seed;
+mod simulation;
 mod socket;
 mod trace;
 
-pub use cluster::{Cluster, Outage};
+pub use cluster::{Cluster, Incarnation, Outage};
 pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
-pub use engine::{Counters, Finished, Settings, Simulation, SimulationError};
-pub use env::SimEnv;
-pub use network::{Class, Distances, HostPlan, Kernel, Link, NetworkCounters};
+pub use host::{Class, HostPlan, Kernel};
+pub use network::{Distances, Link, NetworkCounters};
 pub use seed::Seed;
-pub use socket::{SimListener, SimStream};
+pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use trace::Digest;

@@ -2,7 +2,7 @@
 //!
 //! A frame is the protocol's: an AMQP frame, an MQTT packet, and for Redis and HTTP whatever one read returns.
 
-use crate::{cpu::Job, engine::with, network::Class};
+use crate::{cpu::Job, engine::with, host::Class};
 use std::{
     future::Future as _,
     pin::Pin,
@@ -94,7 +94,7 @@ impl Meter {
     /// `None` if reading costs nothing on `host`.
     pub(crate) fn new(host: u16, peer: u16) -> Option<Box<Self>> {
         with(|engine| {
-            let [here, there] = [host, peer].map(|host| engine.network.hosts[usize::from(host)].plan);
+            let [here, there] = [host, peer].map(|host| engine.hosts[host].plan);
             let protocol = Protocol::between(here.class, there.class);
             let costs = here.cpu.frame_us + here.cpu.metadata.change_us > 0;
             costs.then(|| Box::new(Self { host, protocol, paid: 0, work: None }))

@@ -31,6 +31,11 @@ impl Seed {
     pub fn number(self, component: &str) -> u64 {
         self.stream(component).next_u64()
     }
+
+    /// Decides how the costs of a host's CPU vary.
+    pub(crate) fn of_cpu(self, host: u16) -> u64 {
+        self.number(&format!("cpu {host}"))
+    }
 }
 
 #[cfg(test)]

@@ -6,15 +6,17 @@
 //! and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
 
 use crate::{
-    cluster::{OnPod, enter},
     engine::{is_running, touch_network, with},
+    flow::Flow,
+    host,
     meter::Meter,
-    network::{Flow, Network},
+    network::Network,
+    process::{OnPod, enter},
 };
+use backbone::env::{Accept, Listener, Stream};
 use bytes::{Buf, BytesMut};
 use std::{
     cell::RefCell,
-    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -32,7 +34,7 @@ thread_local! {
 
 /// A connected TCP stream of a simulated host.
 #[derive(Debug)]
-pub struct SimStream {
+pub(crate) struct SimStream {
     host: u16,
     /// Present until the drop.
     tcp: Option<TcpStream>,
@@ -48,9 +50,9 @@ impl SimStream {
     fn new(host: u16, tcp: TcpStream) -> io::Result<Self> {
         enter(host);
         let [source, destination] =
-            [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (Network::index_of(addr.ip()), addr.port()));
+            [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (host::index_of(addr.ip()), addr.port()));
         let flow = Flow { source, destination };
-        let is_modelled = with(|engine| engine.network.models_tcp(flow));
+        let is_modelled = with(|engine| Network::models_tcp(&engine.hosts, flow));
         let meter = Meter::new(host, destination.0);
         Ok(Self { host, tcp: Some(tcp), ahead: BytesMut::new(), flow, is_modelled, meter })
     }
@@ -59,8 +61,8 @@ impl SimStream {
         let peer_host = with(|engine| engine.pods.find(peer))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no pod is called `{peer}`")))?;
         touch_network();
-        let addr = SocketAddr::new(Network::address(peer_host), port);
-        let tcp = OnPod::new(host, TcpStream::connect(addr), |_| ()).await?;
+        let addr = SocketAddr::new(host::address(peer_host), port);
+        let tcp = OnPod::new(host, Box::pin(TcpStream::connect(addr)), |_| ()).await?;
         Self::new(host, tcp)
     }
 
@@ -136,7 +138,7 @@ impl AsyncWrite for SimStream {
         touch_network();
         let len = ready!(self.tcp().poll_write(cx, bytes))?;
         if self.is_modelled {
-            with(|engine| engine.network.wrote(self.flow, len));
+            with(|engine| engine.wrote(self.flow, len));
         }
         Poll::Ready(Ok(len))
     }
@@ -162,30 +164,25 @@ impl Drop for SimStream {
 }
 
 /// A bound TCP socket of a simulated host.
-#[derive(Debug)]
-pub struct SimListener {
+struct SimListener {
     host: u16,
     /// Present until the drop.
     tcp: Option<TcpListener>,
 }
 
-impl SimListener {
-    pub(crate) async fn bind(host: u16, addr: SocketAddr) -> io::Result<Self> {
-        let tcp = OnPod::new(host, TcpListener::bind(addr), |_| ()).await?;
-        Ok(Self { host, tcp: Some(tcp) })
-    }
+/// Binds `addr` on `host` and listens.
+pub(crate) async fn listen(host: u16, addr: SocketAddr) -> io::Result<Listener> {
+    let tcp = OnPod::new(host, Box::pin(TcpListener::bind(addr)), |_| ()).await?;
+    enter(host);
+    let addr = tcp.local_addr()?;
+    Ok(Listener::new(SimListener { host, tcp: Some(tcp) }, addr))
 }
 
-impl backbone::env::Listener for SimListener {
-    type Stream = SimStream;
-
-    async fn accept(&mut self) -> io::Result<SimStream> {
-        let (tcp, _peer) = poll_fn(|cx| {
-            enter(self.host);
-            self.tcp.as_ref().expect("present until the drop").poll_accept(cx)
-        })
-        .await?;
-        SimStream::new(self.host, tcp)
+impl Accept for SimListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        enter(self.host);
+        let (tcp, _peer) = ready!(self.tcp.as_ref().expect("present until the drop").poll_accept(cx))?;
+        Poll::Ready(SimStream::new(self.host, tcp).map(|stream| Box::new(stream) as Stream))
     }
 }
 

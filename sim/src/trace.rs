@@ -3,7 +3,7 @@
 //! Two runs with equal digests did the same things at the same virtual microseconds. Where digests differ, the logs'
 //! first differing line names the event at which the runs parted.
 
-use crate::network::Flow;
+use crate::flow::Flow;
 use std::{
     fmt,
     io::{self, Write},

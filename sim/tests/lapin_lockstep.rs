@@ -9,7 +9,7 @@ use lapin::{
     tcp::OwnedTLSConfig,
     types::FieldTable,
 };
-use sim::{Class, Cluster, Finished, Settings, SimEnv, Simulation, broker::amqp};
+use sim::{Class, Cluster, Finished, Settings, Simulation, broker::amqp};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     sync::mpsc,
@@ -32,7 +32,7 @@ where
         .run(async move |cluster: Cluster| {
             let broker = amqp::Broker::new(amqp::Config::default());
             let (server, env) = (broker.clone(), cluster.env("rabbitmq"));
-            env.spawn("rabbitmq", async move {
+            env.clone().spawn("rabbitmq", async move {
                 let listener = env.listen(SocketAddr::from(([0, 0, 0, 0], 5672))).await.unwrap();
                 match server.serve(env, listener).await {}
             });
@@ -42,7 +42,7 @@ where
         .unwrap()
 }
 
-async fn connect(env: &SimEnv) -> (Connection, Channel) {
+async fn connect(env: &Env) -> (Connection, Channel) {
     let connection =
         env.open_amqp(URI.parse().unwrap(), OwnedTLSConfig::default(), ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -56,7 +56,7 @@ async fn consume(channel: &Channel, queue: &str) -> Consumer {
 }
 
 /// Publishes a number and gets it back, `rounds` times; reports each.
-async fn play(env: SimEnv, queue: String, rounds: u32, report: mpsc::UnboundedSender<u32>) {
+async fn play(env: Env, queue: String, rounds: u32, report: mpsc::UnboundedSender<u32>) {
     let (_connection, channel) = connect(&env).await;
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     let mut messages = consume(&channel, &queue).await;
@@ -84,7 +84,7 @@ async fn play_all(cluster: &Cluster) -> u64 {
     let (report, mut reports) = mpsc::unbounded_channel();
     for i in 0..4 {
         let env = cluster.env(&format!("client-{i}"));
-        env.spawn("player", play(env, format!("queue-{i}"), 100, report.clone()));
+        env.clone().spawn("player", play(env, format!("queue-{i}"), 100, report.clone()));
     }
     drop(report);
     let mut sum = 0;
@@ -116,7 +116,7 @@ fn a_crashed_client_leaves_its_unacknowledged_messages_to_the_others() {
         let (report, mut reports) = mpsc::unbounded_channel();
         let env = cluster.env("client-0");
         let held = report.clone();
-        env.spawn("holder", async move {
+        env.clone().spawn("holder", async move {
             let (_connection, channel) = connect(&env).await;
             let mut messages = consume(&channel, "shared").await;
             channel
@@ -130,7 +130,7 @@ fn a_crashed_client_leaves_its_unacknowledged_messages_to_the_others() {
         let first = reports.recv().await;
         assert!(cluster.crash("client-0").tasks > 0);
         let env = cluster.env("client-1");
-        env.spawn("heir", async move {
+        env.clone().spawn("heir", async move {
             let (_connection, channel) = connect(&env).await;
             let message = consume(&channel, "shared").await.next().await.unwrap().unwrap();
             report.send(message.redelivered).unwrap();
@@ -147,7 +147,7 @@ fn a_client_notices_a_broker_without_power_by_its_heartbeats() {
     let finished = run(1, async |cluster: Cluster, _broker| {
         let (report, mut reports) = mpsc::unbounded_channel();
         let env = cluster.env("client-0");
-        env.spawn("listener", async move {
+        env.clone().spawn("listener", async move {
             let (_connection, channel) = connect(&env).await;
             let mut messages = consume(&channel, "silent").await;
             report.send("listening").unwrap();

@@ -1,10 +1,8 @@
 //! What Linux's TCP and a pod's CPU do to applications, seen through plain sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use backbone::env::{Env, Listener};
-use sim::{
-    Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, SimEnv, SimStream, Simulation,
-};
+use backbone::env::{Env, Stream};
+use sim::{Class, Cluster, CpuPlan, Finished, HostPlan, Kernel, MetadataPlan, Quota, Settings, Simulation};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,8 +16,8 @@ const PORT: u16 = 7;
 fn converse<S, C, T>(
     settings: Settings,
     hosts: [HostPlan; 2],
-    server: impl FnOnce(SimStream, SimEnv) -> S + Send + 'static,
-    client: impl FnOnce(SimStream, SimEnv, mpsc::UnboundedSender<T>) -> C + Send + 'static,
+    server: impl FnOnce(Stream, Env) -> S + Send + 'static,
+    client: impl FnOnce(Stream, Env, mpsc::UnboundedSender<T>) -> C + Send + 'static,
 ) -> Finished<Vec<T>>
 where
     S: Future<Output = ()> + Send + 'static,
@@ -30,13 +28,14 @@ where
     simulation.add_pod("server", hosts[0]).add_pod("client", hosts[1]);
     let conversation = async move |cluster: Cluster| {
         let (near, far) = (cluster.env("server"), cluster.env("client"));
-        near.spawn("server", async move {
+        near.clone().spawn("server", async move {
             let mut listener = near.listen(SocketAddr::from(([0, 0, 0, 0], PORT))).await.unwrap();
             server(listener.accept().await.unwrap(), near).await;
         });
         sleep(Duration::from_millis(1)).await;
         let (report, mut reports) = mpsc::unbounded_channel();
-        far.spawn("client", async move { client(far.connect("server", PORT).await.unwrap(), far, report).await });
+        far.clone()
+            .spawn("client", async move { client(far.connect("server", PORT).await.unwrap(), far, report).await });
         let mut seen = vec![];
         while let Some(report) = reports.recv().await {
             seen.push(report);
@@ -46,6 +45,13 @@ where
     simulation.run(conversation).unwrap()
 }
 
+/// The wall-clock time at which every simulation starts.
+const START: Duration = Duration::from_secs(1_735_689_600);
+
+fn now_us(env: &Env) -> u64 {
+    (env.unix_time() - START).as_micros().try_into().unwrap()
+}
+
 fn host(class: Class, nodelay: bool) -> HostPlan {
     HostPlan { kernel: Kernel { nodelay, ..Kernel::default() }, ..class.into() }
 }
@@ -53,7 +59,7 @@ fn host(class: Class, nodelay: bool) -> HostPlan {
 /// Round trips of a request that is answered with two small writes, in us.
 fn two_writes_an_answer(nodelay: bool, settings: Settings) -> Finished<Vec<u64>> {
     let hosts = [host(Class::Mqtt, nodelay), host(Class::Gateway, true)];
-    let answer_twice = async |mut stream: SimStream, _| {
+    let answer_twice = async |mut stream: Stream, _| {
         while stream.read_u8().await.is_ok() {
             stream.write_all(b"abcd").await.unwrap();
             stream.write_all(b"efgh").await.unwrap();
@@ -61,12 +67,12 @@ fn two_writes_an_answer(nodelay: bool, settings: Settings) -> Finished<Vec<u64>>
     };
     converse(settings, hosts, answer_twice, async |mut stream, env, report| {
         for _ in 0..100 {
-            let asked_us = env.now_us();
+            let asked_us = now_us(&env);
             stream.write_all(b"?").await.unwrap();
             let mut answer = [0; 8];
             stream.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"abcdefgh");
-            report.send(env.now_us() - asked_us).unwrap();
+            report.send(now_us(&env) - asked_us).unwrap();
         }
     })
 }
@@ -94,13 +100,13 @@ fn a_receiver_that_counts_three_answers_stalls_less() {
         [host(Class::Mqtt, false), client]
     };
     let delayed = |thresh| {
-        let server = async |mut stream: SimStream, _| {
+        let server = async |mut stream: Stream, _| {
             while stream.read_u8().await.is_ok() {
                 stream.write_all(b"a").await.unwrap();
                 stream.write_all(b"b").await.unwrap();
             }
         };
-        let client = async |mut stream: SimStream, _, report: mpsc::UnboundedSender<()>| {
+        let client = async |mut stream: Stream, _, report: mpsc::UnboundedSender<()>| {
             for _ in 0..100 {
                 stream.write_all(b"?").await.unwrap();
                 stream.read_exact(&mut [0; 2]).await.unwrap();
@@ -123,7 +129,7 @@ fn the_seed_alone_decides_how_segments_are_cut() {
 fn megabyte(loss_ppm: u64, pause: Duration) -> Vec<u8> {
     const LEN: usize = 1 << 20;
     let hosts = [host(Class::Mqtt, false), host(Class::Gateway, false)];
-    let send = async |mut stream: SimStream, _| {
+    let send = async |mut stream: Stream, _| {
         let bytes: Vec<u8> = (0..LEN).map(|i| (i / 251) as u8).collect();
         stream.write_all(&bytes).await.unwrap();
         stream.shutdown().await.unwrap();
@@ -166,10 +172,10 @@ fn frame(ids: [u8; 4]) -> Vec<u8> {
 fn frames_read(cpu: CpuPlan, ids: [u8; 4], count: usize) -> Vec<u64> {
     let hosts = [HostPlan { cpu, ..Class::Amqp.into() }, Class::Service.into()];
     let (report, mut reports) = mpsc::unbounded_channel();
-    let read = async move |mut stream: SimStream, env: SimEnv| {
+    let read = async move |mut stream: Stream, env: Env| {
         let mut buffer = frame(ids);
         while stream.read_exact(&mut buffer).await.is_ok() {
-            report.send(env.now_us()).unwrap();
+            report.send(now_us(&env)).unwrap();
         }
     };
     converse(Settings::default(), hosts, read, async move |mut stream, _, _report: mpsc::UnboundedSender<()>| {
@@ -220,12 +226,12 @@ fn tasks_of_a_pod_wait_for_its_cpu_one_after_the_other() {
         let env = cluster.env("busy");
         let (report, mut reports) = mpsc::unbounded_channel();
         for _ in 0..3 {
-            let report = report.clone();
+            let (report, clock) = (report.clone(), env.clone());
             env.spawn("task", async move {
                 for _ in 0..9 {
                     tokio::task::yield_now().await;
                 }
-                report.send(env.now_us()).unwrap();
+                report.send(now_us(&clock)).unwrap();
             });
         }
         drop(report);

@@ -5,7 +5,7 @@
 use backbone::{
     admin::Admin,
     config::Config,
-    env::Env as _,
+    env::{Env, Listener},
     message::{ROUTING_QUEUE, TASK_BYTES_MAX, TASK_QUEUE, dead_letter_queue},
     service::{BckRouter, FwdRouter, TaskWorker},
     telemetry::{DropReason, Event, Several, Telemetry},
@@ -17,7 +17,7 @@ use lapin::{
     types::AMQPValue,
 };
 use sim::{
-    Class, Cluster, Settings, SimEnv, SimListener, Simulation,
+    Class, Cluster, Settings, Simulation,
     broker::{amqp, mqtt, redis},
 };
 use std::{
@@ -50,11 +50,11 @@ impl Telemetry for Notes {
     }
 }
 
-fn serve<F>(env: SimEnv, port: u16, broker: impl FnOnce(SimEnv, SimListener) -> F + Send + 'static)
+fn serve<F>(env: Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
 where
     F: Future<Output = Infallible> + Send + 'static,
 {
-    env.spawn("broker", async move {
+    env.clone().spawn("broker", async move {
         let listener = env.listen(SocketAddr::from(([0, 0, 0, 0], port))).await.unwrap();
         match broker(env, listener).await {}
     });
@@ -76,14 +76,14 @@ async fn start(cluster: &Cluster, notes: &Arc<Notes>) {
     let (config, stop) = (Arc::new(config), CancellationToken::new());
     let env = cluster.env("services");
     let telemetry = || -> Arc<dyn Telemetry> { Arc::new(Several(vec![notes.clone(), notes.admin.metrics.clone()])) };
-    env.spawn("worker", TaskWorker::run(env, config.clone(), telemetry(), stop.clone()));
-    env.spawn("router", FwdRouter::run(env, config.clone(), telemetry(), stop.clone()));
-    env.spawn("router", BckRouter::run(env, config, telemetry(), stop));
+    env.spawn("worker", TaskWorker::run(env.clone(), config.clone(), telemetry(), stop.clone()));
+    env.spawn("router", FwdRouter::run(env.clone(), config.clone(), telemetry(), stop.clone()));
+    env.spawn("router", BckRouter::run(env.clone(), config, telemetry(), stop));
     sleep(Duration::from_secs(2)).await;
 }
 
 /// Starts everything and hands over a pod that is none of the services.
-fn run<T, F>(main: impl FnOnce(SimEnv, Arc<Notes>) -> F + Send + 'static) -> T
+fn run<T, F>(main: impl FnOnce(Env, Arc<Notes>) -> F + Send + 'static) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -98,7 +98,7 @@ where
         let notes = Arc::default();
         start(&cluster, &notes).await;
         let (env, (done, outcome)) = (cluster.env("stranger"), oneshot::channel());
-        let work = main(env, notes);
+        let work = main(env.clone(), notes);
         env.spawn("stranger", async move {
             let _ = done.send(work.await);
         });
@@ -107,7 +107,7 @@ where
     finished.unwrap().output
 }
 
-async fn connect(env: &SimEnv) -> (Connection, Channel) {
+async fn connect(env: &Env) -> (Connection, Channel) {
     let (tls, properties) = (OwnedTLSConfig::default(), ConnectionProperties::default());
     let connection = env.open_amqp(URI.parse().unwrap(), tls, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -122,7 +122,7 @@ async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicP
 }
 
 /// Publishes over MQTT 3.1.1 with QoS 0; messages that need two bytes for their length are longer than any here.
-async fn publish_over_mqtt(env: &SimEnv, messages: &[(&str, &[u8])]) {
+async fn publish_over_mqtt(env: &Env, messages: &[(&str, &[u8])]) {
     let mut stream = env.connect("mqtt", 1883).await.unwrap();
     stream.write_all(b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0").await.unwrap();
     stream.read_exact(&mut [0; 4]).await.unwrap();

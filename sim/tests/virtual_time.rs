@@ -1,8 +1,8 @@
 //! Time, order and faults of the simulated network, seen through plain sockets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use backbone::env::{Env, Listener};
-use sim::{Class, Cluster, Finished, Settings, SimEnv, Simulation};
+use backbone::env::Env;
+use sim::{Class, Cluster, Finished, Settings, Simulation};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,11 +27,11 @@ where
 }
 
 /// Sends back what it gets.
-fn serve_echo(env: SimEnv) {
-    env.spawn("listener", async move {
+fn serve_echo(env: Env) {
+    env.clone().spawn("listener", async move {
         let mut listener = env.listen(any_address(PORT)).await.unwrap();
         while let Ok(mut stream) = listener.accept().await {
-            env.spawn("echo", async move {
+            env.clone().spawn("echo", async move {
                 let mut buffer = [0; 4096];
                 while let Ok(n @ 1..) = stream.read(&mut buffer).await {
                     if stream.write_all(&buffer[..n]).await.is_err() {
@@ -44,9 +44,9 @@ fn serve_echo(env: SimEnv) {
 }
 
 /// Pings the server every 10 ms; reports the round trip times, then how it ended.
-fn start_pinging(env: SimEnv, pings: usize) -> mpsc::UnboundedReceiver<Result<Duration, io::ErrorKind>> {
+fn start_pinging(env: Env, pings: usize) -> mpsc::UnboundedReceiver<Result<Duration, io::ErrorKind>> {
     let (report, reports) = mpsc::unbounded_channel();
-    env.spawn("pinger", async move {
+    env.clone().spawn("pinger", async move {
         let ping = async {
             let mut stream = env.connect("server", PORT).await?;
             for _ in 0..pings {
@@ -137,7 +137,7 @@ fn a_slow_reader_gets_every_byte_of_a_bulk_transfer() {
     let finished = run(Settings::default(), async |cluster: Cluster| {
         let (server, client) = (cluster.env("server"), cluster.env("client"));
         let (report, mut received) = mpsc::unbounded_channel();
-        server.spawn("slow reader", async move {
+        server.clone().spawn("slow reader", async move {
             let mut stream = server.listen(any_address(PORT)).await.unwrap().accept().await.unwrap();
             sleep(Duration::from_millis(50)).await; // lets the window close
             let (mut total, mut buffer) = (0, [0; 4096]);
@@ -146,7 +146,7 @@ fn a_slow_reader_gets_every_byte_of_a_bulk_transfer() {
             }
             report.send(total).unwrap();
         });
-        client.spawn("writer", async move {
+        client.clone().spawn("writer", async move {
             sleep(Duration::from_millis(1)).await;
             let mut stream = client.connect("server", PORT).await.unwrap();
             stream.write_all(&vec![7; BYTES]).await.unwrap();
@@ -252,7 +252,7 @@ fn a_restarted_pod_is_found_under_its_name() {
         serve_echo(cluster.env("server"));
         let _ = cluster.crash("server");
         sleep(Duration::from_millis(10)).await;
-        serve_echo(cluster.restart("server"));
+        serve_echo(cluster.restart("server").env());
         sleep(Duration::from_millis(1)).await;
         all(start_pinging(cluster.env("client"), 3)).await
     });

@@ -1,7 +1,7 @@
 //! Consuming a durable queue, across lost connections.
 
 use super::{DurableQueue, REPLY_SUCCESS, Session, settling::Life};
-use crate::{backoff::Backoff, env::Env};
+use crate::backoff::Backoff;
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
     Channel, Consumer,
@@ -31,8 +31,8 @@ pub(crate) enum Acknowledge {
 }
 
 /// The deliveries of one queue. After a lost connection they go on by themselves on the next one.
-pub(crate) struct Deliveries<E: Env> {
-    session: Session<E>,
+pub(crate) struct Deliveries {
+    session: Session,
     queue: DurableQueue,
     acknowledge: Acknowledge,
     open: Option<(Channel, Consumer)>,
@@ -41,8 +41,8 @@ pub(crate) struct Deliveries<E: Env> {
     life: Life,
 }
 
-impl<E: Env> Deliveries<E> {
-    pub(crate) fn new(session: &Session<E>, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
+impl Deliveries {
+    pub(crate) fn new(session: &Session, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
         Self { session: session.clone(), queue, acknowledge, open: None, opening: None, life: 0 }
     }
 
@@ -103,12 +103,7 @@ impl<E: Env> Deliveries<E> {
 }
 
 /// Opens a channel and consumes, trying until it succeeds; after an earlier consumer's end not at once.
-async fn open<E: Env>(
-    session: Session<E>,
-    queue: DurableQueue,
-    acknowledge: Acknowledge,
-    reopening: bool,
-) -> (Channel, Consumer) {
+async fn open(session: Session, queue: DurableQueue, acknowledge: Acknowledge, reopening: bool) -> (Channel, Consumer) {
     let mut backoff = Backoff::new();
     if reopening {
         backoff.pause(&session.env).await;
@@ -123,8 +118,8 @@ async fn open<E: Env>(
     }
 }
 
-async fn try_open<E: Env>(
-    session: &Session<E>,
+async fn try_open(
+    session: &Session,
     queue: &DurableQueue,
     acknowledge: Acknowledge,
 ) -> Result<(Channel, Consumer), crate::redial::DialError> {

@@ -50,23 +50,23 @@ pub(crate) struct Link {
 
 /// One replica's AMQP connection. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Session<E: Env> {
-    env: E,
-    redial: Redial<E, AmqpDialer<E>>,
+pub(crate) struct Session {
+    env: Env,
+    redial: Redial<AmqpDialer>,
 }
 
-struct AmqpDialer<E> {
-    env: E,
+struct AmqpDialer {
+    env: Env,
     uri: AMQPUri,
     tls: Option<Tls>,
     service: &'static str,
     queues: Vec<DurableQueue>,
 }
 
-impl<E: Env> Session<E> {
+impl Session {
     /// A session for `service` that makes sure that `queues` exist before anything is published. Connects at first use.
     pub(crate) fn new(
-        env: &E,
+        env: &Env,
         config: &config::Amqp,
         service: &'static str,
         queues: Vec<DurableQueue>,
@@ -127,7 +127,7 @@ impl Link {
     }
 }
 
-impl<E: Env> Dialer for AmqpDialer<E> {
+impl Dialer for AmqpDialer {
     type Connection = Link;
     const BROKER: &'static str = "amqp";
 

@@ -1,7 +1,7 @@
 //! Publishing with a confirm: the only way in which this crate publishes.
 
 use super::Session;
-use crate::{env::Env, redial::Unavailable};
+use crate::redial::Unavailable;
 use lapin::{BasicProperties, Confirmation, options::BasicPublishOptions, types::ShortString};
 use std::{
     collections::BTreeSet,
@@ -91,7 +91,7 @@ impl Returns {
     }
 }
 
-impl<E: Env> Session<E> {
+impl Session {
     /// Publishes `body` to `queue` and waits until the broker has taken it over. A connection is waited for until
     /// `deadline`, its confirm for 10 s.
     ///

@@ -4,7 +4,6 @@ use super::{
     Acknowledge, Deliveries, DurableQueue, Session, Verdict,
     settling::{Settling, Tag},
 };
-use crate::env::Env;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::message::Delivery;
 use std::{future::Future, time::Duration};
@@ -25,8 +24,8 @@ pub(crate) struct Served {
 /// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it for
 /// settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many deliveries were
 /// not finished in time and return to the queue, or, acknowledged on delivery, are lost.
-pub(crate) async fn serve<E: Env, W: Future<Output = Verdict>>(
-    session: &Session<E>,
+pub(crate) async fn serve<W: Future<Output = Verdict>>(
+    session: &Session,
     served: Served,
     shutdown: &CancellationToken,
     work: impl Fn(Delivery) -> W,
@@ -34,7 +33,7 @@ pub(crate) async fn serve<E: Env, W: Future<Output = Verdict>>(
     let mut deliveries = Deliveries::new(session, served.queue, served.acknowledge);
     let mut settling = Settling::default();
     let mut in_work = FuturesUnordered::new();
-    let begin = |delivery: Delivery, deliveries: &Deliveries<E>, settling: &mut Settling| {
+    let begin = |delivery: Delivery, deliveries: &Deliveries, settling: &mut Settling| {
         let tag = match (deliveries.channel(), served.acknowledge) {
             (Some((life, channel)), Acknowledge::AfterWork { .. }) => {
                 let tag = Tag { life, number: delivery.delivery_tag };

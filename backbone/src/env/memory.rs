@@ -1,13 +1,14 @@
 //! For tests: a network of pipes. A host is whatever it is called; what counts is the port.
 
-use super::{Env, Listener, Task, TokioEnv};
+use super::{Accept, Env, Listener, Platform, Stream, Task, TokioPlatform};
+use futures_util::future::BoxFuture;
 use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{
     collections::BTreeMap,
-    future::Future,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::Mutex,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{io::DuplexStream, sync::mpsc};
@@ -17,45 +18,48 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// Connections that are not accepted yet.
 const BACKLOG: usize = 64;
 
-/// A world in which only what listens in it can be reached.
-#[derive(Clone, Default)]
-pub(crate) struct MemoryEnv(Arc<Mutex<BTreeMap<u16, mpsc::Sender<DuplexStream>>>>);
+/// A world of its own, in which only what listens in it can be reached.
+pub(crate) fn memory_env() -> Env {
+    Env::new(MemoryPlatform::default())
+}
 
-impl Env for MemoryEnv {
-    type Stream = DuplexStream;
-    type Listener = mpsc::Receiver<DuplexStream>;
+#[derive(Default)]
+struct MemoryPlatform(Mutex<BTreeMap<u16, mpsc::Sender<DuplexStream>>>);
 
-    async fn connect(&self, _: &str, port: u16) -> io::Result<DuplexStream> {
-        let listener = self.0.lock().unwrap().get(&port).cloned();
-        let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let sent = match listener {
-            Some(listener) => listener.send(far).await.is_ok(),
-            None => false,
-        };
-        sent.then_some(near).ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+impl Platform for MemoryPlatform {
+    fn connect<'a>(&'a self, _: &'a str, port: u16) -> BoxFuture<'a, io::Result<Stream>> {
+        Box::pin(async move {
+            let listener = self.0.lock().unwrap().get(&port).cloned();
+            let (near, far) = tokio::io::duplex(PIPE_BYTES);
+            let sent = match listener {
+                Some(listener) => listener.send(far).await.is_ok(),
+                None => false,
+            };
+            if sent { Ok(Box::new(near) as Stream) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
+        })
     }
 
-    async fn listen(&self, addr: SocketAddr) -> io::Result<Self::Listener> {
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Listener>> {
         let mut listeners = self.0.lock().unwrap();
         if listeners.get(&addr.port()).is_some_and(|listener| !listener.is_closed()) {
-            return Err(io::ErrorKind::AddrInUse.into());
+            return Box::pin(async { Err(io::ErrorKind::AddrInUse.into()) });
         }
         let (sender, receiver) = mpsc::channel(BACKLOG);
         listeners.insert(addr.port(), sender);
-        Ok(receiver)
+        Box::pin(async move { Ok(Listener::new(receiver, addr)) })
     }
 
-    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
-        TokioEnv.spawn(name, task)
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) -> Task {
+        TokioPlatform::default().spawn(name, task)
     }
 
-    async fn open_amqp(
+    fn open_amqp(
         &self,
         _: AMQPUri,
         _: OwnedTLSConfig,
         _: ConnectionProperties,
-    ) -> Result<Connection, lapin::Error> {
-        Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+    ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
+        Box::pin(async { Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()) })
     }
 
     fn unix_time(&self) -> Duration {
@@ -65,14 +69,15 @@ impl Env for MemoryEnv {
     }
 
     fn random(&self, buf: &mut [u8]) {
-        TokioEnv.random(buf);
+        TokioPlatform::default().random(buf);
     }
 }
 
-impl Listener for mpsc::Receiver<DuplexStream> {
-    type Stream = DuplexStream;
-
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
-        self.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+impl Accept for mpsc::Receiver<DuplexStream> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        self.poll_recv(cx).map(|stream| match stream {
+            Some(stream) => Ok(Box::new(stream) as Stream),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        })
     }
 }

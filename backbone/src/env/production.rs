@@ -1,60 +1,72 @@
-//! The production [`Env`]: the operating system's TCP, clock and entropy, and tasks on the current tokio runtime.
+//! The production [`Platform`]: the operating system's TCP, clock and entropy, and tasks on the current tokio runtime.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "this module is the one place where the services touch the operating system"
 )]
 
-use super::{Env, Listener, Task};
+use super::{Accept, Listener, Platform, Stream, Task};
+use futures_util::future::BoxFuture;
 use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
 use std::{
-    future::Future,
     io,
     net::SocketAddr,
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 use tokio::net::{TcpListener, TcpStream};
 use tracing::Instrument as _;
 
 /// The operating system, seen from within a tokio runtime.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TokioEnv;
+#[derive(Clone, Copy, Debug)]
+pub struct TokioPlatform {
+    /// `TCP_NODELAY` on what is connected: on, unless somebody wants to see what Nagle's algorithm costs. lapin sets up
+    /// its sockets itself; accepted connections always have it.
+    pub nodelay: bool,
+}
 
-impl Listener for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _peer) = TcpListener::accept(self).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+impl Default for TokioPlatform {
+    fn default() -> Self {
+        Self { nodelay: true }
     }
 }
 
-impl Env for TokioEnv {
-    type Stream = TcpStream;
-    type Listener = TcpListener;
-
-    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect((host, port)).await?;
+impl Accept for TcpListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        let (stream, _peer) = ready!(TcpListener::poll_accept(self, cx))?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Poll::Ready(Ok(Box::new(stream)))
+    }
+}
+
+impl Platform for TokioPlatform {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Stream>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect((host, port)).await?;
+            stream.set_nodelay(self.nodelay)?;
+            Ok(Box::new(stream) as Stream)
+        })
     }
 
-    async fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
-        TcpListener::bind(addr).await
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'_, io::Result<Listener>> {
+        Box::pin(async move {
+            let socket = TcpListener::bind(addr).await?;
+            let addr = socket.local_addr()?;
+            Ok(Listener::new(socket, addr))
+        })
     }
 
-    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Task {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) -> Task {
         Task::new(tokio::spawn(task.instrument(tracing::info_span!("task", name))).abort_handle())
     }
 
-    async fn open_amqp(
+    fn open_amqp(
         &self,
         uri: AMQPUri,
         tls: OwnedTLSConfig,
         properties: ConnectionProperties,
-    ) -> Result<Connection, lapin::Error> {
-        Connection::connect_uri_with_config(uri, properties, tls, async_rs::Runtime::tokio_current()).await
+    ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
+        Box::pin(Connection::connect_uri_with_config(uri, properties, tls, async_rs::Runtime::tokio_current()))
     }
 
     fn unix_time(&self) -> Duration {

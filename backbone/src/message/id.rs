@@ -87,7 +87,7 @@ pub struct RequestId(u128);
 
 impl RequestId {
     /// A fresh id.
-    pub fn draw(env: &impl Env) -> Self {
+    pub fn draw(env: &Env) -> Self {
         let mut bytes = [0; 16];
         env.random(&mut bytes);
         Self(u128::from_be_bytes(bytes))

@@ -10,8 +10,8 @@ use rumqttc::{AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode, mqtt
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::sync::{mpsc, watch};
 
-pub(super) struct Driver<E> {
-    pub(super) env: E,
+pub(super) struct Driver {
+    pub(super) env: Env,
     pub(super) telemetry: Arc<dyn Telemetry>,
     pub(super) client: AsyncClient,
     pub(super) event_loop: EventLoop,
@@ -22,7 +22,7 @@ pub(super) struct Driver<E> {
     pub(super) give_up: watch::Receiver<Option<Generation>>,
 }
 
-impl<E: Env> Driver<E> {
+impl Driver {
     /// Runs until the client disconnects.
     pub(super) async fn run(mut self) {
         let mut connections: Generation = 0;

@@ -133,8 +133,8 @@ pub(crate) enum MqttError {
 impl Mqtt {
     /// Starts a client that connects, and connects again, by itself. It keeps subscriptions to `filters` (QoS 1), whose
     /// messages come out of the receiver.
-    pub(crate) fn start<E: Env>(
-        env: &E,
+    pub(crate) fn start(
+        env: &Env,
         config: &config::Mqtt,
         service: &str,
         filters: Vec<String>,
@@ -266,7 +266,7 @@ impl Mqtt {
     }
 }
 
-fn options<E: Env>(env: &E, config: &config::Mqtt, service: &str) -> MqttOptions {
+fn options(env: &Env, config: &config::Mqtt, service: &str) -> MqttOptions {
     let mut life = [0; 8];
     env.random(&mut life);
     let id = format!("{service}-{:016x}", u64::from_be_bytes(life));

@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    env::{Listener as _, memory::MemoryEnv},
+    env::{Stream, memory::memory_env},
     telemetry::{Event, Telemetry},
 };
 use std::sync::Mutex;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
 };
 
@@ -28,7 +28,7 @@ impl Telemetry for Connections {
 }
 
 /// Welcomes a client and says no more.
-async fn welcome(mut stream: DuplexStream) {
+async fn welcome(mut stream: Stream) {
     let mut buf = vec![0; 1 << 16];
     assert!(stream.read(&mut buf).await.unwrap() > 0);
     stream.write_all(&CONNACK).await.unwrap();
@@ -37,7 +37,7 @@ async fn welcome(mut stream: DuplexStream) {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on_it() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let mut listener = env.listen(([0, 0, 0, 0], 1883).into()).await.unwrap();
     env.spawn("broker", {
         let env = env.clone();

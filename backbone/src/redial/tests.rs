@@ -1,5 +1,5 @@
 use super::*;
-use crate::{env::TokioEnv, telemetry::LogTelemetry};
+use crate::{env::Env, telemetry::LogTelemetry};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Fails its first dials; a connection is its number.
@@ -23,9 +23,9 @@ impl Dialer for Flaky {
     }
 }
 
-fn flaky(failures: usize) -> (Redial<TokioEnv, Flaky>, Arc<AtomicUsize>) {
+fn flaky(failures: usize) -> (Redial<Flaky>, Arc<AtomicUsize>) {
     let dials = Arc::new(AtomicUsize::new(0));
-    (Redial::new(TokioEnv, Arc::new(LogTelemetry::default()), Flaky { failures, dials: dials.clone() }), dials)
+    (Redial::new(Env::tokio(), Arc::new(LogTelemetry::default()), Flaky { failures, dials: dials.clone() }), dials)
 }
 
 fn in_s(seconds: u64) -> Instant {

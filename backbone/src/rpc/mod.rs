@@ -97,14 +97,14 @@ pub(crate) trait Backbone {
 }
 
 /// The backbone that a configuration chooses.
-pub(crate) enum Chosen<E: Env> {
-    Queue(QueueBackbone<E>),
-    Http(HttpBackbone<E>),
+pub(crate) enum Chosen {
+    Queue(QueueBackbone),
+    Http(HttpBackbone),
 }
 
-impl<E: Env> Chosen<E> {
+impl Chosen {
     /// The one of `config`; over queues it uses `session`.
-    pub(crate) fn new(env: &E, config: &Config, session: &Session<E>, telemetry: Arc<dyn Telemetry>) -> Self {
+    pub(crate) fn new(env: &Env, config: &Config, session: &Session, telemetry: Arc<dyn Telemetry>) -> Self {
         match config.rpc.kind {
             RpcKind::Queue => Self::Queue(QueueBackbone::new(env, session, config.task_worker.reply_queue, telemetry)),
             RpcKind::Http => Self::Http(HttpBackbone::new(env, &config.rpc, telemetry)),
@@ -112,7 +112,7 @@ impl<E: Env> Chosen<E> {
     }
 }
 
-impl<E: Env> Backbone for Chosen<E> {
+impl Backbone for Chosen {
     async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         match self {
             Self::Queue(backbone) => backbone.forward(task, requests).await,

@@ -98,7 +98,7 @@ impl Drop for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{env::TokioEnv, message::Status};
+    use crate::{env::Env, message::Status};
 
     const ESL: Mac = Mac::new(1);
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn draw() -> RequestId {
-        RequestId::draw(&TokioEnv)
+        RequestId::draw(&Env::tokio())
     }
 
     #[test]

@@ -25,9 +25,9 @@ use tokio::{
 const QUEUE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The backbone over queues.
-pub(crate) struct QueueBackbone<E: Env> {
-    env: E,
-    session: Session<E>,
+pub(crate) struct QueueBackbone {
+    env: Env,
+    session: Session,
     telemetry: Arc<dyn Telemetry>,
     pending: Pending,
     routing_queue: ShortString,
@@ -42,9 +42,9 @@ enum Replies {
     PerCall,
 }
 
-impl<E: Env> QueueBackbone<E> {
+impl QueueBackbone {
     /// A backbone over `session`.
-    pub(crate) fn new(env: &E, session: &Session<E>, replies: ReplyQueue, telemetry: Arc<dyn Telemetry>) -> Self {
+    pub(crate) fn new(env: &Env, session: &Session, replies: ReplyQueue, telemetry: Arc<dyn Telemetry>) -> Self {
         let pending = Pending::default();
         let replies = match replies {
             ReplyQueue::PerWorker => {
@@ -146,7 +146,7 @@ impl<E: Env> QueueBackbone<E> {
 
 type Outcome = Result<Reply, CallError>;
 
-impl<E: Env> Backbone for QueueBackbone<E> {
+impl Backbone for QueueBackbone {
     async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Outcome> {
         let results = match &self.replies {
             Replies::PerWorker { queue, .. } => self.forward_over_shared_queue(task, &requests, queue.clone()).await,
@@ -169,7 +169,7 @@ struct OpenReplies {
     consumer: Consumer,
 }
 
-async fn open_reply_queue<E: Env>(session: &Session<E>, exclusive: bool) -> Result<OpenReplies, CallError> {
+async fn open_reply_queue(session: &Session, exclusive: bool) -> Result<OpenReplies, CallError> {
     let channel = session.channel(Instant::now() + QUEUE_LIMIT).await?;
     let queue = amqp::reply_queue(&channel, exclusive).await?;
     // Acknowledged on delivery: a reply whose worker died has nobody left to go to.
@@ -188,9 +188,9 @@ async fn take_in(consumer: &mut Consumer, pending: &Pending, telemetry: &dyn Tel
 }
 
 /// Keeps a worker's one reply queue: declares it on each connection and takes in what arrives.
-async fn consume_replies<E: Env>(
-    env: E,
-    session: Session<E>,
+async fn consume_replies(
+    env: Env,
+    session: Session,
     pending: Pending,
     telemetry: Arc<dyn Telemetry>,
     name: watch::Sender<Option<ShortString>>,

@@ -35,12 +35,12 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::TokioEnv;
+    use crate::env::Env;
 
     #[test]
     fn the_memory_is_bounded_and_forgets_the_oldest() {
         let mut recent = Recent::default();
-        let ids: Vec<_> = (0..=RECENT_MAX).map(|_| RequestId::draw(&TokioEnv)).collect();
+        let ids: Vec<_> = (0..=RECENT_MAX).map(|_| RequestId::draw(&Env::tokio())).collect();
         ids.iter().for_each(|id| recent.remember(*id));
         recent.remember(ids[1]);
         assert_eq!((recent.ids.len(), recent.order.len()), (RECENT_MAX, RECENT_MAX));

@@ -30,25 +30,25 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
-pub struct BckRouter<E: Env> {
-    env: E,
+pub struct BckRouter {
+    env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
-    session: Session<E>,
+    session: Session,
     mqtt: Mqtt,
-    store: Store<E>,
+    store: Store,
     aside: Aside,
 }
 
 /// What became of a message. In each case it is acknowledged.
 type Outcome = Result<(), Dropped>;
 
-impl<E: Env> BckRouter<E> {
+impl BckRouter {
     /// Routes replies and reports until `shutdown`.
     ///
     /// # Panics
     /// If `config` is not valid.
-    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+    pub async fn run(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
         let session = Session::new(&env, &config.amqp, "bck-router", Vec::new(), telemetry.clone());
         let group = &config.bck_router.group;
         let subscriptions = vec![format!("$share/{group}//gw/+/response"), format!("$share/{group}//gw/+/rssi")];

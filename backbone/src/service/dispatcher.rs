@@ -49,8 +49,8 @@ impl Dispatcher {
     ///
     /// # Panics
     /// If `config` is not valid.
-    pub async fn run<E: Env>(
-        env: E,
+    pub async fn run(
+        env: Env,
         config: Arc<Config>,
         telemetry: Arc<dyn Telemetry>,
         shutdown: CancellationToken,
@@ -97,7 +97,7 @@ impl Dispatcher {
 }
 
 /// Publishes `task` until that succeeds.
-async fn dispatch<E: Env>(session: &Session<E>, telemetry: &dyn Telemetry, task: Task) {
+async fn dispatch(session: &Session, telemetry: &dyn Telemetry, task: Task) {
     let (queue, body) = (TASK_QUEUE.into(), task.to_bytes());
     loop {
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);

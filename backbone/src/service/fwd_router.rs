@@ -27,13 +27,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Carries requests from RabbitMQ to MQTT.
-pub struct FwdRouter<E: Env> {
-    env: E,
+pub struct FwdRouter {
+    env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
-    session: Session<E>,
+    session: Session,
     mqtt: Mqtt,
-    store: Store<E>,
+    store: Store,
 }
 
 /// Why a request could not be passed on now.
@@ -54,12 +54,12 @@ struct Taken {
     reply_queue: ShortString,
 }
 
-impl<E: Env> FwdRouter<E> {
+impl FwdRouter {
     /// Routes requests until `shutdown`. What is under way then is finished or handed back.
     ///
     /// # Panics
     /// If `config` is not valid.
-    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+    pub async fn run(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
         let queues = vec![DurableQueue::requests()];
         let session = Session::new(&env, &config.amqp, "fwd-router", queues, telemetry.clone());
         let (mqtt, _) = Mqtt::start(&env, &config.mqtt, "fwd", Vec::new(), telemetry.clone());

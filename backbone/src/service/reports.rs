@@ -16,9 +16,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 ///
 /// # Errors
 /// Why it was dropped instead.
-pub(super) async fn store_report<E: Env>(
-    env: &E,
-    store: &Store<E>,
+pub(super) async fn store_report(
+    env: &Env,
+    store: &Store,
     routing: &Routing,
     telemetry: &dyn Telemetry,
     message: &Incoming,

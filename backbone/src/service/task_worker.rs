@@ -44,12 +44,12 @@ const SET_ASIDE_LIMIT: Duration = Duration::from_secs(10);
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// Takes tasks and calls labels.
-pub struct TaskWorker<E: Env> {
-    env: E,
+pub struct TaskWorker {
+    env: Env,
     config: config::TaskWorker,
     telemetry: Arc<dyn Telemetry>,
-    session: Session<E>,
-    backbone: Chosen<E>,
+    session: Session,
+    backbone: Chosen,
     retry_queue: ShortString,
     dead_letter_queue: ShortString,
 }
@@ -65,13 +65,13 @@ struct Tried {
     detail: String,
 }
 
-impl<E: Env> TaskWorker<E> {
+impl TaskWorker {
     /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that don't
     /// return to the queue.
     ///
     /// # Panics
     /// If `config` is not valid.
-    pub async fn run(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
+    pub async fn run(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
         let config = &config.as_ref().clone();
         let retries = DurableQueue::retries(Duration::from_millis(config.task_worker.retry_delay_ms));
         let dead_letters = DurableQueue::dead_letters();

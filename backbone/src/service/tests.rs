@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::Config,
-    env::memory::MemoryEnv,
+    env::{Env, memory::memory_env},
     telemetry::{Event, Telemetry},
 };
 use std::{
@@ -25,10 +25,10 @@ impl Telemetry for Refusals {
 
 /// How often a service that runs for a minute without brokers dials each of them, and how long it takes to stop.
 async fn a_minute_of<F: Future<Output = ()> + Send>(
-    run: impl FnOnce(MemoryEnv, Arc<Config>, Arc<dyn Telemetry>, CancellationToken) -> F,
+    run: impl FnOnce(Env, Arc<Config>, Arc<dyn Telemetry>, CancellationToken) -> F,
 ) -> ([usize; 2], Duration) {
     let (refusals, shutdown) = (Arc::new(Refusals::default()), CancellationToken::new());
-    let service = run(MemoryEnv::default(), Arc::default(), refusals.clone(), shutdown.clone());
+    let service = run(memory_env(), Arc::default(), refusals.clone(), shutdown.clone());
     let stop = async {
         sleep(Duration::from_secs(60)).await;
         shutdown.cancel();
@@ -63,8 +63,7 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
     let task: crate::message::Task = serde_json::from_str(task).unwrap();
     let tasks = futures_util::stream::iter(vec![task; 3]);
     let shutdown = CancellationToken::new();
-    let run =
-        Dispatcher::run(MemoryEnv::default(), Arc::default(), Arc::new(Refusals::default()), shutdown.clone(), tasks);
+    let run = Dispatcher::run(memory_env(), Arc::default(), Arc::new(Refusals::default()), shutdown.clone(), tasks);
     let stop = async {
         sleep(Duration::from_secs(1)).await;
         shutdown.cancel();
@@ -78,5 +77,5 @@ async fn a_dispatcher_that_is_stopped_says_what_it_could_not_put_into_the_queue(
 async fn a_dispatcher_without_tasks_is_done_without_any_broker() {
     let tasks = futures_util::stream::iter([]);
     let (telemetry, shutdown) = (Arc::new(Refusals::default()), CancellationToken::new());
-    assert_eq!(Dispatcher::run(MemoryEnv::default(), Arc::default(), telemetry, shutdown, tasks).await.unwrap(), 0);
+    assert_eq!(Dispatcher::run(memory_env(), Arc::default(), telemetry, shutdown, tasks).await.unwrap(), 0);
 }

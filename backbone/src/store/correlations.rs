@@ -6,7 +6,6 @@
 use super::{Store, StoreError};
 use crate::{
     config::Correlation,
-    env::Env,
     message::{Mac, Reply, Request, RequestId},
 };
 use redis::Pipeline;
@@ -80,7 +79,7 @@ impl fmt::Display for Caller {
     }
 }
 
-impl<E: Env> Store<E> {
+impl Store {
     /// Who waits for the reply with this key, if anybody still does.
     ///
     /// # Errors

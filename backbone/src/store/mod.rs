@@ -54,8 +54,8 @@ pub(crate) enum StoreError {
 }
 
 /// One replica's connection to Redis.
-pub(crate) struct Store<E: Env> {
-    redial: Redial<E, RedisDialer<E>>,
+pub(crate) struct Store {
+    redial: Redial<RedisDialer>,
     telemetry: Arc<dyn Telemetry>,
 }
 
@@ -66,17 +66,17 @@ struct Link {
     driver: Arc<Task>,
 }
 
-struct RedisDialer<E> {
-    env: E,
+struct RedisDialer {
+    env: Env,
     host: String,
     port: u16,
     tls: Option<Tls>,
     login: RedisConnectionInfo,
 }
 
-impl<E: Env> Store<E> {
+impl Store {
     /// A store that connects at first use.
-    pub(crate) fn new(env: &E, config: &config::Redis, telemetry: Arc<dyn Telemetry>) -> Self {
+    pub(crate) fn new(env: &Env, config: &config::Redis, telemetry: Arc<dyn Telemetry>) -> Self {
         let (host, port, login) = config.address().expect("the configuration was validated");
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
@@ -138,7 +138,7 @@ fn keys_of_another_type(pipeline: &Pipeline, error: &RedisError) -> Vec<String> 
     errors.map(key).collect::<Option<_>>().unwrap_or_default()
 }
 
-impl<E: Env> Dialer for RedisDialer<E> {
+impl Dialer for RedisDialer {
     type Connection = Link;
     const BROKER: &'static str = "redis";
 

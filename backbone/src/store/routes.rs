@@ -71,20 +71,20 @@ fn parse(field: &[u8], value: &[u8]) -> Option<Route> {
 ///
 /// Half the time that a route is fresh: while a router could not reach the store, another may have written a later report
 /// of this gateway. What an older one overwrites is then still fresh for the other half, until the gateway's next report.
-pub(crate) fn report_limit(env: &impl Env, config: &Routing, heard_unix_ms: u64) -> Option<Instant> {
+pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> Option<Instant> {
     let (now_unix_ms, limit_ms) = (env.unix_ms(), config.route_fresh_ms / 2);
     let left_ms = heard_unix_ms.saturating_add(limit_ms).checked_sub(now_unix_ms)?;
     (left_ms <= 2 * limit_ms).then(|| Instant::now() + Duration::from_millis(left_ms.min(limit_ms)))
 }
 
-impl<E: Env> Store<E> {
+impl Store {
     /// Remembers who waits for the reply to `request`, and looks up where it has to go: one round trip.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
     pub(crate) async fn remember_and_route(
         &self,
-        env: &E,
+        env: &Env,
         config: &Routing,
         request: &Request,
         (key, caller): (CorrelationKey, &Caller),
@@ -99,7 +99,12 @@ impl<E: Env> Store<E> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn route(&self, env: &E, config: &Routing, request: &Request) -> Result<Option<Mac>, StoreError> {
+    pub(crate) async fn route(
+        &self,
+        env: &Env,
+        config: &Routing,
+        request: &Request,
+    ) -> Result<Option<Mac>, StoreError> {
         self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
     }
 
@@ -107,7 +112,7 @@ impl<E: Env> Store<E> {
     async fn run_and_route(
         &self,
         doing: &'static str,
-        env: &E,
+        env: &Env,
         config: &Routing,
         request: &Request,
         mut pipeline: Pipeline,
@@ -169,7 +174,7 @@ impl<E: Env> Store<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::memory::MemoryEnv;
+    use crate::env::memory::memory_env;
 
     const NOW: u64 = 1_000_000;
     const A: &str = "00:00:00:00:00:0A";
@@ -219,7 +224,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
-        let (env, config) = (MemoryEnv::default(), Routing::default());
+        let (env, config) = (memory_env(), Routing::default());
         let limit = |ago_ms: i64| {
             let heard_unix_ms = env.unix_ms().checked_add_signed(-ago_ms).unwrap();
             report_limit(&env, &config, heard_unix_ms).map(|limit| (limit - Instant::now()).as_millis())

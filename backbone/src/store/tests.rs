@@ -2,12 +2,12 @@ use super::*;
 use crate::{
     config::{Redis, Routing, RoutingMode},
     deadline::Deadline,
-    env::{Listener as _, memory::MemoryEnv},
+    env::{Env, Stream, memory::memory_env},
     message::{DEFAULT_ROUTE_KEY, Mac, Message, Request, RequestId},
 };
 use redis::Value;
 use std::sync::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Commands that a stand-in for Redis was sent, and the corrupt keys that were reported.
 #[derive(Default)]
@@ -51,7 +51,7 @@ fn commands(mut bytes: &[u8]) -> Vec<String> {
 }
 
 /// Plays Redis: answers reads with `read`, in RESP, and anything else with OK.
-async fn play(mut stream: DuplexStream, seen: Arc<Seen>, read: &'static str) {
+async fn play(mut stream: Stream, seen: Arc<Seen>, read: &'static str) {
     let mut buf = vec![0; 1 << 16];
     loop {
         let n = stream.read(&mut buf).await.unwrap();
@@ -66,8 +66,8 @@ async fn play(mut stream: DuplexStream, seen: Arc<Seen>, read: &'static str) {
     }
 }
 
-async fn store(read: &'static str) -> (Store<MemoryEnv>, MemoryEnv, Arc<Seen>) {
-    let (env, seen) = (MemoryEnv::default(), Arc::new(Seen::default()));
+async fn store(read: &'static str) -> (Store, Env, Arc<Seen>) {
+    let (env, seen) = (memory_env(), Arc::new(Seen::default()));
     let mut listener = env.listen(([0, 0, 0, 0], 6379).into()).await.unwrap();
     let (inner, played) = (env.clone(), seen.clone());
     env.spawn("redis", async move {
@@ -78,7 +78,7 @@ async fn store(read: &'static str) -> (Store<MemoryEnv>, MemoryEnv, Arc<Seen>) {
     (Store::new(&env, &Redis::default(), seen.clone()), env, seen)
 }
 
-async fn route(store: &Store<MemoryEnv>, env: &MemoryEnv, mode: RoutingMode) -> Option<Mac> {
+async fn route(store: &Store, env: &Env, mode: RoutingMode) -> Option<Mac> {
     let id = RequestId::draw(env);
     let text =
         format!(r#"{{"request_id":"{id}","esl_mac":"00:00:00:00:00:01","version":1,"deadline_unix_ms":0,"body":1}}"#);

@@ -197,7 +197,7 @@ fn name_of(status: Status) -> &'static str {
 mod tests {
     use super::*;
     use crate::{
-        env::TokioEnv,
+        env::Env,
         message::{Mac, TaskId},
         telemetry::{DropReason, FailReason},
     };
@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_are_counted_by_outcome_timed_and_in_flight_until_they_end() {
         let (metrics, task) = (Metrics::new(), "task".parse::<TaskId>().unwrap());
-        let requests: Vec<_> = (0..4).map(|_| RequestId::draw(&TokioEnv)).collect();
+        let requests: Vec<_> = (0..4).map(|_| RequestId::draw(&Env::tokio())).collect();
         for request in &requests {
             metrics.record(&Event::RequestSent { request: *request, esl: Mac::new(1), task: &task });
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config,
-    env::{Listener as _, memory::MemoryEnv},
+    env::memory::memory_env,
     message::Mac,
     mqtt::Mqtt,
     redial::DIAL_LIMIT,
@@ -84,7 +84,7 @@ async fn greet(acceptor: TlsAcceptor, tls: &Tls, host: &str) -> io::Result<Strin
         stream.shutdown().await
     };
     let client = async {
-        let mut stream = wrap(Some(tls), host, near).await?;
+        let mut stream = wrap(Some(tls), host, Box::new(near)).await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
         Ok(text)
@@ -160,7 +160,7 @@ impl Telemetry for Connected {
 }
 
 /// A broker on `port` that speaks TLS and answers whatever it is sent with `answer`.
-async fn serve(env: &MemoryEnv, port: u16, acceptor: TlsAcceptor, answer: &'static [u8]) {
+async fn serve(env: &Env, port: u16, acceptor: TlsAcceptor, answer: &'static [u8]) {
     let mut listener = env.listen(([127, 0, 0, 1], port).into()).await.unwrap();
     let inner = env.clone();
     env.spawn("broker", async move {
@@ -180,7 +180,7 @@ async fn serve(env: &MemoryEnv, port: u16, acceptor: TlsAcceptor, answer: &'stat
 
 #[tokio::test]
 async fn redis_is_spoken_over_tls_if_its_url_says_so() {
-    let (pki, env) = (Pki::new(), MemoryEnv::default());
+    let (pki, env) = (Pki::new(), memory_env());
     serve(&env, 6380, pki.acceptor(false), b"$-1\r\n").await;
     let config = config::Redis {
         url: "rediss://localhost:6380/0".into(),
@@ -194,7 +194,7 @@ async fn redis_is_spoken_over_tls_if_its_url_says_so() {
 #[tokio::test]
 async fn mqtt_logs_in_with_a_certificate_over_tls() {
     const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
-    let (pki, env) = (Pki::new(), MemoryEnv::default());
+    let (pki, env) = (Pki::new(), memory_env());
     serve(&env, 8883, pki.acceptor(true), CONNACK).await;
     let (cert_file, key_file) = pki.issue("client");
     let config = config::Mqtt { port: 8883, ca_file: pki.file("ca.pem"), cert_file, key_file, ..Default::default() };

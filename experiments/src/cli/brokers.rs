@@ -2,13 +2,11 @@
 
 use super::print;
 use anyhow::Context as _;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::{Env, Listener};
 use clap::Args;
 use sim::broker::{amqp, mqtt, redis};
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
-
-type Listener = <TokioEnv as Env>::Listener;
 
 /// Where the emulated brokers listen, on 127.0.0.1: they let anybody in.
 #[derive(Debug, Args)]
@@ -57,18 +55,17 @@ async fn serve(arguments: &BrokersArgs) -> anyhow::Result<()> {
         biased;
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        never = rabbitmq.serve(TokioEnv, amqp_listener) => match never {},
-        never = mosquitto.serve(TokioEnv, mqtt_listener) => match never {},
-        never = redis.serve(TokioEnv, redis_listener) => match never {},
+        never = rabbitmq.serve(Env::tokio(), amqp_listener) => match never {},
+        never = mosquitto.serve(Env::tokio(), mqtt_listener) => match never {},
+        never = redis.serve(Env::tokio(), redis_listener) => match never {},
     }
 }
 
 /// A listener, and the port that it got.
 async fn listen(broker: &'static str, option: &'static str, port: u16) -> Result<(u16, Listener), ListenError> {
     let at = |error| ListenError { broker, option, port, error };
-    let listener = TokioEnv.listen(([127, 0, 0, 1], port).into()).await.map_err(at)?;
-    let port = listener.local_addr().map_err(at)?.port();
-    Ok((port, listener))
+    let listener = Env::tokio().listen(([127, 0, 0, 1], port).into()).await.map_err(at)?;
+    Ok((listener.addr().port(), listener))
 }
 
 fn instructions(amqp: u16, mqtt: u16, redis: u16) -> String {

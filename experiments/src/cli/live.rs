@@ -1,8 +1,11 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
-use crate::live::{LiveEnv, Options, calibrate};
+use crate::live::{Options, calibrate};
 use crate::simulate::Simulate;
-use backbone::config::mask_url;
+use backbone::{
+    config::mask_url,
+    env::{Env, TokioPlatform},
+};
 use clap::Args;
 use std::ffi::OsString;
 use std::io;
@@ -107,5 +110,6 @@ pub(super) fn backbone(arguments: BackboneArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let program = OsString::from("backbone");
-    backbone::cli::main(LiveEnv { nodelay: arguments.nodelay }, std::iter::once(program).chain(arguments.arguments))
+    let env = Env::new(TokioPlatform { nodelay: arguments.nodelay });
+    backbone::cli::main(env, std::iter::once(program).chain(arguments.arguments))
 }

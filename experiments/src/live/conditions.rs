@@ -1,7 +1,7 @@
 //! Under what conditions a live run was measured, and what it cost.
 
 use super::{brokers::Brokers, cpu, router::Router};
-use backbone::env::{Env as _, TokioEnv};
+use backbone::env::Env;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, process::Command, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -62,7 +62,7 @@ impl Conditions {
         let names = ["amqp", "mqtt", "redis"].into_iter();
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
-            started: utc(TokioEnv.unix_time().as_secs()),
+            started: utc(Env::tokio().unix_time().as_secs()),
             kernel: kernel.trim().to_owned(),
             brokers: names.map(|name| (name.to_owned(), version(brokers, name))).collect(),
             quota,

@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config,
-    env::{Env as _, TaskGuard, TokioEnv},
+    env::{Env, TaskGuard},
     message::DEFAULT_ROUTE_KEY,
     tls,
 };
@@ -37,10 +37,10 @@ impl Keys {
     pub(super) async fn open(redis: &config::Redis) -> anyhow::Result<Self> {
         let open = async {
             let (host, port, login) = redis.address().map_err(anyhow::Error::msg)?;
-            let stream = tls::connect(&TokioEnv, &host, port, redis.tls().as_ref()).await?;
+            let stream = tls::connect(&Env::tokio(), &host, port, redis.tls().as_ref()).await?;
             let settings = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
             let (connection, driver) = MultiplexedConnection::new_with_config(&login, stream, settings).await?;
-            anyhow::Ok(Self { connection, _driver: TokioEnv.spawn("redis driver", driver).into() })
+            anyhow::Ok(Self { connection, _driver: Env::tokio().spawn("redis driver", driver).into() })
         };
         let opened = timeout(DIAL_LIMIT, open).await.unwrap_or_else(|_| Err(anyhow!("not within {DIAL_LIMIT:?}")));
         opened.context("connecting to Redis")

@@ -4,7 +4,7 @@ use crate::audit::Remains;
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config::{self, Config},
-    env::{Env as _, TokioEnv},
+    env::Env,
     message::{Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
 };
 use lapin::{
@@ -61,7 +61,7 @@ async fn connect(amqp: &config::Amqp) -> anyhow::Result<Connection> {
     let uri = amqp.uri().map_err(anyhow::Error::msg)?;
     let cert_chain = amqp.tls().map(|tls| tls.ca_pem()).transpose().context("reading --ca-file")?;
     let tls = OwnedTLSConfig { identity: None, cert_chain };
-    TokioEnv.open_amqp(uri, tls, ConnectionProperties::default()).await.context("connecting to RabbitMQ")
+    Env::tokio().open_amqp(uri, tls, ConnectionProperties::default()).await.context("connecting to RabbitMQ")
 }
 
 impl Ledger {

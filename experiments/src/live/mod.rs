@@ -14,7 +14,6 @@ pub mod calibrate;
 mod claims;
 mod conditions;
 mod cpu;
-mod env;
 mod keys;
 mod ledger;
 mod router;
@@ -22,7 +21,6 @@ mod world;
 
 pub use address::AddressError;
 pub use conditions::Conditions;
-pub(crate) use env::LiveEnv;
 
 use crate::{
     machine::Machine,

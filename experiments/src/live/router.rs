@@ -2,11 +2,7 @@
 
 use super::cpu;
 use anyhow::{Context, bail, ensure};
-use backbone::{
-    config::Config,
-    env::{Env as _, TokioEnv},
-    telemetry::DropReason,
-};
+use backbone::{config::Config, env::Env, telemetry::DropReason};
 use rustix::process::{Pid, Signal, kill_process};
 use sim::cgroup::Group;
 use std::{
@@ -144,7 +140,7 @@ impl Router {
     /// Status and body of what it answers to a GET of `path`.
     async fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
         let answer = async {
-            let mut stream = TokioEnv.connect("127.0.0.1", self.admin).await?;
+            let mut stream = Env::tokio().connect("127.0.0.1", self.admin).await?;
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
@@ -228,7 +224,7 @@ impl Metrics {
 pub(super) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..100 {
         let mut random = [0; 2];
-        TokioEnv.random(&mut random);
+        Env::tokio().random(&mut random);
         let port = 15_000 + u16::from_le_bytes(random) % 16_000;
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);

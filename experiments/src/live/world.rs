@@ -1,7 +1,7 @@
 //! Starts everything in its order, waits for the end, and closes the book: what `simulate` does in virtual time.
 
 use super::{
-    Conditions, LiveEnv, Options,
+    Conditions, Options,
     brokers::Brokers,
     claims::Claims,
     conditions::Reading,
@@ -22,7 +22,7 @@ use crate::{
 use anyhow::{Context, bail, ensure};
 use backbone::{
     config::{self, Config, RoutingMode},
-    env::{Env as _, TokioEnv},
+    env::{Env, TokioPlatform},
     service::{Dispatcher, TaskWorker},
 };
 use futures_util::future::{join_all, try_join_all};
@@ -145,13 +145,13 @@ impl World {
     }
 
     fn start_fleet(&self, life: &str) {
-        let env = LiveEnv { nodelay: self.spec.machines.gateway.nodelay };
+        let env = Env::new(TokioPlatform { nodelay: self.spec.machines.gateway.nodelay });
         for index in 0..self.spec.fleet.gateways {
             let mut plan = self.gateways.plan(index, self.brokers.mqtt.clone());
             // A client with the same name would be thrown out.
             plan.client_id = format!("{life}-{}", plan.client_id);
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index}"));
-            env.spawn("gateway", Gateway::run(env, plan, self.book.labels(), rng));
+            env.spawn("gateway", Gateway::run(env.clone(), plan, self.book.labels(), rng));
         }
     }
 
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Runs a service in this process.
-    fn start<F>(&self, service: impl FnOnce(CancellationToken) -> F, env: LiveEnv) -> Process
+    fn start<F>(&self, service: impl FnOnce(CancellationToken) -> F, env: &Env) -> Process
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -201,22 +201,23 @@ impl World {
     }
 
     fn start_worker(&self, pod: &str) -> Process {
-        let env = LiveEnv { nodelay: self.spec.machines.task_worker.nodelay };
+        let env = Env::new(TokioPlatform { nodelay: self.spec.machines.task_worker.nodelay });
         let (config, start) = (self.config.clone(), self.start);
         let telemetry = self.book.telemetry(pod, move |_| Some(since(start)));
-        self.start(|stop| TaskWorker::run(env, config, telemetry, stop), env)
+        self.start(|stop| TaskWorker::run(env.clone(), config, telemetry, stop), &env)
     }
 
     fn start_dispatcher(&self) -> Process {
-        let env = LiveEnv { nodelay: true };
+        let env = Env::tokio();
+        let inside = env.clone();
         let (config, start, tasks) = (self.config.clone(), self.start, self.book.workload().clone().tasks());
         let telemetry = self.book.telemetry("dispatcher", move |_| Some(since(start)));
         let service = |stop| async move {
-            if let Err(error) = Dispatcher::run(env, config, telemetry, stop, tasks).await {
+            if let Err(error) = Dispatcher::run(inside, config, telemetry, stop, tasks).await {
                 tracing::error!(%error, "the dispatcher gave up");
             }
         };
-        self.start(service, env)
+        self.start(service, &env)
     }
 
     /// Starts workers and dispatcher and waits until all tasks have ended.
@@ -289,7 +290,7 @@ impl RouterCounts {
 /// What nobody else at the brokers is called.
 fn life() -> String {
     let mut random = [0; 8];
-    TokioEnv.random(&mut random);
+    Env::tokio().random(&mut random);
     format!("shelfwire-bench-{:016x}", u64::from_be_bytes(random))
 }
 

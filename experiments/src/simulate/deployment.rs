@@ -11,13 +11,13 @@ use crate::{
 };
 use backbone::{
     config::Config,
-    env::Env as _,
+    env::{Env, Listener},
     message::{DEFAULT_ROUTE_KEY, Message as _, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
 use sim::{
-    Class, Cluster, Seed, SimEnv, SimListener,
+    Class, Cluster, Incarnation, Seed,
     broker::{amqp, mqtt, redis},
     fleet::Gateway,
 };
@@ -70,13 +70,13 @@ fn any_address(port: u16) -> SocketAddr {
 }
 
 /// Runs a broker on `port` for as long as its pod lives.
-fn serve<F>(env: SimEnv, port: u16, broker: impl FnOnce(SimListener) -> F + Send + 'static)
+fn serve<F>(env: Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
 where
     F: Future<Output = Infallible> + Send + 'static,
 {
-    env.spawn("broker", async move {
+    env.clone().spawn("broker", async move {
         let listener = env.listen(any_address(port)).await.expect("the port of a new pod is free");
-        match broker(listener).await {}
+        match broker(env, listener).await {}
     });
 }
 
@@ -132,60 +132,63 @@ impl Deployment {
     }
 
     pub(super) fn boot_brokers(&self, cluster: &Cluster) {
-        ["amqp", "mqtt", "redis"].iter().for_each(|pod| self.boot(cluster.env(pod), pod));
+        ["amqp", "mqtt", "redis"].iter().for_each(|pod| self.boot(cluster.incarnation(pod), pod));
     }
 
     pub(super) fn boot_fleet_and_routers(&self, cluster: &Cluster) {
-        gateway_pods(&self.spec).chain(router_pods(&self.spec)).for_each(|pod| self.boot(cluster.env(&pod), &pod));
+        gateway_pods(&self.spec)
+            .chain(router_pods(&self.spec))
+            .for_each(|pod| self.boot(cluster.incarnation(&pod), &pod));
     }
 
     /// The workers, one after the other, and before them the dispatcher: the work begins.
     pub(super) async fn boot_workers(&self, cluster: &Cluster) {
         let replicas = &self.spec.replicas;
         if replicas.all_at_once() {
-            worker_pods(&self.spec).for_each(|pod| self.boot(cluster.env(&pod), &pod));
+            worker_pods(&self.spec).for_each(|pod| self.boot(cluster.incarnation(&pod), &pod));
         }
-        self.boot(cluster.env("dispatcher"), "dispatcher");
+        self.boot(cluster.incarnation("dispatcher"), "dispatcher");
         if !replicas.all_at_once() {
             for (pod, started) in worker_pods(&self.spec).zip(1..) {
-                self.boot(cluster.env(&pod), &pod);
+                self.boot(cluster.incarnation(&pod), &pod);
                 sleep(replicas.pause_after(started)).await;
             }
         }
     }
 
     /// Starts what belongs on `pod`.
-    pub(super) fn boot(&self, env: SimEnv, pod: &str) {
+    pub(super) fn boot(&self, life: Incarnation, pod: &str) {
         let telemetry = self.book.telemetry(pod, move |event| {
-            env.is_alive().then(|| {
-                env.trace(format_args!("{event:?}"));
-                env.now_us()
+            life.is_alive().then(|| {
+                life.trace(format_args!("{event:?}"));
+                life.now_us()
             })
         });
+        let env = life.env();
         let config = self.config.clone();
         match pod.rsplit_once('-').map_or(pod, |(kind, _)| kind) {
             "amqp" => {
                 let broker = self.amqp.clone();
-                serve(env, AMQP_PORT, move |listener| async move { broker.serve(env, listener).await });
+                serve(env, AMQP_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
             "mqtt" => {
                 let broker = self.mqtt.clone();
-                serve(env, MQTT_PORT, move |listener| async move { broker.serve(env, listener).await });
+                serve(env, MQTT_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
             "redis" => {
                 let broker = self.redis.clone();
                 self.configure_routes();
-                serve(env, REDIS_PORT, move |listener| async move { broker.serve(env, listener).await });
+                serve(env, REDIS_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
-            "gateway" | "store" => self.boot_gateways(env, pod),
-            "fwd_router" => self.run(env, pod, |stop| FwdRouter::run(env, config, telemetry, stop)),
-            "bck_router" => self.run(env, pod, |stop| BckRouter::run(env, config, telemetry, stop)),
-            "http_router" => self.run(env, pod, |stop| async move {
-                let router = HttpRouter::run(env, config, telemetry, stop);
-                router.await.expect("the port of a pod without a router is free");
+            "gateway" | "store" => self.boot_gateways(life, pod),
+            "fwd_router" => self.run(&env, pod, |stop| FwdRouter::run(env.clone(), config, telemetry, stop)),
+            "bck_router" => self.run(&env, pod, |stop| BckRouter::run(env.clone(), config, telemetry, stop)),
+            "http_router" => self.run(&env, pod, |stop| {
+                let router = HttpRouter::run(env.clone(), config, telemetry, stop);
+                async { router.await.expect("the port of a pod without a router is free") }
             }),
-            "task_worker" => self.run(env, pod, |stop| TaskWorker::run(env, config, telemetry, stop)),
-            "dispatcher" => self.run(env, pod, |stop| self.dispatch(env, telemetry, stop)),
+            "task_worker" => self.run(&env, pod, |stop| TaskWorker::run(env.clone(), config, telemetry, stop)),
+            "dispatcher" => self.run(&env, pod, |stop| self.dispatch(life, telemetry, stop)),
             other => unreachable!("a pod of kind {other}"),
         }
     }
@@ -197,20 +200,20 @@ impl Deployment {
 
     fn dispatch(
         &self,
-        env: SimEnv,
+        life: Incarnation,
         telemetry: Arc<dyn Telemetry>,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (config, tasks) = (self.config.clone(), self.book.workload().clone().tasks());
         async move {
-            if let Err(error) = Dispatcher::run(env, config, telemetry, stop, tasks).await {
-                env.trace(format_args!("{error}"));
+            if let Err(error) = Dispatcher::run(life.env(), config, telemetry, stop, tasks).await {
+                life.trace(format_args!("{error}"));
             }
         }
     }
 
     /// Runs a service that can be asked to stop.
-    fn run<F>(&self, env: SimEnv, pod: &str, service: impl FnOnce(CancellationToken) -> F)
+    fn run<F>(&self, env: &Env, pod: &str, service: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -254,12 +257,12 @@ impl Deployment {
         }
     }
 
-    fn boot_gateways(&self, env: SimEnv, pod: &str) {
+    fn boot_gateways(&self, life: Incarnation, pod: &str) {
         for index in (0..self.spec.fleet.gateways).filter(|index| gateway_pod(&self.spec, *index) == pod) {
-            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", env.now_us()));
+            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", life.now_us()));
             let plan = self.gateways.plan(index, self.config.mqtt.clone());
-            let gateway = Gateway::run(env, plan, self.book.labels(), rng);
-            env.spawn("gateway", gateway);
+            let gateway = Gateway::run(life.env(), plan, self.book.labels(), rng);
+            life.env().spawn("gateway", gateway);
         }
     }
 

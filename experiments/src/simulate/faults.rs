@@ -68,7 +68,7 @@ async fn restart(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> b
     let stopped = timeout(STOP_LIMIT, deployment.stop(&pod)).await.is_ok();
     if let Some(ms) = fault.for_ms {
         sleep(Duration::from_millis(ms)).await;
-        deployment.boot(cluster.env(&pod), &pod);
+        deployment.boot(cluster.incarnation(&pod), &pod);
     }
     stopped
 }

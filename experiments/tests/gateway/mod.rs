@@ -1,10 +1,6 @@
 //! A gateway with labels, on real MQTT.
 
-use backbone::{
-    config,
-    env::{Env as _, TokioEnv},
-    message::Mac,
-};
+use backbone::{config, env::Env, message::Mac};
 use sim::{
     Seed,
     fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Online, Work},
@@ -33,6 +29,6 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
         online: Online::default(),
         rssi_period: Duration::from_millis(200),
     };
-    TokioEnv.spawn("gateway", Gateway::run(TokioEnv, plan, labels.clone(), rng));
+    Env::tokio().spawn("gateway", Gateway::run(Env::tokio(), plan, labels.clone(), rng));
     labels
 }

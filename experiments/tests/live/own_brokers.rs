@@ -4,7 +4,7 @@ use crate::{
     certificates::Files,
     place::{Place, text},
 };
-use backbone::env::{Env as _, TokioEnv};
+use backbone::env::Env;
 use lapin::{
     BasicProperties, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
@@ -149,7 +149,7 @@ impl Brokers {
 
     async fn channel(&self) -> lapin::Channel {
         let uri = self.options()[1].parse().unwrap();
-        let connection = TokioEnv.open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await;
+        let connection = Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await;
         connection.unwrap().create_channel().await.unwrap()
     }
 

@@ -5,12 +5,7 @@ use crate::{
     gateway::label,
     world::{Brokers, LABELS, LIMIT, World, task},
 };
-use backbone::{
-    config::Config,
-    env::{Env as _, TokioEnv},
-    service::Dispatcher,
-    telemetry::Several,
-};
+use backbone::{config::Config, env::Env, service::Dispatcher, telemetry::Several};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     process::{Command, Stdio},
@@ -26,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 impl Brokers {
     /// One command of Redis.
     async fn tell_redis(&self, words: &[&str]) {
-        let mut stream = TokioEnv.connect("127.0.0.1", self.redis.port()).await.unwrap();
+        let mut stream = Env::tokio().connect("127.0.0.1", self.redis.port()).await.unwrap();
         stream.write_all(format!("{}\r\n", words.join(" ")).as_bytes()).await.unwrap();
         let mut answer = [0; 64];
         let read = stream.read(&mut answer).await.unwrap();
@@ -125,7 +120,7 @@ async fn a_second_signal_ends_a_worker_at_once(world: &World) {
     };
     let telemetry = Arc::new(Several(Vec::new()));
     let (tasks, stop) = (futures_util::stream::iter([task(0)]), CancellationToken::new());
-    Dispatcher::run(TokioEnv, Arc::new(config), telemetry, stop, tasks).await.unwrap();
+    Dispatcher::run(Env::tokio(), Arc::new(config), telemetry, stop, tasks).await.unwrap();
     // Waiting for a child closes the pipe to it, and this one would end with that.
     let _pipe = worker.stdin.take();
     let limit = Instant::now() + LIMIT;
@@ -145,7 +140,7 @@ async fn a_second_signal_ends_a_worker_at_once(world: &World) {
 
 /// Whether the worker waits for a reply.
 async fn in_flight(port: u16) -> bool {
-    let Ok(mut stream) = TokioEnv.connect("127.0.0.1", port).await else { return false };
+    let Ok(mut stream) = Env::tokio().connect("127.0.0.1", port).await else { return false };
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -9,7 +9,7 @@ use crate::{
 };
 use backbone::{
     config::{Config, Connections, RpcKind},
-    env::{Env as _, Task, TokioEnv},
+    env::{Env, Task},
     service::HttpRouter,
     telemetry::Several,
 };
@@ -68,8 +68,8 @@ impl Places {
 
 fn start_third_router(config: Config) -> Task {
     let (config, telemetry) = (Arc::new(config), Arc::new(Several(Vec::new())));
-    let router = HttpRouter::run(TokioEnv, config, telemetry, CancellationToken::new());
-    TokioEnv.spawn("router", async { router.await.unwrap() })
+    let router = HttpRouter::run(Env::tokio(), config, telemetry, CancellationToken::new());
+    Env::tokio().spawn("router", async { router.await.unwrap() })
 }
 
 /// How many tries of a worker's tasks ended because no reply came.

@@ -1,18 +1,18 @@
 //! A way from a service to its broker that the test can break: cut, as by a reset, or silent, as by a network that swallows
 //! all packets and tells nobody.
+#![expect(clippy::disallowed_types, reason = "a reset needs a socket option that no service wants")]
 
-use backbone::env::{Env, Listener as _, TokioEnv};
+use backbone::env::Env;
 use std::{
     io,
     sync::{Arc, Mutex},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
-
-type Stream = <TokioEnv as Env>::Stream;
 
 /// Relays each connection to its port to one of its own to the broker. Runs as long as the test.
 pub(crate) struct Relay {
@@ -36,19 +36,20 @@ struct Path {
 impl Relay {
     /// To the broker on this port of 127.0.0.1.
     pub(crate) async fn start(broker: u16) -> Self {
-        let mut listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let state: Arc<Mutex<State>> = Arc::default();
         let relay = Self { port, state: state.clone() };
-        TokioEnv.spawn("relay", async move {
+        Env::tokio().spawn("relay", async move {
             loop {
-                let near = listener.connection().await;
+                let (near, _) = listener.accept().await.unwrap();
+                near.set_nodelay(true).unwrap();
                 let cut = CancellationToken::new();
                 let mut state = state.lock().unwrap();
                 let (silent, silence) = watch::channel(state.silent);
                 state.paths.retain(|path| !path.silent.is_closed());
                 state.paths.push(Path { cut: cut.clone(), silent });
-                TokioEnv.spawn("relayed connection", async move {
+                Env::tokio().spawn("relayed connection", async move {
                     let far = tokio::select! {
                         biased;
                         () = cut.cancelled() => return near.set_zero_linger().unwrap(),
@@ -98,9 +99,11 @@ impl Relay {
     }
 }
 
-async fn reach(broker: u16, mut silence: watch::Receiver<bool>) -> io::Result<Stream> {
+async fn reach(broker: u16, mut silence: watch::Receiver<bool>) -> io::Result<TcpStream> {
     heard(&mut silence).await;
-    TokioEnv.connect("127.0.0.1", broker).await
+    let far = TcpStream::connect(("127.0.0.1", broker)).await?;
+    far.set_nodelay(true)?;
+    Ok(far)
 }
 
 async fn heard(silence: &mut watch::Receiver<bool>) {
@@ -109,7 +112,7 @@ async fn heard(silence: &mut watch::Receiver<bool>) {
 }
 
 /// Carries bytes both ways until both ends are closed, one breaks, or `cut`.
-async fn carry(mut near: Stream, mut far: Stream, cut: &CancellationToken, silence: watch::Receiver<bool>) {
+async fn carry(mut near: TcpStream, mut far: TcpStream, cut: &CancellationToken, silence: watch::Receiver<bool>) {
     let both = async {
         let ((near_out, near_in), (far_out, far_in)) = (near.split(), far.split());
         tokio::try_join!(pump(near_out, far_in, silence.clone()), pump(far_out, near_in, silence))

@@ -5,7 +5,7 @@ use crate::gateway::{label, start_gateway};
 use backbone::{
     admin::Admin,
     config::{Config, RpcKind},
-    env::{Env as _, TokioEnv},
+    env::Env,
     message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::{Event, Several, Telemetry},
@@ -139,35 +139,35 @@ impl World {
         let with = |world: &mut Self, name| {
             let config = config(name);
             config.validate().unwrap();
-            (TokioEnv, Arc::new(config), world.telemetry(name), world.stop.clone())
+            (Env::tokio(), Arc::new(config), world.telemetry(name), world.stop.clone())
         };
         let is_over_http = config("worker-0").rpc.kind == RpcKind::Http;
         let only_if = |wanted: bool, names: [&'static str; 2]| names.into_iter().filter(move |_| wanted);
         for name in only_if(!is_over_http, ["fwd-0", "fwd-1"]) {
             let (env, config, telemetry, stop) = with(&mut world, name);
-            env.spawn("router", FwdRouter::run(env, config, telemetry, stop));
+            Env::tokio().spawn("router", FwdRouter::run(env, config, telemetry, stop));
         }
         for name in only_if(!is_over_http, ["bck-0", "bck-1"]) {
             let (env, config, telemetry, stop) = with(&mut world, name);
-            env.spawn("router", BckRouter::run(env, config, telemetry, stop));
+            Env::tokio().spawn("router", BckRouter::run(env, config, telemetry, stop));
         }
         for name in only_if(is_over_http, ["http-0", "http-1"]) {
             let (env, config, telemetry, stop) = with(&mut world, name);
-            env.spawn("router", async move { HttpRouter::run(env, config, telemetry, stop).await.unwrap() });
+            Env::tokio().spawn("router", async move { HttpRouter::run(env, config, telemetry, stop).await.unwrap() });
         }
         for name in ["worker-0", "worker-1"] {
             let (env, config, telemetry, stop) = with(&mut world, name);
-            env.spawn("worker", TaskWorker::run(env, config, telemetry, stop));
+            Env::tokio().spawn("worker", TaskWorker::run(env, config, telemetry, stop));
         }
         let (feed, tasks) = mpsc::channel(1_000);
         let tasks = futures_util::stream::unfold(tasks, |mut tasks| async { Some((tasks.recv().await?, tasks)) });
         let (env, config, telemetry, stop) = with(&mut world, "dispatcher");
-        env.spawn("dispatcher", async move {
+        Env::tokio().spawn("dispatcher", async move {
             // Stopped in the end, it complains that there may be more tasks.
             let _ = Dispatcher::run(env, config, telemetry, stop, tasks).await;
         });
         let (fed, feeds) = (world.fed.clone(), world.feeds.clone());
-        env.spawn("feeder", async move {
+        Env::tokio().spawn("feeder", async move {
             loop {
                 sleep(TASK_PERIOD).await;
                 if feeds.load(Relaxed) && feed.send(task(fed.fetch_add(1, Relaxed))).await.is_err() {

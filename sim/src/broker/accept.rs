@@ -1,6 +1,6 @@
 //! The accept loop, the same for all three brokers, with its limit.
 
-use backbone::env::{Env, Listener};
+use backbone::env::{Listener, Stream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -16,19 +16,15 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(super) type Place = OwnedSemaphorePermit;
 
 /// Gives every connection that comes to `serve`, which spawns what it needs. `broker` is for the log.
-pub(super) async fn accept<E: Env>(
-    broker: &'static str,
-    listener: E::Listener,
-    serve: impl FnMut(E::Stream, Place),
-) -> Infallible {
+pub(super) async fn accept(broker: &'static str, listener: Listener, serve: impl FnMut(Stream, Place)) -> Infallible {
     accept_up_to(CONNECTIONS_MAX, broker, listener, serve).await
 }
 
-async fn accept_up_to<L: Listener>(
+async fn accept_up_to(
     connections_max: usize,
     broker: &'static str,
-    mut listener: L,
-    mut serve: impl FnMut(L::Stream, Place),
+    mut listener: Listener,
+    mut serve: impl FnMut(Stream, Place),
 ) -> Infallible {
     let places = Arc::new(Semaphore::new(connections_max));
     loop {
@@ -48,40 +44,49 @@ async fn accept_up_to<L: Listener>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backbone::env::TokioEnv;
-    use std::io;
-    use tokio::{sync::mpsc, time::Instant};
+    use backbone::env::{Accept, Env};
+    use std::{
+        io,
+        task::{Context, Poll},
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, DuplexStream, duplex},
+        sync::mpsc,
+        time::Instant,
+    };
 
-    struct Numbers(mpsc::UnboundedReceiver<io::Result<u32>>);
+    struct Pipes(mpsc::UnboundedReceiver<io::Result<DuplexStream>>);
 
-    impl Listener for Numbers {
-        type Stream = u32;
-
-        async fn accept(&mut self) -> io::Result<u32> {
-            self.0.recv().await.expect("the test holds the sender")
+    impl Accept for Pipes {
+        fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+            let pipe = self.0.poll_recv(cx).map(|pipe| pipe.expect("the test holds the sender"));
+            pipe.map_ok(|pipe| Box::new(pipe) as Stream)
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_beyond_the_limit_is_refused_until_another_one_ends_and_errors_slow_the_loop_down() {
-        let (connect, listener) = mpsc::unbounded_channel();
+        let (arrive, arrivals) = mpsc::unbounded_channel();
         let (accepted, mut connections) = mpsc::unbounded_channel();
-        TokioEnv.spawn("accept", async move {
+        Env::tokio().spawn("accept", async move {
             let serve = |stream, place| accepted.send((stream, place)).unwrap();
-            match accept_up_to(2, "test", Numbers(listener), serve).await {}
+            let listener = Listener::new(Pipes(arrivals), ([127, 0, 0, 1], 1).into());
+            match accept_up_to(2, "test", listener, serve).await {}
         });
-        for n in [0, 1, 2] {
-            connect.send(Ok(n)).unwrap();
-        }
-        let (first, place) = connections.recv().await.unwrap();
-        let second = connections.recv().await.unwrap();
-        assert_eq!((first, second.0), (0, 1));
-        tokio::task::yield_now().await;
+        let connect = || {
+            let (near, far) = duplex(1);
+            arrive.send(Ok(far)).unwrap();
+            near
+        };
+        let (_first, _second, mut third) = (connect(), connect(), connect());
+        let (_stream, place) = connections.recv().await.unwrap();
+        let _second_place = connections.recv().await.unwrap();
+        assert_eq!(third.read(&mut [0]).await.unwrap(), 0, "closed");
         drop(place);
         let failed = Instant::now();
-        connect.send(Err(io::ErrorKind::Other.into())).unwrap();
-        connect.send(Ok(3)).unwrap();
-        assert_eq!(connections.recv().await.unwrap().0, 3);
+        arrive.send(Err(io::ErrorKind::Other.into())).unwrap();
+        let _fourth = connect();
+        let _fourth_accepted = connections.recv().await.unwrap();
         assert_eq!(failed.elapsed(), RETRY);
     }
 }

@@ -3,17 +3,16 @@
 //! A pod's name outlives its incarnations. A restarted pod is a new host with a new address behind the old name, as in
 //! Kubernetes; its peers find it because names are looked up at each connect.
 
-mod on_pod;
-mod pods;
+mod incarnation;
 
-pub(crate) use on_pod::{OnPod, assert_spawned_through_env, enter, known_spawn, last_panic, message_of, spawn};
-pub(crate) use pods::Pods;
+pub use incarnation::Incarnation;
 
 use crate::{
     engine::with,
-    env::SimEnv,
-    network::{Host, Network, Reach},
+    host::{self, Host, Reach},
+    network::NetworkCounters,
 };
+use backbone::env::Env;
 use std::{fmt, time::Duration};
 
 /// The pods of the running simulation. Only one exists a simulation; it is handed to the main future.
@@ -25,13 +24,23 @@ impl Cluster {
         Self(())
     }
 
-    /// The environment of the pod's current incarnation.
+    /// The environment of the pod's current incarnation. Becomes useless when the pod stops: a restarted pod has another
+    /// one.
     ///
     /// # Panics
     /// If no pod has this name.
     #[must_use]
-    pub fn env(&self, name: &str) -> SimEnv {
-        SimEnv::new(with(|engine| engine.pods.host_of(name)))
+    pub fn env(&self, name: &str) -> Env {
+        self.incarnation(name).env()
+    }
+
+    /// The pod's current incarnation.
+    ///
+    /// # Panics
+    /// If no pod has this name.
+    #[must_use]
+    pub fn incarnation(&self, name: &str) -> Incarnation {
+        Incarnation { host: with(|engine| engine.pods.host_of(name)) }
     }
 
     /// Kills the pod's process: all its tasks are dropped where they stand. Its kernel closes the sockets, and resets
@@ -48,7 +57,7 @@ impl Cluster {
     fn stop(name: &str, reach: Reach) -> Outage {
         let (host, tasks) = with(|engine| {
             let host = engine.pods.host_of(name);
-            let state = &mut engine.network.hosts[usize::from(host)].reach;
+            let state = &mut engine.hosts[host].reach;
             assert!(matches!(state, Reach::Up | Reach::CutOff), "{name} is stopped already");
             *state = reach;
             if reach == Reach::PoweredOff {
@@ -70,10 +79,10 @@ impl Cluster {
     /// # Panics
     /// If the pod still runs, or after more restarts than the settings allow.
     #[must_use]
-    pub fn restart(&self, name: &str) -> SimEnv {
+    pub fn restart(&self, name: &str) -> Incarnation {
         let host = with(|engine| {
             let old = engine.pods.host_of(name);
-            let Host { plan, reach, .. } = engine.network.hosts[usize::from(old)];
+            let Host { plan, reach, .. } = engine.hosts[old];
             assert!(
                 matches!(reach, Reach::Crashed | Reach::PoweredOff),
                 "{name} still runs: stop it before the restart"
@@ -83,7 +92,7 @@ impl Cluster {
             new
         });
         record(name, format_args!("restarted"));
-        SimEnv::new(host)
+        Incarnation { host }
     }
 
     /// Takes the pod off the network: it runs on, and neither sends nor receives.
@@ -99,7 +108,7 @@ impl Cluster {
     fn set_reach(name: &str, from: Reach, to: Reach) {
         with(|engine| {
             let host = engine.pods.host_of(name);
-            let reach = &mut engine.network.hosts[usize::from(host)].reach;
+            let reach = &mut engine.hosts[host].reach;
             assert_eq!(*reach, from, "{name} cannot become {to:?}");
             *reach = to;
         });
@@ -145,13 +154,13 @@ impl Cluster {
     pub fn frames_read(&self, name: &str) -> u64 {
         with(|engine| {
             let host = engine.pods.host_of(name);
-            engine.network.hosts[usize::from(host)].cpu.as_ref().map_or(0, |cpu| cpu.frames_read())
+            engine.hosts[host].cpu.as_ref().map_or(0, |cpu| cpu.frames_read())
         })
     }
 
     /// What the network has done so far.
     #[must_use]
-    pub fn network(&self) -> crate::network::NetworkCounters {
+    pub fn network(&self) -> NetworkCounters {
         with(|engine| engine.network.counters)
     }
 }
@@ -166,10 +175,9 @@ pub struct Outage {
 }
 
 fn sockets(host: u16) -> usize {
-    turmoil_net::netstat(Network::address(host)).entries.len()
+    turmoil_net::netstat(host::address(host)).entries.len()
 }
 
-/// Puts an event of `pod` into the trace.
-pub(crate) fn record(pod: &str, event: fmt::Arguments<'_>) {
-    with(|engine| engine.trace.event(engine.now_us(), pod, event));
+fn record(pod: &str, event: fmt::Arguments<'_>) {
+    with(|engine| engine.record(pod, event));
 }

@@ -130,8 +130,8 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Starts to connect to `broker` and to subscribe to `filter`; messages come out of the receiver.
-    pub(super) fn start<E: Env>(
-        env: &E,
+    pub(super) fn start(
+        env: &Env,
         broker: &config::Mqtt,
         client_id: String,
         filter: String,
@@ -184,7 +184,7 @@ impl Connection {
     }
 }
 
-fn options<E: Env>(env: &E, broker: &config::Mqtt, client_id: String) -> MqttOptions {
+fn options(env: &Env, broker: &config::Mqtt, client_id: String) -> MqttOptions {
     let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
     let (env, host, port, tls) = (env.clone(), broker.host.clone(), broker.port, broker.tls());
     options.set_socket_connector(move |_address: String, _network| {
@@ -204,8 +204,8 @@ fn options<E: Env>(env: &E, broker: &config::Mqtt, client_id: String) -> MqttOpt
     options
 }
 
-async fn drive<E: Env>(
-    env: E,
+async fn drive(
+    env: Env,
     client: AsyncClient,
     mut events: EventLoop,
     filter: String,

@@ -74,7 +74,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Runs until its task is dropped. `rng` decides service times and signal strengths.
-    pub async fn run<E: Env>(env: E, plan: GatewayPlan, labels: Labels, rng: ChaCha8Rng) {
+    pub async fn run(env: Env, plan: GatewayPlan, labels: Labels, rng: ChaCha8Rng) {
         let filter = match plan.shared_mac {
             true => format!("$share/gateways/{}", action_topic(plan.mac)),
             false => action_topic(plan.mac),
@@ -150,7 +150,7 @@ impl Gateway {
     }
 
     /// Reports the labels heard, once a period, starting at a moment of the gateway's own.
-    async fn report<E: Env>(self, env: E, connection: Connection, mut rng: ChaCha8Rng) {
+    async fn report(self, env: Env, connection: Connection, mut rng: ChaCha8Rng) {
         rng.set_stream(rng.get_stream() ^ u64::MAX); // independent of the service times
         let period = self.plan.rssi_period;
         let phase =

@@ -2,35 +2,23 @@
 
 use super::{
     baton::{Baton, Holder},
-    kit::SimKit,
     notice,
-    pipe::{Pipe, PipeStream},
+    pipe::Pipe,
 };
-use crate::{
-    cluster,
-    engine::{touch_network, with},
-    socket::SimStream,
-};
-use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
     cell::{Cell, RefCell},
-    io,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     thread,
     time::Duration,
 };
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 /// How long one turn may take in real time, before it is given up: it is a few microseconds of work, so even a crowded
 /// machine needs no more.
-const TURN_LIMIT: Duration = Duration::from_secs(60);
-/// Bytes moved from the socket to lapin at once.
-const READ_BYTES: usize = 16 << 10;
+pub(super) const TURN_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the two threads share of one connection.
 pub(super) struct Bridge {
@@ -45,7 +33,7 @@ pub(super) struct Bridge {
     pipe: Mutex<Pipe>,
     dirty: AtomicBool,
     /// Wakes the task that moves bytes between the pipe and the socket.
-    carrier: Mutex<Option<Waker>>,
+    pub(super) carrier: Mutex<Option<Waker>>,
 }
 
 #[derive(Default)]
@@ -122,7 +110,7 @@ pub(crate) fn assert_none_was_missed() {
 }
 
 impl Bridge {
-    fn new(host: u16, turn_limit: Duration) -> Arc<Self> {
+    pub(super) fn new(host: u16, turn_limit: Duration) -> Arc<Self> {
         BRIDGES.with_borrow_mut(|bridges| {
             bridges.opened += 1;
             let bridge = Arc::new(Self {
@@ -199,8 +187,9 @@ impl Bridge {
         moved
     }
 
-    /// Ends lapin's thread and waits for it; in a lost world it is told to end, and left to do so when it can.
-    fn end(&self) {
+    /// Ends lapin's thread and waits for it; in a lost world it is told to end, and left to do so when it can. The
+    /// connection gets no turn any more.
+    pub(super) fn end(&self) {
         self.ends.store(true, Ordering::Release);
         self.wait_for_return();
         if self.baton.holder() == Holder::Simulation {
@@ -208,105 +197,10 @@ impl Bridge {
             self.wait_for_return();
         }
         assert!(LOST.get() || self.baton.holder() == Holder::Gone, "a thread that was told to end has ended");
-    }
-}
-
-/// Ends the connection's thread when the task that carries its bytes ends, however it does.
-struct EndWithCarrier(Arc<Bridge>);
-
-impl Drop for EndWithCarrier {
-    fn drop(&mut self) {
-        self.0.end();
         BRIDGES.with_borrow_mut(|bridges| {
-            bridges.by_host[usize::from(self.0.host)].retain(|bridge| bridge.id != self.0.id);
+            bridges.by_host[usize::from(self.host)].retain(|bridge| bridge.id != self.id);
         });
     }
-}
-
-/// The task that moves bytes between a simulated socket and the pipe that lapin sees.
-struct Carrier {
-    bridge: Arc<Bridge>,
-    tcp: SimStream,
-    reads: bool,
-    writes: bool,
-    outgoing: Vec<u8>,
-    buffer: Box<[u8]>,
-}
-
-impl Carrier {
-    fn read(&mut self, cx: &mut Context<'_>) {
-        while self.reads {
-            let mut read = ReadBuf::new(&mut self.buffer);
-            let Poll::Ready(result) = Pin::new(&mut self.tcp).poll_read(cx, &mut read) else { return };
-            let mut pipe = self.bridge.pipe();
-            match result {
-                Ok(()) if !read.filled().is_empty() => pipe.feed(read.filled()),
-                Ok(()) => self.reads = pipe.end(io::ErrorKind::UnexpectedEof),
-                Err(error) => self.reads = pipe.end(error.kind()),
-            }
-            drop(pipe);
-            self.bridge.mark();
-        }
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>) {
-        self.bridge.pipe().take_output(&mut self.outgoing);
-        while self.writes && !self.outgoing.is_empty() {
-            match Pin::new(&mut self.tcp).poll_write(cx, &self.outgoing) {
-                Poll::Ready(Ok(n)) => drop(self.outgoing.drain(..n)),
-                Poll::Ready(Err(error)) => {
-                    self.writes = self.bridge.pipe().end(error.kind());
-                    self.bridge.mark();
-                }
-                Poll::Pending => return,
-            }
-        }
-        self.outgoing.clear();
-    }
-
-    /// Carries until lapin's thread has ended and its last words are out.
-    async fn run(mut self) {
-        let _end = EndWithCarrier(self.bridge.clone());
-        std::future::poll_fn(|cx| {
-            *self.bridge.carrier.lock().expect("held for a clone only") = Some(cx.waker().clone());
-            self.read(cx);
-            self.write(cx);
-            let done = self.bridge.baton.holder() == Holder::Gone && self.outgoing.is_empty();
-            if done { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        touch_network();
-    }
-}
-
-/// Opens an AMQP connection from `host` over a simulated socket. lapin's own reconnecting finds no second socket.
-pub(crate) async fn open(
-    host: u16,
-    uri: AMQPUri,
-    properties: ConnectionProperties,
-) -> Result<Connection, lapin::Error> {
-    let tcp = SimStream::connect(host, &uri.authority.host, uri.authority.port).await.map_err(lapin::Error::from)?;
-    let bridge = Bridge::new(host, TURN_LIMIT);
-    bridge.mark();
-    let carrier = Carrier {
-        bridge: bridge.clone(),
-        tcp,
-        reads: true,
-        writes: true,
-        outgoing: Vec::new(),
-        buffer: vec![0; READ_BYTES].into(),
-    };
-    cluster::spawn(host, "lapin carrier", carrier.run(), |_| ());
-    let runtime = async_rs::Runtime::new(SimKit::new(bridge.clone()));
-    let (identity, listener) = with(|engine| (engine.identity(), engine.lapin_listener()));
-    let used = AtomicBool::new(false);
-    let connect = async move |_uri, _runtime| {
-        if used.swap(true, Ordering::AcqRel) {
-            return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into());
-        }
-        Ok(lapin::tcp::AsyncTcpStream::Plain(PipeStream::attach(&bridge, identity, &listener)))
-    };
-    Connection::connector(uri, runtime, connect, properties).await
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The runtime that lapin gets: its internal tasks run on the simulation's, and where they wake lapin's IO loop the
 //! connection becomes dirty. Everything that would reach a real socket or a real thread is refused.
 
-use super::{bridge::Bridge, notice};
-use crate::cluster::known_spawn;
+use super::{bridge::Bridge, notice, stream::PipeStream};
+use crate::process::known_spawn;
 use async_rs::{
     traits::{Executor, Reactor, RuntimeKit},
     util::{DummyIO, DummyStream, Task, TaskImpl, simple_block_on},
@@ -75,7 +75,7 @@ impl Executor for SimKit {
 }
 
 impl Reactor for SimKit {
-    type TcpStream = super::pipe::PipeStream;
+    type TcpStream = PipeStream;
     type Sleep = tokio::time::Sleep;
 
     fn register<H: io::Read + io::Write + Send + 'static>(
@@ -93,10 +93,7 @@ impl Reactor for SimKit {
         DummyStream(PhantomData)
     }
 
-    fn tcp_connect_addr(
-        &self,
-        _addr: SocketAddr,
-    ) -> impl Future<Output = io::Result<super::pipe::PipeStream>> + Send + 'static {
+    fn tcp_connect_addr(&self, _addr: SocketAddr) -> impl Future<Output = io::Result<PipeStream>> + Send + 'static {
         std::future::ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }

@@ -1,21 +1,6 @@
 //! How long a packet travels and how large a segment may be: one link per pair of host classes.
 
-use crate::os::split_mix;
-
-/// What kind of place a host is; decides how far it is from others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
-    /// RabbitMQ.
-    Amqp,
-    /// Redis.
-    Redis,
-    /// Mosquitto.
-    Mqtt,
-    /// A replica of one of the backbone's services.
-    Service,
-    /// A gateway, in a store.
-    Gateway,
-}
+use crate::{host::Class, os::split_mix};
 
 /// What lies between two hosts, in each direction. A packet's way takes a time drawn evenly from a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

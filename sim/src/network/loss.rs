@@ -1,10 +1,13 @@
 //! What is lost, and how it comes back: cuts, stalls, and retransmission in virtual time.
 
 use super::{
-    Flow, Network, Reach, Step,
-    flow::{Lost, at_or_after, reset_segment, segment},
+    Event, Moment, Network,
+    state::{Lost, at_or_after, reset_segment, segment},
 };
-use crate::engine::agenda::Agenda;
+use crate::{
+    flow::Flow,
+    host::{Hosts, Reach},
+};
 use turmoil_net::Packet;
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -50,15 +53,15 @@ impl Network {
     }
 
     /// Whether the ends of a flow cannot hear each other.
-    pub(super) fn is_silent(&self, flow: Flow) -> bool {
-        let cut_off = |end| matches!(self.host(end).reach, Reach::PoweredOff | Reach::CutOff);
-        cut_off(flow.destination)
-            || self.host(flow.source).reach == Reach::CutOff
+    pub(super) fn is_silent(&self, hosts: &Hosts, flow: Flow) -> bool {
+        let [from, to] = [flow.source, flow.destination].map(|(host, _port)| hosts[host].reach);
+        matches!(to, Reach::PoweredOff | Reach::CutOff)
+            || from == Reach::CutOff
             || (!self.cuts.is_empty() && self.cuts.contains_key(&pair(flow.source.0, flow.destination.0)))
     }
 
     /// Keeps a lost packet, or one behind a lost packet, for retransmission.
-    pub(super) fn hold(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
+    pub(super) fn hold(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let (seq, syn) = (segment(&packet).seq, segment(&packet).flags.syn);
         let state = self.flows.entry(flow.packed()).or_default();
         let lost = state.lost.get_or_insert_default();
@@ -70,37 +73,31 @@ impl Network {
             // Timers of earlier losses of this flow may still be on the agenda; a number that was never used tells them off.
             self.loss_episodes += 1;
             lost.timer = self.loss_episodes;
-            agenda.put(now_ns + lost.rto_ns, Step::Retransmission { flow, timer: lost.timer });
+            now.put(now.ns + lost.rto_ns, Event::Retransmission { flow, timer: lost.timer });
         }
     }
 
     /// A pure ACK is lost by chance. If nothing of its sender follows, the peer retransmits after a timeout and is answered:
     /// then the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
-    pub(super) fn lose_ack(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, ack: Packet) {
+    pub(super) fn lose_ack(&mut self, now: &mut Moment<'_>, flow: Flow, ack: Packet) {
         self.loss_episodes += 1;
         let timer = self.loss_episodes;
         self.flows.entry(flow.packed()).or_default().lost_ack = Some(Box::new((ack, timer)));
-        agenda.put(now_ns + RTO_NS, Step::LateAck { flow, timer });
+        now.put(now.ns + RTO_NS, Event::LateAck { flow, timer });
     }
 
     /// The lost ACK of that timer is due, if nothing has made it needless.
-    pub(crate) fn late_ack(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, timer: u64) {
+    pub(super) fn late_ack(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
         let Some(state) = self.flows.get_mut(&flow.packed()) else { return };
         if let Some(lost) = state.lost_ack.take_if(|lost| lost.1 == timer) {
             self.counters.retransmissions += 1;
-            self.send(now_ns, agenda, flow, lost.0);
+            self.send(now, flow, lost.0);
         }
     }
 
     /// A retransmission timer fires. A flow that was given up is reset: returns what its source's kernel is to be told.
-    pub(crate) fn retransmit(
-        &mut self,
-        now_ns: u64,
-        agenda: &mut Agenda<Step>,
-        flow: Flow,
-        timer: u64,
-    ) -> Option<Packet> {
-        let silent = self.is_silent(flow);
+    pub(super) fn retransmit(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) -> Option<Packet> {
+        let silent = self.is_silent(now.hosts, flow);
         self.flows.get(&flow.packed())?.lost.as_ref().filter(|lost| lost.timer == timer)?;
         self.counters.retransmissions += 1;
         let lost_again = silent || self.is_lost_by_chance();
@@ -110,7 +107,7 @@ impl Network {
         if !lost_again {
             let Lost { packets, .. } = *state.lost.take().expect("found above");
             for packet in packets {
-                self.travel(now_ns, agenda, flow, packet);
+                self.travel(now, flow, packet);
             }
             return None;
         }
@@ -122,26 +119,65 @@ impl Network {
             return Some(Self::packet(flow.reversed(), reset_segment(flow.reversed())));
         }
         lost.rto_ns = (lost.rto_ns * 2).min(RTO_NS_MAX);
-        agenda.put(now_ns + lost.rto_ns, Step::Retransmission { flow, timer });
+        now.put(now.ns + lost.rto_ns, Event::Retransmission { flow, timer });
         None
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Class, Distances, Host, Link};
+    use super::super::{Distances, Link};
     use super::*;
-    use crate::trace::Trace;
+    use crate::{
+        agenda::Agenda,
+        host::{Class, Host},
+        trace::Trace,
+    };
     use bytes::Bytes;
     use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
 
-    fn network(loss_ppm: u64) -> (Network, Agenda<Step>) {
-        let hosts = [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1, None)).into();
-        let service_redis = Link::ethernet(100, 100);
-        let distances = Distances { service_redis, ..Distances::default() };
-        (Network::new(hosts, distances, 50, loss_ppm, 1), Agenda::new())
+    /// Two hosts, what lies between them, and what is still to come.
+    struct World {
+        hosts: Hosts,
+        network: Network,
+        agenda: Agenda<Event>,
+        trace: Trace,
+    }
+
+    impl World {
+        fn new(loss_ppm: u64) -> Self {
+            let hosts =
+                [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1, None)).into_iter().collect();
+            let service_redis = Link::ethernet(100, 100);
+            let distances = Distances { service_redis, ..Distances::default() };
+            let network = Network::new(distances, 50, loss_ppm, 1);
+            Self { hosts, network, agenda: Agenda::new(), trace: Trace::new(None) }
+        }
+
+        fn at<R>(&mut self, ns: u64, f: impl FnOnce(&mut Network, &mut Moment<'_>) -> R) -> R {
+            let Self { hosts, network, agenda, trace } = self;
+            f(network, &mut Moment { ns, hosts, trace, later: &mut |at_ns, event| agenda.put(at_ns, event) })
+        }
+
+        fn depart(&mut self, ns: u64, packet: Packet) {
+            self.at(ns, |network, now| network.depart(now, packet));
+        }
+
+        /// Plays the agenda until it is empty: (time in us, sequence number) of all that reaches a kernel, and whether
+        /// the flow was reset by its own side.
+        fn play(&mut self) -> (Vec<(u64, u32)>, bool) {
+            let (mut arrivals, mut reset) = (vec![], false);
+            while let Some(ns) = self.agenda.next_ns() {
+                for event in self.agenda.take_due(ns).unwrap() {
+                    let gives_up = matches!(event, Event::Retransmission { .. });
+                    let Some(packet) = self.at(ns, |network, now| network.handle(now, event)) else { continue };
+                    if gives_up { reset = true } else { arrivals.push((ns / 1_000, segment(&packet).seq)) }
+                }
+            }
+            (arrivals, reset)
+        }
     }
 
     fn data(seq: u32) -> Packet {
@@ -157,100 +193,78 @@ mod tests {
         Network::packet(FLOW, segment)
     }
 
-    /// Plays the agenda until it is empty: (time in us, sequence number) of all arrivals, and whether the flow was reset.
-    fn play(network: &mut Network, agenda: &mut Agenda<Step>) -> (Vec<(u64, u32)>, bool) {
-        let (mut trace, mut arrivals, mut reset) = (Trace::new(None), vec![], false);
-        while let Some(now_ns) = agenda.next_ns() {
-            for step in agenda.take_due(now_ns).unwrap() {
-                match step {
-                    Step::Arrival(packet) => arrivals.extend(
-                        network
-                            .arrive(now_ns, agenda, &mut trace, packet)
-                            .map(|packet| (now_ns / 1_000, segment(&packet).seq)),
-                    ),
-                    Step::Retransmission { flow, timer } => {
-                        reset |= network.retransmit(now_ns, agenda, flow, timer).is_some();
-                    }
-                    Step::LateAck { flow, timer } => network.late_ack(now_ns, agenda, flow, timer),
-                    _ => unreachable!("these hosts cost nothing and have TCP_NODELAY on"),
-                }
-            }
-        }
-        (arrivals, reset)
-    }
-
     #[test]
     fn a_lost_segment_comes_back_after_the_timeout_and_holds_up_those_behind_it() {
-        let (mut network, mut agenda) = network(0);
-        network.cut(0, 1);
-        network.depart(0, &mut agenda, data(1));
-        network.mend(0, 1);
-        network.depart(1_000, &mut agenda, data(2));
-        let (arrivals, reset) = play(&mut network, &mut agenda);
+        let mut world = World::new(0);
+        world.network.cut(0, 1);
+        world.depart(0, data(1));
+        world.network.mend(0, 1);
+        world.depart(1_000, data(2));
+        let (arrivals, reset) = world.play();
         assert_eq!(arrivals, [(200_100, 1), (200_100, 2)]);
         assert!(!reset);
-        assert_eq!((network.counters.lost, network.counters.retransmissions), (1, 1));
+        assert_eq!((world.network.counters.lost, world.network.counters.retransmissions), (1, 1));
     }
 
     #[test]
     fn a_flow_that_never_gets_through_is_reset_after_linux_retries() {
-        let (mut network, mut agenda) = network(0);
-        network.cut(0, 1);
-        network.depart(0, &mut agenda, data(1));
-        let (arrivals, reset) = play(&mut network, &mut agenda);
+        let mut world = World::new(0);
+        world.network.cut(0, 1);
+        world.depart(0, data(1));
+        let (arrivals, reset) = world.play();
         assert!(arrivals.is_empty() && reset);
-        assert!(network.flows.is_empty());
+        assert!(world.network.flows.is_empty());
     }
 
     #[test]
     fn a_stall_delays_and_loses_nothing() {
-        let (mut network, mut agenda) = network(0);
-        network.stall(1, 0, 5_000_000);
-        network.depart(0, &mut agenda, data(1));
-        network.depart(6_000_000, &mut agenda, data(2));
-        let (arrivals, _) = play(&mut network, &mut agenda);
+        let mut world = World::new(0);
+        world.network.stall(1, 0, 5_000_000);
+        world.depart(0, data(1));
+        world.depart(6_000_000, data(2));
+        let (arrivals, _) = world.play();
         assert_eq!(arrivals, [(5_000, 1), (6_100, 2)]);
-        assert_eq!(network.counters.lost, 0);
+        assert_eq!(world.network.counters.lost, 0);
     }
 
     #[test]
     fn under_random_loss_everything_arrives_in_order() {
-        let (mut network, mut agenda) = network(300_000);
+        let mut world = World::new(300_000);
         for seq in 0..200 {
-            network.depart(u64::from(seq) * 10_000, &mut agenda, data(seq));
+            world.depart(u64::from(seq) * 10_000, data(seq));
         }
-        let (arrivals, _) = play(&mut network, &mut agenda);
+        let (arrivals, _) = world.play();
         assert_eq!(arrivals.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), (0..200).collect::<Vec<_>>());
-        assert!(network.counters.lost > 0);
+        assert!(world.network.counters.lost > 0);
     }
 
     #[test]
     fn a_lost_ack_comes_late_unless_something_follows_it() {
-        let (mut network, mut agenda) = network(0);
+        let mut world = World::new(0);
         let ack = |number| {
             let mut packet = data(1);
             let Transport::Tcp(segment) = &mut packet.payload else { panic!("a TCP segment") };
             (segment.payload, segment.ack) = (Bytes::new(), number);
             packet
         };
-        network.depart(0, &mut agenda, ack(1)); // the end of the handshake
+        world.depart(0, ack(1)); // the end of the handshake
         for number in [2, 3] {
-            network.loss_ppm = 1_000_000;
-            network.depart(1_000_000, &mut agenda, ack(number));
+            world.network.loss_ppm = 1_000_000;
+            world.depart(1_000_000, ack(number));
         }
-        network.loss_ppm = 0;
-        let (arrivals, _) = play(&mut network, &mut agenda);
+        world.network.loss_ppm = 0;
+        let (arrivals, _) = world.play();
         assert_eq!(arrivals, [(100, 1), (201_100, 1)], "of two lost ACKs the later one comes");
-        assert_eq!(network.counters.lost, 2);
+        assert_eq!(world.network.counters.lost, 2);
     }
 
     #[test]
     fn a_retransmission_can_be_lost_again() {
-        let (mut network, mut agenda) = network(500_000);
+        let mut world = World::new(500_000);
         for seq in 0..100 {
-            network.depart(u64::from(seq) * 10_000_000_000, &mut agenda, data(seq));
+            world.depart(u64::from(seq) * 10_000_000_000, data(seq));
         }
-        let (arrivals, _) = play(&mut network, &mut agenda);
+        let (arrivals, _) = world.play();
         assert_eq!(arrivals.len(), 100);
         let late = |us: u64, seq: u32| us > u64::from(seq) * 10_000_000 + 600_000;
         assert!(arrivals.iter().any(|(us, seq)| late(*us, *seq)), "the second timeout is twice as long");
@@ -258,15 +272,11 @@ mod tests {
 
     #[test]
     fn a_crashed_host_answers_data_with_a_reset() {
-        let (mut network, mut agenda) = network(0);
-        network.hosts[1].reach = Reach::Crashed;
-        network.depart(0, &mut agenda, data(1));
-        let mut trace = Trace::new(None);
-        let now_ns = agenda.next_ns().unwrap();
-        let Some(Step::Arrival(packet)) = agenda.take_due(now_ns).unwrap().pop() else { panic!("the segment arrives") };
-        assert!(network.arrive(now_ns, &mut agenda, &mut trace, packet).is_none());
-        let (arrivals, _) = play(&mut network, &mut agenda);
+        let mut world = World::new(0);
+        world.hosts[1].reach = Reach::Crashed;
+        world.depart(0, data(1));
+        let (arrivals, _) = world.play();
         assert_eq!(arrivals, [(200, 0)], "the reset reaches the sender");
-        assert_eq!(network.counters.resets, 1);
+        assert_eq!(world.network.counters.resets, 1);
     }
 }

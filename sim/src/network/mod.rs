@@ -4,82 +4,26 @@
 //! retransmission timeout and all behind it on its flow waits: that is what loss looks like to an application.
 //! turmoil-net's own retransmission, which counts egress passes instead of time, stays off.
 
-mod flow;
 mod link;
 mod loss;
+mod state;
 mod tcp;
 
-pub use link::{Class, Distances, Link};
-pub use tcp::Kernel;
-
-pub(crate) use flow::{End, Flow};
-use flow::{FlowState, is_pure_ack, reset_segment, segment};
+pub use link::{Distances, Link};
 
 use crate::{
-    cpu::{Cores, Cpu, CpuPlan},
-    engine::agenda::Agenda,
+    flow::Flow,
+    host::{self, Hosts, Reach},
     os::split_mix,
     trace::Trace,
 };
 use rustc_hash::FxHashMap;
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    net::{IpAddr, Ipv4Addr},
-    rc::Rc,
-    task::Waker,
-};
+use state::{FlowState, is_pure_ack, reset_segment, segment};
+use std::collections::{BTreeMap, VecDeque};
 use turmoil_net::{Packet, TcpSegment, Transport};
 
 /// Both ends may close while packets are still on their way; after this long none is.
 const CLOSED_FLOW_MEMORY_NS: u64 = 1_000_000_000;
-
-/// The state of a host's link to the rest of the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// All is well.
-    Up,
-    /// Its process was killed; its kernel answers what still arrives with resets.
-    Crashed,
-    /// It neither sends nor receives, and will not again: its peers hear nothing.
-    PoweredOff,
-    /// It neither sends nor receives for a while.
-    CutOff,
-}
-
-/// What kind of host a pod runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostPlan {
-    /// Decides how far it is from others.
-    pub class: Class,
-    /// How its kernel does TCP.
-    pub kernel: Kernel,
-    /// What its work costs.
-    pub cpu: CpuPlan,
-}
-
-/// A host that costs nothing and has `TCP_NODELAY` on all its sockets.
-impl From<Class> for HostPlan {
-    fn from(class: Class) -> Self {
-        Self { class, kernel: Kernel::default(), cpu: CpuPlan::default() }
-    }
-}
-
-/// One host: one incarnation of a pod.
-#[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) plan: HostPlan,
-    /// `None`: it costs nothing.
-    pub(crate) cpu: Option<Cpu>,
-    pub(crate) reach: Reach,
-}
-
-impl Host {
-    /// A new host; `rng` decides how its costs vary, `cores` are those that all hosts share, if they do.
-    pub(crate) fn new(plan: HostPlan, rng: u64, cores: Option<&Rc<RefCell<Cores>>>) -> Self {
-        Self { plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng, cores)), reach: Reach::Up }
-    }
-}
 
 /// What the network has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,8 +46,8 @@ pub struct NetworkCounters {
     pub delayed_acks: u64,
 }
 
-/// A step of the network at its time.
-pub(crate) enum Step {
+/// What the network wants to come back to at a later time.
+pub(crate) enum Event {
     /// A packet reaches its destination's kernel.
     Arrival(Packet),
     /// The application behind the kernel learns of it.
@@ -112,18 +56,29 @@ pub(crate) enum Step {
     Write { flow: Flow, segment: TcpSegment },
     /// A delayed acknowledgement is due.
     AckTimer { flow: Flow, timer: u64 },
-    /// CPU time that a task waited for is over.
-    Wake(Waker),
-    /// RabbitMQ's metadata store may have done a change.
-    Metadata { host: u16 },
     /// A retransmission timer fires.
     Retransmission { flow: Flow, timer: u64 },
     /// The peer of a lost acknowledgement has retransmitted, and is answered.
     LateAck { flow: Flow, timer: u64 },
 }
 
+/// What the network sees of the world while it does something.
+pub(crate) struct Moment<'a> {
+    /// Virtual time, in nanoseconds.
+    pub(crate) ns: u64,
+    pub(crate) hosts: &'a mut Hosts,
+    pub(crate) trace: &'a mut Trace,
+    /// Takes what is to come back, and when.
+    pub(crate) later: &'a mut dyn FnMut(u64, Event),
+}
+
+impl Moment<'_> {
+    fn put(&mut self, at_ns: u64, event: Event) {
+        (self.later)(at_ns, event);
+    }
+}
+
 pub(crate) struct Network {
-    pub(crate) hosts: Vec<Host>,
     flows: FxHashMap<u64, FlowState>,
     closed: VecDeque<(u64, Flow)>,
     distances: Distances,
@@ -141,9 +96,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(hosts: Vec<Host>, distances: Distances, quantum_us: u64, loss_ppm: u64, rng: u64) -> Self {
+    pub(crate) fn new(distances: Distances, quantum_us: u64, loss_ppm: u64, rng: u64) -> Self {
         Self {
-            hosts,
             flows: FxHashMap::default(),
             closed: VecDeque::new(),
             distances,
@@ -157,44 +111,28 @@ impl Network {
         }
     }
 
-    /// The address of host `index`. turmoil-net numbers its hosts from 192.168.0.1 in the order they are added.
-    pub(crate) fn address(index: u16) -> IpAddr {
-        let [high, low] = (index + 1).to_be_bytes();
-        IpAddr::V4(Ipv4Addr::new(192, 168, high, low))
-    }
-
-    /// The inverse of [`Network::address`].
-    pub(crate) fn index_of(address: IpAddr) -> u16 {
-        let IpAddr::V4(v4) = address else { panic!("simulated hosts have IPv4 addresses, not {address}") };
-        let [.., high, low] = v4.octets();
-        u16::from_be_bytes([high, low]) - 1
-    }
-
     fn flow_of(packet: &Packet) -> Flow {
         let segment = segment(packet);
         Flow {
-            source: (Self::index_of(packet.src), segment.src_port),
-            destination: (Self::index_of(packet.dst), segment.dst_port),
+            source: (host::index_of(packet.src), segment.src_port),
+            destination: (host::index_of(packet.dst), segment.dst_port),
         }
     }
 
     fn packet(flow: Flow, segment: turmoil_net::TcpSegment) -> Packet {
-        let [src, dst] = [flow.source.0, flow.destination.0].map(Self::address);
+        let [src, dst] = [flow.source.0, flow.destination.0].map(host::address);
         Packet { src, dst, ttl: 64, payload: Transport::Tcp(segment) }
     }
 
-    fn host(&self, end: End) -> &Host {
-        &self.hosts[usize::from(end.0)]
-    }
-
-    fn link(&self, flow: Flow) -> Link {
-        self.distances.between(self.host(flow.source).plan.class, self.host(flow.destination).plan.class)
+    fn link(&self, hosts: &Hosts, flow: Flow) -> Link {
+        let [from, to] = [flow.source, flow.destination].map(|(host, _port)| hosts[host].plan.class);
+        self.distances.between(from, to)
     }
 
     /// A host's socket has something to send.
-    pub(crate) fn depart(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, packet: Packet) {
+    pub(crate) fn depart(&mut self, now: &mut Moment<'_>, packet: Packet) {
         let flow = Self::flow_of(&packet);
-        if self.host(flow.source).reach == Reach::PoweredOff {
+        if now.hosts[flow.source.0].reach == Reach::PoweredOff {
             self.counters.lost += 1;
             return;
         }
@@ -202,17 +140,17 @@ impl Network {
         if flags.fin || flags.rst {
             self.flows.entry(flow.packed()).or_default().closing = true;
         }
-        if self.models_tcp(flow) {
-            self.leave(now_ns, agenda, flow, packet);
+        if Self::models_tcp(now.hosts, flow) {
+            self.leave(now, flow, packet);
         } else {
-            self.send(now_ns, agenda, flow, packet);
+            self.send(now, flow, packet);
         }
     }
 
     /// A kernel hands a packet to the wire.
-    fn send(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
+    fn send(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let (pure_ack, flags) = (is_pure_ack(segment(&packet)), segment(&packet).flags);
-        let silent = self.is_silent(flow);
+        let silent = self.is_silent(now.hosts, flow);
         let lost = silent || self.is_lost_by_chance();
         let state = self.flows.entry(flow.packed()).or_default();
         state.lost_ack = None;
@@ -223,14 +161,14 @@ impl Network {
             if flags.rst || (pure_ack && silent) {
                 // Nobody retransmits a reset, and an ACK that is lost in a silence is covered by the next one.
             } else if pure_ack && !first_ack {
-                self.lose_ack(now_ns, agenda, flow, packet);
+                self.lose_ack(now, flow, packet);
             } else {
-                self.hold(now_ns, agenda, flow, packet);
+                self.hold(now, flow, packet);
             }
         } else if !pure_ack && self.flows.get(&flow.packed()).is_some_and(|f| f.lost.is_some()) {
-            self.hold(now_ns, agenda, flow, packet);
+            self.hold(now, flow, packet);
         } else {
-            self.travel(now_ns, agenda, flow, packet);
+            self.travel(now, flow, packet);
         }
     }
 
@@ -238,60 +176,66 @@ impl Network {
         self.loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < self.loss_ppm
     }
 
-    fn travel(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
-        let latency_ns = self.link(flow).draw_ns(&mut self.rng);
-        let stalled_until_ns = if self.stalls.is_empty() { 0 } else { self.stalled_until_ns(now_ns, flow) };
-        let earliest_ns = (now_ns + latency_ns).max(stalled_until_ns).next_multiple_of(self.quantum_ns);
+    fn travel(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
+        let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
+        let stalled_until_ns = if self.stalls.is_empty() { 0 } else { self.stalled_until_ns(now.ns, flow) };
+        let earliest_ns = (now.ns + latency_ns).max(stalled_until_ns).next_multiple_of(self.quantum_ns);
         let state = self.flows.entry(flow.packed()).or_default();
         state.last_arrival_ns = state.last_arrival_ns.max(earliest_ns);
-        agenda.put(state.last_arrival_ns, Step::Arrival(packet));
+        now.put(state.last_arrival_ns, Event::Arrival(packet));
+    }
+
+    /// The time of `event` has come. Returns what a host's kernel gets to see of it.
+    pub(crate) fn handle(&mut self, now: &mut Moment<'_>, event: Event) -> Option<Packet> {
+        match event {
+            Event::Arrival(packet) => return self.arrive(now, packet),
+            Event::Delivery(packet) => return Some(packet),
+            Event::Retransmission { flow, timer } => return self.retransmit(now, flow, timer),
+            Event::Write { flow, segment } => self.write(now, flow, segment),
+            Event::LateAck { flow, timer } => self.late_ack(now, flow, timer),
+            Event::AckTimer { flow, timer } => self.ack_timer(now, flow, timer),
+        }
+        None
     }
 
     /// A packet reaches its host: what the host's kernel gets to see of it.
-    pub(crate) fn arrive(
-        &mut self,
-        now_ns: u64,
-        agenda: &mut Agenda<Step>,
-        trace: &mut Trace,
-        packet: Packet,
-    ) -> Option<Packet> {
+    fn arrive(&mut self, now: &mut Moment<'_>, packet: Packet) -> Option<Packet> {
         let flow = Self::flow_of(&packet);
         let arrived = segment(&packet);
         let (rst, pure_ack) = (arrived.flags.rst, is_pure_ack(arrived));
-        if self.is_silent(flow) {
+        if self.is_silent(now.hosts, flow) {
             self.counters.lost += 1;
-            if !rst && !pure_ack && self.host(flow.source).reach != Reach::PoweredOff {
-                self.hold(now_ns, agenda, flow, packet);
+            if !rst && !pure_ack && now.hosts[flow.source.0].reach != Reach::PoweredOff {
+                self.hold(now, flow, packet);
             }
             return None;
         }
-        if self.host(flow.destination).reach == Reach::Crashed {
+        if now.hosts[flow.destination.0].reach == Reach::Crashed {
             if rst {
                 self.forget(flow);
             } else if !pure_ack {
-                self.reset(now_ns, agenda, flow.reversed());
+                self.reset(now, flow.reversed());
             }
             return None;
         }
         self.counters.segments += 1;
         self.counters.data_segments += u64::from(!arrived.payload.is_empty());
-        trace.packet(now_ns / 1_000, flow, arrived);
-        if self.models_tcp(flow) {
-            self.receive(now_ns, agenda, flow, segment(&packet));
+        now.trace.packet(now.ns / 1_000, flow, arrived);
+        if Self::models_tcp(now.hosts, flow) {
+            self.receive(now, flow, segment(&packet));
         }
         if rst {
             self.forget(flow);
         } else if self.is_closing(flow) && self.is_closing(flow.reversed()) {
-            self.closed.push_back((now_ns, flow));
+            self.closed.push_back((now.ns, flow));
         }
-        match &self.host(flow.destination).cpu {
-            // Always as long: segments of a flow must not overtake each other.
-            Some(cpu) if cpu.plan().wake_us > 0 && !rst => {
-                agenda.put(now_ns + cpu.plan().wake_us * 1_000, Step::Delivery(packet));
-                None
-            }
-            _ => Some(packet),
+        // Always as long: segments of a flow must not overtake each other.
+        let wake_us = now.hosts[flow.destination.0].cpu.as_ref().map_or(0, |cpu| cpu.plan().wake_us);
+        if wake_us > 0 && !rst {
+            now.put(now.ns + wake_us * 1_000, Event::Delivery(packet));
+            return None;
         }
+        Some(packet)
     }
 
     fn is_closing(&self, flow: Flow) -> bool {
@@ -299,23 +243,18 @@ impl Network {
     }
 
     /// Sends a reset along `flow` in the name of its dead source.
-    fn reset(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow) {
+    fn reset(&mut self, now: &mut Moment<'_>, flow: Flow) {
         self.counters.resets += 1;
-        self.travel(now_ns, agenda, flow, Self::packet(flow, reset_segment(flow)));
-    }
-
-    /// Whether the process on `host` lives, heard or not.
-    pub(crate) fn is_alive(&self, host: u16) -> bool {
-        matches!(self.hosts[usize::from(host)].reach, Reach::Up | Reach::CutOff)
+        self.travel(now, flow, Self::packet(flow, reset_segment(flow)));
     }
 
     /// Ends all connections of a dead host: returns resets to be delivered to that host's own kernel, whose sockets would
     /// otherwise linger for ever, and sends resets to the peers of a crashed one whose FIN could not leave.
-    pub(crate) fn bury(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, host: u16) -> Vec<Packet> {
+    pub(crate) fn bury(&mut self, now: &mut Moment<'_>, host: u16) -> Vec<Packet> {
         let mut inbound: Vec<Flow> = self
             .flows
             .keys()
-            .map(|packed| unpack(*packed))
+            .map(|packed| Flow::unpack(*packed))
             .filter_map(|flow| {
                 if flow.destination.0 == host { Some(flow) } else { (flow.source.0 == host).then(|| flow.reversed()) }
             })
@@ -324,10 +263,10 @@ impl Network {
         inbound.dedup();
         let resets = inbound.iter().map(|flow| Self::packet(*flow, reset_segment(*flow))).collect();
         for flow in inbound {
-            if self.hosts[usize::from(host)].reach == Reach::PoweredOff {
+            if now.hosts[host].reach == Reach::PoweredOff {
                 self.forget(flow);
             } else if !self.is_closing(flow.reversed()) {
-                self.reset(now_ns, agenda, flow.reversed());
+                self.reset(now, flow.reversed());
             }
         }
         resets
@@ -342,29 +281,6 @@ impl Network {
     pub(crate) fn forget_closed(&mut self, now_ns: u64) {
         while let Some((_, flow)) = self.closed.pop_front_if(|(at_ns, _)| *at_ns + CLOSED_FLOW_MEMORY_NS <= now_ns) {
             self.forget(flow);
-        }
-    }
-}
-
-fn unpack(packed: u64) -> Flow {
-    let part = |shift: u32| (packed >> shift) as u16;
-    Flow { source: (part(48), part(32)), destination: (part(16), part(0)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flow_survives_its_packing() {
-        let flow = Flow { source: (1, 60_000), destination: (65_000, 4) };
-        assert_eq!(unpack(flow.packed()), flow);
-    }
-
-    #[test]
-    fn hosts_and_addresses_map_to_each_other() {
-        for index in [0, 254, 255, 256, 5_000, 65_534] {
-            assert_eq!(Network::index_of(Network::address(index)), index);
         }
     }
 }

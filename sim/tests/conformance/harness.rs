@@ -1,7 +1,7 @@
 //! Scenarios and how they are run.
 
 use crate::compare::{self, Difference};
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use futures_util::{StreamExt, stream};
 use sim::broker::real::{Kind, Real, RealError, skip};
 use std::{
@@ -127,7 +127,7 @@ async fn run(scenario: &'static Scenario, port: u16) -> Transcript {
     let (ended, end) = oneshot::channel();
     let running = (scenario.run)(at.clone());
     // A task of its own, so that a panic ends the scenario and not the suite.
-    let task = TokioEnv.spawn("scenario", async move {
+    let task = Env::tokio().spawn("scenario", async move {
         running.await;
         let _ = ended.send(());
     });

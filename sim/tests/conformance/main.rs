@@ -13,16 +13,16 @@ mod harness;
 mod mqtt;
 mod redis;
 
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use harness::{Protocol, compare_with_real};
 use sim::broker::{self, mqtt::QoS, real::Kind};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.addr().port();
     let broker = broker::amqp::Broker::new(broker::amqp::Config::default());
-    TokioEnv.spawn("emulated RabbitMQ", async move { match broker.serve(TokioEnv, listener).await {} });
+    Env::tokio().spawn("emulated RabbitMQ", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::RabbitMq, port, &amqp::PROTOCOL).await;
 }
 
@@ -37,21 +37,21 @@ async fn the_emulated_mosquitto_without_qos_2_behaves_like_the_real_one() {
 }
 
 async fn compare_with_mosquitto(max_qos: QoS, protocol: &Protocol) {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.addr().port();
     // The version of Mosquitto that is compared with has the leak.
     let quota = broker::mqtt::Quota::MosquittoLeaky;
     let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, max_qos, ..broker::mqtt::Config::default() });
-    TokioEnv.spawn("emulated Mosquitto", async move { match broker.serve(TokioEnv, listener).await {} });
+    Env::tokio().spawn("emulated Mosquitto", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::Mosquitto, port, protocol).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_redis_behaves_like_the_real_one() {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.addr().port();
     let broker = broker::redis::Broker::new();
-    TokioEnv.spawn("emulated Redis", async move { match broker.serve(TokioEnv, listener).await {} });
+    Env::tokio().spawn("emulated Redis", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::Redis, port, &redis::PROTOCOL).await;
 }
 

@@ -9,7 +9,7 @@ mod mosquitto;
 mod python;
 mod redis;
 
-use backbone::env::{Env as _, TokioEnv};
+use backbone::env::Env;
 use sim::broker::{
     self,
     real::{Kind, Real, skip},
@@ -24,13 +24,17 @@ const CLIENT_TIMEOUT_S: &str = "30";
 
 /// Serves the emulated broker as long as the test runs, and gives its port.
 async fn emulated(kind: Kind) -> u16 {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    TokioEnv.spawn("emulated broker", async move {
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.addr().port();
+    Env::tokio().spawn("emulated broker", async move {
         match kind {
-            Kind::RabbitMq => match broker::amqp::Broker::new(Default::default()).serve(TokioEnv, listener).await {},
-            Kind::Mosquitto => match broker::mqtt::Broker::new(Default::default()).serve(TokioEnv, listener).await {},
-            Kind::Redis => match broker::redis::Broker::new().serve(TokioEnv, listener).await {},
+            Kind::RabbitMq => {
+                match broker::amqp::Broker::new(Default::default()).serve(Env::tokio(), listener).await {}
+            }
+            Kind::Mosquitto => {
+                match broker::mqtt::Broker::new(Default::default()).serve(Env::tokio(), listener).await {}
+            }
+            Kind::Redis => match broker::redis::Broker::new().serve(Env::tokio(), listener).await {},
         }
     });
     port

@@ -1,7 +1,7 @@
 //! A client that sends whatever it is given, and looks at the form of what comes back. Shared with the fuzz targets in
 //! `fuzz/`.
 
-use backbone::env::TokioEnv;
+use backbone::env::Env;
 use sim::broker::{amqp, mqtt, redis};
 use std::time::Duration;
 use tokio::{
@@ -81,9 +81,9 @@ impl Broker {
     fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(PIPE_BYTES);
         match self {
-            Self::Amqp(broker) => broker.attach(&TokioEnv, server),
-            Self::Mqtt(broker) => broker.attach(&TokioEnv, server),
-            Self::Redis(broker) => broker.attach(&TokioEnv, server),
+            Self::Amqp(broker) => broker.attach(&Env::tokio(), Box::new(server)),
+            Self::Mqtt(broker) => broker.attach(&Env::tokio(), Box::new(server)),
+            Self::Redis(broker) => broker.attach(&Env::tokio(), Box::new(server)),
         }
         client
     }

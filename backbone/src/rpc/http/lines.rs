@@ -33,8 +33,8 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 pub(crate) const ROUTE_PATH: &str = "/route";
 
 /// The routers and the connections to them.
-pub(super) struct Lines<E> {
-    env: E,
+pub(super) struct Lines {
+    env: Env,
     routers: Vec<Router>,
     connections: Connections,
     /// Counts turns; the next one is that of the router at this place, modulo their number.
@@ -71,9 +71,9 @@ pub(super) struct Answer {
 /// Why an exchange failed: the connection, or an answer over the size limit.
 pub(super) type ExchangeError = Box<dyn std::error::Error + Send + Sync>;
 
-impl<E: Env> Lines<E> {
+impl Lines {
     /// Starts the rotation at a random router, so that workers which start together don't all dial the same one.
-    pub(super) fn new(env: &E, config: &config::Rpc) -> Self {
+    pub(super) fn new(env: &Env, config: &config::Rpc) -> Self {
         let router = |(host, port): (String, u16)| {
             let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
             let authority = authority.try_into().expect("validated to be of visible characters");

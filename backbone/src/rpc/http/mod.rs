@@ -29,16 +29,16 @@ const CALLS_MAX: usize = 64;
 const DETAIL_CHARS_MAX: usize = 200;
 
 /// The backbone over HTTP.
-pub(crate) struct HttpBackbone<E: Env> {
-    env: E,
+pub(crate) struct HttpBackbone {
+    env: Env,
     telemetry: Arc<dyn Telemetry>,
-    lines: Lines<E>,
+    lines: Lines,
     free: Semaphore,
 }
 
-impl<E: Env> HttpBackbone<E> {
+impl HttpBackbone {
     /// A backbone over the routers in `config`.
-    pub(crate) fn new(env: &E, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
+    pub(crate) fn new(env: &Env, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
         let lines = Lines::new(env, config);
         Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
     }
@@ -108,7 +108,7 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
     }
 }
 
-impl<E: Env> Backbone for HttpBackbone<E> {
+impl Backbone for HttpBackbone {
     async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         let turn = self.lines.turn_of_task();
         join_all(requests.iter().map(|request| self.call(task, request, turn))).await

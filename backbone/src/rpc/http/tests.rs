@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::{Connections, Rpc, RpcKind},
-    env::{Listener, memory::MemoryEnv},
+    env::memory::memory_env,
     message::{Command, Mac, RequestId, Status},
     telemetry::LogTelemetry,
 };
@@ -27,7 +27,7 @@ enum Does {
 /// Which requests came over which connection: one entry for each connection, with its port.
 type Seen = Arc<Mutex<Vec<(u16, usize)>>>;
 
-async fn router(env: &MemoryEnv, port: u16, does: Does, seen: &Seen) {
+async fn router(env: &Env, port: u16, does: Does, seen: &Seen) {
     let mut listener = env.listen(([0, 0, 0, 0], port).into()).await.unwrap();
     let (env, seen) = (env.clone(), seen.clone());
     let accepting = env.clone();
@@ -69,12 +69,12 @@ async fn respond(request: hyper::Request<Incoming>, does: Does) -> Result<Respon
     Ok(Response::builder().status(status).body(Full::new(body.into())).unwrap())
 }
 
-fn backbone(env: &MemoryEnv, ports: &[u16], connections: Connections) -> HttpBackbone<MemoryEnv> {
+fn backbone(env: &Env, ports: &[u16], connections: Connections) -> HttpBackbone {
     let routers = ports.iter().map(|port| format!("router:{port}")).collect();
     HttpBackbone::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
 }
 
-fn requests(env: &MemoryEnv, count: u64) -> Vec<Request> {
+fn requests(env: &Env, count: u64) -> Vec<Request> {
     let deadline = Deadline::after(env, Duration::from_secs(60));
     let command = |esl: u64| -> Command {
         let text = format!(r#"{{"esl_mac":"{}","version":1,"body":{{}}}}"#, Mac::new(esl));
@@ -90,7 +90,7 @@ fn requests(env: &MemoryEnv, count: u64) -> Vec<Request> {
     (0..count).map(request).collect()
 }
 
-async fn forward(backbone: &HttpBackbone<MemoryEnv>, count: u64) -> Vec<Result<Reply, CallError>> {
+async fn forward(backbone: &HttpBackbone, count: u64) -> Vec<Result<Reply, CallError>> {
     backbone.forward(&"task".parse().unwrap(), requests(&backbone.env, count)).await
 }
 
@@ -103,7 +103,7 @@ fn by_port(seen: &Seen) -> BTreeMap<u16, usize> {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_for_each_request_goes_round_the_routers() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
@@ -117,7 +117,7 @@ async fn a_connection_for_each_request_goes_round_the_routers() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_of_one_task_go_to_one_router_and_those_of_the_next_task_to_the_next() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
@@ -136,7 +136,7 @@ async fn requests_of_one_task_go_to_one_router_and_those_of_the_next_task_to_the
 
 #[tokio::test(start_paused = true)]
 async fn kept_connections_stick_to_their_routers() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
@@ -153,7 +153,7 @@ async fn kept_connections_stick_to_their_routers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_its_router_has_closed_is_replaced() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::CloseAfterFirst, &seen).await;
     let backbone = backbone(&env, &[1], Connections::KeepAlive);
     for _ in 0..3 {
@@ -164,7 +164,7 @@ async fn a_connection_that_its_router_has_closed_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_router_that_is_away_is_passed_over() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     router(&env, 2, Does::Answer(200), &seen).await;
     let backbone = backbone(&env, &[1, 2], Connections::PerRequest);
     assert!(forward(&backbone, 4).await.iter().all(Result::is_ok));
@@ -172,14 +172,14 @@ async fn a_router_that_is_away_is_passed_over() {
 
 #[tokio::test(start_paused = true)]
 async fn without_any_router_the_error_names_the_last_one() {
-    let backbone = backbone(&MemoryEnv::default(), &[1], Connections::PerRequest);
+    let backbone = backbone(&memory_env(), &[1], Connections::PerRequest);
     let error = forward(&backbone, 1).await.remove(0).unwrap_err();
     assert!(error.to_string().contains("router:1: connection refused"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_router_that_says_nothing_is_waited_for_until_the_deadline_and_no_longer() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::Nothing, &seen).await;
     let start = Instant::now();
     let results = forward(&backbone(&env, &[1], Connections::KeepAlive), 2).await;
@@ -189,7 +189,7 @@ async fn a_router_that_says_nothing_is_waited_for_until_the_deadline_and_no_long
 
 #[tokio::test(start_paused = true)]
 async fn more_calls_than_a_worker_may_have_wait_their_turn() {
-    let (env, seen) = (MemoryEnv::default(), Seen::default());
+    let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::Answer(200), &seen).await;
     let results = forward(&backbone(&env, &[1], Connections::KeepAlive), 3 * CALLS_MAX as u64).await;
     assert!(results.iter().all(Result::is_ok));
@@ -199,7 +199,7 @@ async fn more_calls_than_a_worker_may_have_wait_their_turn() {
 #[tokio::test(start_paused = true)]
 async fn a_status_says_what_happened() {
     let outcome = async |does| {
-        let (env, seen) = (MemoryEnv::default(), Seen::default());
+        let (env, seen) = (memory_env(), Seen::default());
         router(&env, 1, does, &seen).await;
         forward(&backbone(&env, &[1], Connections::PerRequest), 1).await.remove(0)
     };

@@ -10,7 +10,6 @@ use super::BckRouter;
 use crate::{
     amqp::PublishError,
     backoff::Backoff,
-    env::Env,
     message::RequestId,
     mqtt::{Handover, Incoming},
     store::CorrelationKey,
@@ -46,7 +45,7 @@ impl Default for Aside {
     }
 }
 
-impl<E: Env> BckRouter<E> {
+impl BckRouter {
     /// Steps aside whenever a message is late. Never ends.
     pub(super) async fn step_aside(&self) {
         let Aside { away, late, alone } = &self.aside;

@@ -1,7 +1,7 @@
 //! How many more tasks the queue may take, so that it stays short.
 
 use super::{CONNECTION_LIMIT, Session};
-use crate::{amqp::DurableQueue, env::Env};
+use crate::amqp::DurableQueue;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -44,7 +44,7 @@ impl Room {
     }
 
     /// Looks at the queue until there is room. Dropping the future loses nothing.
-    pub(super) async fn make<E: Env>(&mut self, session: &Session<E>) {
+    pub(super) async fn make(&mut self, session: &Session) {
         let mut said = false;
         while !self.is_left() {
             match session.waiting(&DurableQueue::tasks(), Instant::now() + CONNECTION_LIMIT).await {

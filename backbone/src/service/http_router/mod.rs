@@ -12,7 +12,7 @@ use super::reports::{malformed, store_report};
 use crate::{
     config::{Config, Replies},
     deadline::Deadline,
-    env::{Env, Listener},
+    env::{Env, Listener, Stream},
     message::{Message, REQUEST_BYTES_MAX, Reply, Request, RequestId, action_topic, router_topic},
     mqtt::{Handover, Incoming, Mqtt, ReplyTo},
     rpc::http::ROUTE_PATH,
@@ -57,12 +57,12 @@ pub struct ListenError {
 }
 
 /// Answers requests over HTTP.
-pub struct HttpRouter<E: Env> {
-    env: E,
+pub struct HttpRouter {
+    env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
     mqtt: Mqtt,
-    store: Store<E>,
+    store: Store,
     waiting: Waiting,
     free: Semaphore,
     http: http1::Builder,
@@ -70,7 +70,7 @@ pub struct HttpRouter<E: Env> {
     own_topic: Option<String>,
 }
 
-impl<E: Env> HttpRouter<E> {
+impl HttpRouter {
     /// Answers requests until `shutdown`. Those that are under way then have their reply timeout to finish.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<E: Env> HttpRouter<E> {
     /// # Panics
     /// If `config` is not valid.
     pub async fn run(
-        env: E,
+        env: Env,
         config: Arc<Config>,
         telemetry: Arc<dyn Telemetry>,
         shutdown: CancellationToken,
@@ -92,7 +92,7 @@ impl<E: Env> HttpRouter<E> {
         Ok(())
     }
 
-    fn new(env: E, config: Arc<Config>, telemetry: Arc<dyn Telemetry>) -> (Self, mpsc::Receiver<Incoming>) {
+    fn new(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>) -> (Self, mpsc::Receiver<Incoming>) {
         let mut life = [0; 8];
         env.random(&mut life);
         let own_topic = router_topic(u64::from_be_bytes(life));
@@ -115,7 +115,7 @@ impl<E: Env> HttpRouter<E> {
 
     async fn serve(
         &self,
-        mut listener: E::Listener,
+        mut listener: Listener,
         mut messages: mpsc::Receiver<Incoming>,
         shutdown: &CancellationToken,
     ) {
@@ -154,7 +154,7 @@ impl<E: Env> HttpRouter<E> {
         }
     }
 
-    async fn serve_connection(&self, stream: E::Stream, shutdown: &CancellationToken) {
+    async fn serve_connection(&self, stream: Stream, shutdown: &CancellationToken) {
         let service = service_fn(|request| async { Ok::<Answer, Infallible>(answer(self.take(request).await)) });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let outcome = tokio::select! {

@@ -1,12 +1,12 @@
 //! The router's HTTP side, in a world without brokers. What needs brokers is tested in the simulator.
 
 use super::*;
-use crate::{env::memory::MemoryEnv, telemetry::LogTelemetry};
+use crate::{env::memory::memory_env, telemetry::LogTelemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PORT: u16 = 8_080;
 
-fn start(env: &MemoryEnv, in_flight_max: usize) -> CancellationToken {
+fn start(env: &Env, in_flight_max: usize) -> CancellationToken {
     let mut config = Config::default();
     config.http_router.in_flight_max = in_flight_max;
     config.task_worker.reply_timeout_ms = 10_000;
@@ -16,7 +16,7 @@ fn start(env: &MemoryEnv, in_flight_max: usize) -> CancellationToken {
     shutdown
 }
 
-fn request(env: &MemoryEnv, left: Duration) -> String {
+fn request(env: &Env, left: Duration) -> String {
     let deadline = Deadline::after(env, left).unix_ms();
     let id = RequestId::draw(env);
     format!(
@@ -29,7 +29,7 @@ fn post(body: &str) -> String {
 }
 
 /// Sends `text` over a connection of its own and returns all that comes back.
-async fn say(env: &MemoryEnv, text: &str) -> String {
+async fn say(env: &Env, text: &str) -> String {
     tokio::task::yield_now().await; // until it listens
     let mut stream = env.connect("router", PORT).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
@@ -46,7 +46,7 @@ fn assert_status(answer: &str, status: u16, reason: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_request_is_refused_with_its_reason() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     assert_status(&say(&env, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await, 404, "/route");
     assert_status(&say(&env, "GET /route HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await, 405, "posted");
@@ -59,7 +59,7 @@ async fn what_is_no_request_is_refused_with_its_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_too_late_has_timed_out() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let late = request(&env, Duration::ZERO);
     assert_status(&say(&env, &post(&late)).await, 504, "no reply before the deadline");
@@ -67,7 +67,7 @@ async fn a_request_that_comes_too_late_has_timed_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_answered_ends_at_its_deadline() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let start = Instant::now();
     // Shorter than the wait for Redis.
@@ -77,7 +77,7 @@ async fn a_request_that_is_not_answered_ends_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn without_brokers_a_request_fails_with_what_is_missing() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let answer = say(&env, &post(&request(&env, Duration::from_secs(9)))).await;
     assert_status(&answer, 500, "read a route: no connection to redis in time");
@@ -85,7 +85,7 @@ async fn without_brokers_a_request_fails_with_what_is_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn more_requests_than_it_takes_are_refused_and_the_place_is_free_again_afterwards() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let text = post(&request(&env, Duration::from_secs(9)));
     let (one, other) = tokio::join!(say(&env, &text), say(&env, &text));
@@ -97,7 +97,7 @@ async fn more_requests_than_it_takes_are_refused_and_the_place_is_free_again_aft
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_frees_its_place() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let text = post(&request(&env, Duration::from_secs(9)));
     assert!(timeout(Duration::from_millis(500), say(&env, &text)).await.is_err());
@@ -106,7 +106,7 @@ async fn a_caller_that_gives_up_frees_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_is_too_slow_is_cut_off() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _router = start(&env, 1);
     let start = Instant::now();
     let answer = say(&env, "POST /route HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{").await;
@@ -119,7 +119,7 @@ async fn a_caller_that_is_too_slow_is_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn a_router_that_is_stopped_answers_what_it_has_and_takes_no_more() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let shutdown = start(&env, 2);
     let text = post(&request(&env, Duration::from_secs(9)));
     let stop = async {
@@ -134,7 +134,7 @@ async fn a_router_that_is_stopped_answers_what_it_has_and_takes_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_port_that_is_taken_is_an_error_at_once() {
-    let env = MemoryEnv::default();
+    let env = memory_env();
     let _taken = env.listen(Config::default().http_router.listen).await.unwrap();
     let run = HttpRouter::run(env, Arc::default(), Arc::new(LogTelemetry::default()), CancellationToken::new());
     let error = run.await.unwrap_err().to_string();

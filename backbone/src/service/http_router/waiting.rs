@@ -93,7 +93,7 @@ impl Drop for Wait<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{env::TokioEnv, message::Status};
+    use crate::{env::Env, message::Status};
 
     const ESL: Mac = Mac::new(1);
     const FOREIGN: DropReason = DropReason::ReplyMisdelivered;
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn draw() -> RequestId {
-        RequestId::draw(&TokioEnv)
+        RequestId::draw(&Env::tokio())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How RabbitMQ begins and ends reply queues when many callers wait for it.
 
 use anyhow::Context;
-use backbone::env::{Env as _, TokioEnv};
+use backbone::env::Env;
 use futures_util::future::try_join_all;
 use lapin::{
     Connection, ConnectionProperties,
@@ -85,7 +85,8 @@ async fn all_callers(url: &str) -> anyhow::Result<Pace> {
     let mut connections = Vec::new();
     for _ in 0..CALLERS {
         let uri = url.parse().map_err(|_| anyhow::anyhow!("no AMQP URL"))?;
-        connections.push(TokioEnv.open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?);
+        connections
+            .push(Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?);
     }
     let changes = try_join_all(connections.iter().map(begin_and_end_queues)).await?;
     for connection in connections {

@@ -1,8 +1,8 @@
 //! Round trips of one caller to each broker.
 
-use crate::live::{LiveEnv, router};
+use crate::live::router;
 use anyhow::Context;
-use backbone::env::{Env as _, Listener as _, TokioEnv};
+use backbone::env::Env;
 use lapin::{
     BasicProperties, Channel, ConnectionProperties,
     options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
@@ -64,7 +64,7 @@ async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 
 /// A byte there and back between two tasks of this process.
 pub(super) async fn tcp() -> anyhow::Result<RoundTrip> {
-    let env = LiveEnv { nodelay: true };
+    let env = Env::tokio();
     let port = router::free_port()?;
     let mut listener = env.listen(([127, 0, 0, 1], port).into()).await.context("listening")?;
     env.spawn("echo", async move {
@@ -100,7 +100,7 @@ pub(super) async fn redis(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
 
 /// With bytes of our own: the broker's time, not a client's.
 pub(super) async fn mqtt(host: &str, port: u16) -> anyhow::Result<Vec<RoundTrip>> {
-    let mut stream = TokioEnv.connect(host, port).await.context("connecting to the MQTT broker")?;
+    let mut stream = Env::tokio().connect(host, port).await.context("connecting to the MQTT broker")?;
     // CONNECT of MQTT 5: clean start, no keep-alive, no properties, client id `cal`.
     stream.write_all(b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03cal").await?;
     let mut head = [0; 2];
@@ -128,7 +128,7 @@ async fn packet<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
 
 pub(super) async fn amqp(url: &str) -> anyhow::Result<Vec<RoundTrip>> {
     let uri = url.parse().map_err(|_| anyhow::anyhow!("no AMQP URL"))?;
-    let connection = TokioEnv.open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?;
+    let connection = Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await?;
     let channel: Channel = connection.create_channel().await?;
     let qos = async || timed(async { Ok(channel.basic_qos(1, BasicQosOptions::default()).await?) }).await;
     let round_trip = sample("amqp_qos", qos).await?;

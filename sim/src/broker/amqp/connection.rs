@@ -6,7 +6,8 @@ use super::{
     session::Phase,
     state::{ConnectionId, Signals},
 };
-use backbone::env::{Env, Task};
+use crate::broker::accept::Place;
+use backbone::env::{Env, Stream, Task};
 use bytes::{Buf, BytesMut};
 use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
@@ -21,19 +22,14 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for a read. Frames that don't fit grow the buffer, up to the negotiated size and this.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Starts both tasks. `kept` is dropped when the connection ends.
-pub(super) fn spawn<E: Env>(
-    broker: &Broker,
-    env: &E,
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    kept: impl Send + 'static,
-) {
+/// Starts both tasks. `place` is kept until the connection ends.
+pub(super) fn spawn(broker: &Broker, env: &Env, stream: Stream, place: Option<Place>) {
     let (reader, writer) = tokio::io::split(stream);
     let (id, signals) = broker.state().connect();
     let writer = env.spawn("amqp writer", write(broker.clone(), id, Arc::clone(&signals), writer));
     let broker = broker.clone();
     env.spawn("amqp reader", async move {
-        let _kept = kept;
+        let _place = place;
         read(broker, id, &signals, reader, writer).await;
     });
 }

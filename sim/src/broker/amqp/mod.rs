@@ -34,7 +34,7 @@ mod tests;
 pub use message::Message;
 
 use super::accept::accept;
-use backbone::env::Env;
+use backbone::env::{Env, Listener, Stream};
 use state::State;
 use std::{
     convert::Infallible,
@@ -43,7 +43,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     sync::Notify,
     time::{Instant, sleep_until},
 };
@@ -95,9 +94,9 @@ impl Broker {
 
     /// Serves all connections, each by two tasks of `env`. Drop the future to stop. Messages and queues expire only while
     /// it runs.
-    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
+    pub async fn serve(&self, env: Env, listener: Listener) -> Infallible {
         self.start_clock(env.unix_time());
-        let accept = accept::<E>("amqp", listener, |stream, place| connection::spawn(self, &env, stream, place));
+        let accept = accept("amqp", listener, |stream, place| connection::spawn(self, &env, stream, Some(place)));
         tokio::select! {
             biased;
             never = accept => never,
@@ -106,9 +105,9 @@ impl Broker {
     }
 
     /// Serves one connection that is there already.
-    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+    pub fn attach(&self, env: &Env, stream: Stream) {
         self.start_clock(env.unix_time());
-        connection::spawn(self, env, stream, ());
+        connection::spawn(self, env, stream, None);
     }
 
     /// What a restart of the broker's process does: connections, exclusive, auto-delete and non-durable queues are gone, so

@@ -7,7 +7,7 @@ use super::{
     server::ConnectionKey,
     v3::{self, Version},
 };
-use backbone::env::Env;
+use backbone::env::{Env, Stream};
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{
     Error,
@@ -64,7 +64,7 @@ impl ReadError {
 }
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn run(env: Env, broker: Broker, stream: Stream) {
     let assigned_id = || {
         let mut random = [0; 16];
         env.random(&mut random);

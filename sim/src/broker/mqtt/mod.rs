@@ -23,8 +23,8 @@ mod v3;
 pub use rumqttc::mqttbytes::QoS;
 pub use session::Quota;
 
-use super::accept::accept;
-use backbone::env::Env;
+use super::accept::{Place, accept};
+use backbone::env::{Env, Listener, Stream};
 use server::Server;
 use std::{
     convert::Infallible,
@@ -32,10 +32,7 @@ use std::{
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 /// How a broker behaves. The default is Mosquitto's.
 #[derive(Clone, Debug)]
@@ -135,8 +132,8 @@ impl Broker {
 
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again. Delayed wills are published only while it runs.
-    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        let accept = accept::<E>("mqtt", listener, |stream, place| self.connected(&env, stream, place));
+    pub async fn serve(&self, env: Env, listener: Listener) -> Infallible {
+        let accept = accept("mqtt", listener, |stream, place| self.connected(&env, stream, Some(place)));
         tokio::select! {
             biased;
             never = accept => never,
@@ -145,20 +142,15 @@ impl Broker {
     }
 
     /// Serves one connection that is there already.
-    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        self.connected(env, stream, ());
+    pub fn attach(&self, env: &Env, stream: Stream) {
+        self.connected(env, stream, None);
     }
 
-    /// `kept` is dropped when the connection ends.
-    fn connected<E: Env>(
-        &self,
-        env: &E,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        kept: impl Send + 'static,
-    ) {
+    /// `place` is kept until the connection ends.
+    fn connected(&self, env: &Env, stream: Stream, place: Option<Place>) {
         let connection = connection::run(env.clone(), self.clone(), stream);
         env.spawn("mqtt connection", async move {
-            let _kept = kept;
+            let _place = place;
             connection.await;
         });
     }

@@ -9,7 +9,7 @@ use super::{
     server::{self, text},
     table,
 };
-use backbone::env::Env;
+use backbone::env::{Env, Stream};
 use bytes::{Bytes, BytesMut};
 use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -30,7 +30,7 @@ const AT_ONCE: [&str; 5] = ["discard", "exec", "multi", "quit", "reset"];
 const HTTP: [&[u8]; 2] = [b"post", b"host:"];
 
 /// Serves one client until either side closes.
-pub(super) async fn run<E: Env>(env: E, broker: Broker, id: u64, stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(super) async fn run(env: Env, broker: Broker, id: u64, stream: Stream) {
     let mut restarted = broker.restarts.subscribe();
     let result = tokio::select! {
         biased;

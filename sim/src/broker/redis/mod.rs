@@ -21,8 +21,8 @@ mod tests;
 
 pub use keyspace::Keyspace;
 
-use super::accept::accept;
-use backbone::env::Env;
+use super::accept::{Place, accept};
+use backbone::env::{Env, Listener, Stream};
 use std::{
     convert::Infallible,
     sync::{
@@ -30,10 +30,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
@@ -52,25 +49,20 @@ impl Broker {
 
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts them
     /// all, as a crash does, calls [`Broker::restart`] before serving again.
-    pub async fn serve<E: Env>(&self, env: E, listener: E::Listener) -> Infallible {
-        accept::<E>("redis", listener, |stream, place| self.connected(&env, stream, place)).await
+    pub async fn serve(&self, env: Env, listener: Listener) -> Infallible {
+        accept("redis", listener, |stream, place| self.connected(&env, stream, Some(place))).await
     }
 
     /// Serves one connection that is there already.
-    pub fn attach<E: Env>(&self, env: &E, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        self.connected(env, stream, ());
+    pub fn attach(&self, env: &Env, stream: Stream) {
+        self.connected(env, stream, None);
     }
 
-    /// `kept` is dropped when the connection ends.
-    fn connected<E: Env>(
-        &self,
-        env: &E,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        kept: impl Send + 'static,
-    ) {
+    /// `place` is kept until the connection ends.
+    fn connected(&self, env: &Env, stream: Stream, place: Option<Place>) {
         let connection = connection::run(env.clone(), self.clone(), self.next_client_id(), stream);
         env.spawn("redis connection", async move {
-            let _kept = kept;
+            let _place = place;
             connection.await;
         });
     }

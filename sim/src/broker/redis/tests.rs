@@ -5,7 +5,7 @@ use super::{
     resp::{ARGUMENTS_MAX, BULK_BYTES_MAX, LINE_BYTES_MAX, ProtocolError, Reply, read_command},
     table,
 };
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisResult, aio::MultiplexedConnection};
@@ -28,7 +28,7 @@ fn bulk(text: &str) -> Reply {
 fn raw(broker: &Broker) -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 18);
     let broker = broker.clone();
-    TokioEnv.spawn("server", async move {
+    Env::tokio().spawn("server", async move {
         let _ = connection::serve(|| NOW, &broker, 1, server).await;
     });
     client
@@ -280,7 +280,7 @@ async fn client(broker: &Broker, protocol: ProtocolVersion) -> MultiplexedConnec
     let info = RedisConnectionInfo::default().set_protocol(protocol);
     let config = AsyncConnectionConfig::new();
     let (client, driver) = MultiplexedConnection::new_with_config(&info, raw(broker), config).await.unwrap();
-    TokioEnv.spawn("driver", driver);
+    Env::tokio().spawn("driver", driver);
     client
 }
 
@@ -303,12 +303,12 @@ async fn redis_rs_gets_along_with_it_in_both_protocols() {
 
 #[tokio::test]
 async fn a_restart_forgets_everything_and_drops_every_connection() {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let addr = listener.local_addr().unwrap();
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let addr = listener.addr();
     let broker = Broker::new();
     let server = broker.clone();
-    TokioEnv.spawn("server", async move { match server.serve(TokioEnv, listener).await {} });
-    let mut stream = TokioEnv.connect("127.0.0.1", addr.port()).await.unwrap();
+    Env::tokio().spawn("server", async move { match server.serve(Env::tokio(), listener).await {} });
+    let mut stream = Env::tokio().connect("127.0.0.1", addr.port()).await.unwrap();
     stream.write_all(wire("SET k v").as_bytes()).await.unwrap();
     let mut buf = [0; 5];
     stream.read_exact(&mut buf).await.unwrap();

@@ -1,8 +1,7 @@
 //! Turns that are lost: fake threads in lapin's place that keep the baton.
 
-use super::*;
+use super::{super::carrier::EndWithCarrier, *};
 use crate::{Class, Cluster, Settings, Simulation, SimulationError};
-use backbone::env::Env as _;
 
 /// A turn that is lost on purpose is waited for this long.
 const SHORT: Duration = Duration::from_millis(20);

@@ -12,29 +12,13 @@ mod nagle;
 mod replay;
 
 use super::{
-    Flow, Network, Step,
-    flow::{is_pure_ack, segment},
+    Event, Moment, Network,
+    state::{is_pure_ack, segment},
 };
-use crate::engine::agenda::Agenda;
+use crate::{flow::Flow, host::Hosts};
 use delayed_ack::{DelayedAck, Receiver, Verdict};
 use nagle::Sender;
 use turmoil_net::{Packet, TcpFlags, TcpSegment};
-
-/// How a host's kernel does TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// `TCP_NODELAY` on the sockets of this host's processes; off, Nagle's algorithm holds small segments back.
-    pub nodelay: bool,
-    /// `net.ipv4.tcp_pingpong_thresh`: answers after which a connection counts as interactive. 3 in Linux 5.1 to 5.19, 1
-    /// before and since.
-    pub pingpong_thresh: u8,
-}
-
-impl Default for Kernel {
-    fn default() -> Self {
-        Self { nodelay: true, pingpong_thresh: 1 }
-    }
-}
 
 /// One side of a modelled connection: as a receiver and as a sender. Kept with the flow that leaves this side.
 #[derive(Debug)]
@@ -70,13 +54,13 @@ impl Side {
 
 impl Network {
     /// Whether the connection of this flow is modelled.
-    pub(crate) fn models_tcp(&self, flow: Flow) -> bool {
-        !(self.host(flow.source).plan.kernel.nodelay && self.host(flow.destination).plan.kernel.nodelay)
+    pub(crate) fn models_tcp(hosts: &Hosts, flow: Flow) -> bool {
+        [flow.source, flow.destination].iter().any(|(host, _port)| !hosts[*host].plan.kernel.nodelay)
     }
 
-    fn side(&mut self, flow: Flow) -> &mut Side {
-        let kernel = self.host(flow.source).plan.kernel;
-        let link = self.link(flow);
+    fn side(&mut self, hosts: &Hosts, flow: Flow) -> &mut Side {
+        let kernel = hosts[flow.source.0].plan.kernel;
+        let link = self.link(hosts, flow);
         let receiver = Receiver {
             pingpong_thresh: kernel.pingpong_thresh,
             window_bytes: link.window_bytes,
@@ -94,32 +78,32 @@ impl Network {
         })
     }
 
-    fn mss_bytes(&self, flow: Flow) -> usize {
-        self.link(flow).mss_bytes as usize
+    fn mss_bytes(&self, hosts: &Hosts, flow: Flow) -> usize {
+        self.link(hosts, flow).mss_bytes as usize
     }
 
     /// The application on `flow`'s source wrote so much in one call.
-    pub(crate) fn wrote(&mut self, flow: Flow, len_bytes: usize) {
-        if self.models_tcp(flow) {
+    pub(crate) fn wrote(&mut self, hosts: &Hosts, flow: Flow, len_bytes: usize) {
+        if Self::models_tcp(hosts, flow) {
             let len_bytes = u32::try_from(len_bytes).expect("a write fits into a socket's buffer");
-            self.side(flow).sender.wrote(len_bytes);
+            self.side(hosts, flow).sender.wrote(len_bytes);
         }
     }
 
     /// The application on `flow`'s source has read; `drained`: all there was.
-    pub(crate) fn application_read(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, drained: bool) {
-        if self.models_tcp(flow) && self.flows.contains_key(&flow.packed()) {
-            let verdict = self.side(flow).ack.application_read(drained);
-            self.obey(now_ns, agenda, flow, verdict);
+    pub(crate) fn application_read(&mut self, now: &mut Moment<'_>, flow: Flow, drained: bool) {
+        if Self::models_tcp(now.hosts, flow) && self.flows.contains_key(&flow.packed()) {
+            let verdict = self.side(now.hosts, flow).ack.application_read(drained);
+            self.obey(now, flow, verdict);
         }
     }
 
     /// turmoil-net hands over what the application wrote, and what its own state machine has to say.
-    pub(super) fn leave(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, packet: Packet) {
+    pub(super) fn leave(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let leaving = segment(&packet).clone();
         let peer_has_closed = self.is_closing(flow.reversed());
-        let mss_bytes = self.mss_bytes(flow);
-        let side = self.side(flow);
+        let mss_bytes = self.mss_bytes(now.hosts, flow);
+        let side = self.side(now.hosts, flow);
         side.window_end = leaving.ack.wrapping_add(leaving.window.into());
         if leaving.flags.syn {
             side.sender.start(leaving.seq);
@@ -129,106 +113,106 @@ impl Network {
         let closes = is_pure_ack(&leaving) && peer_has_closed;
         if leaving.flags.syn || leaving.flags.rst || is_first_ack || closes {
             side.window_end_told = side.window_end;
-            return self.send(now_ns, agenda, flow, packet);
+            return self.send(now, flow, packet);
         }
         if is_pure_ack(&leaving) {
             if side.must_tell_window() {
-                self.obey(now_ns, agenda, flow, Verdict::Now);
+                self.obey(now, flow, Verdict::Now);
             }
             return; // all other ACKs are ours
         }
         if leaving.payload.is_empty() {
-            return self.write_later(now_ns, agenda, flow, leaving); // a FIN
+            return self.write_later(now, flow, leaving); // a FIN
         }
         for part in side.sender.cut(leaving, mss_bytes) {
-            self.write_later(now_ns, agenda, flow, part);
+            self.write_later(now, flow, part);
         }
     }
 
     /// Each write takes CPU time of its pod, one after the other.
-    fn write_later(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, part: TcpSegment) {
-        let done_ns = match &mut self.hosts[usize::from(flow.source.0)].cpu {
+    fn write_later(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
+        let done_ns = match &mut now.hosts[flow.source.0].cpu {
             Some(cpu) if cpu.plan().write_us > 0 => {
-                let job = cpu.work(now_ns, cpu.plan().write_us);
+                let job = cpu.work(now.ns, cpu.plan().write_us);
                 // As far as is known: that others may take on work meanwhile is left out.
-                cpu.done_ns(now_ns, job)
+                cpu.done_ns(now.ns, job)
             }
-            _ => now_ns,
+            _ => now.ns,
         };
-        let side = self.side(flow);
+        let side = self.side(now.hosts, flow);
         side.written_at_ns = side.written_at_ns.max(done_ns);
-        if side.written_at_ns > now_ns {
-            agenda.put(side.written_at_ns, Step::Write { flow, segment: part });
+        if side.written_at_ns > now.ns {
+            now.put(side.written_at_ns, Event::Write { flow, segment: part });
         } else {
-            self.write(now_ns, agenda, flow, part);
+            self.write(now, flow, part);
         }
     }
 
     /// A write has reached the kernel.
-    pub(crate) fn write(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, part: TcpSegment) {
+    pub(super) fn write(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
         if !self.flows.contains_key(&flow.packed()) {
             return; // the connection was reset meanwhile
         }
-        let (nodelay, mss_bytes) = (self.host(flow.source).plan.kernel.nodelay, self.mss_bytes(flow));
-        let side = self.side(flow);
+        let (nodelay, mss_bytes) = (now.hosts[flow.source.0].plan.kernel.nodelay, self.mss_bytes(now.hosts, flow));
+        let side = self.side(now.hosts, flow);
         let ready = side.sender.push(part, mss_bytes, nodelay);
         let held_back = side.sender.holds_back();
         self.counters.held_back += u64::from(held_back);
-        self.send_data(now_ns, agenda, flow, ready);
+        self.send_data(now, flow, ready);
     }
 
-    fn send_data(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, ready: Vec<TcpSegment>) {
+    fn send_data(&mut self, now: &mut Moment<'_>, flow: Flow, ready: Vec<TcpSegment>) {
         for mut leaving in ready {
-            let side = self.side(flow);
+            let side = self.side(now.hosts, flow);
             leaving.ack = side.ack.acknowledges().unwrap_or(leaving.ack);
             leaving.window = side.tell_window(leaving.ack);
             side.ack.ack_sent();
-            side.ack.data_sent(now_ns);
+            side.ack.data_sent(now.ns);
             side.timer += 1;
-            self.send(now_ns, agenda, flow, Self::packet(flow, leaving));
+            self.send(now, flow, Self::packet(flow, leaving));
         }
     }
 
     /// What the kernel on `flow`'s destination does with a segment before any application sees it.
-    pub(super) fn receive(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, arrived: &TcpSegment) {
+    pub(super) fn receive(&mut self, now: &mut Moment<'_>, flow: Flow, arrived: &TcpSegment) {
         let back = flow.reversed();
-        if arrived.flags.syn || arrived.flags.rst || !self.side(back).sender.has_started() {
+        if arrived.flags.syn || arrived.flags.rst || !self.side(now.hosts, back).sender.has_started() {
             return;
         }
-        let (nodelay, mss_bytes) = (self.host(back.source).plan.kernel.nodelay, self.mss_bytes(back));
+        let (nodelay, mss_bytes) = (now.hosts[back.source.0].plan.kernel.nodelay, self.mss_bytes(now.hosts, back));
         let len = arrived.payload.len();
-        let side = self.side(back);
+        let side = self.side(now.hosts, back);
         if len > 0 {
             // A segment that is full carries no PSH unless it ends the write; the small ones all do.
-            side.ack.data_received(now_ns, arrived.seq, len as u32, len < mss_bytes);
+            side.ack.data_received(now.ns, arrived.seq, len as u32, len < mss_bytes);
         }
         let ready = side.sender.acknowledged(arrived.ack, mss_bytes, nodelay);
-        self.send_data(now_ns, agenda, back, ready);
+        self.send_data(now, back, ready);
         if len > 0 {
-            let verdict = self.side(back).ack.check(now_ns);
-            self.obey(now_ns, agenda, back, verdict);
+            let verdict = self.side(now.hosts, back).ack.check(now.ns);
+            self.obey(now, back, verdict);
         }
     }
 
     /// The delayed-ACK timer of `flow`'s source fires.
-    pub(crate) fn ack_timer(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, timer: u64) {
+    pub(super) fn ack_timer(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
         let side = self.flows.get_mut(&flow.packed()).and_then(|state| state.side.as_mut());
         let Some(side) = side.filter(|side| side.timer == timer) else { return };
         let verdict = side.ack.timer_fired();
         self.counters.delayed_acks += u64::from(verdict == Verdict::Now);
-        self.obey(now_ns, agenda, flow, verdict);
+        self.obey(now, flow, verdict);
     }
 
-    fn obey(&mut self, now_ns: u64, agenda: &mut Agenda<Step>, flow: Flow, verdict: Verdict) {
+    fn obey(&mut self, now: &mut Moment<'_>, flow: Flow, verdict: Verdict) {
         match verdict {
             Verdict::Nothing => {}
             Verdict::At(at_ns) => {
-                let side = self.side(flow);
+                let side = self.side(now.hosts, flow);
                 side.timer += 1;
-                agenda.put(at_ns, Step::AckTimer { flow, timer: side.timer });
+                now.put(at_ns, Event::AckTimer { flow, timer: side.timer });
             }
             Verdict::Now => {
-                let side = self.side(flow);
+                let side = self.side(now.hosts, flow);
                 let Some(ack) = side.ack.acknowledges() else { return };
                 side.ack.ack_sent();
                 side.timer += 1;
@@ -244,7 +228,7 @@ impl Network {
                     payload: bytes::Bytes::new(),
                 };
                 self.counters.pure_acks += 1;
-                self.send(now_ns, agenda, flow, Self::packet(flow, pure));
+                self.send(now, flow, Self::packet(flow, pure));
             }
         }
     }

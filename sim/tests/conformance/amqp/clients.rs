@@ -1,7 +1,7 @@
 //! What lapin makes of it: the client that the backbone has.
 
 use crate::harness::At;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, options::*,
@@ -11,7 +11,7 @@ use lapin::{
 async fn connect(at: &At) -> (Connection, Channel) {
     let uri = format!("amqp://guest:guest@127.0.0.1:{}/%2f", at.port);
     let (tls, properties) = (OwnedTLSConfig::default(), ConnectionProperties::default());
-    let connection = TokioEnv.open_amqp(uri.parse().unwrap(), tls, properties).await.unwrap();
+    let connection = Env::tokio().open_amqp(uri.parse().unwrap(), tls, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

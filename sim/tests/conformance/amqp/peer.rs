@@ -18,7 +18,7 @@ use amq_protocol::{
     },
     types::{AMQPValue, FieldTable},
 };
-use backbone::env::{Env, TokioEnv};
+use backbone::env::{Env, Stream};
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,7 +37,7 @@ pub(super) struct Peer {
     at: At,
     /// How its notes begin.
     who: &'static str,
-    stream: <TokioEnv as Env>::Stream,
+    stream: Stream,
     input: Vec<u8>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Hello {
 impl Peer {
     /// A TCP connection on which nothing was said yet.
     pub(super) async fn dial(at: &At, who: &'static str) -> Self {
-        let stream = TokioEnv.connect("127.0.0.1", at.port).await.unwrap();
+        let stream = Env::tokio().connect("127.0.0.1", at.port).await.unwrap();
         Self { at: at.clone(), who, stream, input: Vec::new() }
     }
 

@@ -2,7 +2,7 @@
 //! packets are rumqttc's.
 
 use crate::harness::At;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::{Env, Stream};
 use bytes::{Buf, BytesMut};
 use rumqttc::mqttbytes::{
     Error, QoS,
@@ -24,7 +24,7 @@ pub(crate) struct Client {
     at: At,
     /// Short, for the notes.
     name: &'static str,
-    stream: <TokioEnv as Env>::Stream,
+    stream: Stream,
     pub(crate) input: BytesMut,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn bad_publish(topic: &str) -> Vec<u8> {
 impl Client {
     /// A socket that has sent nothing yet.
     pub(crate) async fn open(at: &At, name: &'static str) -> Self {
-        let stream = TokioEnv.connect("127.0.0.1", at.port).await.unwrap();
+        let stream = Env::tokio().connect("127.0.0.1", at.port).await.unwrap();
         Self { at: at.clone(), name, stream, input: BytesMut::new() }
     }
 

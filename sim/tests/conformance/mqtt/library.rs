@@ -1,7 +1,7 @@
 //! With the client library that the backbone has.
 
 use crate::harness::At;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use rumqttc::{
     AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions,
     mqttbytes::{QoS, v5::Packet},
@@ -10,7 +10,7 @@ use rumqttc::{
 fn client(at: &At, id: &str) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(at.name(id), ("127.0.0.1", at.port));
     let port = at.port;
-    options.set_socket_connector(move |_, _| async move { TokioEnv.connect("127.0.0.1", port).await });
+    options.set_socket_connector(move |_, _| async move { Env::tokio().connect("127.0.0.1", port).await });
     options.set_keep_alive(30).set_receive_maximum(Some(20)).set_clean_start(true).set_ack_mode(AckMode::Manual);
     AsyncClient::builder(options).capacity(100).build()
 }
@@ -18,7 +18,7 @@ fn client(at: &At, id: &str) -> (AsyncClient, EventLoop) {
 pub(crate) async fn rumqttc(at: At) {
     let (subscriber, mut events) = client(&at, "s");
     let (publisher, mut publisher_events) = client(&at, "p");
-    TokioEnv.spawn("publisher", async move { while publisher_events.poll().await.is_ok() {} });
+    Env::tokio().spawn("publisher", async move { while publisher_events.poll().await.is_ok() {} });
     subscriber.subscribe(at.name("t/+"), QoS::AtLeastOnce).await.unwrap();
     let mut left = 30;
     while left > 0 {

@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, Reply};
 use crate::harness::At;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, aio::MultiplexedConnection};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::sleep;
@@ -111,11 +111,11 @@ pub(crate) async fn other_types(at: At) {
 }
 
 async fn connect(at: &At, protocol: ProtocolVersion) -> MultiplexedConnection {
-    let stream = TokioEnv.connect("127.0.0.1", at.port).await.unwrap();
+    let stream = Env::tokio().connect("127.0.0.1", at.port).await.unwrap();
     let info = RedisConnectionInfo::default().set_protocol(protocol);
     let config = AsyncConnectionConfig::new();
     let (client, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await.unwrap();
-    TokioEnv.spawn("driver", driver);
+    Env::tokio().spawn("driver", driver);
     client
 }
 

@@ -1,13 +1,13 @@
 //! A client that notes every reply as it is on the wire.
 
 use crate::harness::At;
-use backbone::env::{Env, TokioEnv};
+use backbone::env::{Env, Stream};
 use std::fmt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 
 pub(crate) struct Peer {
     at: At,
-    stream: BufStream<<TokioEnv as Env>::Stream>,
+    stream: BufStream<Stream>,
 }
 
 /// A reply, in RESP2 or RESP3.
@@ -59,7 +59,7 @@ impl Reply {
 
 impl Peer {
     pub(crate) async fn connect(at: &At) -> Self {
-        let stream = TokioEnv.connect("127.0.0.1", at.port).await.unwrap();
+        let stream = Env::tokio().connect("127.0.0.1", at.port).await.unwrap();
         Self { at: at.clone(), stream: BufStream::new(stream) }
     }
 

@@ -1,7 +1,7 @@
 //! The broker as real clients see it: lapin over loopback TCP.
 
 use super::super::{Broker, Config};
-use backbone::env::{Env, TaskGuard, TokioEnv};
+use backbone::env::{Env, TaskGuard};
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
@@ -20,11 +20,11 @@ struct Served {
 }
 
 async fn serve(config: Config) -> Served {
-    let listener = TokioEnv.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let port = listener.addr().port();
     let broker = Broker::new(config);
     let serving = broker.clone();
-    let task = TokioEnv.spawn("broker", async move { match serving.serve(TokioEnv, listener).await {} });
+    let task = Env::tokio().spawn("broker", async move { match serving.serve(Env::tokio(), listener).await {} });
     Served { broker, port, _task: task.into() }
 }
 
@@ -34,7 +34,7 @@ impl Served {
         let mut tries = 0;
         loop {
             let properties = ConnectionProperties::default();
-            match TokioEnv.open_amqp(uri.parse().unwrap(), OwnedTLSConfig::default(), properties).await {
+            match Env::tokio().open_amqp(uri.parse().unwrap(), OwnedTLSConfig::default(), properties).await {
                 Ok(connection) => return connection,
                 Err(error) if tries > 100 => panic!("{error}"),
                 Err(_) => tries += 1,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::broker::amqp::Broker;
-use backbone::env::TokioEnv;
+use backbone::env::Env;
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -13,7 +13,7 @@ use tokio::{
 async fn connect(broker: &Broker, heartbeat: u16) -> DuplexStream {
     use connection::AMQPMethod as C;
     let (mut client, server) = duplex(64 * 1024);
-    broker.attach(&TokioEnv, server);
+    broker.attach(&Env::tokio(), Box::new(server));
     let mut hello = b"AMQP\0\0\x09\x01".to_vec();
     let start_ok = connection::StartOk {
         client_properties: FieldTable::default(),
@@ -75,7 +75,7 @@ async fn a_heartbeat_of_zero_turns_them_off() {
 async fn a_handshake_that_takes_too_long_ends() {
     let broker = Broker::new(Config::default());
     let (mut client, server) = duplex(1_024);
-    broker.attach(&TokioEnv, server);
+    broker.attach(&Env::tokio(), Box::new(server));
     let start = Instant::now();
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     assert_eq!((start.elapsed().as_secs(), broker.connection_count()), (10, 0));

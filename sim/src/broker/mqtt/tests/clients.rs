@@ -39,7 +39,7 @@ async fn consume(client: AsyncClient, mut events: EventLoop, filter: &str, mut t
 }
 
 async fn publish_numbers(client: AsyncClient, mut events: EventLoop, count: u64) {
-    TokioEnv.spawn("publisher events", async move {
+    Env::tokio().spawn("publisher events", async move {
         loop {
             if events.poll().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -59,7 +59,7 @@ async fn rumqttc_gets_every_message_once_and_in_order() {
     let (subscriber, subscriber_events) = client(&broker, "s");
     let (publisher, publisher_events) = client(&broker, "p");
     let publishing = broker.clone();
-    TokioEnv.spawn("publisher", async move {
+    Env::tokio().spawn("publisher", async move {
         while publishing.sessions().iter().all(|session| session.subscriptions == 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -85,7 +85,7 @@ async fn rumqttc_loses_nothing_over_restarts_of_a_broker_that_keeps_its_sessions
     let (subscriber, subscriber_events) = client(&broker, "s");
     let (publisher, publisher_events) = client(&broker, "p");
     let publishing = broker.clone();
-    TokioEnv.spawn("publisher", async move {
+    Env::tokio().spawn("publisher", async move {
         while publishing.sessions().iter().all(|session| session.subscriptions == 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -7,7 +7,7 @@ mod topics;
 mod wire;
 
 use super::{Broker, Config, connection};
-use backbone::env::{Env, TokioEnv};
+use backbone::env::Env;
 use bytes::BytesMut;
 use rumqttc::mqttbytes::{
     QoS,
@@ -32,7 +32,7 @@ fn broker(change: impl FnOnce(&mut Config)) -> Broker {
 fn open(broker: &Broker, buffer_bytes: usize) -> DuplexStream {
     let (client, server) = tokio::io::duplex(buffer_bytes);
     let broker = broker.clone();
-    TokioEnv.spawn("server", async move {
+    Env::tokio().spawn("server", async move {
         let _ = connection::serve(|| "auto-1".into(), &broker, server).await;
     });
     client

@@ -259,7 +259,7 @@ async fn pending_packets_leave_in_one_write_or_packet_by_packet() {
         let (client, stream) = tokio::io::duplex(1 << 10);
         let writes = Arc::new(Mutex::new(vec![]));
         let recorder = Recorder { stream, writes: writes.clone() };
-        TokioEnv.spawn("server", async move {
+        Env::tokio().spawn("server", async move {
             let _ = connection::serve(String::new, &broker, recorder).await;
         });
         let mut client = Client { stream: client, input: BytesMut::new() };

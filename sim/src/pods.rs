@@ -1,6 +1,6 @@
 //! Which host a name stands for, and what runs there.
 
-use crate::{network::HostPlan, seed::Seed};
+use crate::{host::HostPlan, seed::Seed};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use tokio::task::AbortHandle;

@@ -1,29 +1,37 @@
 //! Setting up a simulation, running it on a thread of its own, and what comes back from it.
 
-use super::{ENGINE, Engine, ROOT, Turns, agenda::Agenda, on_idle, on_jump};
 use crate::{
-    cluster::{Cluster, Pods, last_panic, message_of},
+    cluster::Cluster,
     cpu::{Cores, CoresPlan},
+    engine::{self, Idle, Turns, is_running, with},
+    host::{self, Class, Host, HostPlan},
     lapin_lockstep,
-    network::{Class, Distances, Host, HostPlan, Network, NetworkCounters},
+    network::{Distances, Network, NetworkCounters},
     os,
+    pods::Pods,
+    process::{assert_spawned_through_env, last_panic, message_of},
     seed::Seed,
     trace::{Digest, Trace},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io::{self, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
+    task::Waker,
     thread,
 };
-use tokio::{
-    runtime::{Builder, LocalRuntime, RngSeed, UnhandledPanic},
-    time::Instant,
-};
+use tokio::runtime::{Builder, LocalRuntime, RngSeed, UnhandledPanic};
 use turmoil_net::{KernelConfig, Net};
+
+thread_local! {
+    /// Wakes the main future.
+    static ROOT: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// [`Settings::audit`].
+    static AUDIT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The simulation thread polls deep futures of three client libraries.
 const STACK_BYTES: usize = 16 << 20;
@@ -178,7 +186,7 @@ impl Simulation {
         let host_ids = (0..hosts_max).map(|i| net.add_host(format!("host-{i}").as_str())).collect();
         for i in 0..hosts_max {
             let index = u16::try_from(i).expect("checked above");
-            assert_eq!(net.lookup(&format!("host-{i}")), Network::address(index), "turmoil-net numbers hosts in order");
+            assert_eq!(net.lookup(&format!("host-{i}")), host::address(index), "turmoil-net numbers hosts in order");
         }
         let guard = net.enter();
         let runtime = build_runtime(self.settings.seed);
@@ -190,27 +198,25 @@ impl Simulation {
             let hosts = plans
                 .take(hosts_max)
                 .zip(0..)
-                .map(|(plan, host)| Host::new(plan, host_seed(seed, host), cores.as_ref()));
-            let hosts = hosts.collect();
-            let network_rng = seed.number("network");
-            let engine = Engine {
+                .map(|(plan, host)| Host::new(plan, seed.of_cpu(host), cores.as_ref()))
+                .collect();
+            engine::start(engine::Parts {
                 guard,
-                agenda: Agenda::new(),
-                network: Network::new(hosts, settings.distances, settings.quantum_us, settings.loss_ppm, network_rng),
+                network: Network::new(
+                    settings.distances,
+                    settings.quantum_us,
+                    settings.loss_ppm,
+                    seed.number("network"),
+                ),
+                hosts,
                 pods: Pods::new(&self.pods, host_ids, seed),
                 trace: Trace::new(self.log),
-                now_ns: 0,
-                started: Instant::now(),
                 cores,
                 seed,
                 identity,
                 lapin_listener,
-                runtime: tokio::runtime::Handle::current().metrics(),
-                leaving: Vec::new(),
-                audit: settings.audit,
-                turns: Turns::default(),
-            };
-            ENGINE.set(Some(engine));
+            });
+            AUDIT.set(settings.audit);
             let mut main = pin!(main(Cluster::new()));
             let output = std::future::poll_fn(|cx| {
                 ROOT.set(Some(cx.waker().clone()));
@@ -220,22 +226,17 @@ impl Simulation {
             conclude(output)
         });
         ROOT.set(None);
-        let engine = ENGINE.take(); // from here on nothing is simulated any more
+        let engine = engine::stop();
         drop(runtime); // drops the tasks, which drop their sockets, which need the network
         drop(engine);
         finished
     }
 }
 
-/// Decides how a host's costs vary.
-pub(super) fn host_seed(seed: Seed, host: u16) -> u64 {
-    seed.number(&format!("cpu {host}"))
-}
-
 fn conclude<T>(output: T) -> Finished<T> {
-    super::with(|engine| {
+    with(|engine| {
         engine.trace.finish().expect("the trace can be written; is its disk full?");
-        let (Turns { idle, passes }, lapin) = (engine.turns, lapin_lockstep::turns());
+        let (Turns { idle, passes }, lapin) = (engine.turns(), lapin_lockstep::turns());
         Finished {
             output,
             digest: engine.trace.digest(),
@@ -258,9 +259,23 @@ fn build_runtime(seed: u64) -> LocalRuntime {
         .start_paused(true)
         .rng_seed(RngSeed::from_bytes(&seed.to_le_bytes()))
         .unhandled_panic(UnhandledPanic::ShutdownRuntime)
-        .on_task_spawn(|_| crate::cluster::assert_spawned_through_env())
+        .on_task_spawn(|_| assert_spawned_through_env())
         .on_thread_park(on_idle)
-        .on_thread_unpark(on_jump)
+        .on_thread_unpark(engine::sync_clock)
         .build_local(Default::default())
         .expect("a runtime without IO needs nothing that the system could refuse")
+}
+
+/// tokio's `on_thread_park`: no task can run.
+fn on_idle() {
+    if !is_running() {
+        return;
+    }
+    if lapin_lockstep::settle_dirty() {
+        // lapin's threads did something at this instant; look again before time moves.
+        return ROOT.with_borrow(|root| root.iter().for_each(Waker::wake_by_ref));
+    }
+    if with(|engine| engine.idle()) == Idle::Quiet && AUDIT.get() {
+        lapin_lockstep::assert_none_was_missed();
+    }
 }

@@ -1,31 +1,28 @@
 //! The scheduler: a tokio runtime with a paused clock, a turmoil-net network, and an agenda of what is under way.
 //!
-//! tokio calls `on_thread_park` exactly when no task can run at the current virtual instant. There the engine
-//! 1. lets lapin's threads do what they were given to do,
-//! 2. takes what the hosts want to send onto the wire and delivers what is due,
-//! 3. and if still nothing can run, moves the clock to the next packet, but never past the next whole millisecond, where
+//! tokio calls `on_thread_park` exactly when no task can run at the current virtual instant. There, once lapin's threads
+//! have done what they were given to do (`simulation`), the engine
+//! 1. takes what the hosts want to send onto the wire and delivers what is due,
+//! 2. and if still nothing can run, moves the clock to the next packet, but never past the next whole millisecond, where
 //!    tokio's timers live. With no packet under way it lets tokio park, whose paused clock then jumps to its next timer:
 //!    idle time costs nothing.
 //!
 //! Everything happens on one thread, in an order that the seed alone decides.
 
-pub(crate) mod agenda;
-mod simulation;
-
-pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
-
 use crate::{
-    cluster::Pods,
+    agenda::Agenda,
     cpu::{Cores, Cpu, Job},
-    lapin_lockstep,
-    network::{Flow, Host, HostPlan, Network, Step},
+    flow::Flow,
+    host::{Host, HostPlan, Hosts},
+    network::{self, Moment, Network},
     os::Identity,
+    pods::Pods,
     seed::Seed,
     trace::Trace,
 };
-use agenda::Agenda;
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     future::Future,
     pin::pin,
     rc::Rc,
@@ -38,11 +35,22 @@ use turmoil_net::{EnterGuard, Packet};
 
 const NS_PER_MS: u64 = 1_000_000;
 
+/// What happens at a time.
+enum Step {
+    /// The network comes back to something.
+    Network(network::Event),
+    /// CPU time that a task waited for is over.
+    Wake(Waker),
+    /// RabbitMQ's metadata store may have done a change.
+    Metadata { host: u16 },
+}
+
 /// The simulation of this thread.
 pub(crate) struct Engine {
     guard: EnterGuard,
     agenda: Agenda<Step>,
     pub(crate) network: Network,
+    pub(crate) hosts: Hosts,
     pub(crate) pods: Pods,
     pub(crate) trace: Trace,
     now_ns: u64,
@@ -55,8 +63,21 @@ pub(crate) struct Engine {
     runtime: RuntimeMetrics,
     /// Reused by every pass.
     leaving: Vec<Packet>,
-    audit: bool,
     turns: Turns,
+}
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    /// turmoil-net, entered on this thread.
+    pub(crate) guard: EnterGuard,
+    pub(crate) network: Network,
+    pub(crate) hosts: Hosts,
+    pub(crate) pods: Pods,
+    pub(crate) trace: Trace,
+    pub(crate) cores: Option<Rc<RefCell<Cores>>>,
+    pub(crate) seed: Seed,
+    pub(crate) identity: Identity,
+    pub(crate) lapin_listener: Dispatch,
 }
 
 /// How often the engine did what.
@@ -70,7 +91,6 @@ pub(crate) struct Turns {
 
 thread_local! {
     static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
-    static ROOT: RefCell<Option<Waker>> = const { RefCell::new(None) };
     static TOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -92,8 +112,42 @@ pub(crate) fn touch_network() {
     TOUCHED.set(true);
 }
 
+/// Makes `parts` the simulation of this thread, within its tokio runtime.
+pub(crate) fn start(parts: Parts) {
+    let Parts { guard, network, hosts, pods, trace, cores, seed, identity, lapin_listener } = parts;
+    let engine = Engine {
+        guard,
+        agenda: Agenda::new(),
+        network,
+        hosts,
+        pods,
+        trace,
+        now_ns: 0,
+        started: Instant::now(),
+        cores,
+        seed,
+        identity,
+        lapin_listener,
+        runtime: tokio::runtime::Handle::current().metrics(),
+        leaving: Vec::new(),
+        turns: Turns::default(),
+    };
+    ENGINE.set(Some(engine));
+}
+
+/// From here on nothing is simulated any more. The engine is to be dropped after all sockets.
+pub(crate) fn stop() -> Option<Engine> {
+    ENGINE.take()
+}
+
+/// tokio's paused clock may have jumped.
+pub(crate) fn sync_clock() {
+    ENGINE.with_borrow_mut(|engine| engine.iter_mut().for_each(Engine::sync_clock));
+}
+
+/// How an idle moment ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Idle {
+pub(crate) enum Idle {
     /// Some task can run, or a millisecond has begun.
     Over,
     /// Nothing is under way: tokio jumps to its next timer.
@@ -111,14 +165,30 @@ impl Engine {
         self.now_ns / 1_000
     }
 
+    /// How often it did what.
+    pub(crate) fn turns(&self) -> Turns {
+        self.turns
+    }
+
+    /// Puts an event of `pod` into the trace.
+    pub(crate) fn record(&mut self, pod: &str, event: fmt::Arguments<'_>) {
+        self.trace.event(self.now_us(), pod, event);
+    }
+
     /// A host in place of `host`, for a new incarnation of a pod.
     pub(crate) fn replace_host(&mut self, host: u16, plan: HostPlan) {
-        let rng = simulation::host_seed(self.seed, host);
-        self.network.hosts[usize::from(host)] = Host::new(plan, rng, self.cores.as_ref());
+        self.hosts[host] = Host::new(plan, self.seed.of_cpu(host), self.cores.as_ref());
     }
 
     fn cpu(&mut self, host: u16) -> &mut Cpu {
-        self.network.hosts[usize::from(host)].cpu.as_mut().expect("a pod whose work costs something has a CPU")
+        self.hosts[host].cpu.as_mut().expect("a pod whose work costs something has a CPU")
+    }
+
+    /// Lets the network do something now.
+    fn network<R>(&mut self, f: impl FnOnce(&mut Network, &mut Moment<'_>) -> R) -> R {
+        let Self { network, hosts, trace, agenda, now_ns, .. } = self;
+        let mut later = |at_ns, event| agenda.put(at_ns, Step::Network(event));
+        f(network, &mut Moment { ns: *now_ns, hosts, trace, later: &mut later })
     }
 
     /// A process of `host` reads a protocol frame.
@@ -159,9 +229,14 @@ impl Engine {
         }
     }
 
+    /// The application on `flow`'s source wrote so much in one call.
+    pub(crate) fn wrote(&mut self, flow: Flow, len_bytes: usize) {
+        self.network.wrote(&self.hosts, flow, len_bytes);
+    }
+
     /// The application on `flow`'s source has read; `drained`: all there was.
     pub(crate) fn application_read(&mut self, flow: Flow, drained: bool) {
-        self.network.application_read(self.now_ns, &mut self.agenda, flow, drained);
+        self.network(|network, now| network.application_read(now, flow, drained));
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -202,7 +277,7 @@ impl Engine {
         let mut leaving = std::mem::take(&mut self.leaving);
         self.guard.egress_all(&mut leaving);
         for packet in leaving.drain(..) {
-            self.network.depart(self.now_ns, &mut self.agenda, packet);
+            self.network(|network, now| network.depart(now, packet));
         }
         self.leaving = leaving;
         // The pass above has sent the last words (FINs) of hosts that died since the one before.
@@ -214,48 +289,31 @@ impl Engine {
 
     /// Ends the connections of a dead host.
     pub(crate) fn bury(&mut self, host: u16) {
-        for reset in self.network.bury(self.now_ns, &mut self.agenda, host) {
+        for reset in self.network(|network, now| network.bury(now, host)) {
             self.guard.deliver(reset);
         }
         touch_network();
     }
 
     fn handle(&mut self, step: Step) {
-        let (now_ns, agenda) = (self.now_ns, &mut self.agenda);
-        let delivered = match step {
-            Step::Arrival(packet) => self.network.arrive(now_ns, agenda, &mut self.trace, packet),
-            Step::Delivery(packet) => Some(packet),
-            Step::Retransmission { flow, timer } => self.network.retransmit(now_ns, agenda, flow, timer),
-            Step::Write { flow, segment } => {
-                self.network.write(now_ns, agenda, flow, segment);
-                None
+        match step {
+            Step::Network(event) => {
+                if let Some(packet) = self.network(|network, now| network.handle(now, event)) {
+                    self.guard.deliver(packet);
+                    touch_network();
+                }
             }
-            Step::LateAck { flow, timer } => {
-                self.network.late_ack(now_ns, agenda, flow, timer);
-                None
-            }
-            Step::AckTimer { flow, timer } => {
-                self.network.ack_timer(now_ns, agenda, flow, timer);
-                None
-            }
-            Step::Wake(waker) => {
-                waker.wake();
-                None
-            }
+            Step::Wake(waker) => waker.wake(),
             Step::Metadata { host } => {
+                let now_ns = self.now_ns;
                 let due_ns = self.cpu(host).metadata_is_due(now_ns);
                 self.expect_metadata(host, due_ns);
-                None
             }
-        };
-        if let Some(packet) = delivered {
-            self.guard.deliver(packet);
-            touch_network();
         }
     }
 
     /// Handles all that is due, then moves time until some task can run.
-    fn idle(&mut self) -> Idle {
+    pub(crate) fn idle(&mut self) -> Idle {
         self.turns.idle += 1;
         self.sync_clock();
         loop {
@@ -291,32 +349,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// tokio's `on_thread_park`: no task can run.
-fn on_idle() {
-    if !is_running() {
-        return;
-    }
-    if lapin_lockstep::settle_dirty() {
-        // lapin's threads did something at this instant; look again before time moves.
-        return wake_root();
-    }
-    let (idle, audit) = with(|engine| (engine.idle(), engine.audit));
-    if idle == Idle::Quiet && audit {
-        lapin_lockstep::assert_none_was_missed();
-    }
-}
-
-/// tokio's `on_thread_unpark`: the paused clock may have jumped.
-fn on_jump() {
-    ENGINE.with_borrow_mut(|engine| {
-        if let Some(engine) = engine {
-            engine.sync_clock();
-        }
-    });
-}
-
-fn wake_root() {
-    ROOT.with_borrow(|root| root.iter().for_each(Waker::wake_by_ref));
 }

@@ -1,7 +1,10 @@
-//! Futures that run on a pod: every poll and every drop happens on that pod's network stack.
+//! What runs on a pod: every poll and every drop of its futures happens on that pod's network stack.
 
-use crate::{cpu::Job, engine::with};
-use futures_util::FutureExt as _;
+use crate::{
+    cpu::Job,
+    engine::{is_running, with},
+};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
     any::Any,
     cell::{Cell, RefCell},
@@ -27,7 +30,7 @@ pub(crate) fn enter(host: u16) {
 /// A future on the network stack of a host. `after` is called after each poll and after the drop.
 pub(crate) struct OnPod<F> {
     host: u16,
-    future: Option<Pin<Box<F>>>,
+    future: Option<F>,
     after: fn(u16),
     /// Each poll takes CPU time of the pod.
     pays: bool,
@@ -37,12 +40,12 @@ pub(crate) struct OnPod<F> {
 
 impl<F> OnPod<F> {
     pub(crate) fn new(host: u16, future: F, after: fn(u16)) -> Self {
-        Self { host, future: Some(Box::pin(future)), after, pays: false, work: None }
+        Self { host, future: Some(future), after, pays: false, work: None }
     }
 
     /// A process's task: it runs when its pod's CPU has come to it.
     fn process(host: u16, future: F, after: fn(u16)) -> Self {
-        let pays = with(|engine| engine.network.hosts[usize::from(host)].plan.cpu.poll_us > 0);
+        let pays = with(|engine| engine.hosts[host].plan.cpu.poll_us > 0);
         let mut process = Self::new(host, future, after);
         process.pays = pays;
         process
@@ -57,7 +60,7 @@ impl<F> OnPod<F> {
     }
 }
 
-impl<F: Future> Future for OnPod<F> {
+impl<F: Future + Unpin> Future for OnPod<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -65,7 +68,7 @@ impl<F: Future> Future for OnPod<F> {
             ready!(self.poll_cpu(cx));
         }
         enter(self.host);
-        let polled = self.future.as_mut().expect("present until the drop").as_mut().poll(cx);
+        let polled = self.future.as_mut().expect("present until the drop").poll_unpin(cx);
         (self.after)(self.host);
         polled
     }
@@ -73,7 +76,7 @@ impl<F: Future> Future for OnPod<F> {
 
 impl<F> Drop for OnPod<F> {
     fn drop(&mut self) {
-        if crate::engine::is_running() {
+        if is_running() {
             enter(self.host);
             self.future = None;
             (self.after)(self.host);
@@ -82,12 +85,7 @@ impl<F> Drop for OnPod<F> {
 }
 
 /// Starts a task that ends with its pod. Should it panic, [`last_panic`] says which task it was.
-pub(crate) fn spawn(
-    host: u16,
-    name: &'static str,
-    task: impl Future<Output = ()> + Send + 'static,
-    after: fn(u16),
-) -> AbortHandle {
+pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>, after: fn(u16)) -> AbortHandle {
     let task = OnPod::process(host, task, after);
     let named = async move {
         if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
@@ -99,7 +97,7 @@ pub(crate) fn spawn(
     };
     let handle = known_spawn(|| tokio_spawn(named));
     with(|engine| {
-        if engine.network.is_alive(host) {
+        if engine.hosts[host].is_alive() {
             engine.pods.add_task(host, handle.clone());
         } else {
             handle.abort(); // a dying pod's last task, started from a destructor

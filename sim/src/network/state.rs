@@ -1,44 +1,8 @@
-//! One direction of a TCP connection, and what the engine knows of it.
+//! What the network knows of one flow, and the segments that travel on it.
 
 use super::tcp::Side;
-use std::fmt;
+use crate::flow::Flow;
 use turmoil_net::{Packet, TcpFlags, TcpSegment, Transport};
-
-/// An end of a flow: a host by its index, and a port.
-pub(crate) type End = (u16, u16);
-
-/// Names one direction of a TCP connection, from its source to its destination.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Flow {
-    pub(crate) source: End,
-    pub(crate) destination: End,
-}
-
-impl Flow {
-    /// The other direction.
-    pub(crate) fn reversed(self) -> Self {
-        Self { source: self.destination, destination: self.source }
-    }
-
-    /// All of it in a number.
-    pub(crate) fn packed(self) -> u64 {
-        let [a, b, c, d] = [self.source.0, self.source.1, self.destination.0, self.destination.1].map(u64::from);
-        a << 48 | b << 32 | c << 16 | d
-    }
-}
-
-impl fmt::Display for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (a, b) = (self.source, self.destination);
-        write!(f, "{}:{}>{}:{}", a.0, a.1, b.0, b.1)
-    }
-}
-
-impl fmt::Debug for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// Order and retransmission of one flow.
 #[derive(Default)]
@@ -110,12 +74,5 @@ mod tests {
         assert!(at_or_after(5, u32::MAX - 5));
         assert!(!at_or_after(u32::MAX - 5, 5));
         assert!(at_or_after(7, 7));
-    }
-
-    #[test]
-    fn a_flow_reversed_twice_is_itself() {
-        let flow = Flow { source: (1, 2), destination: (3, 4) };
-        assert_ne!(flow.reversed(), flow);
-        assert_eq!(flow.reversed().reversed(), flow);
     }
 }
