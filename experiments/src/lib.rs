@@ -16,13 +16,14 @@
 //! | what is seen, and what must hold | [`measure`] |
 //! | what there is to do | `workload` |
 //! | what an experiment is | [`spec`] |
-//! | ground | [`progress`], [`cost`] |
+//! | ground | [`progress`], [`cost`], `digits` |
 
 pub mod calibrate;
 pub mod cli;
 pub mod compare;
 pub mod cost;
 mod deployment;
+mod digits;
 pub mod gate;
 pub mod live;
 pub mod measure;

@@ -1,5 +1,6 @@
 //! The result of a run, for people.
 
+use crate::digits::grouped;
 use crate::live::Conditions;
 use crate::measure::Statistics;
 use crate::results::Summary;
@@ -121,26 +122,12 @@ fn line(out: &mut String, name: &str, values: &[(String, &str)]) {
     let _ = writeln!(out, "  {name:<20}{}", values.join("  ·  "));
 }
 
-/// With thin groups of three digits: `20,000`.
 fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    grouped(&value.to_string())
 }
 
-/// Two digits behind the point, groups of three before it.
 fn decimal(value: f64) -> String {
-    let text = format!("{value:.2}");
-    match text.split_once('.').and_then(|(whole, rest)| Some((whole.parse::<u64>().ok()?, rest))) {
-        Some((whole, rest)) => format!("{}.{rest}", count(whole)),
-        None => text,
-    }
+    grouped(&format!("{value:.2}"))
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Pace {
         let count = gaps_us.len() as f64;
         let mean_us = gaps_us.iter().sum::<f64>() / count;
         anyhow::ensure!(mean_us > 0.0, "a broker's pace needs two answers at different times");
-        let variance = gaps_us.iter().map(|gap| (gap - mean_us).powi(2)).sum::<f64>() / count;
+        let variance = gaps_us.iter().map(|gap| (gap - mean_us) * (gap - mean_us)).sum::<f64>() / count;
         let overtaken: usize = (1..changes.len())
             .map(|i| changes[..i].iter().rev().take(OVERTAKERS_MAX).filter(|c| c.asked > changes[i].asked).count())
             .sum();
@@ -59,12 +59,12 @@ impl Pace {
 
     /// Sigma of a log-normal distribution with this variation.
     pub(super) fn sigma(self) -> f64 {
-        self.variation.powi(2).ln_1p().sqrt()
+        libm::log1p(self.variation * self.variation).sqrt()
     }
 
     /// Median of a log-normal distribution with this mean and variation.
     pub(super) fn median_us(self) -> f64 {
-        self.mean_us * (-self.sigma().powi(2) / 2.0).exp()
+        self.mean_us * libm::exp(-self.sigma() * self.sigma() / 2.0)
     }
 
     /// How often the broker takes any of those that wait instead of the one that has waited longest, from 0 to 1. Of n

@@ -4,7 +4,8 @@ use super::{brokers::Brokers, cpu, router::Router};
 use crate::spec::{Pod, is_router};
 use backbone::env::Env;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, process::Command, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The conditions of a live run: what the numbers rest on, beside the spec.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -117,19 +118,10 @@ fn first_line(program: &str, argument: &str) -> Option<String> {
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }
 
-/// `2026-01-31T12:00:00Z`. The days are counted as in the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible
-/// low-level date algorithms", civil_from_days).
+/// `2026-01-31T12:00:00Z`.
 fn utc(unix_s: u64) -> String {
-    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let time = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(unix_s);
+    time.format(&Rfc3339).expect("the clock is before the year 10,000")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub use lines::{Curve, Lines, Point};
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
 
+use crate::digits::grouped;
 use anyhow::{anyhow, bail};
 use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
@@ -135,17 +136,14 @@ fn tick(value: &f64) -> String {
     let is_whole = (value - value.round()).abs() < 1e-9 * size;
     let digits = if size >= 10.0 || is_whole || size == 0.0 { 0 } else { 1 + usize::from(size < 0.095) };
     let text = format!("{value:.digits$}");
-    match text.parse::<i64>() {
-        Ok(whole) if whole >= 10_000 => format!("{},{:03}", whole / 1_000, whole % 1_000),
-        _ => text,
-    }
+    if text.len() < "10000".len() { text } else { grouped(&text) }
 }
 
 /// 1, 2 and 5 of each power of ten between `low` and `high`, both positive; only the powers if that is too many.
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
-    let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+    let powers = (libm::log10(low).floor() as i32)..=(libm::log10(high).ceil() as i32);
     let steps: &[f64] = if high / low > 2_000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-    let all = powers.flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)));
+    let all = powers.flat_map(|power| steps.iter().map(move |step| step * libm::exp10(f64::from(power))));
     all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
@@ -199,7 +197,7 @@ mod tests {
 
     #[test]
     fn ticks_read_well() {
-        let texts = [0.0, 0.05, 0.5, 10_f64.powf(5_f64.log10()), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
+        let texts = [0.0, 0.05, 0.5, libm::exp10(libm::log10(5.0)), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
         assert_eq!(texts, ["0", "0.05", "0.5", "5", "20", "1500", "60,000"]);
         assert_eq!(log_ticks(3.0, 120.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(3.0, 60_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);

@@ -5,7 +5,7 @@ use super::measured::Measured;
 use super::reference::Published;
 use super::verdict::published_metric;
 use super::{Evaluation, Kind};
-use crate::plot::{Cumulative, Curve, Figure, Histogram, Lines, Overlay, Point, Row, Rows, Shape};
+use crate::plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape};
 use crate::spec::Spec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,16 +82,13 @@ pub(super) fn gateways_of(evaluation: &Evaluation, family: &Family) -> String {
     }
 }
 
-/// Draws everything that the runs allow, by stem.
+/// Draws all figures of the report that the runs allow, by stem. A histogram is no such figure: each run draws its own.
 ///
 /// # Errors
 /// When plotters fails to draw.
 pub(super) fn draw(evaluation: &Evaluation) -> anyhow::Result<BTreeMap<String, Picture>> {
     let mut pictures = BTreeMap::new();
     for (name, measured) in &evaluation.runs {
-        if let Some(histogram) = Histogram::of(&measured.spec, &measured.runs[0].latencies_us) {
-            pictures.insert(format!("histogram_{name}"), Picture::of(&histogram)?);
-        }
         if let Some(published) = evaluation.reference.get(name) {
             pictures.insert(overlay_stem(name), Picture::of(&overlay(name, published, measured))?);
         }
@@ -176,8 +173,10 @@ fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
         families().map(|(colour, family)| curve(evaluation, family, metric, &family.name, colour)).collect();
     if let Some((colour, baseline)) = families().find(|(_, family)| family.name == "baseline_1k") {
         curves.extend(published(evaluation, baseline, metric, &baseline.name, colour));
-        let by_chance =
-            baseline.members.iter().map(|(replicas, _)| exact(*replicas, 100.0 / f64::from(*replicas).powi(2)));
+        let by_chance = baseline
+            .members
+            .iter()
+            .map(|(replicas, _)| exact(*replicas, 100.0 / (f64::from(*replicas) * f64::from(*replicas))));
         let colour = families().count();
         curves.push(Curve { name: "by chance".into(), points: by_chance.collect(), foreign: true, colour });
     }
