@@ -10,16 +10,20 @@ mod output;
 mod run;
 mod thesis;
 
-use crate::live::AddressError;
-use crate::simulate::Simulate;
-use crate::spec::{self, SpecError};
+use crate::{
+    live::AddressError,
+    simulate::Simulate,
+    spec::{self, SpecError},
+};
 use changes::{Changes, SpecsArg};
 use clap::{CommandFactory, Parser, Subcommand};
 use output::print;
 use run::RunOptions;
-use std::io::{self, IsTerminal as _};
-use std::path::Path;
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+    process::ExitCode,
+};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,

@@ -1,9 +1,7 @@
 //! Compares a committed summary with today's, number by number.
 
 use super::Committed;
-use crate::measure::Statistics;
-use crate::results::Summary;
-use crate::spec::Spec;
+use crate::{measure::Statistics, results::Summary, spec::Spec};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -22,11 +22,12 @@ pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
 
-use crate::results::Summary;
-use crate::run::Run;
-use crate::run::batch;
-use crate::simulate::Simulate;
-use crate::spec::Spec;
+use crate::{
+    results::Summary,
+    run::{Run, batch},
+    simulate::Simulate,
+    spec::Spec,
+};
 use std::path::Path;
 
 /// How far p50, p99, max and throughput may move, in per cent, unless the command line says otherwise.

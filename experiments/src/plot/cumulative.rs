@@ -1,10 +1,10 @@
 //! Cumulative distributions over a logarithmic axis: shows where each experiment's tasks are, whatever the scale.
 
-use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
+use super::{
+    Drawn, Figure, GRID, SERIES, along, axis::MarkedAxis, draw_legend, emptiest, font, log_ticks, tick, titled,
+};
 use crate::measure::ms;
-use plotters::coord::Shift;
-use plotters::prelude::*;
+use plotters::{coord::Shift, prelude::*};
 
 /// Steps of a drawn curve; finer ones could not be seen.
 const STEPS: usize = 400;

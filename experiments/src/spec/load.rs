@@ -1,10 +1,15 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
-use super::error::{SpecError, explain, hint, suggestions};
-use super::{Spec, validate::validate};
+use super::{
+    Spec,
+    error::{SpecError, explain, hint, suggestions},
+    validate::validate,
+};
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Table, Value};
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
 
 /// Longest chain of `extends`; more can't be kept in mind by a reader.
 const EXTENDS_MAX: usize = 8;
