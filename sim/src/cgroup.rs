@@ -1,6 +1,6 @@
 //! CPU quotas for real processes: control groups of the kernel, version 1 or 2, whichever there is.
 
-use crate::Quota;
+use crate::cpu::Quota;
 use std::{
     fs, io,
     path::{Path, PathBuf},
