@@ -2,7 +2,6 @@
 //! don't come back in step.
 
 use crate::env::Env;
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Duration;
 
 /// First delay. Most lost connections were a peer's restart, and the next dial succeeds.
@@ -10,24 +9,22 @@ const DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longest delay: a broker that is back is found again within this time.
 const DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// A sequence of growing delays.
+/// A sequence of delays, each twice the one before.
 #[derive(Debug)]
-pub(crate) struct Backoff(ExponentialBackoff);
+pub(crate) struct Backoff {
+    /// What is due next, before jitter.
+    due: Duration,
+}
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        // The jitter is ours, so backon's generator is seeded only to keep it from asking the operating system.
-        let delays = ExponentialBuilder::new()
-            .with_min_delay(DELAY_MIN)
-            .with_max_delay(DELAY_MAX)
-            .without_max_times()
-            .with_jitter_seed(0);
-        Self(delays.build())
+        Self { due: DELAY_MIN }
     }
 
     /// The next delay: between half of what is due and all of it.
     pub(crate) fn next_delay(&mut self, env: &Env) -> Duration {
-        let due = self.0.next().unwrap_or(DELAY_MAX);
+        let due = self.due;
+        self.due = DELAY_MAX.min(due * 2);
         let mut jitter = [0; 2];
         env.random(&mut jitter);
         due / 2 + due / 2 * u32::from(u16::from_be_bytes(jitter)) / u32::from(u16::MAX)

@@ -28,7 +28,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Exit code for a configuration or command line that can't be used, as clap has it.
 const EXIT_USAGE: u8 = 2;
@@ -72,11 +72,11 @@ pub fn main(env: Env, arguments: impl IntoIterator<Item = OsString>) -> ExitCode
         Err(error) => return refuse(&error),
     };
     let log = arguments.log.or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or_else(|| "info".into());
-    match EnvFilter::try_new(&log) {
+    match log.parse::<Targets>() {
         Ok(filter) => {
             let colours = std::io::stderr().is_terminal();
-            let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-            log.with_writer(std::io::stderr).map_event_format(Sparse::new).init();
+            let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+            tracing_subscriber::registry().with(lines.map_event_format(Sparse::new)).with(filter).init();
         }
         Err(error) => return refuse(&format!("--log {log}: {error}")),
     }

@@ -8,7 +8,7 @@
 //! the world is [`mod@env`].
 
 pub mod admin;
-mod amqp;
+pub mod amqp;
 mod backoff;
 pub mod cli;
 pub mod config;

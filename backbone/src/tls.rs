@@ -2,7 +2,6 @@
 //!
 //! The files are read anew at each dial, so that renewed certificates need no restart. They are PEM. Only what they hold is
 //! trusted, nothing that the system comes with; to trust that, name its file, like `/etc/ssl/certs/ca-certificates.crt`.
-//! lapin puts TLS on by itself and gets the same certificates from here.
 
 use crate::env::{Env, Stream};
 use std::{
@@ -41,14 +40,6 @@ pub struct TlsError {
 }
 
 impl Tls {
-    /// The text of the certificates that are trusted, in PEM.
-    ///
-    /// # Errors
-    /// [`TlsError`] if the file can't be read, or is larger than 1 MiB.
-    pub fn ca_pem(&self) -> Result<String, TlsError> {
-        read(&self.ca_file)
-    }
-
     /// Reads the files.
     ///
     /// # Errors

@@ -5,9 +5,9 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use experiments::{
-    outcome::Outcome,
+    measure::Outcome,
     simulate::simulate,
-    spec::{Fault, FaultKind, Spec, Target, default_directory, load},
+    spec::{Fault, FaultKind, Pod, Spec, default_directory, load},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -28,13 +28,8 @@ fn idle_hour() -> Spec {
     (spec.replicas.task_workers, spec.replicas.routers, spec.fleet.gateways) = (49, 20, 10);
     spec.limits.virtual_s_max = 4_000;
     let hour_ms = 3_600_000;
-    spec.faults = vec![Fault {
-        at_ms: hour_ms,
-        kind: FaultKind::Crash,
-        target: Target::TaskWorker(0),
-        for_ms: Some(1),
-        from: None,
-    }];
+    spec.faults =
+        vec![Fault { at_ms: hour_ms, kind: FaultKind::Crash, target: Pod::TaskWorker(0), for_ms: Some(1), from: None }];
     spec
 }
 

@@ -1,12 +1,12 @@
 //! Lays a simulated run, a live one and the thesis' figure side by side.
 
-use crate::distribution::{Bins, Distribution};
 use crate::live::Conditions;
+use crate::measure::Statistics;
+use crate::measure::{Bins, Distribution};
 use crate::plot::{Overlay, Shape};
 use crate::results::{Summary, Throughput};
 use crate::run::Run;
 use crate::spec::Spec;
-use crate::statistics::Statistics;
 use crate::thesis::Published;
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -110,8 +110,8 @@ impl Source {
         Self { name: "thesis", numbers, distribution: published.distribution(), samples_us: Vec::new(), bins }
     }
 
-    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a row is
-    /// a task, and takes the throughput from `live/SPEC/summary.json`.
+    /// The live run of `spec` below `results`; `None` if there is none. It needs `live/SPEC/latency.csv`, of which a
+    /// row is a task, and takes the throughput from `live/SPEC/summary.json`.
     ///
     /// # Errors
     /// When a file is there and can't be used.

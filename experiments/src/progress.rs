@@ -1,6 +1,6 @@
 //! How a run shows that it goes on: a bar on a terminal, a line now and then elsewhere.
 
-use crate::machine::Stopwatch;
+use crate::cost::Stopwatch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,15 +1,16 @@
 //! The result of a run, for people.
 
+use crate::digits::grouped;
 use crate::live::Conditions;
+use crate::measure::Statistics;
 use crate::results::Summary;
-use crate::statistics::Statistics;
 use std::fmt::Write as _;
 
 /// Renders the table.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
     let mut out = format!("{}: {}\n", summary.spec, summary.resolved_spec.title);
-    let machine = &summary.machine;
+    let cost = &summary.cost;
     let tasks = &summary.tasks;
     line(
         &mut out,
@@ -32,7 +33,7 @@ pub fn render(summary: &Summary) -> String {
     if rpcs.failed > 0 {
         fates.push((count(rpcs.failed), "failed"));
     }
-    if summary.resolved_spec.is_over_http() {
+    if summary.resolved_spec.routers().iter().any(|kind| kind.answers_calls()) {
         fates.push((count(rpcs.dropped_replies), "replies dropped"));
     }
     line(&mut out, "RPCs", &fates);
@@ -58,20 +59,17 @@ pub fn render(summary: &Summary) -> String {
         live(&mut out, summary, conditions);
         return out;
     }
-    let speed = if machine.wall_s > 0.0 { summary.virtual_s / machine.wall_s } else { 0.0 };
+    let speed = if cost.wall_s > 0.0 { summary.virtual_s / cost.wall_s } else { 0.0 };
     line(
         &mut out,
         "time",
         &[
             (format!("{:.3} s", summary.virtual_s), "virtual"),
-            (
-                format!("{:.3} s", machine.wall_s),
-                if machine.event_log { "wall, writing the event log" } else { "wall" },
-            ),
+            (format!("{:.3} s", cost.wall_s), if cost.event_log { "wall, writing the event log" } else { "wall" }),
             (format!("{speed:.2}"), "virtual/wall"),
         ],
     );
-    if let Some(bytes) = machine.peak_memory_bytes {
+    if let Some(bytes) = cost.peak_memory_bytes {
         line(&mut out, "peak memory", &[(format!("{:.1} MB", bytes as f64 / 1e6), "")]);
     }
     line(&mut out, "seed", &[(summary.seed.to_string(), "")]);
@@ -90,7 +88,7 @@ fn live(out: &mut String, summary: &Summary, conditions: &Conditions) {
     line(out, "CPU quotas", &[(conditions.quota.clone(), "")]);
     let brokers: Vec<(String, &str)> = conditions.brokers.values().map(|broker| (broker.clone(), "")).collect();
     line(out, "live", &brokers);
-    line(out, "time", &[(format!("{:.3} s", summary.machine.wall_s), "wall, brokers' start included")]);
+    line(out, "time", &[(format!("{:.3} s", summary.cost.wall_s), "wall, brokers' start included")]);
     line(out, "seed", &[(summary.seed.to_string(), "of the workload")]);
 }
 
@@ -124,26 +122,12 @@ fn line(out: &mut String, name: &str, values: &[(String, &str)]) {
     let _ = writeln!(out, "  {name:<20}{}", values.join("  ·  "));
 }
 
-/// With thin groups of three digits: `20,000`.
 fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    grouped(&value.to_string())
 }
 
-/// Two digits behind the point, groups of three before it.
 fn decimal(value: f64) -> String {
-    let text = format!("{value:.2}");
-    match text.split_once('.').and_then(|(whole, rest)| Some((whole.parse::<u64>().ok()?, rest))) {
-        Some((whole, rest)) => format!("{}.{rest}", count(whole)),
-        None => text,
-    }
+    grouped(&format!("{value:.2}"))
 }
 
 #[cfg(test)]

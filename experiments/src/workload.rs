@@ -1,9 +1,6 @@
 //! What there is to do: which task commands which labels.
 
-use crate::{
-    outcome::task_id,
-    spec::{CommandedEsls, Spec},
-};
+use crate::spec::{CommandedEsls, Spec};
 use backbone::message::{Command, Mac, Task};
 use futures_util::{Stream, stream};
 use rand_chacha::rand_core::Rng as _;
@@ -22,6 +19,11 @@ pub(crate) struct Workload {
 /// The labels of the fleet: 0, 1, 2 and so on, under a prefix for locally administered addresses.
 pub(crate) fn fleet_label(index: usize) -> Mac {
     Mac::new(0x0200_0000_0000 + index as u64)
+}
+
+/// The name of task `index`.
+pub(crate) fn task_id(index: u32) -> String {
+    format!("task-{index}")
 }
 
 /// The address of gateway `index`.

@@ -2,13 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::{
-    config::{Connections, Correlation, Replies, RpcKind},
+    config::{Connections, Correlation, Replies, RouterKind, RpcKind},
     telemetry::{DropReason, FailReason},
 };
 use experiments::{
-    outcome::{Outcome, TaskEnd},
+    measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{Fault, FaultKind, Spec, Target, default_directory, load},
+    spec::{Fault, FaultKind, Pod, Spec, default_directory, load},
 };
 use std::sync::Arc;
 
@@ -65,8 +65,8 @@ fn one_router_gets_all_replies_and_does_all_tasks() {
 }
 
 /// Of two routers the broker picks the right one half of the time. A task needs both of its replies. Were the two
-/// independent of each other, three quarters of the tasks would fail; but they are asked for at the same moment, through
-/// brokers that deal in turn, so fewer do; were they one choice, half of them would.
+/// independent of each other, three quarters of the tasks would fail; but they are asked for at the same moment,
+/// through brokers that deal in turn, so fewer do; were they one choice, half of them would.
 #[test]
 fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
     for connections in [Connections::PerRequest, Connections::KeepAlive] {
@@ -87,7 +87,8 @@ fn two_routers_lose_half_of_the_replies_and_most_tasks_end_at_60_s() {
                 match task.end {
                     TaskEnd::Done => assert!(task.latency_us.unwrap() < 1_000_000, "{task:?}"),
                     TaskEnd::DeadLettered(FailReason::Timeout) => {
-                        // A minute from when the broker took the later of the two over, which may be a few stalls later.
+                        // A minute from when the broker took the later of the two over, which may be a few stalls
+                        // later.
                         assert!((60_000_000..=60_200_000).contains(&task.latency_us.unwrap()), "{task:?}");
                         assert_eq!((task.attempts, task.timeouts), (1, 1));
                     }
@@ -196,7 +197,8 @@ fn a_router_with_too_many_requests_refuses_and_the_task_is_tried_again() {
 fn with_router_fault(spec: &mut Spec, kind: FaultKind) -> Outcome {
     // Slow enough that the fault at 50 ms is in the middle of it.
     spec.fleet.ble_service_ms.median = 5;
-    spec.faults = vec![Fault { at_ms: 50, kind, target: Target::HttpRouter(0), for_ms: Some(500), from: None }];
+    spec.faults =
+        vec![Fault { at_ms: 50, kind, target: Pod::Router(RouterKind::Http, 0), for_ms: Some(500), from: None }];
     run(spec)
 }
 

@@ -7,7 +7,7 @@ use backbone::{
     telemetry::FailReason,
 };
 use experiments::{
-    outcome::{Outcome, TaskEnd},
+    measure::{Outcome, TaskEnd},
     simulate::simulate,
     spec::{CommandedEsls, GatewayMode, Order, Spec, default_directory, load},
 };

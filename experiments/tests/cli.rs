@@ -115,6 +115,41 @@ fn the_committed_specs_are_where_the_program_looks() {
 }
 
 #[test]
+fn check_all_runs_what_has_a_committed_result_and_refuses_a_result_of_no_spec() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (specs, results, plots) = (path("specs"), path("results"), path("plots"));
+    std::fs::create_dir_all(&specs).unwrap();
+    let small = "workload.tasks = 5\nreplicas.task_workers = 1\nfleet.esls = 10\nfleet.gateways = 1\n";
+    for (name, more) in [("gated", "gate = true\n"), ("committed", ""), ("neither", "")] {
+        std::fs::write(root.path().join(format!("specs/{name}.toml")), format!("{more}{small}")).unwrap();
+    }
+    let common = ["check", "--specs", &specs, "--results", &results, "--plots", &plots, "--quiet"];
+    let check = |more: &[&str]| experiments(&[&common, more].concat());
+    let verdicts = |output: &Output| {
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checked = shown["specs"].as_array().unwrap().iter();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        checked.map(|checked| (text(&checked["spec"]), text(&checked["verdict"]))).collect::<Vec<_>>()
+    };
+    let pair = |spec: &str, verdict: &str| (spec.to_owned(), verdict.to_owned());
+    let json = ["--format", "json"];
+
+    said(&check(&["committed", "--bless"]));
+    // What is no result of a spec: the report and the live runs lie beside the results.
+    std::fs::create_dir_all(root.path().join("results/live/committed")).unwrap();
+    std::fs::write(root.path().join("results/live/committed/summary.json"), "{}").unwrap();
+    assert_eq!(verdicts(&check(&json)), [pair("gated", "missing")]);
+    let all = check(&[&["--all"], &json[..]].concat());
+    assert_eq!(all.status.code(), Some(1));
+    assert_eq!(verdicts(&all), [pair("committed", "unchanged"), pair("gated", "missing")]);
+
+    std::fs::remove_file(root.path().join("specs/committed.toml")).unwrap();
+    assert!(refused(&check(&["--all"])).contains("committed/summary.json: this is the result of no experiment"));
+    assert!(refused(&check(&["--all", "gated"])).contains("--all"));
+}
+
+#[test]
 fn check_refuses_what_it_cannot_mean() {
     assert!(refused(&experiments(&["check", "smok"])).contains("did you mean `smoke`"));
     assert!(refused(&experiments(&["check", "smoke", "--tolerance", "101"])).contains("0 to 100"));

@@ -1,17 +1,19 @@
-//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run ends.
+//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run
+//! ends.
 //!
-//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had not
-//! asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if not.
+//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had
+//! not asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if
+//! not.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use backbone::{
-    config::{Acknowledgement, RoutingMode},
+    config::{Acknowledgement, RouterKind, RoutingMode},
     telemetry::{DropReason, FailReason},
 };
 use experiments::{
-    outcome::{Outcome, TaskEnd},
+    measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{Fault, FaultKind, Hosts, Spec, Target},
+    spec::{Fault, FaultKind, Hosts, Pod, Spec},
 };
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ fn run(spec: &Spec) -> Outcome {
     outcome
 }
 
-fn break_down(kind: FaultKind, target: Target, for_ms: u64) -> Vec<Outcome> {
+fn break_down(kind: FaultKind, target: Pod, for_ms: u64) -> Vec<Outcome> {
     let broken = SEEDS.map(|seed| {
         let mut spec = spec(seed);
         spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms), from: None }];
@@ -83,31 +85,31 @@ fn all_are_done(outcomes: &[Outcome]) {
 
 #[test]
 fn a_crashed_worker_leaves_its_task_to_another() {
-    let outcomes = break_down(FaultKind::Crash, Target::TaskWorker(0), 500);
+    let outcomes = break_down(FaultKind::Crash, Pod::TaskWorker(0), 500);
     all_are_done(&outcomes);
     assert!(tried_again(&outcomes) > 0, "no task was in the worker's hands when it crashed");
 }
 
 #[test]
 fn a_crashed_forward_router_loses_no_request() {
-    all_are_done(&break_down(FaultKind::Crash, Target::FwdRouter(0), 500));
+    all_are_done(&break_down(FaultKind::Crash, Pod::Router(RouterKind::Forward, 0), 500));
 }
 
 #[test]
 fn a_crashed_backward_router_loses_no_task() {
-    all_are_done(&break_down(FaultKind::Crash, Target::BckRouter(0), 500));
+    all_are_done(&break_down(FaultKind::Crash, Pod::Router(RouterKind::Backward, 0), 500));
 }
 
 #[test]
 fn a_crashed_rabbitmq_keeps_its_tasks() {
-    let outcomes = break_down(FaultKind::Crash, Target::Amqp, 500);
+    let outcomes = break_down(FaultKind::Crash, Pod::Amqp, 500);
     all_are_done(&outcomes);
     assert_services_lost_connections(&outcomes);
 }
 
 #[test]
 fn a_crashed_mqtt_broker_delays_tasks_only() {
-    let outcomes = break_down(FaultKind::Crash, Target::Mqtt, 500);
+    let outcomes = break_down(FaultKind::Crash, Pod::Mqtt, 500);
     all_are_done(&outcomes);
     assert_services_lost_connections(&outcomes);
     assert!(tried_again(&outcomes) > 0, "the broker had nothing in hand when it crashed");
@@ -115,14 +117,14 @@ fn a_crashed_mqtt_broker_delays_tasks_only() {
 
 #[test]
 fn a_crashed_redis_that_forgets_everything_delays_tasks_only() {
-    let outcomes = break_down(FaultKind::Crash, Target::Redis, 500);
+    let outcomes = break_down(FaultKind::Crash, Pod::Redis, 500);
     all_are_done(&outcomes);
     assert_services_lost_connections(&outcomes);
 }
 
 #[test]
 fn a_crashed_gateway_delays_tasks_only() {
-    let outcomes = break_down(FaultKind::Crash, Target::Gateway(1), 500);
+    let outcomes = break_down(FaultKind::Crash, Pod::Gateway(1), 500);
     all_are_done(&outcomes);
     assert!(tried_again(&outcomes) > 0, "the gateway had no command in hand when it crashed");
 }
@@ -132,7 +134,7 @@ fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
     let dispatching = SEEDS.map(|seed| {
         let mut spec = spec(seed);
         spec.faults =
-            vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Target::Dispatcher, for_ms: Some(500), from: None }];
+            vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Pod::Dispatcher, for_ms: Some(500), from: None }];
         run(&spec)
     });
     all_are_done(&dispatching.collect::<Vec<_>>());
@@ -140,19 +142,24 @@ fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
 
 #[test]
 fn brokers_that_fall_silent_for_seconds_delay_tasks_only() {
-    for target in [Target::Amqp, Target::Mqtt, Target::Redis] {
+    for target in [Pod::Amqp, Pod::Mqtt, Pod::Redis] {
         all_are_done(&break_down(FaultKind::Cut, target, 5_000));
     }
 }
 
 /// Runs in which backward routers can't reach a broker, while they can reach the MQTT broker.
-fn cut_backward_routers(routers: std::ops::Range<u32>, from: Target, for_ms: u64) -> Vec<Outcome> {
+fn cut_backward_routers(routers: std::ops::Range<u32>, from: Pod, for_ms: u64) -> Vec<Outcome> {
     let cut = SEEDS.map(|seed| {
         let mut spec = spec(seed);
         spec.backbone.task_worker.reply_timeout_ms = 20_000;
         let kind = FaultKind::Cut;
-        let fault =
-            |i| Fault { at_ms: FAULT_MS, kind, target: Target::BckRouter(i), for_ms: Some(for_ms), from: Some(from) };
+        let fault = |i| Fault {
+            at_ms: FAULT_MS,
+            kind,
+            target: Pod::Router(RouterKind::Backward, i),
+            for_ms: Some(for_ms),
+            from: Some(from),
+        };
         spec.faults = routers.clone().map(fault).collect();
         let outcome = run(&spec);
         assert_was_in_the_middle(&outcome);
@@ -163,7 +170,7 @@ fn cut_backward_routers(routers: std::ops::Range<u32>, from: Target, for_ms: u64
 
 #[test]
 fn a_backward_router_without_rabbitmq_or_redis_leaves_its_replies_to_the_other() {
-    for broker in [Target::Amqp, Target::Redis] {
+    for broker in [Pod::Amqp, Pod::Redis] {
         let outcomes = cut_backward_routers(0..1, broker, 60_000);
         all_are_done(&outcomes);
         assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
@@ -180,14 +187,14 @@ fn a_backward_router_without_rabbitmq_or_redis_leaves_its_replies_to_the_other()
 
 #[test]
 fn backward_routers_that_all_lack_redis_keep_the_replies_until_it_is_back() {
-    let outcomes = cut_backward_routers(0..2, Target::Redis, 6_000);
+    let outcomes = cut_backward_routers(0..2, Pod::Redis, 6_000);
     all_are_done(&outcomes);
     assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
 }
 
 #[test]
 fn services_that_are_asked_to_stop_finish_what_they_have() {
-    for target in [Target::TaskWorker(0), Target::FwdRouter(0), Target::BckRouter(0)] {
+    for target in [Pod::TaskWorker(0), Pod::Router(RouterKind::Forward, 0), Pod::Router(RouterKind::Backward, 0)] {
         let outcomes = break_down(FaultKind::Restart, target, 500);
         all_are_done(&outcomes);
     }
@@ -198,7 +205,7 @@ fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
     let stopped = SEEDS.map(|seed| {
         let mut spec = spec(seed);
         spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
-        let target = Target::FwdRouter(0);
+        let target = Pod::Router(RouterKind::Forward, 0);
         spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500), from: None }];
         run(&spec)
     });
@@ -217,7 +224,7 @@ fn run_with_crashing_worker(crashes: u64) -> Outcome {
     let crash = |i| Fault {
         at_ms: 1_000 + 2_000 * i,
         kind: FaultKind::Crash,
-        target: Target::TaskWorker(0),
+        target: Pod::TaskWorker(0),
         for_ms: Some(100),
         from: None,
     };
@@ -249,7 +256,10 @@ fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted
     spec.backbone.task_worker.attempts_max = 1;
     spec.backbone.task_worker.reply_timeout_ms = 20_000;
     let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000), from: None };
-    spec.faults = vec![fault(0, FaultKind::Cut, Target::Mqtt), fault(1_000, FaultKind::Restart, Target::FwdRouter(0))];
+    spec.faults = vec![
+        fault(0, FaultKind::Cut, Pod::Mqtt),
+        fault(1_000, FaultKind::Restart, Pod::Router(RouterKind::Forward, 0)),
+    ];
     let outcome = run(&spec);
     assert_eq!(outcome.counters.rpcs_sent, 2_560);
     assert_eq!(outcome.counters.drops.get(&DropReason::Lost), Some(&2_560));
@@ -272,7 +282,8 @@ fn faults_replay_from_their_seed() {
         spec.fleet.hosts = Hosts::PerStore;
         spec.network.loss_ppm = 1_000;
         let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300), from: None };
-        spec.faults = vec![crash(50, Target::FwdRouter(1)), crash(70, Target::TaskWorker(2)), crash(90, Target::Amqp)];
+        spec.faults =
+            vec![crash(50, Pod::Router(RouterKind::Forward, 1)), crash(70, Pod::TaskWorker(2)), crash(90, Pod::Amqp)];
         run(&spec).trace_digest
     };
     let first = digest(1);

@@ -1,11 +1,11 @@
 //! Running an experiment, with stand-ins for the simulation: what the bench makes of success, failure and difference.
 //! No number here says anything about the backbone.
 
-use experiments::outcome::{Outcome, TaskEnd, TaskRecord};
+use experiments::measure::{Outcome, TaskEnd, TaskRecord};
 use experiments::progress::Progress;
 use experiments::run::run;
+use experiments::run::verify;
 use experiments::spec::Spec;
-use experiments::verify::verify;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -69,7 +69,7 @@ fn unbalanced(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> 
 fn a_run_gives_its_outcome_and_what_it_cost() {
     let run = run(&spec(), sound, None, true).unwrap();
     assert_eq!(run.outcome, outcome("same"));
-    assert!(run.machine.wall_s < 60.0 && run.machine.cores > 0 && !run.machine.event_log);
+    assert!(run.cost.wall_s < 60.0 && run.cost.cores > 0 && !run.cost.event_log);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_run_that_does_not_add_up_is_an_error() {
 fn two_equal_runs_are_verified() {
     let run = verify(&spec(), sound, true).unwrap();
     assert_eq!(run.outcome.trace_digest, "same");
-    assert!(run.machine.event_log, "what it cost is not what a plain run costs");
+    assert!(run.cost.event_log, "what it cost is not what a plain run costs");
 }
 
 #[test]

@@ -7,11 +7,7 @@ use crate::{
 };
 use backbone::env::{Env, Listener, Platform, Stream, Task};
 use futures_util::future::BoxFuture;
-use lapin::{
-    Connection, ConnectionProperties,
-    tcp::OwnedTLSConfig,
-    uri::{AMQPScheme, AMQPUri},
-};
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use rand_chacha::rand_core::Rng as _;
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -40,12 +36,11 @@ impl Platform for SimPlatform {
 
     fn open_amqp(
         &self,
+        stream: Stream,
         uri: AMQPUri,
-        _: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
-        assert_eq!(uri.scheme, AMQPScheme::AMQP, "no emulated broker speaks TLS");
-        Box::pin(lapin_lockstep::open(self.host, uri, properties))
+        Box::pin(lapin_lockstep::open(self.host, stream, uri, properties))
     }
 
     fn unix_time(&self) -> Duration {

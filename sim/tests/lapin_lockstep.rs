@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties, Consumer,
     options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
-    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use sim::{Class, Cluster, Finished, Settings, Simulation, broker::amqp};
@@ -44,7 +43,7 @@ where
 
 async fn connect(env: &Env) -> (Connection, Channel) {
     let connection =
-        env.open_amqp(URI.parse().unwrap(), OwnedTLSConfig::default(), ConnectionProperties::default()).await.unwrap();
+        backbone::amqp::connect(env, URI.parse().unwrap(), None, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

@@ -5,7 +5,6 @@ use backbone::env::{Env, Stream};
 use lapin::{
     ConnectionProperties,
     options::{BasicQosOptions, QueueDeclareOptions, QueueDeleteOptions},
-    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use sim::{
@@ -261,9 +260,9 @@ fn declaring_and_deleting_a_queue_take_the_metadata_stores_time_and_nothing_else
     let took_us = with_metadata_store(async |cluster| {
         let (env, (report, mut reports)) = (cluster.env("client"), mpsc::unbounded_channel());
         env.clone().spawn("client", async move {
-            let (tls, properties) = <(OwnedTLSConfig, ConnectionProperties)>::default();
+            let properties = ConnectionProperties::default();
             let uri = "amqp://guest:guest@amqp:5672/%2f".parse().unwrap();
-            let connection = env.open_amqp(uri, tls, properties).await.unwrap();
+            let connection = backbone::amqp::connect(&env, uri, None, properties).await.unwrap();
             let channel = connection.create_channel().await.unwrap();
             let declare =
                 async || channel.queue_declare("q".into(), QueueDeclareOptions::default(), FieldTable::default()).await;

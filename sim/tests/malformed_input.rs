@@ -13,7 +13,6 @@ use backbone::{
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions},
-    tcp::OwnedTLSConfig,
     types::AMQPValue,
 };
 use sim::{
@@ -108,8 +107,8 @@ where
 }
 
 async fn connect(env: &Env) -> (Connection, Channel) {
-    let (tls, properties) = (OwnedTLSConfig::default(), ConnectionProperties::default());
-    let connection = env.open_amqp(URI.parse().unwrap(), tls, properties).await.unwrap();
+    let connect = backbone::amqp::connect(env, URI.parse().unwrap(), None, ConnectionProperties::default());
+    let connection = connect.await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     (connection, channel)

@@ -5,12 +5,14 @@
 //! consumers come back by themselves ([`Deliveries`]). What was unacknowledged is delivered again by the broker, what was
 //! unconfirmed is published again by whoever waits for the confirm.
 
+mod connect;
 mod deliveries;
 mod publish;
 mod queues;
 mod serve;
 mod settling;
 
+pub use connect::connect;
 pub(crate) use deliveries::{Acknowledge, Deliveries};
 pub(crate) use publish::PublishError;
 pub(crate) use queues::{DurableQueue, delete_queue, reply_queue};
@@ -24,9 +26,7 @@ use crate::{
     telemetry::Telemetry,
     tls::Tls,
 };
-use lapin::{
-    Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, tcp::OwnedTLSConfig, uri::AMQPUri,
-};
+use lapin::{Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, uri::AMQPUri};
 use publish::Returns;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -134,9 +134,7 @@ impl Dialer for AmqpDialer {
     async fn dial(&self) -> Result<Link, DialError> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("backbone {}", self.service).into());
-        let cert_chain = self.tls.as_ref().map(Tls::ca_pem).transpose()?;
-        let tls = OwnedTLSConfig { identity: None, cert_chain };
-        let connection = self.env.open_amqp(self.uri.clone(), tls, properties).await?;
+        let connection = connect(&self.env, self.uri.clone(), self.tls.as_ref(), properties).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         for queue in &self.queues {

@@ -12,10 +12,12 @@ mod check;
 mod defaults;
 mod load;
 mod peers;
+mod routers;
 mod secret;
 mod service_link;
 
 pub use load::ConfigError;
+pub use routers::RouterKind;
 pub use secret::mask_url;
 
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::{Accept, Env, Listener, Platform, Stream, Task, TokioPlatform};
 use futures_util::future::BoxFuture;
-use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
     collections::BTreeMap,
     io,
@@ -55,8 +55,8 @@ impl Platform for MemoryPlatform {
 
     fn open_amqp(
         &self,
+        _: Stream,
         _: AMQPUri,
-        _: OwnedTLSConfig,
         _: ConnectionProperties,
     ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
         Box::pin(async { Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()) })

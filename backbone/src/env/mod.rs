@@ -7,6 +7,7 @@
 //!
 //! What does not live here: addresses, credentials, retries. Those belong to the adapters that use the seam.
 
+mod lapin_runtime;
 #[cfg(test)]
 pub(crate) mod memory;
 mod production;
@@ -14,7 +15,7 @@ mod production;
 pub use production::TokioPlatform;
 
 use futures_util::future::BoxFuture;
-use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -43,8 +44,8 @@ pub trait Platform: Send + Sync + 'static {
     /// See [`Env::open_amqp`].
     fn open_amqp(
         &self,
+        stream: Stream,
         uri: AMQPUri,
-        tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> BoxFuture<'_, Result<Connection, lapin::Error>>;
 
@@ -95,18 +96,18 @@ impl Env {
         self.0.spawn(name, Box::pin(task))
     }
 
-    /// Opens an AMQP connection with lapin, on the socket and the runtime of this environment. `tls` says whom to trust
-    /// if the scheme of `uri` is `amqps`.
+    /// Opens an AMQP connection over `stream`, with lapin on the runtime of this environment. It is part of the seam
+    /// because lapin works on a thread of its own. Login and virtual host are those of `uri`.
     ///
     /// # Errors
-    /// lapin's: the socket's errors, a refused login, a failed negotiation.
+    /// lapin's: the stream's errors, a refused login, a failed negotiation.
     pub async fn open_amqp(
         &self,
+        stream: Stream,
         uri: AMQPUri,
-        tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> Result<Connection, lapin::Error> {
-        self.0.open_amqp(uri, tls, properties).await
+        self.0.open_amqp(stream, uri, properties).await
     }
 
     /// Wall-clock time since 1970-01-01T00:00Z. It is compared between replicas (deadlines, freshness of routes), so

@@ -5,23 +5,25 @@
     reason = "this module is the one place where the services touch the operating system"
 )]
 
-use super::{Accept, Listener, Platform, Stream, Task};
+use super::{Accept, Listener, Platform, Stream, Task, lapin_runtime::LapinRuntime};
 use futures_util::future::BoxFuture;
-use lapin::{Connection, ConnectionProperties, tcp::OwnedTLSConfig, uri::AMQPUri};
+use lapin::{Connection, ConnectionProperties, tcp::AsyncTcpStream, uri::AMQPUri};
 use std::{
     io,
     net::SocketAddr,
+    sync::Mutex,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use tracing::Instrument as _;
 
 /// The operating system, seen from within a tokio runtime.
 #[derive(Clone, Copy, Debug)]
 pub struct TokioPlatform {
-    /// `TCP_NODELAY` on what is connected: on, unless somebody wants to see what Nagle's algorithm costs. lapin sets up
-    /// its sockets itself; accepted connections always have it.
+    /// `TCP_NODELAY` on what is connected: on, unless somebody wants to see what Nagle's algorithm costs. Accepted
+    /// connections always have it.
     pub nodelay: bool,
 }
 
@@ -62,11 +64,18 @@ impl Platform for TokioPlatform {
 
     fn open_amqp(
         &self,
+        stream: Stream,
         uri: AMQPUri,
-        tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> BoxFuture<'_, Result<Connection, lapin::Error>> {
-        Box::pin(Connection::connect_uri_with_config(uri, properties, tls, async_rs::Runtime::tokio_current()))
+        // lapin asks again only when it recovers by itself, which is off.
+        let stream = Mutex::new(Some(stream));
+        let take = async move |_, _| match stream.lock().expect("held for a take only").take() {
+            Some(stream) => Ok(AsyncTcpStream::Plain(stream.compat())),
+            None => Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
+        };
+        let runtime = async_rs::Runtime::new(LapinRuntime::current());
+        Box::pin(Connection::connector(uri, runtime, take, properties))
     }
 
     fn unix_time(&self) -> Duration {

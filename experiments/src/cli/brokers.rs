@@ -1,6 +1,6 @@
 //! `experiments brokers`: the emulated brokers on real ports, for the `backbone` binary or any other client.
 
-use super::print;
+use super::output::print;
 use anyhow::Context as _;
 use backbone::env::{Env, Listener};
 use clap::Args;

@@ -1,12 +1,14 @@
 //! `experiments check`: the regression gate.
 
-use super::{SpecsArg, here, print};
+use super::changes::SpecsArg;
+use super::output::{here, print};
 use crate::gate;
 use crate::results::{self, Directories};
 use crate::simulate::Simulate;
 use crate::spec::{self, Spec, SpecError};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What to check, and how to say it.
@@ -15,6 +17,9 @@ pub(super) struct CheckArgs {
     /// Which experiments; without any, all with `gate = true`.
     #[arg(value_name = "SPEC")]
     specs: Vec<String>,
+    /// Beside those with `gate = true` all that have a committed result.
+    #[arg(long, conflicts_with = "specs")]
+    all: bool,
     #[command(flatten)]
     directory: SpecsArg,
     /// How far p50, p99, max and throughput may move, in per cent. Counts are exact.
@@ -58,8 +63,8 @@ fn tolerance(text: &str) -> Result<f64, String> {
 /// # Errors
 /// With a [`SpecError`] if the input is wrong; otherwise if the gate lets something not through, or can't write.
 pub(super) fn check(arguments: &CheckArgs, simulate: Simulate) -> anyhow::Result<()> {
-    let specs = chosen(&arguments.directory.directory(), &arguments.specs)?;
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
+    let specs = chosen(arguments, &directories.results)?;
     let judged = gate::check(&specs, &directories.results, arguments.tolerance, simulate, arguments.quiet);
     let checked: Vec<gate::Checked> = judged.iter().map(|judged| judged.checked.clone()).collect();
     let shown = match arguments.format {
@@ -83,17 +88,29 @@ pub(super) fn check(arguments: &CheckArgs, simulate: Simulate) -> anyhow::Result
     Ok(())
 }
 
-fn chosen(directory: &Path, names: &[String]) -> Result<Vec<Spec>, SpecError> {
-    if !names.is_empty() {
-        return names.iter().map(|name| spec::load(directory, name, &[])).collect();
+fn chosen(arguments: &CheckArgs, results: &Path) -> anyhow::Result<Vec<Spec>> {
+    let directory = arguments.directory.directory();
+    let load = |name: &String| spec::load(&directory, name, &[]);
+    if !arguments.specs.is_empty() {
+        return Ok(arguments.specs.iter().map(load).collect::<Result<_, _>>()?);
     }
-    let gated = spec::list(directory)?.into_iter().filter(|listed| listed.gate);
-    let specs: Vec<Spec> = gated.map(|listed| spec::load(directory, &listed.name, &[])).collect::<Result<_, _>>()?;
-    if specs.is_empty() {
+    let listed = spec::list(&directory)?;
+    let mut names: BTreeSet<String> =
+        listed.iter().filter(|listed| listed.gate).map(|listed| listed.name.clone()).collect();
+    if arguments.all {
+        let committed = gate::committed_specs(results)?;
+        if let Some(orphan) = committed.iter().find(|name| listed.iter().all(|listed| listed.name != **name)) {
+            let at = gate::summary_path(results, orphan).display().to_string();
+            let reason = format!("this is the result of no experiment in {}; delete it", directory.display());
+            return Err(SpecError::Wrong { at, reason }.into());
+        }
+        names.extend(committed);
+    }
+    if names.is_empty() {
         let reason = "no spec here says `gate = true`; name the experiments to check".to_owned();
-        return Err(SpecError::Wrong { at: directory.display().to_string(), reason });
+        return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
     }
-    Ok(specs)
+    Ok(names.iter().map(load).collect::<Result<_, _>>()?)
 }
 
 fn bless(specs: &[Spec], judged: &[gate::Judged], directories: &Directories) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! `experiments compare`: simulation, live run and thesis side by side.
 
-use super::{Changes, here, print};
+use super::changes::Changes;
+use super::output::{here, print};
 use crate::compare::{Comparison, Source};
 use crate::plot::Figure;
 use crate::results::{Directories, replace};

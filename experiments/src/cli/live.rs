@@ -1,7 +1,6 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
-use crate::live::{Options, calibrate};
-use crate::simulate::Simulate;
+use crate::live::Options;
 use backbone::{
     config::mask_url,
     env::{Env, TokioPlatform},
@@ -57,34 +56,6 @@ impl LiveArgs {
         let Self { amqp, mqtt, redis, ca_file, no_quota, .. } = self.clone();
         Options { amqp, mqtt, redis, ca_file, no_quota }
     }
-}
-
-/// What to measure, and where to write it.
-#[derive(Debug, Args)]
-pub(super) struct CalibrateArgs {
-    #[command(flatten)]
-    specs: super::SpecsArg,
-    /// The file [default: calibrated.toml beside the experiments].
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Shows no progress.
-    #[arg(long)]
-    quiet: bool,
-}
-
-/// # Errors
-/// When a measurement fails, or the file can't be written.
-pub(super) fn calibrate(arguments: &CalibrateArgs, simulate: Simulate) -> anyhow::Result<()> {
-    let specs = arguments.specs.directory();
-    let calibration = calibrate::calibrate(&specs, simulate, arguments.quiet)?;
-    let text = calibration.to_toml();
-    super::print(&text)?;
-    let path = arguments.output.clone().unwrap_or_else(|| specs.join("calibrated.toml"));
-    crate::results::replace(&path, text.as_bytes())?;
-    if !arguments.quiet {
-        eprintln!("wrote {}", super::here(&path).display());
-    }
-    Ok(())
 }
 
 /// What to be.

@@ -1,6 +1,7 @@
 //! `experiments thesis`: the thesis' experiments again, and the report.
 
-use super::{SpecsArg, here, print};
+use super::changes::SpecsArg;
+use super::output::{here, print};
 use crate::results::Directories;
 use crate::simulate::Simulate;
 use crate::spec::SpecError;
@@ -39,7 +40,7 @@ pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Resu
         return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
     }
     let mut evaluation = thesis::evaluate(&specs, arguments.seeds, simulate, arguments.quiet);
-    let wall_s = evaluation.machine.wall_s;
+    let wall_s = evaluation.cost.wall_s;
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
     let report = thesis::write(&directories, &mut evaluation)?;
     print(&outcome(&evaluation, specs.len(), wall_s))?;
@@ -56,8 +57,8 @@ pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Resu
 fn outcome(evaluation: &Evaluation, runs: usize, wall_s: f64) -> String {
     let holds = |rows: &[thesis::Row]| rows.iter().filter(|row| row.verdict == Verdict::Holds).count();
     format!(
-        "{runs} runs in {wall_s:.0} s of wall time\n{} of {} numbers of the thesis' figures are reproduced\n{} of {} claims \
-         hold\n",
+        "{runs} runs in {wall_s:.0} s of wall time\n{} of {} numbers of the thesis' figures are reproduced\n{} of {} \
+         claims hold\n",
         holds(&evaluation.figures),
         evaluation.figures.len(),
         holds(&evaluation.claims),

@@ -1,8 +1,8 @@
 //! Reads committed summaries.
 
-use crate::outcome::TaskCounts;
+use crate::measure::Statistics;
+use crate::measure::TaskCounts;
 use crate::results::{Rpcs, Throughput};
-use crate::statistics::Statistics;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,13 +30,31 @@ pub struct Committed {
     pub trace_digest: String,
     /// Versions of the libraries.
     pub versions: BTreeMap<String, String>,
-    /// The spec that was run. As it is written there: an older one may have had other fields.
+    /// The spec that was run, as it is written there: one of an older program need not be one of today's.
     pub resolved_spec: serde_json::Value,
 }
 
 /// Where the summary of `spec` lies.
-pub(super) fn path(results: &Path, spec: &str) -> PathBuf {
+#[must_use]
+pub fn path(results: &Path, spec: &str) -> PathBuf {
     results.join(spec).join("summary.json")
+}
+
+/// The specs that have a summary below `results`, by name. Live runs' and the thesis report are elsewhere there.
+///
+/// # Errors
+/// When the directory can't be read.
+pub fn committed_specs(results: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(results) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    let entries = entries.with_context(|| format!("listing {}", results.display()))?;
+    let mut specs: Vec<String> = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    specs.retain(|spec| path(results, spec).is_file());
+    specs.sort();
+    Ok(specs)
 }
 
 /// The committed summary of `spec`; `None` if there is none.

@@ -1,8 +1,9 @@
 //! Compares a committed summary with today's, number by number.
 
 use super::Committed;
+use crate::measure::Statistics;
 use crate::results::Summary;
-use crate::statistics::Statistics;
+use crate::spec::Spec;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -115,9 +116,9 @@ pub enum Judgement {
 pub struct SpecChange {
     /// The key, as in `network.loss_ppm`.
     pub path: String,
-    /// As JSON; `None`: the committed spec has no such key.
+    /// As JSON; `None`: the committed spec leaves it out.
     pub committed: Option<Value>,
-    /// As JSON; `None`: today's spec has no such key.
+    /// As JSON; `None`: today's spec leaves it out.
     pub today: Option<Value>,
 }
 
@@ -129,7 +130,7 @@ impl Today {
             p99_ms: latency(|latency| latency.p99),
             max_ms: latency(|latency| latency.max),
             tasks_per_s: summary.throughput.tasks_per_s,
-            wall_s: summary.machine.wall_s,
+            wall_s: summary.cost.wall_s,
         }
     }
 }
@@ -162,11 +163,14 @@ pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent:
         moves.extend(measured(figure, Some(old), Some(new), Wish::More, tolerance_percent));
     }
     moves.extend(counts(committed, today));
-    let resolved = serde_json::to_value(&today.resolved_spec).expect("a spec fits into JSON");
-    let mut spec_changes = Vec::new();
-    differences("", Some(&committed.resolved_spec), Some(&resolved), &mut spec_changes);
-    let verdict = verdict(&moves, &spec_changes);
     let mut notes = Vec::new();
+    let spec_changes = spec_changes(&committed.resolved_spec, &today.resolved_spec);
+    let is_stale = !matches!(&spec_changes, Ok(changes) if changes.is_empty());
+    let verdict = if is_stale { Verdict::Stale } else { verdict(&moves) };
+    let spec_changes = spec_changes.unwrap_or_else(|error| {
+        notes.push(format!("the committed result is of a spec that can't be read any more: {error}"));
+        Vec::new()
+    });
     if committed.trace_digest != today.trace_digest && moves.is_empty() {
         notes.push("another trace digest, the same numbers: something happens in another order".to_owned());
     }
@@ -179,11 +183,10 @@ pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent:
     Checked { spec: today.spec.clone(), verdict, moves, spec_changes, notes, today: Some(Today::of(today)) }
 }
 
-fn verdict(moves: &[Move], spec_changes: &[SpecChange]) -> Verdict {
+/// Of numbers that are of the same spec.
+fn verdict(moves: &[Move]) -> Verdict {
     let any = |judgement| moves.iter().any(|moved| moved.judgement == judgement);
-    if !spec_changes.is_empty() {
-        Verdict::Stale
-    } else if any(Judgement::Worse) || any(Judgement::Different) {
+    if any(Judgement::Worse) || any(Judgement::Different) {
         Verdict::Regressed
     } else if any(Judgement::Better) {
         Verdict::Moved
@@ -252,6 +255,16 @@ fn counts(committed: &Committed, today: &Summary) -> Vec<Move> {
 fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
     let (committed, today) = (committed?, today?);
     (committed != 0.0).then(|| (today - committed) / committed * 100.0)
+}
+
+/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than the
+/// result, and by its default nothing has changed.
+fn spec_changes(committed: &Value, today: &Spec) -> serde_json::Result<Vec<SpecChange>> {
+    let committed: Spec = serde_json::from_value(committed.clone())?;
+    let (committed, today) = (serde_json::to_value(committed)?, serde_json::to_value(today)?);
+    let mut changes = Vec::new();
+    differences("", Some(&committed), Some(&today), &mut changes);
+    Ok(changes)
 }
 
 /// Walks both trees. The title is for people only.

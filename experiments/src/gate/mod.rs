@@ -6,7 +6,8 @@
 //! - latency (p50, p99, max) or throughput beyond the tolerance, **in either direction**: a committed result that is worse
 //!   than today's would let a later loss hide in the difference, so a gain has to be accepted, too;
 //! - any change in how many tasks and requests ended how, and in what was dropped;
-//! - a spec that is not the one that the committed result is of, a result that is missing, a run that fails.
+//! - a spec that is not the one that the committed result is of (fields that are younger than the result had their defaults
+//!   then), a result that is missing, a run that fails.
 //!
 //! A changed trace digest with equal numbers is a note: packets took another order, and nobody could tell by the result.
 //! Wall time is not judged here.
@@ -16,14 +17,14 @@ mod compare;
 mod junit;
 mod report;
 
-pub use committed::Committed;
+pub use committed::{Committed, committed_specs, path as summary_path};
 pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
 
-use crate::batch;
 use crate::results::Summary;
 use crate::run::Run;
+use crate::run::batch;
 use crate::simulate::Simulate;
 use crate::spec::Spec;
 use std::path::Path;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::machine::Machine;
-use crate::outcome::{Outcome, TaskEnd, TaskRecord};
+use crate::cost::Cost;
+use crate::measure::{Outcome, TaskEnd, TaskRecord};
 use crate::spec::{default_directory, load};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
     };
     let tasks = (0..).zip(latencies_us).map(task).collect();
     let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
-    Run { outcome, machine: Machine::here(1.0), live: None }
+    Run { outcome, cost: Cost::here(1.0), live: None }
 }
 
 fn spec() -> Spec {
@@ -99,6 +99,34 @@ fn a_result_of_another_spec_is_stale_and_the_key_is_named() {
 }
 
 #[test]
+fn a_field_that_is_younger_than_the_result_had_its_default_then() {
+    let without = |spec: &Spec| {
+        let mut file: serde_json::Value =
+            serde_json::from_str(&Summary::of(spec, &run([40_000, 50_000], "abc")).to_json()).unwrap();
+        let network = file["resolved_spec"]["network"].as_object_mut().unwrap();
+        assert!(network.remove("loss_ppm").is_some());
+        assert!(file["resolved_spec"].as_object_mut().unwrap().remove("brokers").is_some());
+        let committed: Committed = serde_json::from_value(file).unwrap();
+        compare::compare(&committed, &Summary::of(spec, &run([40_000, 50_000], "abc")), 1.0)
+    };
+    assert_eq!(without(&spec()).verdict, Verdict::Unchanged);
+
+    let mut other = spec();
+    other.network.loss_ppm = 7;
+    let checked = without(&other);
+    assert_eq!(checked.verdict, Verdict::Stale);
+    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm 0 -> 7"]);
+}
+
+#[test]
+fn a_result_of_a_spec_that_is_none_any_more_is_stale_and_the_reason_is_told() {
+    let checked = compared(run([40_000, 50_000], "abc"), |file| file["resolved_spec"]["network"]["delay"] = 7.into());
+    assert_eq!(checked.verdict, Verdict::Stale);
+    let [note] = &checked.notes[..] else { panic!("{:?}", checked.notes) };
+    assert!(note.contains("can't be read any more: unknown field `delay`, expected one of `quantum_us`"), "{note}");
+}
+
+#[test]
 fn annotations_and_xml_are_escaped() {
     let failed = Checked::failed("a:b,c", Verdict::Failed, "100 % <broken>\nsecond & last \u{1b}".into());
     assert_eq!(
@@ -107,8 +135,11 @@ fn annotations_and_xml_are_escaped() {
          \u{1b}\n"
     );
     let xml = junit(&[failed]);
-    assert!(xml.contains("<testsuite name=\"experiments check\" tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
-    assert!(xml.contains("100 % &lt;broken&gt;\nsecond &amp; last \u{fffd}</error>"), "{xml}");
+    assert!(
+        xml.contains("<testsuite name=\"experiments check\" tests=\"1\" skipped=\"0\" errors=\"1\" failures=\"0\""),
+        "{xml}"
+    );
+    assert!(xml.contains("100 % &lt;broken&gt;\nsecond &amp; last </error>"), "{xml}");
 }
 
 /// `smoke` with routers that wait longer for Redis: slowed from outside, so that the spec stays the committed one.

@@ -1,6 +1,6 @@
 //! Addresses of brokers, as the user writes them. No error repeats one: it may hold a password.
 
-use super::Options;
+use super::options::Options;
 use backbone::config::{Amqp, Mqtt, Redis};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;

@@ -1,19 +1,19 @@
 //! The brokers of a live run: private ones, started for it and ended with it, or those that the user names.
 
-use super::{Options, address};
-use crate::spec::Spec;
+use super::{address, options::Options};
+use crate::spec::{Pod, Spec};
 use anyhow::Context;
 use backbone::config;
 use sim::broker::real::{Kind, Real};
 use tokio::sync::oneshot;
 
 /// Where the three are and how to get in. Dropping this ends those that were started.
-pub(super) struct Brokers {
-    pub(super) amqp: config::Amqp,
-    pub(super) mqtt: config::Mqtt,
-    pub(super) redis: config::Redis,
+pub(crate) struct Brokers {
+    pub(crate) amqp: config::Amqp,
+    pub(crate) mqtt: config::Mqtt,
+    pub(crate) redis: config::Redis,
     /// Those that are ours.
-    pub(super) private: Vec<(&'static str, Real)>,
+    pub(super) private: Vec<(Pod, Real)>,
 }
 
 impl Brokers {
@@ -21,36 +21,36 @@ impl Brokers {
     ///
     /// # Errors
     /// When one is not installed or does not start, or an address is none.
-    pub(super) async fn start(spec: &Spec, options: &Options) -> anyhow::Result<Self> {
+    pub(crate) async fn start(spec: &Spec, options: &Options) -> anyhow::Result<Self> {
         let config::Config { mut amqp, mut mqtt, mut redis, .. } = spec.backbone.clone();
         address::take(options, &mut amqp, &mut mqtt, &mut redis)?;
         let wanted = [
-            (options.amqp.is_none(), "amqp", Kind::RabbitMq, String::new()),
-            (options.mqtt.is_none(), "mqtt", Kind::Mosquitto, mosquitto_conf(spec)),
-            (options.redis.is_none(), "redis", Kind::Redis, String::new()),
+            (options.amqp.is_none(), Pod::Amqp, Kind::RabbitMq, String::new()),
+            (options.mqtt.is_none(), Pod::Mqtt, Kind::Mosquitto, mosquitto_conf(spec)),
+            (options.redis.is_none(), Pod::Redis, Kind::Redis, String::new()),
         ];
         let mut starting = Vec::new();
-        for (_, name, kind, config) in wanted.into_iter().filter(|(missing, ..)| *missing) {
-            starting.push((name, start(kind, config)?));
+        for (_, pod, kind, config) in wanted.into_iter().filter(|(missing, ..)| *missing) {
+            starting.push((pod, start(kind, config)?));
         }
         let mut private = Vec::new();
-        for (name, started) in starting {
-            let real = started.await.with_context(|| format!("the thread that starts {name} ended early"))?;
-            private.push((name, real?));
+        for (pod, started) in starting {
+            let real = started.await.with_context(|| format!("the thread that starts {pod} ended early"))?;
+            private.push((pod, real?));
         }
-        for (name, real) in &private {
-            match *name {
-                "amqp" => real.url().clone_into(&mut amqp.url),
-                "mqtt" => (mqtt.host, mqtt.port) = ("127.0.0.1".to_owned(), real.port()),
+        for (pod, real) in &private {
+            match pod {
+                Pod::Amqp => real.url().clone_into(&mut amqp.url),
+                Pod::Mqtt => (mqtt.host, mqtt.port) = ("127.0.0.1".to_owned(), real.port()),
                 _ => real.url().clone_into(&mut redis.url),
             }
         }
         Ok(Self { amqp, mqtt, redis, private })
     }
 
-    /// Whether the broker called `name` was started for this run.
-    pub(super) fn is_private(&self, name: &str) -> bool {
-        self.private.iter().any(|(private, _)| *private == name)
+    /// Whether this broker was started for this run.
+    pub(super) fn is_private(&self, broker: Pod) -> bool {
+        self.private.iter().any(|(private, _)| *private == broker)
     }
 }
 

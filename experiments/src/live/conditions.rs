@@ -1,9 +1,11 @@
 //! Under what conditions a live run was measured, and what it cost.
 
 use super::{brokers::Brokers, cpu, router::Router};
+use crate::spec::{Pod, is_router};
 use backbone::env::Env;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, process::Command, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The conditions of a live run: what the numbers rest on, beside the spec.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,14 +18,17 @@ pub struct Conditions {
     pub brokers: BTreeMap<String, String>,
     /// Whether processes were under CPU quotas.
     pub quota: String,
-    /// CPU time for each answered request, in us: of each kind of router, of each broker that was ours, and of the bench,
-    /// which is dispatcher, workers and gateways together.
+    /// CPU time for each answered request, in us: of each kind of router, of each broker that was ours, and of the
+    /// bench, which is dispatcher, workers and gateways together.
     pub cpu_us_per_rpc: BTreeMap<String, f64>,
     /// How much of the machine's CPU time others took meanwhile, from 0 to 1.
     pub others_share: f64,
     /// The share of the machine's CPU time that nobody took.
     pub idle_share: f64,
 }
+
+/// What the bench's own process is called among those whose CPU time is told.
+pub(crate) const BENCH: &str = "bench";
 
 /// CPU times at one moment.
 #[derive(Clone, Debug)]
@@ -35,13 +40,12 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn take(brokers: &Brokers, routers: &[Router]) -> Self {
-        let mut ours_us = BTreeMap::from([("bench".to_owned(), cpu::of_process(std::process::id()).unwrap_or(0))]);
-        for (name, broker) in &brokers.private {
-            ours_us.insert((*name).to_owned(), cpu::of_process(broker.pid()).unwrap_or(0));
+        let mut ours_us = BTreeMap::from([(BENCH.to_owned(), cpu::of_process(std::process::id()).unwrap_or(0))]);
+        for (pod, broker) in &brokers.private {
+            ours_us.insert(pod.kind().to_owned(), cpu::of_process(broker.pid()).unwrap_or(0));
         }
         for router in routers {
-            let kind = router.pod().rsplit_once('-').map_or(router.pod(), |(kind, _)| kind);
-            *ours_us.entry(kind.to_owned()).or_default() += router.cpu_us().unwrap_or(0);
+            *ours_us.entry(router.pod().kind().to_owned()).or_default() += router.cpu_us().unwrap_or(0);
         }
         let (busy_us, all_us) = cpu::of_machine().unwrap_or((0, 0));
         Self { ours_us, busy_us, all_us }
@@ -52,18 +56,18 @@ impl Conditions {
     /// CPU time of all the routers that a request goes through, in us.
     #[must_use]
     pub fn router_cpu_us_per_rpc(&self) -> f64 {
-        let routers = self.cpu_us_per_rpc.iter().filter(|(name, _)| name.ends_with("_router"));
+        let routers = self.cpu_us_per_rpc.iter().filter(|(name, _)| is_router(name));
         routers.map(|(_, us)| us).sum()
     }
 
     /// Before a run.
     pub(super) fn before(brokers: &Brokers, quota: String) -> Self {
-        let names = ["amqp", "mqtt", "redis"].into_iter();
+        let versions = Pod::BROKERS.map(|pod| (pod.kind().to_owned(), version(brokers, pod)));
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             started: utc(Env::tokio().unix_time().as_secs()),
             kernel: kernel.trim().to_owned(),
-            brokers: names.map(|name| (name.to_owned(), version(brokers, name))).collect(),
+            brokers: versions.into(),
             quota,
             ..Self::default()
         }
@@ -86,13 +90,13 @@ impl Conditions {
 }
 
 /// The version of a broker that is ours, asked of its program.
-fn version(brokers: &Brokers, name: &str) -> String {
-    if !brokers.is_private(name) {
+fn version(brokers: &Brokers, broker: Pod) -> String {
+    if !brokers.is_private(broker) {
         return "not ours".into();
     }
-    let said = match name {
-        "amqp" => rabbitmq_version(),
-        "mqtt" => first_line("mosquitto", "-h"),
+    let said = match broker {
+        Pod::Amqp => rabbitmq_version(),
+        Pod::Mqtt => first_line("mosquitto", "-h"),
         // Redis server v=7.0.15 sha=00000000:0 malloc=...
         _ => first_line("redis-server", "--version")
             .map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" ").replace(" server v=", " ")),
@@ -114,19 +118,10 @@ fn first_line(program: &str, argument: &str) -> Option<String> {
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }
 
-/// `2026-01-31T12:00:00Z`. The days are counted as in the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible
-/// low-level date algorithms", civil_from_days).
+/// `2026-01-31T12:00:00Z`.
 fn utc(unix_s: u64) -> String {
-    let (days, second) = (unix_s / 86_400 + 719_468, unix_s % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let time = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(unix_s);
+    time.format(&Rfc3339).expect("the clock is before the year 10,000")
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::fs;
 /// Length of the kernel's tick in `/proc`, in microseconds: `USER_HZ` is 100 on all architectures that matter.
 const TICK_US: u64 = 10_000;
 
-/// CPU time that process `pid` has used, all threads, those that have ended included; in microseconds, to 10 ms. `None` if
-/// it has ended.
+/// CPU time that process `pid` has used, all threads, those that have ended included; in microseconds, to 10 ms. `None`
+/// if it has ended.
 pub(crate) fn of_process(pid: u32) -> Option<u64> {
     ticks_of_process(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|ticks| ticks * TICK_US)
 }

@@ -1,4 +1,4 @@
-//! What Redis holds before and after a run.
+//! The keys of Redis before and after a run.
 
 use anyhow::{Context, anyhow, bail};
 use backbone::{
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 /// All keys of a backbone, those of this module included.
 const PATTERN: &str = "shelfwire:*";
-/// Where the default route that was there before waits for the end of the run: in Redis, so that it outlives a bench that is
-/// killed.
+/// Where the default route that was there before waits for the end of the run: in Redis, so that it outlives a bench
+/// that is killed.
 pub(super) const SAVED_ROUTE_KEY: &str = "shelfwire:bench:route:default";
 /// How much longer than it may work a run can have its default route: for what comes before and after.
 const ROUTE_MARGIN: Duration = Duration::from_secs(10 * 60);
@@ -54,14 +54,14 @@ impl Keys {
         let found = self.find(1).await?;
         let Some(key) = found.first() else { return Ok(()) };
         bail!(
-            "Redis has `{}`, so another backbone works with this database, or a run with it was killed less than a minute \
-             ago. A run deletes such keys at the end: name another database, as in --redis redis://HOST:PORT/1",
+            "Redis has `{}`, so another backbone works with this database, or a run with it was killed less than a \
+             minute ago. A run deletes such keys at the end: name another database, as in --redis redis://HOST:PORT/1",
             String::from_utf8_lossy(key)
         );
     }
 
-    /// Does what an operator of fixed routing does once: names the one gateway. A default route that is there already is put
-    /// aside. That of a bench that gets killed expires, some time after `run_limit`.
+    /// Does what an operator of fixed routing does once: names the one gateway. A default route that is there already
+    /// is put aside. That of a bench that gets killed expires, some time after `run_limit`.
     ///
     /// # Errors
     /// When Redis does not answer or refuses.
@@ -75,7 +75,8 @@ impl Keys {
         self.ask(cmd("SET").arg(DEFAULT_ROUTE_KEY).arg(gateway).arg("PX").arg(limit_ms)).await
     }
 
-    /// Deletes a run's keys and puts the default route back that was there before it; `has_default_route`: the run had one.
+    /// Deletes a run's keys and puts the default route back that was there before it; `has_default_route`: the run had
+    /// one.
     ///
     /// # Errors
     /// When Redis does not answer or refuses.

@@ -1,75 +1,67 @@
-//! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways and
-//! labels in this one, from the same code as in the simulation, over real TCP.
+//! Runs an experiment for real: broker processes, each router a process of its own, and dispatcher, workers, gateways
+//! and labels in this one, from the same code as in the simulation, over real TCP.
 //!
-//! `brokers` are private ones or the user's (`address`), a `router` is this executable told to be `backbone`,
-//! `sim::cgroup` puts processes under their quotas, `ledger` and `keys` look into RabbitMQ and Redis before and after,
-//! `claims` gives back what a run has taken of brokers that are not its own, and `conditions` says what the numbers rest
-//! on.
-//! Book, audit, results and plots are those of the simulation. What a spec says about links, CPU costs and kernels is the
-//! simulation's; here they are what they are.
+//! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
+//! be `backbone`, `sim::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and Redis
+//! before and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what the
+//! numbers rest on.
+//!
+//! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
+//! kernels is the simulation's; here they are what they are.
 
 mod address;
 mod brokers;
-pub mod calibrate;
-mod claims;
+mod cleanup;
 mod conditions;
 mod cpu;
 mod keys;
-mod ledger;
+mod options;
+mod queues;
 mod router;
 mod world;
 
 pub use address::AddressError;
+pub(crate) use brokers::Brokers;
+pub(crate) use conditions::BENCH;
 pub use conditions::Conditions;
+pub use options::Options;
+pub(crate) use router::free_port;
 
-use crate::{
-    machine::Machine,
-    outcome::Outcome,
-    progress::{Clock, Display, Progress},
-    run::{self, Run},
-    spec::Spec,
-};
+use crate::{measure::Outcome, progress::Progress, spec::Spec};
 use anyhow::{Context, bail, ensure};
-use claims::Claims;
+use cleanup::Cleanup;
 use sim::cgroup::Hierarchy;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How to run live.
-#[derive(Clone, Default)]
-pub struct Options {
-    /// RabbitMQ to use instead of a private one: `amqp://…` or `amqps://…`.
-    pub amqp: Option<String>,
-    /// MQTT broker to use: `mqtt://…` or `mqtts://…`.
-    pub mqtt: Option<String>,
-    /// Redis to use: `redis://…` or `rediss://…`.
-    pub redis: Option<String>,
-    /// Certificates, in PEM, of those who may sign the brokers' certificates.
-    pub ca_file: Option<PathBuf>,
-    /// Run without the spec's CPU quotas.
-    pub no_quota: bool,
-}
+/// How long what still runs in this process may take to end once it has been dropped.
+const DROP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs `spec` once for real, showing progress unless `quiet`. Brokers and routers end with it, also after a failure, a
-/// SIGINT or a SIGTERM.
+/// Runs `spec` once for real. Brokers and routers end with it, also after a failure, a SIGINT or a SIGTERM.
 ///
 /// # Errors
-/// When the spec asks for what can't be had live, a part does not start, the run takes longer than `limits.virtual_s_max`,
-/// or when what it reports does not add up.
-pub fn run(spec: &Spec, options: &Options, quiet: bool) -> anyhow::Result<Run> {
+/// When the spec asks for what can't be had live, a part does not start, or the run takes longer than
+/// `limits.virtual_s_max`.
+pub fn live(spec: &Spec, options: &Options, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Conditions)> {
     let hierarchy = possible(spec, options)?;
     let quota = quota_in_words(spec, options, hierarchy.as_ref());
-    let progress = Arc::new(Progress::default());
-    let mut display = Display::start(quiet, Clock::Real);
-    let job = {
-        let (spec, options, progress) = (Arc::new(spec.clone()), options.clone(), progress.clone());
-        move || perform(spec, &options, hierarchy, quota, &progress)
-    };
-    let ended = run::watch(job, || display.update(&progress));
-    display.finish();
-    let ((outcome, conditions), wall_s) = ended?;
-    run::check(spec, &outcome)?;
-    Ok(Run { outcome, machine: Machine::here(wall_s), live: Some(conditions) })
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    let mut cleanup = Cleanup::default();
+    let ended = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let spec = Arc::new(spec.clone());
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => bail!("stopped by SIGINT; nothing was written"),
+            _ = terminate.recv() => bail!("stopped by SIGTERM; nothing was written"),
+            done = world::run(spec, options, hierarchy, quota, progress.clone(), &mut cleanup) => done,
+        }
+    });
+    // A worker that still lived could declare its queues again.
+    runtime.shutdown_timeout(DROP_LIMIT);
+    cleanup.run();
+    ended
 }
 
 /// Refuses what is not possible, and finds where quotas can be set if any are needed.
@@ -77,7 +69,8 @@ fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>>
     ensure!(spec.faults.is_empty(), "{} has faults, which only the simulator injects", spec.name);
     ensure!(
         options.mqtt.is_none() || spec.backbone.mqtt.session_expiry_s == 0,
-        "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the run's",
+        "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the \
+         run's",
         spec.name
     );
     ensure!(
@@ -98,8 +91,8 @@ fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>>
     }
     ensure!(
         beyond.is_empty(),
-        "the CPU quota of {} can't be kept live, since it is no process of its own that the bench starts; --no-quota runs \
-         without any",
+        "the CPU quota of {} can't be kept live, since it is no process of its own that the bench starts; --no-quota \
+         runs without any",
         beyond.join(" and ")
     );
     Ok(Some(Hierarchy::find().context("--no-quota runs without quotas")?))
@@ -117,33 +110,4 @@ fn quota_in_words(spec: &Spec, options: &Options, hierarchy: Option<&Hierarchy>)
         None if options.no_quota && has_quota(spec) => "NOT those of the spec: unlimited, as --no-quota says".into(),
         None => "none in the spec".into(),
     }
-}
-
-/// How long what still runs in this process may take to end once it has been dropped.
-const DROP_LIMIT: Duration = Duration::from_secs(5);
-
-/// Runs the world on a runtime of its own until it is done or a signal comes, and gives back what it has claimed.
-fn perform(
-    spec: Arc<Spec>,
-    options: &Options,
-    hierarchy: Option<Hierarchy>,
-    quota: String,
-    progress: &Arc<Progress>,
-) -> anyhow::Result<(Outcome, Conditions)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let mut claims = Claims::default();
-    let ended = runtime.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => bail!("stopped by SIGINT; nothing was written"),
-            _ = terminate.recv() => bail!("stopped by SIGTERM; nothing was written"),
-            done = world::run(spec, options, hierarchy, quota, progress.clone(), &mut claims) => done,
-        }
-    });
-    // A worker that still lived could declare its queues again.
-    runtime.shutdown_timeout(DROP_LIMIT);
-    claims.release();
-    ended
 }

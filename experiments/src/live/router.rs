@@ -1,6 +1,7 @@
 //! A router replica as an operating-system process of its own: this executable, told to be `backbone`.
 
 use super::cpu;
+use crate::spec::Pod;
 use anyhow::{Context, bail, ensure};
 use backbone::{config::Config, env::Env, telemetry::DropReason};
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,13 +30,13 @@ const LOG_BYTES_SHOWN: usize = 2_000;
 
 /// A running router. Dropping it kills the process.
 pub(super) struct Router {
-    pod: String,
+    pod: Pod,
     process: Child,
     /// Port of its health and metrics.
     admin: u16,
     log: std::path::PathBuf,
     /// Removed after the process has ended.
-    _cage: Option<Group>,
+    _cgroup: Option<Group>,
 }
 
 /// What is needed to start routers.
@@ -46,17 +47,16 @@ pub(super) struct Launcher<'a> {
     pub(super) config: &'a Config,
     /// `TCP_NODELAY` on their connections.
     pub(super) nodelay: bool,
-    /// Puts a process of this name under its quota, if it has one.
-    pub(super) confine: &'a dyn Fn(&str, u32) -> anyhow::Result<Option<Group>>,
+    /// Puts a process under its quota, if it has one.
+    pub(super) confine: &'a dyn Fn(u32) -> anyhow::Result<Option<Group>>,
 }
 
 impl Launcher<'_> {
-    /// Starts `pod`; `listen` is where an HTTP router does so.
+    /// Starts `pod`; `listen` is the port of a router that answers calls.
     ///
     /// # Errors
     /// When it can't be started.
-    pub(super) fn start(&self, pod: &str, listen: Option<u16>) -> anyhow::Result<Router> {
-        let (kind, _) = pod.rsplit_once('-').context("a pod is called KIND-INDEX")?;
+    pub(super) fn start(&self, pod: Pod, listen: Option<u16>) -> anyhow::Result<Router> {
         let admin = free_port()?;
         let mut config = self.config.clone();
         config.admin.listen = format!("127.0.0.1:{admin}");
@@ -73,7 +73,7 @@ impl Launcher<'_> {
             command.env_remove(name);
         }
         command
-            .args(["backbone", &format!("--nodelay={}", self.nodelay), "--", &kind.replace('_', "-")])
+            .args(["backbone", &format!("--nodelay={}", self.nodelay), "--", &pod.command()])
             .args(["--log", "warn", "--config"])
             .arg(&file)
             .env("BACKBONE_AMQP__URL", &config.amqp.url)
@@ -89,16 +89,16 @@ impl Launcher<'_> {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let process = command.spawn().with_context(|| format!("starting {} as {pod}", executable.display()))?;
         // From here on a failure drops the router, and with it the process.
-        let mut router = Router { pod: pod.to_owned(), process, admin, log, _cage: None };
-        router._cage = (self.confine)(pod, router.process.id())?;
+        let mut router = Router { pod, process, admin, log, _cgroup: None };
+        router._cgroup = (self.confine)(router.process.id())?;
         Ok(router)
     }
 }
 
 impl Router {
-    /// Its pod's name.
-    pub(super) fn pod(&self) -> &str {
-        &self.pod
+    /// Which it is.
+    pub(super) fn pod(&self) -> Pod {
+        self.pod
     }
 
     /// CPU time that the process has used.
@@ -221,7 +221,7 @@ impl Metrics {
 ///
 /// # Errors
 /// When none is found.
-pub(super) fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..100 {
         let mut random = [0; 2];
         Env::tokio().random(&mut random);

@@ -2,7 +2,7 @@
 
 use super::axis::MarkedAxis;
 use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
-use crate::statistics::ms;
+use crate::measure::ms;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -32,13 +32,13 @@ impl Figure for Cumulative {
         let lasts = self.experiments.iter().filter_map(|(_, latencies)| latencies.last());
         let low = firsts.map(|us| at(*us)).fold(f64::MAX, f64::min) / 1.3;
         let high = lasts.map(|us| at(*us)).fold(f64::MIN, f64::max) * 1.3;
-        let ticks: Vec<f64> = log_ticks(low, high).into_iter().map(f64::log10).collect();
+        let ticks: Vec<f64> = log_ticks(low, high).into_iter().map(libm::log10).collect();
         let mut chart = ChartBuilder::on(&rest)
             .margin(12)
             .margin_right(30)
             .x_label_area_size(58)
             .y_label_area_size(84)
-            .build_cartesian_2d(MarkedAxis { range: low.log10()..high.log10(), marks: ticks }, 0.0..102.0)?;
+            .build_cartesian_2d(MarkedAxis { range: libm::log10(low)..libm::log10(high), marks: ticks }, 0.0..102.0)?;
         chart
             .configure_mesh()
             .bold_line_style(GRID)
@@ -47,7 +47,7 @@ impl Figure for Cumulative {
             .y_desc("tasks up to that, in per cent")
             .x_labels(20)
             .y_labels(6)
-            .x_label_formatter(&|at| tick(&10_f64.powf(*at)))
+            .x_label_formatter(&|at| tick(&libm::exp10(*at)))
             .y_label_formatter(&tick)
             .label_style(font(17))
             .axis_desc_style(font(19))
@@ -57,10 +57,10 @@ impl Figure for Cumulative {
             let style = SERIES[place % SERIES.len()].stroke_width(3);
             let curve = (0..=STEPS).filter(|_| !latencies.is_empty()).map(|step| {
                 let index = (latencies.len() - 1) * step / STEPS;
-                (at(latencies[index]).log10(), step as f64 * 100.0 / STEPS as f64)
+                (libm::log10(at(latencies[index])), step as f64 * 100.0 / STEPS as f64)
             });
             let curve: Vec<(f64, f64)> = curve.collect();
-            let share = |(x, y): (f64, f64)| ((x - low.log10()) / (high / low).log10(), y / 102.0);
+            let share = |(x, y): (f64, f64)| ((x - libm::log10(low)) / libm::log10(high / low), y / 102.0);
             covered.extend(along(&curve).map(share));
             chart
                 .draw_series(LineSeries::new(curve, style))?

@@ -1,9 +1,9 @@
 //! The latency histogram, in the style of the thesis' figures, so that both can stand side by side.
 
 use super::{BAR, BAR_EDGE, Drawn, Figure, GRID, INK, draw_legend, font, tick, titled};
-use crate::distribution::{BINS, Bins};
+use crate::measure::Statistics;
+use crate::measure::{BINS, Bins};
 use crate::spec::Spec;
-use crate::statistics::Statistics;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;

@@ -56,12 +56,12 @@ impl Lines {
         let mut replicas: Vec<u32> = self.points().map(|point| point.replicas).collect();
         replicas.sort_unstable();
         replicas.dedup();
-        replicas.into_iter().map(|replicas| f64::from(replicas).log10()).collect()
+        replicas.into_iter().map(|replicas| libm::log10(f64::from(replicas))).collect()
     }
 
     /// The place of `value` on the drawn y axis.
     fn height(&self, value: f64) -> f64 {
-        if self.log_y { value.max(f64::MIN_POSITIVE).log10() } else { value }
+        if self.log_y { libm::log10(value.max(f64::MIN_POSITIVE)) } else { value }
     }
 
     fn range(&self) -> (f64, f64) {
@@ -74,7 +74,8 @@ impl Lines {
     /// Where the legend covers least, between the ends of the drawn axes.
     fn legend(&self, x: (f64, f64), y: (f64, f64)) -> SeriesLabelPosition {
         let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
-        let place = |point: &Point| (share(f64::from(point.replicas).log10(), x), share(self.height(point.value), y));
+        let place =
+            |point: &Point| (share(libm::log10(f64::from(point.replicas)), x), share(self.height(point.value), y));
         let lines = self.curves.iter().map(|curve| curve.points.iter().map(place).collect::<Vec<_>>());
         emptiest(&lines.flat_map(|line| along(&line).collect::<Vec<_>>()).collect::<Vec<_>>())
     }
@@ -82,7 +83,7 @@ impl Lines {
     fn draw_curves<'a, DB: DrawingBackend + 'a>(&self, chart: &mut Chart<'a, DB>) -> Drawn<DB> {
         for curve in &self.curves {
             let (colour, foreign) = (SERIES[curve.colour % SERIES.len()], curve.foreign);
-            let at = |point: &Point, value: f64| (f64::from(point.replicas).log10(), self.height(value));
+            let at = |point: &Point, value: f64| (libm::log10(f64::from(point.replicas)), self.height(value));
             let line = curve.points.iter().map(|point| at(point, point.value));
             let style = colour.stroke_width(if foreign { 2 } else { 3 });
             let inside = if foreign { WHITE.filled() } else { colour.filled() };
@@ -125,7 +126,7 @@ impl Figure for Lines {
         let (first, last) = (marks.first().copied().unwrap_or(0.0), marks.last().copied().unwrap_or(1.0));
         let margin = ((last - first) * 0.06).max(0.05);
         let heights: Vec<f64> = if self.log_y {
-            log_ticks(low, high).into_iter().map(f64::log10).collect()
+            log_ticks(low, high).into_iter().map(libm::log10).collect()
         } else {
             let step = step(high);
             (0..).map(|i| f64::from(i) * step).take_while(|tick| *tick <= high).collect()
@@ -148,8 +149,8 @@ impl Figure for Lines {
             .y_desc(&self.y)
             .x_labels(20)
             .y_labels(20)
-            .x_label_formatter(&|at| tick(&10_f64.powf(*at).round()))
-            .y_label_formatter(&|at| tick(&if self.log_y { 10_f64.powf(*at) } else { *at }))
+            .x_label_formatter(&|at| tick(&libm::exp10(*at).round()))
+            .y_label_formatter(&|at| tick(&if self.log_y { libm::exp10(*at) } else { *at }))
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
@@ -160,7 +161,7 @@ impl Figure for Lines {
 
 /// A step of 1, 2 or 5 times a power of ten that gives five to ten marks.
 fn step(high: f64) -> f64 {
-    let power = 10_f64.powf((high / 10.0).log10().ceil());
+    let power = libm::exp10(libm::log10(high / 10.0).ceil());
     [0.2, 0.5].into_iter().map(|part| part * power).find(|step| high / step <= 10.0).unwrap_or(power)
 }
 

@@ -1,5 +1,5 @@
-//! Figures, as SVG and PNG. Their letters are drawn with the font of this repository, so that they look the same wherever
-//! they are drawn.
+//! Figures, as SVG and PNG. Their letters are drawn with the font of this repository, so that they look the same
+//! wherever they are drawn.
 
 mod axis;
 mod cumulative;
@@ -14,6 +14,7 @@ pub use lines::{Curve, Lines, Point};
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
 
+use crate::digits::grouped;
 use anyhow::{anyhow, bail};
 use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
@@ -40,6 +41,9 @@ const SERIES: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
 ];
+
+/// What a pixel takes.
+const RGB_BYTES: usize = 3;
 
 type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
@@ -84,12 +88,17 @@ pub trait Figure {
     /// As PNG.
     ///
     /// # Errors
-    /// When plotters fails to draw.
+    /// When plotters fails to draw, or the encoder to encode.
     fn png(&self) -> anyhow::Result<Vec<u8>> {
-        // plotters writes PNG into files only, and tells the format by the name.
-        let file = tempfile::Builder::new().suffix(".png").tempfile()?;
-        paint(self, &BitMapBackend::new(file.path(), self.size()).into_drawing_area())?;
-        Ok(std::fs::read(file.path())?)
+        let (width, height) = self.size();
+        let mut pixels = vec![0; (width * height) as usize * RGB_BYTES];
+        paint(self, &BitMapBackend::with_buffer(&mut pixels, self.size()).into_drawing_area())?;
+        let mut file = Vec::new();
+        // plotters' own encoder brings those of all other formats with it.
+        let mut encoder = png::Encoder::new(&mut file, width, height);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header()?.write_image_data(&pixels)?;
+        Ok(file)
     }
 }
 
@@ -127,22 +136,19 @@ fn tick(value: &f64) -> String {
     let is_whole = (value - value.round()).abs() < 1e-9 * size;
     let digits = if size >= 10.0 || is_whole || size == 0.0 { 0 } else { 1 + usize::from(size < 0.095) };
     let text = format!("{value:.digits$}");
-    match text.parse::<i64>() {
-        Ok(whole) if whole >= 10_000 => format!("{},{:03}", whole / 1_000, whole % 1_000),
-        _ => text,
-    }
+    if text.len() < "10000".len() { text } else { grouped(&text) }
 }
 
 /// 1, 2 and 5 of each power of ten between `low` and `high`, both positive; only the powers if that is too many.
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
-    let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+    let powers = (libm::log10(low).floor() as i32)..=(libm::log10(high).ceil() as i32);
     let steps: &[f64] = if high / low > 2_000.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-    let all = powers.flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)));
+    let all = powers.flat_map(|power| steps.iter().map(move |step| step * libm::exp10(f64::from(power))));
     all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
-/// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width and
-/// of the height, from below.
+/// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width
+/// and of the height, from below.
 fn emptiest(points: &[(f64, f64)]) -> SeriesLabelPosition {
     use SeriesLabelPosition::{LowerLeft, LowerMiddle, LowerRight, MiddleLeft, MiddleMiddle, MiddleRight};
     use SeriesLabelPosition::{UpperLeft, UpperMiddle, UpperRight};
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn ticks_read_well() {
-        let texts = [0.0, 0.05, 0.5, 10_f64.powf(5_f64.log10()), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
+        let texts = [0.0, 0.05, 0.5, libm::exp10(libm::log10(5.0)), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
         assert_eq!(texts, ["0", "0.05", "0.5", "5", "20", "1500", "60,000"]);
         assert_eq!(log_ticks(3.0, 120.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(3.0, 60_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);

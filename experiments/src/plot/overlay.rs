@@ -1,8 +1,8 @@
 //! Distributions laid over each other: what was measured elsewhere as filled bars, ours as outlines.
 
 use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, draw_legend, font, tick, titled};
-use crate::distribution::{BINS, Bins};
-use crate::statistics::ms;
+use crate::measure::ms;
+use crate::measure::{BINS, Bins};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
@@ -26,8 +26,8 @@ impl Shape {
         Self { name, bars: (0..BINS).map(bar).filter(|bar| bar.2 > 0.0).collect() }
     }
 
-    /// Of samples in ascending order, in bins of `width_ms` with an edge at `edge_ms`, so that the heights can be compared
-    /// with those of a histogram of the same bins.
+    /// Of samples in ascending order, in bins of `width_ms` with an edge at `edge_ms`, so that the heights can be
+    /// compared with those of a histogram of the same bins.
     #[must_use]
     pub fn of_samples(name: String, sorted_us: &[u64], edge_ms: f64, width_ms: f64) -> Self {
         let mut bars: Vec<(f64, f64, f64)> = Vec::new();

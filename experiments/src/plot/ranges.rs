@@ -2,7 +2,7 @@
 
 use super::axis::MarkedAxis;
 use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
-use crate::statistics::Statistics;
+use crate::measure::Statistics;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -45,14 +45,17 @@ impl Figure for Rows {
         let low = least.fold(f64::MAX, f64::min) / 1.5;
         let high =
             self.rows.iter().map(|row| row.statistics.p99.max(row.statistics.mean)).fold(f64::MIN, f64::max) * 1.5;
-        let ticks: Vec<f64> = log_ticks(low, high).into_iter().map(f64::log10).collect();
+        let ticks: Vec<f64> = log_ticks(low, high).into_iter().map(libm::log10).collect();
         let count = self.rows.len() as f64;
         let mut chart = ChartBuilder::on(&rest)
             .margin(12)
             .margin_right(30)
             .x_label_area_size(58)
             .y_label_area_size(NAMES_WIDTH)
-            .build_cartesian_2d(MarkedAxis { range: low.log10()..high.log10(), marks: ticks }, -0.5..count - 0.5)?;
+            .build_cartesian_2d(
+                MarkedAxis { range: libm::log10(low)..libm::log10(high), marks: ticks },
+                -0.5..count - 0.5,
+            )?;
         chart
             .configure_mesh()
             .bold_line_style(GRID)
@@ -60,7 +63,7 @@ impl Figure for Rows {
             .disable_y_mesh()
             .x_desc("latency of a task, in ms (logarithmic)")
             .x_labels(20)
-            .x_label_formatter(&|at| tick(&10_f64.powf(*at)))
+            .x_label_formatter(&|at| tick(&libm::exp10(*at)))
             .y_labels(0)
             .label_style(font(17))
             .axis_desc_style(font(19))
@@ -68,7 +71,7 @@ impl Figure for Rows {
         for (place, row) in self.rows.iter().enumerate() {
             let y = count - 1.0 - place as f64;
             let colour = SERIES[row.group % SERIES.len()];
-            let at = |value: f64| (value.log10(), y);
+            let at = |value: f64| (libm::log10(value), y);
             let Statistics { mean, p50, p99, .. } = row.statistics;
             chart.draw_series([PathElement::new([at(p50), at(p99)], colour.mix(0.45).stroke_width(8))])?;
             chart.draw_series([
@@ -76,7 +79,7 @@ impl Figure for Rows {
                 Circle::new(at(mean), 7, WHITE.filled()),
                 Circle::new(at(mean), 7, colour.stroke_width(3)),
             ])?;
-            let (x, y) = chart.backend_coord(&(low.log10(), y));
+            let (x, y) = chart.backend_coord(&(libm::log10(low), y));
             let style = font(17).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw(&Text::new(row.name.clone(), (x - 12, y), style))?;
         }

@@ -1,6 +1,6 @@
 //! Latencies in full: a row a task, and the percentile distribution.
 
-use crate::outcome::{TaskEnd, TaskRecord};
+use crate::measure::{TaskEnd, TaskRecord};
 use anyhow::Context;
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;

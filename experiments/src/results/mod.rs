@@ -1,15 +1,15 @@
 //! What a run leaves on disk: `results/<spec>/summary.json`, `latency.csv`, `latency.hgrm`, and the plots.
 //!
-//! A summary vouches for the files beside it. So all files are first written under temporary names; when all are complete
-//! the old summary goes, then the other files are replaced, and the new summary comes last. A run that is interrupted before
-//! leaves the old results as they were, one that is interrupted in the middle leaves no summary.
+//! A summary vouches for the files beside it. So all files are first written under temporary names; when all are
+//! complete the old summary goes, then the other files are replaced, and the new summary comes last. A run that is
+//! interrupted before leaves the old results as they were, one that is interrupted in the middle leaves no summary.
 
 mod latency;
 mod summary;
 
 pub use summary::{Rpcs, Summary, Throughput};
 
-use crate::outcome::Outcome;
+use crate::measure::Outcome;
 use crate::plot::{self, Figure};
 use crate::spec::Spec;
 use anyhow::Context;
@@ -52,12 +52,12 @@ impl Default for Directories {
     }
 }
 
-/// Writes all files of a run and returns their paths. Files of an earlier run that this one has no content for (a plot, if
-/// no task finished) are removed.
+/// Writes all files of a run and returns their paths. Files of an earlier run that this one has no content for (a plot,
+/// if no task finished) are removed.
 ///
 /// # Errors
-/// When a file can't be written: then the results of earlier runs are still whole. When one can't be put into its place:
-/// then there is no summary, and what is there is of two runs.
+/// When a file can't be written: then the results of earlier runs are still whole. When one can't be put into its
+/// place: then there is no summary, and what is there is of two runs.
 pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary) -> anyhow::Result<Vec<PathBuf>> {
     let results = to.results.join(&spec.name);
     let plot = to.plots.join(format!("histogram_{}", spec.name));

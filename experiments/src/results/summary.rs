@@ -1,11 +1,11 @@
 //! `summary.json`: a run in numbers, small enough to be committed.
 
+use crate::cost::Cost;
 use crate::live::Conditions;
-use crate::machine::Machine;
-use crate::outcome::{Outcome, TaskCounts};
+use crate::measure::{Outcome, TaskCounts};
+use crate::measure::{Statistics, per_second};
 use crate::run::Run;
 use crate::spec::Spec;
-use crate::statistics::{Statistics, per_second};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use std::path::Path;
 const LIBRARIES: [&str; 8] =
     ["amq-protocol", "backbone", "experiments", "lapin", "redis", "rumqttc-v5-next", "tokio", "turmoil-net"];
 
-/// A run in numbers. In a simulated one all but [`Summary::machine`] is decided by the spec and its seed.
+/// A run in numbers. In a simulated one all but [`Summary::cost`] is decided by the spec and its seed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     /// The spec's name.
@@ -29,7 +29,8 @@ pub struct Summary {
     pub latency_ms: Option<Statistics>,
     /// The same of its calls alone, without the begin and end of a reply queue, for the tasks that are done.
     pub calls_latency_ms: Option<Statistics>,
-    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP router.
+    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP
+    /// router.
     pub communication_latency_ms: Option<Statistics>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
@@ -50,7 +51,8 @@ pub struct Summary {
     pub live: Option<Conditions>,
     /// What depends on the machine. In the file, these are the values of the run that first gave this result: see
     /// [`Summary::to_file`].
-    pub machine: Machine,
+    #[serde(rename = "machine")]
+    pub cost: Cost,
 }
 
 /// What became of the requests.
@@ -116,7 +118,7 @@ impl Summary {
             versions: versions(include_str!("../../../Cargo.lock")),
             resolved_spec: spec.clone(),
             live: run.live.clone(),
-            machine: run.machine.clone(),
+            cost: run.cost.clone(),
         }
     }
 
@@ -128,16 +130,16 @@ impl Summary {
         json
     }
 
-    /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its `machine`
-    /// stays, so that running an unchanged experiment again leaves the committed file as it is, byte for byte; unless that
-    /// is the cost of a run with an event log and this one had none.
+    /// What belongs into the file at `path`. If the file that is there says the same apart from `machine`, its
+    /// `machine` stays, so that running an unchanged experiment again leaves the committed file as it is, byte for
+    /// byte; unless that is the cost of a run with an event log and this one had none.
     #[must_use]
     pub fn to_file(&self, path: &Path) -> String {
         let old = std::fs::read_to_string(path).ok().and_then(|old| {
             let value: serde_json::Value = serde_json::from_str(&old).ok()?;
-            let machine: Machine = serde_json::from_value(value.get("machine")?.clone()).ok()?;
-            let is_worse = machine.event_log && !self.machine.event_log;
-            (!is_worse).then(|| (old, Self { machine, ..self.clone() }.to_json()))
+            let cost: Cost = serde_json::from_value(value.get("machine")?.clone()).ok()?;
+            let is_worse = cost.event_log && !self.cost.event_log;
+            (!is_worse).then(|| (old, Self { cost, ..self.clone() }.to_json()))
         });
         match old {
             Some((old, same)) if old == same => old,

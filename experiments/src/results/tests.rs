@@ -1,6 +1,6 @@
 use super::*;
-use crate::machine::Machine;
-use crate::outcome::{Counters, TaskEnd, TaskRecord};
+use crate::cost::Cost;
+use crate::measure::{Counters, TaskEnd, TaskRecord};
 use crate::run::Run;
 use backbone::telemetry::FailReason;
 
@@ -34,8 +34,8 @@ fn run(wall_s: f64) -> (Spec, Run) {
         violations: Vec::new(),
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };
-    let machine = Machine { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };
-    (spec, Run { outcome, machine, live: None })
+    let cost = Cost { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };
+    (spec, Run { outcome, cost, live: None })
 }
 
 fn directories(root: &Path) -> Directories {
@@ -155,7 +155,7 @@ fn the_cost_of_a_run_with_an_event_log_is_marked_and_gives_way_to_a_better_one()
         (summary["machine"]["wall_s"].as_f64(), summary["machine"]["event_log"].as_bool())
     };
     let mut logged = run(3.0);
-    logged.1.machine.event_log = true;
+    logged.1.cost.event_log = true;
     write_run(root.path(), &logged);
     assert_eq!(machine(), (Some(3.0), Some(true)));
     write_run(root.path(), &run(1.0));

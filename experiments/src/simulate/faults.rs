@@ -1,9 +1,8 @@
-//! What breaks while an experiment runs, and that it did.
+//! What breaks while an experiment runs, and that it did: how a fault of each kind is done.
 
-use super::deployment::Deployment;
-use crate::spec::{Fault, FaultKind, Target};
+use super::world::World;
+use crate::spec::{Fault, FaultKind, Pod};
 use futures_util::future::join_all;
-use sim::Cluster;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -11,36 +10,39 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Lets all `faults` happen at their times, counted from now, and returns when the last one is over.
-pub(super) async fn inject(deployment: &Deployment, cluster: &Cluster, faults: &[Fault]) {
+pub(super) async fn inject(world: &World, faults: &[Fault]) {
     let start = Instant::now();
     join_all(faults.iter().map(|fault| async move {
         sleep_until(start + Duration::from_millis(fault.at_ms)).await;
         let had_effect = match fault.kind {
-            FaultKind::Crash => crash(deployment, cluster, fault).await,
-            FaultKind::Cut => cut(deployment, cluster, fault).await,
-            FaultKind::Restart => restart(deployment, cluster, fault).await,
+            FaultKind::Crash => crash(world, fault).await,
+            FaultKind::Cut => cut(world, fault).await,
+            FaultKind::Restart => restart(world, fault).await,
         };
         if !had_effect {
-            deployment.book().violate(format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target));
+            world.recorder().violate(format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target));
         }
     }))
     .await;
 }
 
-async fn crash(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> bool {
-    let pod = deployment.pod_of(fault.target);
-    let outage = cluster.crash(&pod);
-    deployment.forget_process(fault.target);
+/// Kills a process where it stands. Had an effect if there was something to kill.
+async fn crash(world: &World, fault: &Fault) -> bool {
+    let pod = world.pod_of(fault.target);
+    let outage = world.cluster().crash(&pod.to_string());
+    world.forget_process(pod);
     if let Some(ms) = fault.for_ms {
         sleep(Duration::from_millis(ms)).await;
-        deployment.boot(cluster.restart(&pod), &pod);
+        world.restart(pod);
     }
     outage.tasks > 0 && outage.sockets > 0
 }
 
-async fn cut(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> bool {
-    let pod = deployment.pod_of(fault.target);
-    let from = fault.from.map(|from| deployment.pod_of(from));
+/// Takes a pod off the network, or only what lies between it and another. Had an effect if something was lost by it.
+async fn cut(world: &World, fault: &Fault) -> bool {
+    let cluster = world.cluster();
+    let pod = world.pod_of(fault.target).to_string();
+    let from = fault.from.map(|from| world.pod_of(from).to_string());
     let lost_before = cluster.network().lost;
     match &from {
         Some(from) => cluster.cut(&pod, from),
@@ -59,16 +61,17 @@ async fn cut(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> bool 
     cluster.network().lost > lost_before
 }
 
-/// Stops a service as SIGTERM does, and starts it again. A broker has no such manners: it crashes.
-async fn restart(deployment: &Deployment, cluster: &Cluster, fault: &Fault) -> bool {
-    if matches!(fault.target, Target::Amqp | Target::Mqtt | Target::Redis | Target::Gateway(_)) {
-        return crash(deployment, cluster, fault).await;
+/// Stops a service as SIGTERM does, and starts it again. A broker has no such manners: it crashes. Had an effect if it
+/// stopped.
+async fn restart(world: &World, fault: &Fault) -> bool {
+    if matches!(fault.target, Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::Gateway(_) | Pod::Store(_)) {
+        return crash(world, fault).await;
     }
-    let pod = deployment.pod_of(fault.target);
-    let stopped = timeout(STOP_LIMIT, deployment.stop(&pod)).await.is_ok();
+    let pod = world.pod_of(fault.target);
+    let stopped = timeout(STOP_LIMIT, world.stop(pod)).await.is_ok();
     if let Some(ms) = fault.for_ms {
         sleep(Duration::from_millis(ms)).await;
-        deployment.boot(cluster.incarnation(&pod), &pod);
+        world.start(pod);
     }
     stopped
 }

@@ -1,20 +1,19 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `deployment` says which pod runs what, `places` on which hosts, `faults` what breaks.
+//! `world` has what runs, `hosts` on what it runs, `faults` what breaks.
 
-mod deployment;
 mod faults;
-mod places;
+mod hosts;
+mod world;
 
 use crate::{
-    book::{Book, RouterReports},
-    outcome::Outcome,
+    deployment,
+    measure::{Outcome, Recorder, RouterReports},
     progress::Progress,
     spec::Spec,
     workload::Workload,
 };
 use anyhow::{Context, bail};
-use deployment::Deployment;
 use sim::{Cluster, CoresPlan, Settings, Simulation};
 use std::{
     io::Write,
@@ -22,6 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
+use world::World;
 
 /// Something that runs an experiment: [`simulate`] or, in tests, a stand-in.
 ///
@@ -32,10 +32,6 @@ use tokio::time::{Instant, sleep, timeout};
 /// When the experiment could not be run to its end.
 pub type Simulate = fn(&Spec, &Arc<Progress>, Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome>;
 
-/// Time for all clients to connect, in virtual time: they need a few round trips.
-const CONNECT_LIMIT: Duration = Duration::from_secs(60);
-/// How long all routes take to settle after the first reports: a report's way into the table.
-const REPORT_MARGIN: Duration = Duration::from_millis(500);
 /// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
 /// off, one reply timeout and one retry delay after another.
 const QUIET_LIMIT: Duration = Duration::from_secs(300);
@@ -53,9 +49,8 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
     if let Some(log) = log {
         simulation.write_trace_to(log);
     }
-    for (pod, class) in deployment::pods(spec) {
-        let host = places::host(spec, &pod, class);
-        simulation.add_pod(pod, host);
+    for pod in deployment::pods(spec) {
+        simulation.add_pod(pod.to_string(), hosts::host(spec, pod));
     }
     progress.tasks_total.store(spec.workload.tasks.into(), Ordering::Relaxed);
     let (spec, progress) = (Arc::new(spec.clone()), progress.clone());
@@ -73,7 +68,7 @@ fn settings(spec: &Spec) -> Settings {
     Settings {
         seed: spec.seed,
         quantum_us: network.quantum_us.into(),
-        distances: places::distances(&network.links),
+        distances: hosts::distances(&network.links),
         cores: CoresPlan { count: spec.machines.cores, late_percent: spec.machines.late_percent },
         loss_ppm: network.loss_ppm.into(),
         restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
@@ -81,34 +76,31 @@ fn settings(spec: &Spec) -> Settings {
     }
 }
 
-/// Starts everything in its order, waits for the end, and closes the book.
+/// Starts everything in its order, waits for the end, and gives what came of it.
 async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
-    let workload = Workload::draw(&spec);
-    let book = Book::new(workload, progress.clone(), RouterReports::Here);
-    let deployment = Deployment::new(spec.clone(), book.clone());
-    deployment.boot_brokers(&cluster);
-    sleep(Duration::from_millis(10)).await;
-    deployment.boot_fleet_and_routers(&cluster);
-    connect(&deployment, &cluster).await?;
-    if spec.fleet.rssi_period_ms > 0 {
-        sleep(Duration::from_millis(spec.fleet.rssi_period_ms.into()) + REPORT_MARGIN).await;
-    }
-    let mut workers = std::pin::pin!(deployment.boot_workers(&cluster));
+    let recorder = Recorder::new(Workload::draw(&spec), progress.clone(), RouterReports::Here);
+    let world = World::new(cluster, spec.clone(), recorder.clone());
+    world.start_brokers().await;
+    world.take(deployment::set_up(&spec)).await?;
+    let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
-    let mut faults = std::pin::pin!(faults::inject(&deployment, &cluster, &spec.faults));
+    let mut faults = std::pin::pin!(faults::inject(&world, &spec.faults));
     let mut faults_over = false;
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
-    while !(book.is_finished() && faults_over && all_work) {
+    while !(recorder.is_finished() && faults_over && all_work) {
         tokio::select! {
             biased;
-            () = &mut workers, if !all_work => all_work = true,
-            () = book.finished(), if !book.is_finished() => {}
+            started = &mut work, if !all_work => {
+                started?;
+                all_work = true;
+            }
+            () = recorder.finished(), if !recorder.is_finished() => {}
             () = &mut faults, if !faults_over => faults_over = true,
-            () = sleep(LOOK_PERIOD) => progress.virtual_us.store(cluster.now_us(), Ordering::Relaxed),
+            () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
         }
         if Instant::now() >= limit {
-            let open_ends = deployment.open_ends();
-            let violations = deployment.close().violations.join("; ");
+            let open_ends = world.open_ends();
+            let violations = world.outcome().violations.join("; ");
             let limit_s = spec.limits.virtual_s_max;
             bail!(
                 "not done after {limit_s} s of virtual time: {open_ends}{}{violations}",
@@ -118,33 +110,16 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     }
     // A task that was delivered twice may be in work again; let that end, too.
     let quiet = async {
-        while deployment.tasks_waiting() > 0 {
+        while world.tasks_waiting() > 0 {
             sleep(QUIET_LOOK_PERIOD).await;
         }
     };
     if timeout(QUIET_LIMIT, quiet).await.is_err() {
-        bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", deployment.open_ends());
+        bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", world.open_ends());
     }
-    let mut outcome = deployment.close();
-    for (pod, _) in deployment::pods(&spec) {
-        let kind = pod.rsplit_once('-').map_or(pod.as_str(), |(kind, _)| kind);
-        *outcome.frames_read.entry(kind.to_owned()).or_default() += cluster.frames_read(&pod);
+    let mut outcome = world.outcome();
+    for pod in deployment::pods(&spec) {
+        *outcome.frames_read.entry(pod.kind().to_owned()).or_default() += world.cluster().frames_read(&pod.to_string());
     }
     Ok(outcome)
-}
-
-/// Waits until every gateway and every router has its MQTT session.
-async fn connect(deployment: &Deployment, cluster: &Cluster) -> anyhow::Result<()> {
-    let expected = deployment.mqtt_clients();
-    let all_connected = async {
-        while deployment.mqtt.clients_connected() < expected {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    if timeout(CONNECT_LIMIT, all_connected).await.is_err() {
-        let connected = deployment.mqtt.clients_connected();
-        bail!("only {connected} of {expected} MQTT clients have connected by {} us", cluster.now_us());
-    }
-    sleep(Duration::from_millis(100)).await; // subscriptions and the routers' AMQP connections
-    Ok(())
 }

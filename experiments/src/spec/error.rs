@@ -9,7 +9,10 @@ const SUGGESTION_LIKENESS_MIN: f64 = 0.7;
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     /// No file of that name.
-    #[error("no experiment is called `{name}`{}\n`experiments list` shows all in {}", nearest(.suggestions), .directory.display())]
+    #[error(
+        "no experiment is called `{name}`{}\n`experiments list` shows all in {}",
+        nearest(.suggestions), .directory.display()
+    )]
     Unknown {
         /// What was asked for.
         name: String,

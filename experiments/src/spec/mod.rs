@@ -1,23 +1,25 @@
 //! What an experiment is: a file `NAME.toml` of which every field has a default, and which may extend another one.
 //!
-//! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are in
-//! `validate`.
+//! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are
+//! in `validate`.
 
 mod error;
 mod fault;
 mod load;
+mod pod;
 mod validate;
 mod world;
 
 pub use error::SpecError;
-pub use fault::{Fault, FaultKind, Target};
+pub use fault::{Fault, FaultKind};
 pub use load::{Listed, Override, default_directory, list, load};
+pub use pod::{Pod, UnknownPod, is_router};
 pub use world::{
-    AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, Network, Order,
-    Quota,
+    AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, MqttQuota,
+    Network, Order,
 };
 
-use backbone::config::{Config, RpcKind};
+use backbone::config::{Config, RouterKind};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -57,8 +59,8 @@ pub struct Spec {
     pub brokers: Brokers,
     /// When a run is given up.
     pub limits: Limits,
-    /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where the
-    /// brokers are is the simulation's business.
+    /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where
+    /// the brokers are is the simulation's business.
     pub backbone: Config,
     /// What breaks, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -89,10 +91,19 @@ impl Default for Spec {
 }
 
 impl Spec {
-    /// Whether workers call HTTP routers, instead of forward and backward ones over queues.
+    /// The kinds of routers that workers need for their way of calling; `replicas.routers` of each.
     #[must_use]
-    pub fn is_over_http(&self) -> bool {
-        self.backbone.rpc.kind == RpcKind::Http
+    pub fn routers(&self) -> &'static [RouterKind] {
+        self.backbone.rpc.kind.routers()
+    }
+
+    /// The pod on which a part runs: gateways may share one.
+    #[must_use]
+    pub fn pod_of(&self, part: Pod) -> Pod {
+        match part {
+            Pod::Gateway(index) => self.fleet.pod_of_gateway(index),
+            pod => pod,
+        }
     }
 
     /// The resolved spec as TOML, every field written out.

@@ -1,6 +1,6 @@
 //! Rules for values that types can't express.
 
-use super::{AmqpMetadata, CommandedEsls, Fault, FaultKind, Hosts, Machine, Spec, Target};
+use super::{AmqpMetadata, CommandedEsls, Fault, Machine, Pod, Spec};
 use backbone::config::{Correlation, RoutingMode};
 use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
 
@@ -73,7 +73,7 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         return wrong("workload.commands_per_task", rule);
     }
     let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
-    let pods_per_router = if spec.is_over_http() { 1 } else { 2 };
+    let pods_per_router = spec.routers().len() as u64;
     let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
@@ -213,21 +213,13 @@ fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// What two faults would both break: gateways on one host go down together.
-fn broken_part(spec: &Spec, target: Target) -> Target {
-    match (target, spec.fleet.hosts) {
-        (Target::Gateway(index), Hosts::PerStore) => Target::Gateway(index / (spec.fleet.gateways / spec.fleet.stores)),
-        _ => target,
-    }
-}
-
 /// No part may break again before it is back.
 fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
-    let part = broken_part(spec, fault.target);
+    let pod = spec.pod_of(fault.target);
     for (other_place, other) in spec.faults.iter().enumerate() {
         let earlier = (other.at_ms, other_place) < (fault.at_ms, place);
         let still_broken = other.for_ms.is_none_or(|for_ms| other.at_ms + for_ms >= fault.at_ms);
-        if earlier && still_broken && broken_part(spec, other.target) == part {
+        if earlier && still_broken && spec.pod_of(other.target) == pod {
             let rule = format!("is {}: what the fault at {} ms hits is not back by then", fault.at_ms, other.at_ms);
             return wrong(format!("faults.{place}.at_ms"), rule);
         }
@@ -236,16 +228,14 @@ fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
 }
 
 /// Whether there is such a part.
-fn exists(spec: &Spec, target: Target, key: &str) -> Result<(), Wrong> {
-    let routers = spec.replicas.routers;
-    let (pairs, http_routers) = if spec.is_over_http() { (0, routers) } else { (routers, 0) };
+fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
     let (what, index, count) = match target {
-        Target::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
-        Target::FwdRouter(index) => ("forward routers", index, pairs),
-        Target::BckRouter(index) => ("backward routers", index, pairs),
-        Target::HttpRouter(index) => ("HTTP routers", index, http_routers),
-        Target::Gateway(index) => ("gateways", index, spec.fleet.gateways),
-        Target::Dispatcher | Target::Amqp | Target::Mqtt | Target::Redis => ("", 0, 1),
+        Pod::TaskWorker(index) => ("task workers", index, spec.replicas.task_workers),
+        Pod::Router(kind, index) if spec.routers().contains(&kind) => (kind.plural(), index, spec.replicas.routers),
+        Pod::Router(kind, index) => (kind.plural(), index, 0),
+        Pod::Gateway(index) => ("gateways", index, spec.fleet.gateways),
+        Pod::Store(index) => ("stores", index, spec.fleet.stores),
+        Pod::Dispatcher | Pod::Amqp | Pod::Mqtt | Pod::Redis => ("", 0, 1),
     };
     if count == 0 {
         return wrong(key, format!("is {target}, but there are no {what} with this `backbone.rpc.kind`"));
@@ -262,7 +252,7 @@ fn faults(spec: &Spec) -> Result<(), Wrong> {
         if let Some(from) = fault.from {
             let key = format!("faults.{place}.from");
             exists(spec, from, &key)?;
-            if fault.kind != FaultKind::Cut || from == fault.target {
+            if !fault.kind.may_be_between_two() || from == fault.target {
                 return wrong(key, "is for a part that is cut from another one");
             }
         }

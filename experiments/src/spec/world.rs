@@ -1,6 +1,8 @@
 //! The world around the services: gateways and labels, the network, the brokers' settings.
 
+use super::Pod;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Gateways and the labels behind them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +14,8 @@ pub struct Fleet {
     pub stores: u32,
     /// Labels in all stores together. Default: 100.
     pub esls: u32,
-    /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default: false.
+    /// All gateways answer to one address, as members of one `$share` group, as the thesis' emulators do. Default:
+    /// false.
     pub shared_mac: bool,
     /// Replies carry the request's id; some vendors' gateways echo nothing but the label's address. Default: true.
     pub echoes_request_id: bool,
@@ -22,7 +25,8 @@ pub struct Fleet {
     pub order: Order,
     /// How many gateways of its store hear a label; fewer if there are fewer. Default: 3.
     pub gateways_in_range: u32,
-    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default: 2,000.
+    /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default:
+    /// 2,000.
     pub rssi_period_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
@@ -45,6 +49,42 @@ impl Default for Fleet {
             hosts: Hosts::PerGateway,
             ble_service_ms: BleService::default(),
         }
+    }
+}
+
+impl Fleet {
+    /// How many gateways each store has.
+    #[must_use]
+    pub fn gateways_per_store(&self) -> u32 {
+        self.gateways / self.stores
+    }
+
+    /// The pod on which gateway `index` runs.
+    #[must_use]
+    pub fn pod_of_gateway(&self, index: u32) -> Pod {
+        match self.hosts {
+            Hosts::PerGateway => Pod::Gateway(index),
+            Hosts::PerStore => Pod::Store(index / self.gateways_per_store()),
+        }
+    }
+
+    /// The gateways that run on `pod`, by index.
+    #[must_use]
+    pub fn gateways_on(&self, pod: Pod) -> Range<u32> {
+        match pod {
+            Pod::Gateway(index) => index..index + 1,
+            Pod::Store(store) => store * self.gateways_per_store()..(store + 1) * self.gateways_per_store(),
+            _ => 0..0,
+        }
+    }
+
+    /// All pods with gateways.
+    pub fn pods(&self) -> impl Iterator<Item = Pod> + use<> {
+        let (pod, count): (fn(u32) -> Pod, u32) = match self.hosts {
+            Hosts::PerGateway => (Pod::Gateway, self.gateways),
+            Hosts::PerStore => (Pod::Store, self.stores),
+        };
+        (0..count).map(pod)
     }
 }
 
@@ -138,7 +178,8 @@ pub enum LinkClass {
     Wan,
 }
 
-/// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have `TCP_NODELAY`.
+/// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have
+/// `TCP_NODELAY`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machines {
@@ -159,6 +200,22 @@ pub struct Machines {
     pub router: Machine,
     /// Each task worker's.
     pub task_worker: Machine,
+}
+
+impl Machines {
+    /// The one that `pod` runs on.
+    #[must_use]
+    pub fn of(&self, pod: Pod) -> Machine {
+        match pod {
+            Pod::Amqp => self.amqp,
+            Pod::Redis => self.redis,
+            Pod::Mqtt => self.mqtt,
+            Pod::Gateway(_) | Pod::Store(_) => self.gateway,
+            Pod::Router(..) => self.router,
+            Pod::TaskWorker(_) => self.task_worker,
+            Pod::Dispatcher => Machine::default(),
+        }
+    }
 }
 
 /// One kind of host: how its kernel does TCP, and what work costs there. CPU times are medians.
@@ -219,18 +276,18 @@ impl Machine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Brokers {
-    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive maximum;
-    /// routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
+    /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive
+    /// maximum; routers do (`backbone.mqtt.receive_maximum`), gateways don't. Default: 20, as in Mosquitto.
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
-    pub mqtt_quota: Quota,
+    pub mqtt_quota: MqttQuota,
     /// What it takes RabbitMQ to begin or end a queue.
     pub amqp_metadata: AmqpMetadata,
 }
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { mqtt_inflight_max: 20, mqtt_quota: Quota::Strict, amqp_metadata: AmqpMetadata::default() }
+        Self { mqtt_inflight_max: 20, mqtt_quota: MqttQuota::Strict, amqp_metadata: AmqpMetadata::default() }
     }
 }
 
@@ -240,18 +297,20 @@ impl Default for Brokers {
 pub struct AmqpMetadata {
     /// CPU time of the store for the begin or the end of a queue, in us. Default: 0.
     pub change_us: u32,
-    /// CPU time that it takes another thread of RabbitMQ's at the same time, in us; it is done when both are. Default: 0.
+    /// CPU time that it takes another thread of RabbitMQ's at the same time, in us; it is done when both are. Default:
+    /// 0.
     pub beside_us: u32,
     /// Sigma of the logarithm of both, in percent. Default: 0, no spread.
     pub spread_percent: u32,
-    /// How often the store takes any of those that wait instead of the one that has waited longest, in percent. Default: 0.
+    /// How often the store takes any of those that wait instead of the one that has waited longest, in percent.
+    /// Default: 0.
     pub disorder_percent: u32,
 }
 
 /// How the MQTT broker keeps to its in-flight window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quota {
+pub enum MqttQuota {
     /// Never more than the window, as Mosquitto 1.6.
     Strict,
     /// Overruns it when messages arrive in a burst, as Mosquitto 2.0.11 (its issue 2301).

@@ -1,11 +1,11 @@
 //! The thesis' figures, ours beside them, and those that the thesis does not have.
 
-use super::claims::{Figure as Number, SLOW};
+use super::claims::{Metric, SLOW};
 use super::measured::Measured;
 use super::reference::Published;
-use super::verdict::published_figure;
+use super::verdict::published_metric;
 use super::{Evaluation, Kind};
-use crate::plot::{Cumulative, Curve, Figure, Histogram, Lines, Overlay, Point, Row, Rows, Shape};
+use crate::plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape};
 use crate::spec::Spec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,16 +82,13 @@ pub(super) fn gateways_of(evaluation: &Evaluation, family: &Family) -> String {
     }
 }
 
-/// Draws everything that the runs allow, by stem.
+/// Draws all figures of the report that the runs allow, by stem. A histogram is no such figure: each run draws its own.
 ///
 /// # Errors
 /// When plotters fails to draw.
 pub(super) fn draw(evaluation: &Evaluation) -> anyhow::Result<BTreeMap<String, Picture>> {
     let mut pictures = BTreeMap::new();
     for (name, measured) in &evaluation.runs {
-        if let Some(histogram) = Histogram::of(&measured.spec, &measured.runs[0].latencies_us) {
-            pictures.insert(format!("histogram_{name}"), Picture::of(&histogram)?);
-        }
         if let Some(published) = evaluation.reference.get(name) {
             pictures.insert(overlay_stem(name), Picture::of(&overlay(name, published, measured))?);
         }
@@ -127,8 +124,8 @@ fn overlay(name: &str, published: &Published, measured: &Measured) -> Overlay {
     }
 }
 
-fn point(replicas: u32, measured: &Measured, number: Number) -> Point {
-    let spread = measured.figure(number);
+fn point(replicas: u32, measured: &Measured, metric: Metric) -> Point {
+    let spread = measured.metric(metric);
     Point { replicas, value: spread.median, min: spread.min, max: spread.max }
 }
 
@@ -136,31 +133,31 @@ fn exact(replicas: u32, value: f64) -> Point {
     Point { replicas, value, min: value, max: value }
 }
 
-fn curve(evaluation: &Evaluation, family: &Family, number: Number, name: &str, colour: usize) -> Curve {
-    let points = family.members.iter().map(|(replicas, name)| point(*replicas, &evaluation.runs[name], number));
+fn curve(evaluation: &Evaluation, family: &Family, metric: Metric, name: &str, colour: usize) -> Curve {
+    let points = family.members.iter().map(|(replicas, name)| point(*replicas, &evaluation.runs[name], metric));
     Curve { name: name.to_owned(), points: points.collect(), foreign: false, colour }
 }
 
 /// What the thesis published of a family; `None` if nothing.
-fn published(evaluation: &Evaluation, family: &Family, number: Number, name: &str, colour: usize) -> Option<Curve> {
+fn published(evaluation: &Evaluation, family: &Family, metric: Metric, name: &str, colour: usize) -> Option<Curve> {
     let point = |(replicas, name): &(u32, String)| {
-        Some(exact(*replicas, published_figure(evaluation.reference.get(name)?, number)?))
+        Some(exact(*replicas, published_metric(evaluation.reference.get(name)?, metric)?))
     };
     let points: Vec<Point> = family.members.iter().filter_map(point).collect();
     (!points.is_empty()).then(|| Curve { name: format!("{name}, thesis"), points, foreign: true, colour })
 }
 
 fn latency(evaluation: &Evaluation, family: &Family) -> Lines {
-    let numbers = || [Number::P50Ms, Number::P90Ms, Number::P99Ms].into_iter().enumerate();
-    let ours = numbers().map(|(colour, number)| curve(evaluation, family, number, number.name(), colour));
-    let theirs = numbers().filter_map(|(colour, number)| published(evaluation, family, number, number.name(), colour));
+    let metrics = || [Metric::P50Ms, Metric::P90Ms, Metric::P99Ms].into_iter().enumerate();
+    let ours = metrics().map(|(colour, metric)| curve(evaluation, family, metric, metric.name(), colour));
+    let theirs = metrics().filter_map(|(colour, metric)| published(evaluation, family, metric, metric.name(), colour));
     let title = vec![format!("Latency over replicas: {}", family.name), gateways_of(evaluation, family)];
     Lines { title, y: "latency of a task, in ms".into(), log_y: true, curves: ours.chain(theirs).collect() }
 }
 
 fn throughput(evaluation: &Evaluation, families: &[Family]) -> Lines {
     let curves = families.iter().enumerate().map(|(colour, family)| {
-        let mut curve = curve(evaluation, family, Number::TasksPerS, &family.name, colour);
+        let mut curve = curve(evaluation, family, Metric::TasksPerS, &family.name, colour);
         // A logarithmic axis has no zero: where nothing was done there is no point.
         curve.points.retain(|point| point.min > 0.0);
         curve
@@ -171,13 +168,15 @@ fn throughput(evaluation: &Evaluation, families: &[Family]) -> Lines {
 
 fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
     let families = || families.iter().filter(|family| family.name.ends_with("_1k")).enumerate();
-    let number = Number::SuccessPercent;
+    let metric = Metric::SuccessPercent;
     let mut curves: Vec<Curve> =
-        families().map(|(colour, family)| curve(evaluation, family, number, &family.name, colour)).collect();
+        families().map(|(colour, family)| curve(evaluation, family, metric, &family.name, colour)).collect();
     if let Some((colour, baseline)) = families().find(|(_, family)| family.name == "baseline_1k") {
-        curves.extend(published(evaluation, baseline, number, &baseline.name, colour));
-        let by_chance =
-            baseline.members.iter().map(|(replicas, _)| exact(*replicas, 100.0 / f64::from(*replicas).powi(2)));
+        curves.extend(published(evaluation, baseline, metric, &baseline.name, colour));
+        let by_chance = baseline
+            .members
+            .iter()
+            .map(|(replicas, _)| exact(*replicas, 100.0 / (f64::from(*replicas) * f64::from(*replicas))));
         let colour = families().count();
         curves.push(Curve { name: "by chance".into(), points: by_chance.collect(), foreign: true, colour });
     }
@@ -220,7 +219,7 @@ fn gateways(evaluation: &Evaluation, slow: &Spec) -> Lines {
     let curves = counts.into_iter().enumerate().map(|(colour, count)| {
         let members = alike.iter().filter(|measured| measured.spec.fleet.gateways == count);
         let mut points: Vec<Point> =
-            members.map(|measured| point(measured.spec.replicas.routers, measured, Number::MeanMs)).collect();
+            members.map(|measured| point(measured.spec.replicas.routers, measured, Metric::MeanMs)).collect();
         points.sort_by_key(|point| point.replicas);
         Curve { name: format!("{count} gateways"), points, foreign: false, colour }
     });

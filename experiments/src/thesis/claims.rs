@@ -56,7 +56,7 @@ pub struct Test {
     /// In words.
     pub how: String,
     /// Which number.
-    pub figure: Figure,
+    pub figure: Metric,
     /// Of which experiment.
     pub of: String,
     /// If given: as a multiple of the same number of this experiment.
@@ -79,7 +79,7 @@ pub struct Test {
 /// A number of an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Figure {
+pub enum Metric {
     /// Mean latency of a task.
     MeanMs,
     /// Median.
@@ -106,7 +106,7 @@ pub enum Figure {
     FastAtTheEdgesPercent,
 }
 
-impl Figure {
+impl Metric {
     /// For tables.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,8 +1,8 @@
 //! What `experiments thesis` leaves on disk: data, figures, and the report.
 
 use super::report::{document, html, markdown};
-use super::{Evaluation, Figure, Row, charts};
-use crate::machine::Machine;
+use super::{Evaluation, Metric, Row, charts};
+use crate::cost::Cost;
 use crate::results::{Directories, replace};
 use anyhow::Context;
 use serde::Serialize;
@@ -10,27 +10,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The numbers of a run that `runs.csv` has, in its order.
-const FIGURES: [(&str, Figure); 9] = [
-    ("mean_ms", Figure::MeanMs),
-    ("p50_ms", Figure::P50Ms),
-    ("p90_ms", Figure::P90Ms),
-    ("p99_ms", Figure::P99Ms),
-    ("max_ms", Figure::MaxMs),
-    ("tasks_done_percent", Figure::SuccessPercent),
-    ("tasks_per_s", Figure::TasksPerS),
-    ("misrouted_replies", Figure::MisroutedReplies),
-    ("modes", Figure::Modes),
+const METRICS: [(&str, Metric); 9] = [
+    ("mean_ms", Metric::MeanMs),
+    ("p50_ms", Metric::P50Ms),
+    ("p90_ms", Metric::P90Ms),
+    ("p99_ms", Metric::P99Ms),
+    ("max_ms", Metric::MaxMs),
+    ("tasks_done_percent", Metric::SuccessPercent),
+    ("tasks_per_s", Metric::TasksPerS),
+    ("misrouted_replies", Metric::MisroutedReplies),
+    ("modes", Metric::Modes),
 ];
 
-/// Writes everything and gives the paths of the report's two forms. If nothing has changed but the time that it took, the
-/// files stay as they are, to the byte.
+/// Writes everything and gives the paths of the report's two forms. If nothing has changed but the time that it took,
+/// the files stay as they are, to the byte.
 ///
 /// # Errors
 /// When a figure can't be drawn or a file can't be written.
 pub fn write(to: &Directories, evaluation: &mut Evaluation) -> anyhow::Result<[PathBuf; 2]> {
     let (results, plots) = (to.results.join("thesis"), to.plots.join("thesis"));
     let data = results.join("thesis.json");
-    keep_machine(&data, evaluation)?;
+    keep_cost(&data, evaluation)?;
     replace(&data, json(evaluation)?.as_bytes())?;
     replace(&results.join("runs.csv"), &runs_csv(evaluation)?)?;
     replace(&results.join("comparisons.csv"), &comparisons_csv(evaluation)?)?;
@@ -66,7 +66,8 @@ struct Data<'a> {
     failed: &'a [(String, String)],
     figures: &'a [Row],
     claims: &'a [Row],
-    machine: &'a Machine,
+    #[serde(rename = "machine")]
+    cost: &'a Cost,
 }
 
 #[derive(Serialize)]
@@ -92,7 +93,7 @@ fn json(evaluation: &Evaluation) -> anyhow::Result<String> {
     let experiments = evaluation.runs.values().map(|measured| {
         let runs = measured.runs.iter().map(|run| RunNumbers {
             seed: run.summary.seed,
-            figures: FIGURES.iter().map(|(name, figure)| (*name, rounded(run.figure(*figure)))).collect(),
+            figures: METRICS.iter().map(|(name, metric)| (*name, rounded(run.metric(*metric)))).collect(),
             virtual_s: run.summary.virtual_s,
             trace_digest: &run.summary.trace_digest,
         });
@@ -111,22 +112,22 @@ fn json(evaluation: &Evaluation) -> anyhow::Result<String> {
         failed: &evaluation.failed,
         figures: &evaluation.figures,
         claims: &evaluation.claims,
-        machine: &evaluation.machine,
+        cost: &evaluation.cost,
     };
     let mut json = serde_json::to_string_pretty(&data).context("writing the data as JSON")?;
     json.push('\n');
     Ok(json)
 }
 
-/// Takes the machine of the data that are at `path`, if they are the same in all else.
-fn keep_machine(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> {
+/// Takes the cost from the data that are at `path`, if they are the same in all else.
+fn keep_cost(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> {
     let Ok(old) = std::fs::read_to_string(path) else { return Ok(()) };
     let value: Option<serde_json::Value> = serde_json::from_str(&old).ok();
-    let machine = value.and_then(|value| serde_json::from_value(value.get("machine")?.clone()).ok());
-    let Some(machine) = machine else { return Ok(()) };
-    let new = std::mem::replace(&mut evaluation.machine, machine);
+    let cost = value.and_then(|value| serde_json::from_value(value.get("machine")?.clone()).ok());
+    let Some(cost) = cost else { return Ok(()) };
+    let new = std::mem::replace(&mut evaluation.cost, cost);
     if json(evaluation)? != old {
-        evaluation.machine = new;
+        evaluation.cost = new;
     }
     Ok(())
 }
@@ -134,13 +135,13 @@ fn keep_machine(path: &Path, evaluation: &mut Evaluation) -> anyhow::Result<()> 
 fn runs_csv(evaluation: &Evaluation) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let head = ["experiment", "seed", "router_replicas", "gateways", "task_workers", "tasks"];
-    writer.write_record(head.into_iter().chain(FIGURES.map(|(name, _)| name)).chain(["trace_digest"]))?;
+    writer.write_record(head.into_iter().chain(METRICS.map(|(name, _)| name)).chain(["trace_digest"]))?;
     for measured in evaluation.runs.values() {
         let spec = &measured.spec;
         for run in &measured.runs {
             let mut row = vec![spec.name.clone(), run.summary.seed.to_string(), spec.replicas.routers.to_string()];
             row.extend([spec.fleet.gateways, spec.replicas.task_workers, spec.workload.tasks].map(|n| n.to_string()));
-            row.extend(FIGURES.map(|(_, figure)| rounded(run.figure(figure)).to_string()));
+            row.extend(METRICS.map(|(_, metric)| rounded(run.metric(metric)).to_string()));
             row.push(run.summary.trace_digest.clone());
             writer.write_record(row)?;
         }

@@ -1,12 +1,12 @@
 //! What our runs give for an experiment: every number once a seed.
 
-use super::claims::Figure;
-use crate::distribution::{Bins, Distribution};
-use crate::outcome::TaskRecord;
+use super::claims::Metric;
+use crate::measure::Statistics;
+use crate::measure::TaskRecord;
+use crate::measure::{Bins, Distribution};
 use crate::results::Summary;
 use crate::run::Run;
 use crate::spec::Spec;
-use crate::statistics::Statistics;
 use serde::Serialize;
 
 /// A task faster than this is one of the thesis' "small peak of less than 10 ms".
@@ -75,21 +75,21 @@ impl MeasuredRun {
 
     /// A number of this run.
     #[must_use]
-    pub fn figure(&self, figure: Figure) -> f64 {
+    pub fn metric(&self, metric: Metric) -> f64 {
         let (statistics, summary) = (&self.statistics, &self.summary);
-        match figure {
-            Figure::MeanMs => statistics.mean,
-            Figure::P50Ms => statistics.p50,
-            Figure::P90Ms => statistics.p90,
-            Figure::P99Ms => statistics.p99,
-            Figure::MaxMs => statistics.max,
-            Figure::SuccessPercent => 100.0 * summary.tasks.done as f64 / summary.tasks.dispatched.max(1) as f64,
-            Figure::MisroutedReplies => (summary.rpcs.misrouted + summary.rpcs.dropped_replies) as f64,
-            Figure::TasksPerS => summary.throughput.tasks_per_s,
-            Figure::Modes => self.bins.modes_ms().len() as f64,
-            Figure::MainModeMs => self.bins.main_mode_ms(),
-            Figure::FirstModeMs => self.bins.modes_ms().first().copied().unwrap_or(self.bins.main_mode_ms()),
-            Figure::FastAtTheEdgesPercent => self.fast_at_the_edges_percent,
+        match metric {
+            Metric::MeanMs => statistics.mean,
+            Metric::P50Ms => statistics.p50,
+            Metric::P90Ms => statistics.p90,
+            Metric::P99Ms => statistics.p99,
+            Metric::MaxMs => statistics.max,
+            Metric::SuccessPercent => 100.0 * summary.tasks.done as f64 / summary.tasks.dispatched.max(1) as f64,
+            Metric::MisroutedReplies => (summary.rpcs.misrouted + summary.rpcs.dropped_replies) as f64,
+            Metric::TasksPerS => summary.throughput.tasks_per_s,
+            Metric::Modes => self.bins.modes_ms().len() as f64,
+            Metric::MainModeMs => self.bins.main_mode_ms(),
+            Metric::FirstModeMs => self.bins.modes_ms().first().copied().unwrap_or(self.bins.main_mode_ms()),
+            Metric::FastAtTheEdgesPercent => self.fast_at_the_edges_percent,
         }
     }
 }
@@ -97,8 +97,8 @@ impl MeasuredRun {
 impl Measured {
     /// A number over the seeds.
     #[must_use]
-    pub fn figure(&self, figure: Figure) -> Spread {
-        self.spread(|run| run.figure(figure))
+    pub fn metric(&self, metric: Metric) -> Spread {
+        self.spread(|run| run.metric(metric))
     }
 
     /// The normalised Wasserstein distance to `reference`, over the seeds.
@@ -146,7 +146,7 @@ fn fast_at_the_edges_percent(tasks: &[TaskRecord]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::TaskEnd;
+    use crate::measure::TaskEnd;
 
     #[test]
     fn the_median_over_seeds_is_one_that_was_measured() {

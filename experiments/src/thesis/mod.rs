@@ -1,7 +1,7 @@
 //! Runs the thesis' experiments again and holds them against what it published and says.
 //!
-//! `reference` has the thesis' figures, `claims` its words, `measured` our runs, `verdict` compares, `charts` and `report`
-//! show it, `files` writes it. Which experiments are run is said by their names, see [`Kind`].
+//! `reference` has the thesis' figures, `claims` its words, `measured` our runs, `verdict` compares, `charts` and
+//! `report` show it, `files` writes it. Which experiments are run is said by their names, see [`Kind`].
 
 mod charts;
 mod claims;
@@ -11,14 +11,14 @@ mod reference;
 mod report;
 mod verdict;
 
-pub use claims::{Claim, Claims, Figure, Remark, Remedy, Test, Variation, claims};
+pub use claims::{Claim, Claims, Metric, Remark, Remedy, Test, Variation, claims};
 pub use files::write;
 pub use measured::{Measured, MeasuredRun, Spread};
 pub use reference::{Bar, Legend, Published, Reference, reference};
 pub use verdict::{Row, Runs, Verdict};
 
-use crate::batch;
-use crate::machine::{Machine, Stopwatch};
+use crate::cost::{Cost, Stopwatch};
+use crate::run::batch;
 use crate::simulate::Simulate;
 use crate::spec::{self, Override, Spec, SpecError};
 use std::path::Path;
@@ -70,7 +70,7 @@ pub struct Evaluation {
     /// Runs of each of the thesis' experiments.
     pub seeds: u32,
     /// What it cost.
-    pub machine: Machine,
+    pub cost: Cost,
 }
 
 /// The specs in `directory` that belong to the report, each with the seeds it is run with: 1 to `seeds`, or 1.
@@ -126,6 +126,6 @@ pub fn evaluate(specs: &[Spec], seeds: u32, simulate: Simulate, quiet: bool) -> 
         remedies: claims.remedies,
         remarks: claims.remarks,
         seeds,
-        machine: Machine::here(wall_s),
+        cost: Cost::here(wall_s),
     }
 }

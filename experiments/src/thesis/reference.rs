@@ -1,6 +1,6 @@
 //! What the thesis measured: its figures' legends and bars, as `experiments/reference/` has them.
 
-use crate::distribution::{BINS, Bins, Distribution};
+use crate::measure::{BINS, Bins, Distribution};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Holds our runs against the thesis: figure by figure, claim by claim.
 
-use super::claims::{Claim, Claims, Figure, Test};
+use super::claims::{Claim, Claims, Metric, Test};
 use super::measured::{Measured, Spread};
 use super::reference::{Published, Reference};
 use serde::Serialize;
@@ -68,24 +68,24 @@ pub(super) fn figures(reference: &Reference, runs: &Runs) -> Vec<Row> {
 
 fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -> Vec<Row> {
     let within = |percent| Bounds { within_percent: Some(percent), ..Bounds::default() };
-    let number = |figure: Figure, bounds: Bounds| {
-        let ours = measured.map(|measured| match figure {
-            Figure::Modes => measured.modes_in(&published.bins()),
-            _ => measured.figure(figure),
+    let number = |metric: Metric, bounds: Bounds| {
+        let ours = measured.map(|measured| match metric {
+            Metric::Modes => measured.modes_in(&published.bins()),
+            _ => measured.metric(metric),
         });
-        let row = Row { says: figure.name().to_owned(), unit: figure.unit(), ..Row::default() };
-        judged(row, bounds, published_figure(published, figure), ours)
+        let row = Row { says: metric.name().to_owned(), unit: metric.unit(), ..Row::default() };
+        judged(row, bounds, published_metric(published, metric), ours)
     };
     let distance = measured.map(|measured| measured.distance(&published.distribution()));
     let says = "normalised Wasserstein distance".to_owned();
     let at_most = Bounds { max: Some(DISTANCE_MAX), ..Bounds::default() };
     let mut rows = vec![
-        number(Figure::MeanMs, within(WITHIN_PERCENT)),
-        number(Figure::P50Ms, within(WITHIN_PERCENT)),
-        number(Figure::P90Ms, within(WITHIN_PERCENT)),
-        number(Figure::P99Ms, within(P99_WITHIN_PERCENT)),
+        number(Metric::MeanMs, within(WITHIN_PERCENT)),
+        number(Metric::P50Ms, within(WITHIN_PERCENT)),
+        number(Metric::P90Ms, within(WITHIN_PERCENT)),
+        number(Metric::P99Ms, within(P99_WITHIN_PERCENT)),
         judged(Row { says, ..Row::default() }, at_most, None, distance),
-        number(Figure::Modes, within(0.0)),
+        number(Metric::Modes, within(0.0)),
     ];
     for row in &mut rows {
         name.clone_into(&mut row.of);
@@ -137,16 +137,16 @@ fn judged(row: Row, bounds: Bounds, thesis: Option<f64>, ours: Option<Spread>) -
 
 fn measured_number(test: &Test, runs: &Runs) -> Option<Spread> {
     let of = runs.get(&test.of)?;
-    let Some(over) = &test.over else { return Some(of.figure(test.figure)) };
+    let Some(over) = &test.over else { return Some(of.metric(test.figure)) };
     // Seed by seed, so that a seed's peculiarities are on both sides.
     let pairs = of.runs.iter().zip(&runs.get(over)?.runs);
-    let multiples = pairs.map(|(of, over)| of.figure(test.figure) / over.figure(test.figure));
+    let multiples = pairs.map(|(of, over)| of.metric(test.figure) / over.metric(test.figure));
     // Of nothing there is no multiple.
     Spread::of(multiples.filter(|multiple| multiple.is_finite()).collect())
 }
 
 fn published_number(test: &Test, reference: &Reference) -> Option<f64> {
-    let number = |name: &String| published_figure(reference.get(name)?, test.figure);
+    let number = |name: &String| published_metric(reference.get(name)?, test.figure);
     let of = number(&test.of)?;
     match &test.over {
         None => Some(of),
@@ -154,20 +154,20 @@ fn published_number(test: &Test, reference: &Reference) -> Option<f64> {
     }
 }
 
-/// What a published figure gives for `figure`; `None` if that can't be seen in it.
-pub(super) fn published_figure(published: &Published, figure: Figure) -> Option<f64> {
+/// What a published figure gives for `metric`; `None` if that can't be seen in it.
+pub(super) fn published_metric(published: &Published, metric: Metric) -> Option<f64> {
     let legend = &published.legend;
-    Some(match figure {
-        Figure::MeanMs => legend.mean_ms,
-        Figure::P50Ms => legend.p50_ms,
-        Figure::P90Ms => legend.p90_ms,
-        Figure::P99Ms => legend.p99_ms,
-        Figure::MaxMs => legend.max_ms_about,
-        Figure::SuccessPercent => legend.success_percent(),
-        Figure::Modes => published.bins().modes_ms().len() as f64,
-        Figure::MainModeMs => published.bins().main_mode_ms(),
-        Figure::FirstModeMs => *published.bins().modes_ms().first()?,
-        Figure::MisroutedReplies | Figure::TasksPerS | Figure::FastAtTheEdgesPercent => return None,
+    Some(match metric {
+        Metric::MeanMs => legend.mean_ms,
+        Metric::P50Ms => legend.p50_ms,
+        Metric::P90Ms => legend.p90_ms,
+        Metric::P99Ms => legend.p99_ms,
+        Metric::MaxMs => legend.max_ms_about,
+        Metric::SuccessPercent => legend.success_percent(),
+        Metric::Modes => published.bins().modes_ms().len() as f64,
+        Metric::MainModeMs => published.bins().main_mode_ms(),
+        Metric::FirstModeMs => *published.bins().modes_ms().first()?,
+        Metric::MisroutedReplies | Metric::TasksPerS | Metric::FastAtTheEdgesPercent => return None,
     })
 }
 

@@ -8,7 +8,6 @@ use backbone::env::Env;
 use lapin::{
     BasicProperties, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
-    tcp::OwnedTLSConfig,
     types::FieldTable,
 };
 use sim::broker::real::{Kind, Real, RealError, skip};
@@ -149,7 +148,7 @@ impl Brokers {
 
     async fn channel(&self) -> lapin::Channel {
         let uri = self.options()[1].parse().unwrap();
-        let connection = Env::tokio().open_amqp(uri, OwnedTLSConfig::default(), ConnectionProperties::default()).await;
+        let connection = backbone::amqp::connect(&Env::tokio(), uri, None, ConnectionProperties::default()).await;
         connection.unwrap().create_channel().await.unwrap()
     }
 

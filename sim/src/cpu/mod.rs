@@ -125,7 +125,7 @@ impl Cpu {
         // Twelve even draws make a normal one that is good enough, and the same on every machine.
         let even = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
         let normal = (0..12).map(|_| even(split_mix(&mut self.rng))).sum::<f64>() - 6.0;
-        (median_ns as f64 * (f64::from(spread_percent) / 100.0 * normal).exp()) as u64
+        (median_ns as f64 * libm::exp(f64::from(spread_percent) / 100.0 * normal)) as u64
     }
 
     /// Takes on work of `us` at the median.

@@ -58,7 +58,7 @@ pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut 
         let mut place = || f64::from(rng.next_u32()) / f64::from(u32::MAX) * plan.side_m;
         let (x, y) = (place(), place());
         let mut near: Vec<(f64, usize)> =
-            gateways.iter().enumerate().map(|(i, (gx, gy))| ((gx - x).hypot(gy - y), i)).collect();
+            gateways.iter().enumerate().map(|(i, (gx, gy))| (libm::hypot(gx - x, gy - y), i)).collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         for (distance_m, gateway) in near.into_iter().take(plan.gateways_in_range) {
             heard[gateway].push(Heard { label: label_mac(label), mean_dbm: mean_dbm(distance_m) });
@@ -68,7 +68,7 @@ pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut 
 }
 
 fn mean_dbm(distance_m: f64) -> i8 {
-    let dbm = AT_ONE_METRE_DBM - 10.0 * PATH_LOSS_EXPONENT * distance_m.max(1.0).log10();
+    let dbm = AT_ONE_METRE_DBM - 10.0 * PATH_LOSS_EXPONENT * libm::log10(distance_m.max(1.0));
     dbm.clamp(-120.0, -1.0).round() as i8
 }
 

@@ -1,7 +1,8 @@
 //! The task that moves bytes between a simulated socket and the pipe that lapin sees.
 
 use super::{baton::Holder, bridge::Bridge};
-use crate::{engine::touch_network, socket::SimStream};
+use crate::engine::touch_network;
+use backbone::env::Stream;
 use std::{
     io,
     pin::Pin,
@@ -25,7 +26,7 @@ impl Drop for EndWithCarrier {
 /// The task that moves bytes between a simulated socket and the pipe that lapin sees.
 pub(super) struct Carrier {
     bridge: Arc<Bridge>,
-    tcp: SimStream,
+    tcp: Stream,
     reads: bool,
     writes: bool,
     outgoing: Vec<u8>,
@@ -33,7 +34,7 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    pub(super) fn new(bridge: Arc<Bridge>, tcp: SimStream) -> Self {
+    pub(super) fn new(bridge: Arc<Bridge>, tcp: Stream) -> Self {
         let buffer = vec![0; READ_BYTES].into();
         Self { bridge, tcp, reads: true, writes: true, outgoing: Vec::new(), buffer }
     }

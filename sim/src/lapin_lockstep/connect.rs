@@ -1,4 +1,4 @@
-//! Opening a connection: the socket, the bridge over it, and lapin on the other side.
+//! Opening a connection: a bridge over the socket, and lapin on the other side.
 
 use super::{
     bridge::{Bridge, TURN_LIMIT},
@@ -6,23 +6,24 @@ use super::{
     kit::SimKit,
     stream::PipeStream,
 };
-use crate::{engine::with, process, socket::SimStream};
+use crate::{engine::with, process};
+use backbone::env::Stream;
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
     io,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// Opens an AMQP connection from `host` over a simulated socket. lapin's own reconnecting finds no second socket.
+/// Opens an AMQP connection from `host` over `stream`. lapin's own reconnecting finds no second one.
 pub(crate) async fn open(
     host: u16,
+    stream: Stream,
     uri: AMQPUri,
     properties: ConnectionProperties,
 ) -> Result<Connection, lapin::Error> {
-    let tcp = SimStream::connect(host, &uri.authority.host, uri.authority.port).await.map_err(lapin::Error::from)?;
     let bridge = Bridge::new(host, TURN_LIMIT);
     bridge.mark();
-    let carrier = Carrier::new(bridge.clone(), tcp);
+    let carrier = Carrier::new(bridge.clone(), stream);
     process::spawn(host, "lapin carrier", Box::pin(carrier.run()), |_| ());
     let runtime = async_rs::Runtime::new(SimKit::new(bridge.clone()));
     let (identity, listener) = with(|engine| (engine.identity(), engine.lapin_listener()));

@@ -47,7 +47,6 @@ impl<T: Send + 'static> Future for SimTask<T> {
     }
 }
 
-#[async_trait::async_trait]
 impl<T: Send + 'static> TaskImpl for SimTask<T> {}
 
 #[expect(clippy::disallowed_methods, reason = "lapin's own tasks; each marks its connection as Env::spawn would")]
@@ -90,7 +89,7 @@ impl Reactor for SimKit {
         tokio::time::sleep(time)
     }
 
-    fn interval(&self, _period: Duration) -> impl futures_core::Stream<Item = Instant> + Send + 'static {
+    fn interval(&self, _period: Duration) -> impl futures_util::Stream<Item = Instant> + Send + 'static {
         DummyStream(PhantomData)
     }
 

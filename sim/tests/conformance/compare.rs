@@ -1,5 +1,7 @@
 //! Two transcripts side by side.
 
+use similar::{Algorithm, DiffTag, capture_diff_slices};
+
 /// A place where the two brokers are known to differ.
 #[derive(Debug)]
 pub(crate) struct Difference {
@@ -38,34 +40,9 @@ fn listed(whose: &str, lines: &[&str]) -> String {
 
 /// What is left of both when their longest common subsequence is taken out, in runs of neighbouring lines.
 fn hunks<'a>(a: &'a [String], b: &'a [String]) -> Vec<Hunk<'a>> {
-    // common[i][j]: length of the longest common subsequence of a[i..] and b[j..].
-    let mut common = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in (0..a.len()).rev() {
-        for j in (0..b.len()).rev() {
-            common[i][j] = if a[i] == b[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    let mut hunks = vec![];
-    let mut hunk = Hunk::default();
-    while i < a.len() || j < b.len() {
-        if i < a.len() && j < b.len() && a[i] == b[j] {
-            if hunk != Hunk::default() {
-                hunks.push(std::mem::take(&mut hunk));
-            }
-            (i, j) = (i + 1, j + 1);
-        } else if j == b.len() || i < a.len() && common[i + 1][j] >= common[i][j + 1] {
-            hunk.0.push(&a[i]);
-            i += 1;
-        } else {
-            hunk.1.push(&b[j]);
-            j += 1;
-        }
-    }
-    if hunk != Hunk::default() {
-        hunks.push(hunk);
-    }
-    hunks
+    let texts = |lines: &'a [String]| lines.iter().map(String::as_str).collect();
+    let changes = capture_diff_slices(Algorithm::Lcs, a, b).into_iter().filter(|change| change.tag() != DiffTag::Equal);
+    changes.map(|change| (texts(&a[change.old_range()]), texts(&b[change.new_range()]))).collect()
 }
 
 fn lines(text: &str) -> Vec<String> {

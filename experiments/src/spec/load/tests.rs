@@ -121,7 +121,8 @@ fn broken_toml_is_refused_with_its_line() {
 fn a_value_that_breaks_a_rule_is_reported_where_it_was_set() {
     let files = [("base", "[workload]\ncommands_per_task = 0"), ("a", "extends = 'base'\n[workload]\ntasks = 5")];
     assert_eq!(error(&files, "a", &[]), "base.toml:2: `workload.commands_per_task` is 0; accepted are 1 to 1000");
-    let fault = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'mqtt'\n\n[[faults]]\nat_ms = 2\nkind = 'cut'\ntarget = 'fwd_router-1'";
+    let fault = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'mqtt'\n\n\
+                 [[faults]]\nat_ms = 2\nkind = 'cut'\ntarget = 'fwd_router-1'";
     assert_eq!(
         error(&[("a", fault)], "a", &[]),
         "a.toml:9: `faults.1.target` is fwd_router-1, but the 1 forward routers count from 0"

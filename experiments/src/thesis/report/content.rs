@@ -1,9 +1,9 @@
-//! What the report says. All numbers and all verdicts come from the runs; what is fixed here explains, and says no number
-//! that a run could change.
+//! What the report says. All numbers and all verdicts come from the runs; what is fixed here explains, and says no
+//! number that a run could change.
 
 use super::numbers::{deviation, number, spread, with_unit};
 use super::{Block, Cell, Document, Table, Tone, reasons};
-use crate::thesis::claims::Figure;
+use crate::thesis::claims::Metric;
 use crate::thesis::verdict::{DISTANCE_MAX, P99_WITHIN_PERCENT, Row, Verdict, WITHIN_PERCENT};
 use crate::thesis::{Evaluation, Kind, charts};
 
@@ -20,14 +20,10 @@ pub(in crate::thesis) fn document(evaluation: &Evaluation) -> Document {
     predictions(evaluation, &mut blocks);
     not_reached(evaluation, &mut blocks);
     method(evaluation, &mut blocks);
-    Document {
-        title: "The thesis, measured again".into(),
-        lead: "Every experiment and every claim of \"Optimizing IoT Cloud Applications for Scalability: Leveraging RPC \
-               with Distributed Queues for Seamless Operations\" (UFSCar, 2025), run again with this repository's services \
-               in its simulator."
-            .into(),
-        blocks,
-    }
+    let lead = "Every experiment and every claim of \"Optimizing IoT Cloud Applications for Scalability: Leveraging RPC \
+                with Distributed Queues for Seamless Operations\" (UFSCar, 2025), run again with this repository's \
+                services in its simulator.";
+    Document { title: "The thesis, measured again".into(), lead: lead.into(), blocks }
 }
 
 fn summary(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
@@ -66,8 +62,8 @@ fn summary(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Table(table));
     blocks.push(Block::Text(format!(
         "Latencies in ms, the thesis' to the left of ours, which is the median over the seeds. Green is within \
-         {WITHIN_PERCENT} % of the thesis, {P99_WITHIN_PERCENT} % for P99, and a normalised Wasserstein distance of at most \
-         {DISTANCE_MAX}. The last column counts these and the number of modes."
+         {WITHIN_PERCENT} % of the thesis, {P99_WITHIN_PERCENT} % for P99, and a normalised Wasserstein distance of at \
+         most {DISTANCE_MAX}. The last column counts these and the number of modes."
     )));
 }
 
@@ -183,21 +179,21 @@ fn claims(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
 }
 
 fn predictions(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
-    const FIGURES: [Figure; 7] = [
-        Figure::MeanMs,
-        Figure::P50Ms,
-        Figure::P90Ms,
-        Figure::P99Ms,
-        Figure::Modes,
-        Figure::SuccessPercent,
-        Figure::TasksPerS,
+    const METRICS: [Metric; 7] = [
+        Metric::MeanMs,
+        Metric::P50Ms,
+        Metric::P90Ms,
+        Metric::P99Ms,
+        Metric::Modes,
+        Metric::SuccessPercent,
+        Metric::TasksPerS,
     ];
     let unpublished = evaluation.runs.iter().filter(|(name, _)| {
         !evaluation.reference.contains_key(*name) && matches!(Kind::of(name), Some(Kind::Thesis | Kind::Repair))
     });
-    let mut table = Table::new(&["experiment"], &FIGURES.map(Figure::name));
+    let mut table = Table::new(&["experiment"], &METRICS.map(Metric::name));
     for (name, measured) in unpublished {
-        let numbers = FIGURES.map(|figure| Cell::from(spread(measured.figure(figure), figure.unit())));
+        let numbers = METRICS.map(|metric| Cell::from(spread(measured.metric(metric), metric.unit())));
         table.row([Cell::from(format!("`{name}`"))].into_iter().chain(numbers));
     }
     if table.rows.is_empty() {
@@ -205,8 +201,8 @@ fn predictions(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     }
     blocks.push(Block::Section("Predictions".into()));
     blocks.push(Block::Text(
-        "Experiments of which no figure is at hand, run with the same settings as the others. Whoever has a figure can hold \
-         it against these numbers."
+        "Experiments of which no figure is at hand, run with the same settings as the others. Whoever has a figure can \
+         hold it against these numbers."
             .into(),
     ));
     blocks.push(Block::Table(table));
@@ -241,34 +237,34 @@ fn missed(row: &Row) -> String {
 
 fn method(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Section("How this was made".into()));
-    let machine = &evaluation.machine;
+    let machine = &evaluation.cost;
     let runs: usize = evaluation.runs.values().map(|measured| measured.runs.len()).sum();
     blocks.push(Block::Items(vec![
         format!(
-            "`cargo run -p experiments -- thesis --seeds {}` makes all of this again, in {runs} runs. The same seeds give \
-             the same numbers on any machine; on {} cores ({}) it took {} s.",
+            "`cargo run -p experiments -- thesis --seeds {}` makes all of this again, in {runs} runs. The same seeds \
+             give the same numbers on any machine; on {} cores ({}) it took {} s.",
             evaluation.seeds,
             machine.cores,
             machine.cpu,
             number(machine.wall_s.round()),
         ),
-        "The thesis' experiments run once a seed. The experiments that look for a reason, and the repairs of the baseline, \
-         run with the first seed only: what they show are multiples, not per cents."
+        "The thesis' experiments run once a seed. The experiments that look for a reason, and the repairs of the \
+         baseline, run with the first seed only: what they show are multiples, not per cents."
             .into(),
-        "A number of ours is the median over the seeds, in brackets from the smallest to the largest. Percentiles are by \
-         nearest rank over all finished tasks; a task that timed out counts with the time that it was waited for. A multiple \
-         is taken seed by seed."
+        "A number of ours is the median over the seeds, in brackets from the smallest to the largest. Percentiles are \
+         by nearest rank over all finished tasks; a task that timed out counts with the time that it was waited for. A \
+         multiple is taken seed by seed."
             .into(),
-        "The normalised Wasserstein distance is the area between the two cumulative distributions, divided by the mean of \
-         the thesis': 0 is equal, and 0.25 means that the average task would have to be moved by a quarter of the thesis' \
-         mean latency. A bar of the thesis' figure counts as spread evenly over its width."
+        "The normalised Wasserstein distance is the area between the two cumulative distributions, divided by the mean \
+         of the thesis': 0 is equal, and 0.25 means that the average task would have to be moved by a quarter of the \
+         thesis' mean latency. A bar of the thesis' figure counts as spread evenly over its width."
             .into(),
-        "Modes are counted in the 49 bins of the thesis' figure (without one: over the data's own range), smoothed with \
-         (1, 2, 1): a peak counts if it rises above the dips beside it by 5 % of the tallest peak and by twice the square root \
-         of its own height."
+        "Modes are counted in the 49 bins of the thesis' figure (without one: over the data's own range), smoothed \
+         with (1, 2, 1): a peak counts if it rises above the dips beside it by 5 % of the tallest peak and by twice \
+         the square root of its own height."
             .into(),
-        "The data are in `results/thesis/` (`thesis.json`, `runs.csv`, `comparisons.csv`), the figures in `plots/thesis/`, \
-         the thesis' numbers and claims with their sources in `experiments/reference/`."
+        "The data are in `results/thesis/` (`thesis.json`, `runs.csv`, `comparisons.csv`), the figures in \
+         `plots/thesis/`, the thesis' numbers and claims with their sources in `experiments/reference/`."
             .into(),
     ]));
 }

@@ -13,7 +13,8 @@ pub(in crate::thesis) fn html(document: &Document, figures: &BTreeMap<String, St
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n</header>\n"
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n\
+         <p class=\"lead\">{lead}</p>\n</header>\n"
     );
     contents(&mut out, document);
     out.push_str("<main>\n");

@@ -1,5 +1,6 @@
 //! Numbers as people read them.
 
+use crate::digits::grouped;
 use crate::thesis::measured::Spread;
 
 /// From here on a deviation is told as a multiple.
@@ -12,17 +13,7 @@ pub(super) fn number(value: f64) -> String {
         size if size >= 10.0 => 1,
         _ => 2,
     };
-    let text = format!("{value:.digits$}");
-    let (sign, text) = text.strip_prefix('-').map_or(("", text.as_str()), |rest| ("-", rest));
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{sign}{grouped}{rest}")
+    grouped(&format!("{value:.digits$}"))
 }
 
 /// A number with its unit.

@@ -2,7 +2,7 @@
 
 use super::numbers::{deviation, number};
 use super::{Block, Cell, Table};
-use crate::thesis::claims::{Figure, SLOW};
+use crate::thesis::claims::{Metric, SLOW};
 use crate::thesis::measured::Measured;
 use crate::thesis::{Evaluation, charts};
 
@@ -13,8 +13,8 @@ pub(super) fn in_short(evaluation: &Evaluation) -> String {
     };
     match (ranked.first(), ranked.last()) {
         (Some((first, best)), Some((last, worst))) => format!(
-            "What does most about the slow `{SLOW}` (mean {} ms) is: {first}; that makes it {} ms. What does least: {last}; \
-             {} ms.",
+            "What does most about the slow `{SLOW}` (mean {} ms) is: {first}; that makes it {} ms. What does least: \
+             {last}; {} ms.",
             number(mean(slow)),
             number(mean(best)),
             number(mean(worst))
@@ -24,7 +24,7 @@ pub(super) fn in_short(evaluation: &Evaluation) -> String {
 }
 
 fn mean(measured: &Measured) -> f64 {
-    measured.figure(Figure::MeanMs).median
+    measured.metric(Metric::MeanMs).median
 }
 
 /// The remedies that were run, the most effective first.
@@ -42,11 +42,11 @@ fn ranked(evaluation: &Evaluation) -> Vec<(&str, &Measured)> {
 pub(super) fn section(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Section("The reason".into()));
     blocks.push(Block::Text(
-        "Each of these experiments differs in one thing from one of the thesis'. A serial gateway answers one message at a \
-         time, and all workers together have more requests waiting than there are gateways: so the time from one answer of a \
-         gateway to its next decides how long a task takes. That time is the number of gateways over the requests answered \
-         in a second. A stall of some 40 ms there is the mark of Nagle's algorithm at the broker against the delayed \
-         acknowledgements of the gateways."
+        "Each of these experiments differs in one thing from one of the thesis'. A serial gateway answers one message \
+         at a time, and all workers together have more requests waiting than there are gateways: so the time from one \
+         answer of a gateway to its next decides how long a task takes. That time is the number of gateways over the \
+         requests answered in a second. A stall of some 40 ms there is the mark of Nagle's algorithm at the broker \
+         against the delayed acknowledgements of the gateways."
             .into(),
     ));
     variations(evaluation, blocks);
@@ -54,8 +54,8 @@ pub(super) fn section(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
         (charts::REASON, "Every variation below what it was derived from, in the same colour.".to_owned()),
         (
             charts::GATEWAYS,
-            "Mean latency of 10,000 tasks over the router replicas, a line for each number of gateways; all else is equal. \
-             The lower the lines with more gateways, and the more level each, the less the replicas matter."
+            "Mean latency of 10,000 tasks over the router replicas, a line for each number of gateways; all else is \
+             equal. The lower the lines with more gateways, and the more level each, the less the replicas matter."
                 .to_owned(),
         ),
         (charts::CUMULATIVE, format!("Where the tasks of `{SLOW}` are after one change.")),
@@ -97,8 +97,8 @@ fn cells(changes: &str, name: &str, question: &str, run: &Measured, base: Option
         run.spec.replicas.routers.to_string().into(),
         run.spec.fleet.gateways.to_string().into(),
         number(mean(run)).into(),
-        number(run.figure(Figure::P99Ms).median).into(),
-        number(run.figure(Figure::MaxMs).median).into(),
+        number(run.metric(Metric::P99Ms).median).into(),
+        number(run.metric(Metric::MaxMs).median).into(),
         number(ms_an_answer(run)).into(),
         against.unwrap_or_default().into(),
     ]
@@ -106,14 +106,15 @@ fn cells(changes: &str, name: &str, question: &str, run: &Measured, base: Option
 
 /// Time between two answers of one gateway.
 fn ms_an_answer(run: &Measured) -> f64 {
-    let answers_per_s = run.figure(Figure::TasksPerS).median * f64::from(run.spec.workload.commands_per_task);
+    let answers_per_s = run.metric(Metric::TasksPerS).median * f64::from(run.spec.workload.commands_per_task);
     1_000.0 * f64::from(run.spec.fleet.gateways) / answers_per_s
 }
 
 fn remedies(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     let Some(slow) = evaluation.runs.get(SLOW) else { return };
     blocks.push(Block::Text(format!(
-        "From `{SLOW}` with a mean of {} ms, one change each, the most effective first: the order in which to try them.",
+        "From `{SLOW}` with a mean of {} ms, one change each, the most effective first: the order in which to try \
+         them.",
         number(mean(slow))
     )));
     let mut table = Table::new(&["change"], &["mean in ms", "P99 in ms", "tasks/s", "mean, of what it was"]);
@@ -121,8 +122,8 @@ fn remedies(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
         table.row([
             does.into(),
             Cell::from(number(mean(run))),
-            number(run.figure(Figure::P99Ms).median).into(),
-            number(run.figure(Figure::TasksPerS).median).into(),
+            number(run.metric(Metric::P99Ms).median).into(),
+            number(run.metric(Metric::TasksPerS).median).into(),
             format!("{} %", number(100.0 * mean(run) / mean(slow))).into(),
         ]);
     }

@@ -4,14 +4,13 @@ use crate::harness::At;
 use backbone::env::Env;
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, options::*,
-    tcp::OwnedTLSConfig, types::FieldTable,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, options::*, types::FieldTable,
 };
 
 async fn connect(at: &At) -> (Connection, Channel) {
     let uri = format!("amqp://guest:guest@127.0.0.1:{}/%2f", at.port);
-    let (tls, properties) = (OwnedTLSConfig::default(), ConnectionProperties::default());
-    let connection = Env::tokio().open_amqp(uri.parse().unwrap(), tls, properties).await.unwrap();
+    let (uri, properties) = (uri.parse().unwrap(), ConnectionProperties::default());
+    let connection = backbone::amqp::connect(&Env::tokio(), uri, None, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

@@ -7,7 +7,6 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
     message::Delivery,
     options::*,
-    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
 use std::time::Duration;
@@ -34,7 +33,7 @@ impl Served {
         let mut tries = 0;
         loop {
             let properties = ConnectionProperties::default();
-            match Env::tokio().open_amqp(uri.parse().unwrap(), OwnedTLSConfig::default(), properties).await {
+            match backbone::amqp::connect(&Env::tokio(), uri.parse().unwrap(), None, properties).await {
                 Ok(connection) => return connection,
                 Err(error) if tries > 100 => panic!("{error}"),
                 Err(_) => tries += 1,

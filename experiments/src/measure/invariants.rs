@@ -1,0 +1,72 @@
+//! What must hold at the end of a run, simulated or live.
+
+use super::{
+    outcome::{Outcome, TaskEnd, TaskRecord},
+    recorder::Recorder,
+};
+use std::collections::BTreeSet;
+
+/// What the brokers know when a run is over.
+#[derive(Debug, Default)]
+pub(crate) struct BrokerState {
+    /// The tasks that lie in the dead-letter queue.
+    pub(crate) dead: BTreeSet<String>,
+    /// Those that wait for a worker or for their next try, or that a worker has in hand.
+    pub(crate) queued: BTreeSet<String>,
+    /// PUBLISH packets that the MQTT broker took in.
+    pub(crate) mqtt_messages: u64,
+}
+
+/// The outcome of what was recorded, with every invariant that does not hold in its `violations`. `is_faultless`:
+/// nothing broke.
+pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bool) -> Outcome {
+    let mut entries = recorder.entries();
+    let tasks = std::mem::take(&mut entries.tasks);
+    let tasks: Vec<_> = tasks.into_iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
+    let mut counters = std::mem::take(&mut entries.counters);
+    counters.mqtt_messages = brokers.mqtt_messages;
+    let mut outcome = Outcome {
+        tasks,
+        rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
+        counters,
+        violations: std::mem::take(&mut entries.violations),
+        ..Outcome::default()
+    };
+    drop(entries);
+    let counts = outcome.task_counts();
+    let all = recorder.workload().len() as u64;
+    if counts.dispatched != all {
+        outcome
+            .violations
+            .push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
+    }
+    let lost = lost_tasks(brokers, is_faultless, &outcome);
+    outcome.violations.extend(lost);
+    outcome
+}
+
+/// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what
+/// is queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
+fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
+    let BrokerState { dead, queued, .. } = brokers;
+    let mut lost: Vec<String> = outcome
+        .tasks
+        .iter()
+        .filter_map(|task| match task.end {
+            TaskEnd::Done => None,
+            TaskEnd::DeadLettered(_) => {
+                (!dead.contains(&task.id())).then(|| format!("{} was given up, but is no dead letter", task.id()))
+            }
+            TaskEnd::Queued => {
+                (!queued.contains(&task.id())).then(|| format!("{} has no end, but is in no queue either", task.id()))
+            }
+        })
+        .collect();
+    // A fault can bring a task twice to its end, once done and once not. Without one, each has one end.
+    if is_faultless {
+        let given_up = outcome.tasks.iter().filter(|task| matches!(task.end, TaskEnd::DeadLettered(_)));
+        let given_up: BTreeSet<String> = given_up.map(TaskRecord::id).collect();
+        lost.extend(dead.difference(&given_up).map(|id| format!("{id} is a dead letter, but was not given up")));
+    }
+    lost
+}

@@ -1,0 +1,13 @@
+//! What runs are measured by: a recorder of what the services report, the invariants that must hold, the outcome that
+//! comes of both, and the numbers drawn from it.
+
+mod distribution;
+pub(crate) mod invariants;
+mod outcome;
+mod recorder;
+mod statistics;
+
+pub use distribution::{BINS, Bins, Distribution};
+pub use outcome::{Counters, Outcome, TaskCounts, TaskEnd, TaskRecord};
+pub(crate) use recorder::{Recorder, RouterReports};
+pub use statistics::{Statistics, ms, per_second};

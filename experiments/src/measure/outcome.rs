@@ -1,0 +1,173 @@
+//! What a run leaves behind: plain data, the same in every run of one spec and seed.
+
+use crate::workload::task_id;
+use backbone::telemetry::{DropReason, FailReason};
+use std::collections::BTreeMap;
+
+/// All that a run says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// One record for every task that the dispatcher's broker has confirmed, in order of `index`.
+    pub tasks: Vec<TaskRecord>,
+    /// For every request that went the whole way: from a forward router taking it to a backward router having put its
+    /// reply into the caller's queue, or within its HTTP router, in microseconds. In order of completion.
+    pub rpc_latencies_us: Vec<u32>,
+    /// How often things happened.
+    pub counters: Counters,
+    /// Virtual time from the start of the world to its end.
+    pub virtual_us: u64,
+    /// Stands for all that happened, packet by packet; in hexadecimal digits.
+    pub trace_digest: String,
+    /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to
+    /// which a frame costs nothing, and empty for a live run.
+    pub frames_read: BTreeMap<String, u64>,
+    /// What does not add up, in sentences; empty in a sound run.
+    pub violations: Vec<String>,
+}
+
+/// The life of one task. All times are virtual, counted from the start of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// Counted from 0 in the order of dispatch.
+    pub index: u32,
+    /// When the broker confirmed it.
+    pub dispatched_us: u64,
+    /// When a worker took it for the first time.
+    pub started_us: Option<u64>,
+    /// When it was done, or given up.
+    pub finished_us: Option<u64>,
+    /// How long its last try took, from its first request sent to its last reply (or the failure).
+    pub latency_us: Option<u64>,
+    /// How long its last try's calls alone took, from its first request sent to its last reply received: without the
+    /// begin and end of a reply queue. `None` if it got no reply.
+    pub calls_us: Option<u64>,
+    /// How it ended.
+    pub end: TaskEnd,
+    /// Tries begun.
+    pub attempts: u32,
+    /// Tries that ended because no reply came in time.
+    pub timeouts: u32,
+}
+
+impl TaskRecord {
+    /// The task's name in logs, traces and queues.
+    #[must_use]
+    pub fn id(&self) -> String {
+        task_id(self.index)
+    }
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskEnd {
+    /// All its labels have confirmed.
+    Done,
+    /// Given up for this reason, and kept in the dead-letter queue.
+    DeadLettered(FailReason),
+    /// Still in a queue, or with a worker, when the run ended.
+    Queued,
+}
+
+impl TaskEnd {
+    /// The word for it in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DeadLettered(_) => "dead_lettered",
+            Self::Queued => "queued",
+        }
+    }
+}
+
+/// How often things happened in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests that workers sent.
+    pub rpcs_sent: u64,
+    /// Requests that were answered in time.
+    pub rpcs_replied: u64,
+    /// Replies that reached the queue of somebody who had not asked, and were refused there. Must be 0 if replies are
+    /// matched by request id.
+    pub rpcs_misrouted: u64,
+    /// Requests that nobody answered in time.
+    pub rpcs_timed_out: u64,
+    /// PUBLISH packets that the MQTT broker took in, from routers and gateways.
+    pub mqtt_messages: u64,
+    /// Connections that services lost, or could not make.
+    pub disconnects: u64,
+    /// TCP segments delivered.
+    pub segments: u64,
+    /// Messages dropped or handed back, by reason.
+    pub drops: BTreeMap<DropReason, u64>,
+}
+
+impl Counters {
+    /// Replies that the MQTT broker gave to an HTTP router which did not wait for them: each ends a call in a timeout.
+    #[must_use]
+    pub fn replies_misdelivered(&self) -> u64 {
+        self.drops.get(&DropReason::ReplyMisdelivered).copied().unwrap_or(0)
+    }
+}
+
+/// How many tasks ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct TaskCounts {
+    /// Confirmed by the dispatcher's broker; the sum of `done`, `dead_lettered` and `queued`.
+    pub dispatched: u64,
+    /// All labels confirmed.
+    pub done: u64,
+    /// With at least one try that got no reply in time; some of them may be done by a later try.
+    pub timed_out: u64,
+    /// Given up.
+    pub dead_lettered: u64,
+    /// Not finished when the run ended.
+    pub queued: u64,
+}
+
+impl Outcome {
+    /// Counts the tasks.
+    #[must_use]
+    pub fn task_counts(&self) -> TaskCounts {
+        let mut counts = TaskCounts::default();
+        for task in &self.tasks {
+            counts.dispatched += 1;
+            counts.timed_out += u64::from(task.timeouts > 0);
+            match task.end {
+                TaskEnd::Done => counts.done += 1,
+                TaskEnd::DeadLettered(_) => counts.dead_lettered += 1,
+                TaskEnd::Queued => counts.queued += 1,
+            }
+        }
+        counts
+    }
+
+    /// The latencies of all finished tasks, done or given up, in microseconds, sorted. A task that timed out counts
+    /// with the time it was waited for: leaving it out would make a failing system look fast.
+    #[must_use]
+    pub fn task_latencies_us(&self) -> Vec<u64> {
+        let mut latencies: Vec<u64> = self.tasks.iter().filter_map(|task| task.latency_us).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// The same of the calls alone, for tasks that are done.
+    #[must_use]
+    pub fn calls_latencies_us(&self) -> Vec<u64> {
+        let done = self.tasks.iter().filter(|task| task.end == TaskEnd::Done);
+        let mut latencies: Vec<u64> = done.filter_map(|task| task.calls_us).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// The span that rates refer to: from the first task dispatched to the last one finished.
+    #[must_use]
+    pub fn busy_us(&self) -> u64 {
+        let first = self.tasks.iter().map(|task| task.dispatched_us).min();
+        let last = self.tasks.iter().filter_map(|task| task.finished_us).max();
+        match (first, last) {
+            (Some(first), Some(last)) => last.saturating_sub(first),
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Records what the services of a run report, simulated or live: task by task and request by request, with its time.
+//!
+//! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported
+//! done must be on its labels.
+
+use super::outcome::{Counters, TaskEnd, TaskRecord};
+use crate::{
+    progress::Progress,
+    spec::Pod,
+    workload::{Workload, task_id},
+};
+use backbone::{
+    message::{RequestId, Status, TaskId},
+    telemetry::{DropReason, Event, FailReason, Telemetry},
+};
+use rustc_hash::FxHashMap;
+use sim::fleet::Labels;
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
+use tokio::sync::Notify;
+
+/// Violations kept in full; the first few say what is wrong.
+const VIOLATIONS_MAX: usize = 20;
+
+/// Cheap to clone; all clones are the same recorder.
+#[derive(Clone)]
+pub(crate) struct Recorder(Arc<Shared>);
+
+/// Whether routers report to the recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouterReports {
+    /// They do.
+    Here,
+    /// They are processes of their own, which count for themselves.
+    Elsewhere,
+}
+
+struct Shared {
+    workload: Workload,
+    routers: RouterReports,
+    labels: Labels,
+    progress: Arc<Progress>,
+    entries: Mutex<Entries>,
+    finished: Notify,
+}
+
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) tasks: Vec<TaskEntry>,
+    /// Requests that are under way; only looked up, never walked through.
+    requests: FxHashMap<RequestId, RequestEntry>,
+    pub(crate) rpc_latencies_us: Vec<u32>,
+    pub(crate) counters: Counters,
+    pub(crate) violations: Vec<String>,
+    finished: usize,
+}
+
+/// Small: a run may have millions. No time is 0, because the brokers start first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TaskEntry {
+    dispatched_us: Option<NonZeroU64>,
+    started_us: Option<NonZeroU64>,
+    /// First request of the present try.
+    sent_us: Option<NonZeroU64>,
+    /// Last reply to it.
+    replied_us: Option<NonZeroU64>,
+    end: Option<End>,
+    attempts: u32,
+    timeouts: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct End {
+    at_us: u64,
+    latency_us: u64,
+    calls_us: Option<u64>,
+    how: TaskEnd,
+}
+
+struct RequestEntry {
+    pod: Pod,
+    task: usize,
+    taken_us: Option<u64>,
+    /// Reached its caller, and a backward router has said so.
+    received: bool,
+    returned: bool,
+}
+
+impl Recorder {
+    /// Of a run with this to do.
+    pub(crate) fn new(workload: Workload, progress: Arc<Progress>, routers: RouterReports) -> Self {
+        let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
+        Self(Arc::new(Shared {
+            workload,
+            routers,
+            labels: Labels::default(),
+            progress,
+            entries: Mutex::new(entries),
+            finished: Notify::new(),
+        }))
+    }
+
+    /// The labels that done tasks are checked against.
+    pub(crate) fn labels(&self) -> Labels {
+        self.0.labels.clone()
+    }
+
+    pub(crate) fn workload(&self) -> &Workload {
+        &self.0.workload
+    }
+
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether every task is done or given up.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.entries().finished == self.0.workload.len()
+    }
+
+    /// Waits for that.
+    pub(crate) async fn finished(&self) {
+        self.0.finished.notified().await;
+    }
+
+    /// Where a pod's services report to. `time_us` gives the time of an event, counted from the start of the world, or
+    /// `None` for one that does not count, since its pod is dead.
+    pub(crate) fn telemetry(
+        &self,
+        pod: Pod,
+        time_us: impl Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static,
+    ) -> Arc<dyn Telemetry> {
+        Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
+    }
+
+    pub(crate) fn violate(&self, what: String) {
+        self.entries().violate(what);
+    }
+
+    fn index_of(task: &TaskId) -> usize {
+        Workload::index_of(task.as_str()).expect("all tasks of a run come from its workload")
+    }
+
+    /// A task reported done must show on all its labels, unless something newer does.
+    fn check_labels(&self, entries: &mut Entries, index: usize) {
+        let version = Workload::version_of(index);
+        for label in self.0.workload.labels_of(index) {
+            let shown = self.0.labels.version(*label);
+            if shown.is_none_or(|shown| shown < version) {
+                let task = task_id(index as u32);
+                entries.violate(format!("{task} is done, but label {label} shows {shown:?} instead of {version}"));
+            }
+        }
+    }
+
+    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, latency_us: u64, how: TaskEnd) {
+        let task = &mut entries.tasks[index];
+        if task.end.is_some() {
+            return; // delivered twice; the first end counts
+        }
+        let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
+        task.end = Some(End { at_us: now_us, latency_us, calls_us, how });
+        entries.finished += 1;
+        self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
+        self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
+        if entries.finished == entries.tasks.len() {
+            self.0.finished.notify_one();
+        }
+    }
+}
+
+impl Entries {
+    fn violate(&mut self, what: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(what);
+        }
+    }
+
+    fn count_timeout(&mut self, index: usize, reason: FailReason) {
+        self.tasks[index].timeouts += u32::from(reason == FailReason::Timeout);
+    }
+
+    /// Forgets a request about which nothing more will be heard.
+    fn settle(&mut self, request: RequestId) {
+        if self.requests.get(&request).is_some_and(|entry| entry.received && entry.returned) {
+            self.requests.remove(&request);
+        }
+    }
+}
+
+impl TaskEntry {
+    /// The record of a task whose dispatch was confirmed.
+    pub(crate) fn record(self, index: usize) -> Option<TaskRecord> {
+        Some(TaskRecord {
+            index: u32::try_from(index).expect("a spec has fewer tasks"),
+            dispatched_us: self.dispatched_us?.get(),
+            started_us: self.started_us.map(NonZeroU64::get),
+            finished_us: self.end.map(|end| end.at_us),
+            latency_us: self.end.map(|end| end.latency_us),
+            calls_us: self.end.and_then(|end| end.calls_us),
+            end: self.end.map_or(TaskEnd::Queued, |end| end.how),
+            attempts: self.attempts,
+            timeouts: self.timeouts,
+        })
+    }
+}
+
+/// Where one pod reports to.
+struct PodTelemetry<T> {
+    recorder: Recorder,
+    time_us: T,
+    pod: Pod,
+}
+
+impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<T> {
+    fn record(&self, event: &Event<'_>) {
+        let Some(now_us) = (self.time_us)(event) else { return };
+        let mut entries = self.recorder.entries();
+        match *event {
+            Event::TaskDispatched { task } => {
+                entries.tasks[Recorder::index_of(task)].dispatched_us = NonZeroU64::new(now_us);
+            }
+            Event::TaskStarted { task, .. } => {
+                let task = &mut entries.tasks[Recorder::index_of(task)];
+                task.started_us = task.started_us.or(NonZeroU64::new(now_us));
+                task.attempts += 1;
+                (task.sent_us, task.replied_us) = (None, None);
+            }
+            Event::TaskDone { task, latency_us, .. } => {
+                let index = Recorder::index_of(task);
+                self.recorder.check_labels(&mut entries, index);
+                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::Done);
+            }
+            Event::TaskRetried { task, reason, .. } => entries.count_timeout(Recorder::index_of(task), reason),
+            Event::TaskDeadLettered { task, reason, latency_us, .. } => {
+                let index = Recorder::index_of(task.expect("no task of a workload is malformed"));
+                entries.count_timeout(index, reason);
+                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::DeadLettered(reason));
+            }
+            Event::RequestSent { .. }
+            | Event::RequestTaken { .. }
+            | Event::ReplyReturned { .. }
+            | Event::ReplyReceived { .. }
+            | Event::RequestTimedOut { .. }
+            | Event::RequestFailed { .. } => self.record_request(&mut entries, now_us, event),
+            Event::Dropped { reason, .. } => {
+                entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
+                *entries.counters.drops.entry(reason).or_default() += 1;
+            }
+            Event::Disconnected { .. } => entries.counters.disconnects += 1,
+            Event::RequestForwarded { .. }
+            | Event::RoutesStored { .. }
+            | Event::CorruptValue { .. }
+            | Event::Connected { .. } => {}
+        }
+    }
+}
+
+impl<T> PodTelemetry<T> {
+    fn record_request(&self, entries: &mut Entries, now_us: u64, event: &Event<'_>) {
+        match *event {
+            Event::RequestSent { request, task, .. } => {
+                entries.counters.rpcs_sent += 1;
+                let task = Recorder::index_of(task);
+                let sent_us = &mut entries.tasks[task].sent_us;
+                *sent_us = sent_us.or(NonZeroU64::new(now_us));
+                let returned = self.recorder.0.routers == RouterReports::Elsewhere; // nobody will say
+                let entry = RequestEntry { pod: self.pod, task, taken_us: None, received: false, returned };
+                entries.requests.insert(request, entry);
+            }
+            Event::RequestTaken { request } => {
+                if let Some(entry) = entries.requests.get_mut(&request) {
+                    entry.taken_us = Some(now_us);
+                }
+            }
+            Event::ReplyReturned { request } => {
+                let Some(entry) = entries.requests.get_mut(&request) else { return };
+                entry.returned = true;
+                if let Some(taken_us) = entry.taken_us {
+                    let latency_us = u32::try_from(now_us - taken_us).unwrap_or(u32::MAX);
+                    entries.rpc_latencies_us.push(latency_us);
+                }
+                entries.settle(request);
+            }
+            Event::ReplyReceived { request, status } => {
+                entries.counters.rpcs_replied += 1;
+                // A forward router's own answer has no backward router that would report it, too.
+                let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline);
+                match entries.requests.get_mut(&request) {
+                    Some(entry) if entry.pod == self.pod => {
+                        entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
+                        (entry.received, entry.returned) = (true, entry.returned || from_router);
+                    }
+                    Some(entry) => {
+                        let asker = entry.pod;
+                        entries.counters.rpcs_misrouted += 1;
+                        entries.violate(format!("{} got the reply to request {request} of {asker}", self.pod));
+                    }
+                    None => {
+                        entries.violate(format!("{} got a reply to request {request}, which nobody sent", self.pod))
+                    }
+                }
+                entries.settle(request);
+            }
+            Event::RequestTimedOut { request } => {
+                entries.counters.rpcs_timed_out += 1;
+                entries.requests.remove(&request);
+            }
+            Event::RequestFailed { request, .. } => drop(entries.requests.remove(&request)),
+            _ => unreachable!("called for the events of requests"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs many experiments side by side, as many at a time as there are cores; each simulation leases one.
+
+use super::{Run, run_watched};
+use crate::cost::Cost;
+use crate::progress::{BatchDisplay, Progress};
+use crate::simulate::Simulate;
+use crate::spec::Spec;
+use anyhow::anyhow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// How often the watching thread looks.
+const LOOK_PERIOD: Duration = Duration::from_millis(200);
+
+/// What a worker tells the watching thread.
+enum Report {
+    Started(usize),
+    Ended(usize, anyhow::Result<Box<Run>>),
+}
+
+/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails
+/// does not stop the others. How much memory one of them takes can't be told apart, so none says.
+#[must_use]
+pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::Result<Run>> {
+    let order = longest_first(specs);
+    let progress: Vec<Arc<Progress>> = specs.iter().map(|_| Arc::default()).collect();
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(specs.len());
+    let mut results: Vec<Option<anyhow::Result<Run>>> = specs.iter().map(|_| None).collect();
+    let mut display = BatchDisplay::start(specs.len(), quiet);
+    let (report, reports) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let (report, order, next, progress) = (report.clone(), &order, &next, &progress);
+            scope.spawn(move || {
+                while let Some(&index) = order.get(next.fetch_add(1, Relaxed)) {
+                    let _ = report.send(Report::Started(index));
+                    let run = run_one(&specs[index], simulate, &progress[index]).map(Box::new);
+                    let _ = report.send(Report::Ended(index, run));
+                }
+            });
+        }
+        drop(report);
+        let mut running = Vec::new();
+        loop {
+            match reports.recv_timeout(LOOK_PERIOD) {
+                Ok(Report::Started(index)) => running.push(index),
+                Ok(Report::Ended(index, run)) => {
+                    let run = run.map(|run| *run);
+                    running.retain(|other| *other != index);
+                    display.ended(&label(&specs[index]), &how(&run));
+                    results[index] = Some(run);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            display.update(running.iter().map(|index| (specs[*index].name.as_str(), &*progress[*index])));
+        }
+    });
+    display.finish();
+    results.into_iter().map(|run| run.unwrap_or_else(|| Err(anyhow!("the run's thread has gone")))).collect()
+}
+
+fn run_one(spec: &Spec, simulate: Simulate, progress: &Arc<Progress>) -> anyhow::Result<Run> {
+    let (outcome, wall_s) = run_watched(spec, simulate, None, progress, || {})?;
+    Ok(Run { outcome, cost: Cost::here(wall_s), live: None })
+}
+
+/// A long run that starts last keeps all others waiting for it. Tasks times pods is a rough measure of length.
+fn longest_first(specs: &[Spec]) -> Vec<usize> {
+    let length = |spec: &Spec| {
+        let pods = 100 + u64::from(spec.replicas.routers) + u64::from(spec.fleet.gateways);
+        u64::from(spec.workload.tasks) * pods
+    };
+    let mut order: Vec<usize> = (0..specs.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(length(&specs[*index])));
+    order
+}
+
+fn label(spec: &Spec) -> String {
+    format!("{} seed {}", spec.name, spec.seed)
+}
+
+fn how(run: &anyhow::Result<Run>) -> String {
+    match run {
+        Ok(run) => format!("{:.1} s", run.cost.wall_s),
+        Err(error) => format!("failed: {error:#}"),
+    }
+}

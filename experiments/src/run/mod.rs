@@ -1,0 +1,128 @@
+//! Runs experiments: each on a thread of its own, watched, and with what it costs.
+//!
+//! A run is simulated or live; `batch` runs many side by side, `verify` one twice.
+
+pub mod batch;
+mod verify;
+
+pub use verify::{Divergence, first_divergence, verify};
+
+use crate::cost::{self, Cost, Stopwatch};
+use crate::live::{self, Conditions};
+use crate::measure::Outcome;
+use crate::progress::{Clock, Display, Progress};
+use crate::simulate::Simulate;
+use crate::spec::Spec;
+use anyhow::{Context, anyhow, bail};
+use backbone::config::Correlation;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// How often the watching thread looks.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+/// A run that came to its end.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What the seed decided.
+    pub outcome: Outcome,
+    /// What it cost here.
+    pub cost: Cost,
+    /// For a live run: what its numbers rest on.
+    pub live: Option<Conditions>,
+}
+
+/// Simulates `spec` once, showing progress unless `quiet`.
+///
+/// # Errors
+/// When the simulation fails or panics, or when what it reports does not add up.
+pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>, quiet: bool) -> anyhow::Result<Run> {
+    let event_log = trace.is_some();
+    let progress = Arc::new(Progress::default());
+    let mut display = Display::start(quiet, Clock::Virtual);
+    cost::reset_peak_memory();
+    let ended = run_watched(spec, simulate, trace, &progress, || display.update(&progress));
+    display.finish();
+    let (outcome, wall_s) = ended?;
+    let cost = Cost { peak_memory_bytes: cost::peak_memory_bytes(), event_log, ..Cost::here(wall_s) };
+    Ok(Run { outcome, cost, live: None })
+}
+
+/// Runs `spec` once for real, showing progress unless `quiet`.
+///
+/// # Errors
+/// Those of [`live::live`], and when what the run reports does not add up.
+pub fn run_live(spec: &Spec, options: &live::Options, quiet: bool) -> anyhow::Result<Run> {
+    let progress = Arc::new(Progress::default());
+    let mut display = Display::start(quiet, Clock::Real);
+    let job = {
+        let (spec, options, progress) = (spec.clone(), options.clone(), progress.clone());
+        move || live::live(&spec, &options, &progress)
+    };
+    let ended = watch(job, || display.update(&progress));
+    display.finish();
+    let ((outcome, conditions), wall_s) = ended?;
+    check(spec, &outcome)?;
+    Ok(Run { outcome, cost: Cost::here(wall_s), live: Some(conditions) })
+}
+
+/// Runs `spec` on a fresh thread (hash seeds and the like live per thread) and calls `look` several times a second
+/// meanwhile. Gives the outcome and the wall time in seconds.
+fn run_watched(
+    spec: &Spec,
+    simulate: Simulate,
+    trace: Option<Box<dyn Write + Send>>,
+    progress: &Arc<Progress>,
+    look: impl FnMut(),
+) -> anyhow::Result<(Outcome, f64)> {
+    let job = {
+        let (spec, progress) = (spec.clone(), Arc::clone(progress));
+        move || simulate(&spec, &progress, trace)
+    };
+    let (outcome, wall_s) = watch(job, look)?;
+    check(spec, &outcome)?;
+    Ok((outcome, wall_s))
+}
+
+/// Does `job` on a fresh thread and calls `look` several times a second meanwhile. Gives what comes out and the wall
+/// time in seconds.
+fn watch<T: Send + 'static>(
+    job: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    mut look: impl FnMut(),
+) -> anyhow::Result<(T, f64)> {
+    let clock = Stopwatch::start();
+    let (done, wait) = mpsc::channel::<std::convert::Infallible>();
+    let thread = std::thread::Builder::new().name("experiment".into()).spawn(move || {
+        let _closes_when_the_run_ends = done;
+        job()
+    });
+    let thread = thread.context("starting the experiment's thread")?;
+    while let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(LOOK_PERIOD) {
+        look();
+    }
+    let ended = thread.join();
+    let wall_s = (clock.elapsed_s() * 1e3).round() / 1e3;
+    let ended = ended.map_err(|panic| anyhow!("the run panicked: {}", panic_message(&*panic)))??;
+    Ok((ended, wall_s))
+}
+
+/// A run of which an invariant does not hold must not leave results.
+fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
+    if !outcome.violations.is_empty() {
+        bail!("the run does not add up:\n  {}", outcome.violations.join("\n  "));
+    }
+    // With the thesis' key, concurrent calls for one label do take each other's replies; the table shows how many. The
+    // worker refuses them all the same: none is given to a caller that had not asked.
+    let misrouted = outcome.counters.rpcs_misrouted;
+    if misrouted > 0 && spec.backbone.correlation == Correlation::RequestId {
+        bail!("the run does not add up: {misrouted} replies reached somebody who had not asked");
+    }
+    Ok(())
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

@@ -1,0 +1,299 @@
+//! The simulated world: brokers, gateways and services on pods of the cluster, each of which can be started again and
+//! again, and what can be seen of it from outside.
+
+use crate::{
+    deployment::{CONNECT_LIMIT, Gateways, Process, Step, called_routers, routers, run_service},
+    measure::{
+        Outcome, Recorder,
+        invariants::{self, BrokerState},
+    },
+    spec::{MqttQuota, Pod, Spec},
+    workload::gateway_mac,
+};
+use anyhow::bail;
+use backbone::{
+    config::Config,
+    env::{Env, Listener},
+    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+};
+use sim::{
+    Cluster, Incarnation, Seed,
+    broker::{amqp, mqtt, redis},
+    fleet::Gateway,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    net::SocketAddr,
+    num::NonZeroU16,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::time::{sleep, timeout};
+
+const AMQP_PORT: u16 = 5672;
+const MQTT_PORT: u16 = 1883;
+const REDIS_PORT: u16 = 6379;
+/// Time for brokers to listen.
+const LISTEN_MARGIN: Duration = Duration::from_millis(10);
+/// Time for subscriptions, and for the routers' AMQP connections, after the connections to MQTT.
+const SUBSCRIBE_MARGIN: Duration = Duration::from_millis(100);
+
+/// All that is needed to start any part of the world, again and again.
+pub(super) struct World {
+    cluster: Cluster,
+    spec: Arc<Spec>,
+    config: Arc<Config>,
+    recorder: Recorder,
+    amqp: amqp::Broker,
+    mqtt: mqtt::Broker,
+    redis: redis::Broker,
+    gateways: Gateways,
+    processes: Mutex<BTreeMap<Pod, Process>>,
+}
+
+fn any_address(port: u16) -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], port))
+}
+
+/// Runs a broker on `port` for as long as its pod lives.
+fn serve<F>(env: &Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
+where
+    F: Future<Output = Infallible> + Send + 'static,
+{
+    let inside = env.clone();
+    env.spawn("broker", async move {
+        let listener = inside.listen(any_address(port)).await.expect("the port of a new pod is free");
+        match broker(inside, listener).await {}
+    });
+}
+
+/// The services' configuration, pointed at the world's brokers and routers.
+fn config(spec: &Spec) -> Config {
+    let mut config = spec.backbone.clone();
+    config.amqp.url = format!("amqp://guest:guest@{}:{AMQP_PORT}/%2f", Pod::Amqp);
+    (config.mqtt.host, config.mqtt.port) = (Pod::Mqtt.to_string(), MQTT_PORT);
+    config.redis.url = format!("redis://{}:{REDIS_PORT}/0", Pod::Redis);
+    let port = config.http_router.listen.port();
+    config.rpc.routers = called_routers(spec).map(|pod| format!("{pod}:{port}")).collect();
+    config
+}
+
+fn mqtt_config(spec: &Spec) -> mqtt::Config {
+    mqtt::Config {
+        max_inflight: NonZeroU16::new(spec.brokers.mqtt_inflight_max).expect("a valid spec has a window of at least 1"),
+        quota: match spec.brokers.mqtt_quota {
+            MqttQuota::Strict => mqtt::Quota::Strict,
+            MqttQuota::Leaky => mqtt::Quota::MosquittoLeaky,
+        },
+        // The services use no more, and the CONNACK says so.
+        max_qos: mqtt::QoS::AtLeastOnce,
+        // Mosquitto makes a system call for each packet.
+        flush_each_packet: true,
+        ..mqtt::Config::default()
+    }
+}
+
+impl World {
+    /// A world in which nothing runs.
+    pub(super) fn new(cluster: Cluster, spec: Arc<Spec>, recorder: Recorder) -> Self {
+        Self {
+            cluster,
+            config: Arc::new(config(&spec)),
+            amqp: amqp::Broker::new(amqp::Config::default()),
+            mqtt: mqtt::Broker::new(mqtt_config(&spec)),
+            redis: redis::Broker::new(),
+            gateways: Gateways::place(spec.clone()),
+            processes: Mutex::default(),
+            spec,
+            recorder,
+        }
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The pod on which a part runs.
+    pub(super) fn pod_of(&self, part: Pod) -> Pod {
+        self.spec.pod_of(part)
+    }
+
+    /// Starts the brokers.
+    pub(super) async fn start_brokers(&self) {
+        Pod::BROKERS.into_iter().for_each(|pod| self.start(pod));
+        sleep(LISTEN_MARGIN).await;
+    }
+
+    /// Takes `steps`, one after the other.
+    ///
+    /// # Errors
+    /// When not everybody gets connected.
+    pub(super) async fn take(&self, steps: Vec<Step>) -> anyhow::Result<()> {
+        for step in steps {
+            match step {
+                Step::Start(pod) => self.start(pod),
+                Step::Connect => self.connect().await?,
+                Step::Pause(time) => sleep(time).await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what belongs on `pod`.
+    pub(super) fn start(&self, pod: Pod) {
+        self.boot(pod, self.cluster.incarnation(&pod.to_string()));
+    }
+
+    /// Starts `pod` again, which has crashed: as a new host of the old name.
+    pub(super) fn restart(&self, pod: Pod) {
+        self.boot(pod, self.cluster.restart(&pod.to_string()));
+    }
+
+    fn boot(&self, pod: Pod, life: Incarnation) {
+        let env = &life.env();
+        match pod {
+            Pod::Amqp => {
+                let broker = self.amqp.clone().with_metadata_cost(life.metadata_cost());
+                serve(env, AMQP_PORT, |env, listener| async move { broker.serve(env, listener).await });
+            }
+            Pod::Mqtt => {
+                let broker = self.mqtt.clone();
+                serve(env, MQTT_PORT, |env, listener| async move { broker.serve(env, listener).await });
+            }
+            Pod::Redis => {
+                let broker = self.redis.clone();
+                self.configure_routes();
+                serve(env, REDIS_PORT, |env, listener| async move { broker.serve(env, listener).await });
+            }
+            Pod::Gateway(_) | Pod::Store(_) => self.boot_gateways(life, pod),
+            Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher => self.boot_service(life, pod),
+        }
+    }
+
+    /// What an operator of fixed routing sets once.
+    fn configure_routes(&self) {
+        self.redis.keyspace().set(DEFAULT_ROUTE_KEY, gateway_mac(0).to_string(), None);
+    }
+
+    fn boot_gateways(&self, life: Incarnation, pod: Pod) {
+        for index in self.spec.fleet.gateways_on(pod) {
+            let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", life.now_us()));
+            let plan = self.gateways.plan(index, self.config.mqtt.clone());
+            let gateway = Gateway::run(life.env(), plan, self.recorder.labels(), rng);
+            life.env().spawn("gateway", gateway);
+        }
+    }
+
+    fn boot_service(&self, life: Incarnation, pod: Pod) {
+        let telemetry = self.recorder.telemetry(pod, move |event| {
+            life.is_alive().then(|| {
+                life.trace(format_args!("{event:?}"));
+                life.now_us()
+            })
+        });
+        let (config, workload) = (self.config.clone(), self.recorder.workload().clone());
+        let process = Process::start(&life.env(), |stop| async move {
+            if let Err(error) = run_service(pod, life.env(), config, telemetry, workload, stop).await {
+                life.trace(format_args!("{error}"));
+            }
+        });
+        self.processes().insert(pod, process);
+    }
+
+    /// Waits until every gateway and every router has its MQTT session.
+    async fn connect(&self) -> anyhow::Result<()> {
+        let expected = self.spec.fleet.gateways as usize + routers(&self.spec).count();
+        let all_connected = async {
+            while self.mqtt.clients_connected() < expected {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(CONNECT_LIMIT, all_connected).await.is_err() {
+            let connected = self.mqtt.clients_connected();
+            bail!("only {connected} of {expected} MQTT clients have connected by {} us", self.cluster.now_us());
+        }
+        sleep(SUBSCRIBE_MARGIN).await;
+        Ok(())
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<Pod, Process>> {
+        self.processes.lock().expect("nothing panics with it")
+    }
+
+    /// Asks the service on `pod` to stop and waits until it has.
+    pub(super) async fn stop(&self, pod: Pod) {
+        let process = self.processes().remove(&pod).expect("only a running service is stopped");
+        process.ask_to_stop();
+        process.stopped().await;
+    }
+
+    /// The process on a crashed pod is gone: a broker loses what it does not keep.
+    pub(super) fn forget_process(&self, pod: Pod) {
+        match pod {
+            Pod::Amqp => self.amqp.restart(),
+            Pod::Mqtt => self.mqtt.restart(),
+            Pod::Redis => self.redis.restart(),
+            _ => drop(self.processes().remove(&pod)),
+        }
+    }
+
+    fn depth(&self, queue: &str) -> usize {
+        self.amqp.queue_depth(queue).unwrap_or(0)
+    }
+
+    /// Where tasks are that have no end yet, those that a worker has in hand included.
+    fn task_queues(&self) -> [String; 2] {
+        let retries = retry_queue(Duration::from_millis(self.config.task_worker.retry_delay_ms));
+        [TASK_QUEUE.to_owned(), retries]
+    }
+
+    /// How many tasks are there.
+    pub(super) fn tasks_waiting(&self) -> usize {
+        self.task_queues().iter().map(|queue| self.depth(queue)).sum()
+    }
+
+    /// Which tasks are there.
+    fn queued_tasks(&self) -> BTreeSet<String> {
+        let messages = self.task_queues().into_iter().flat_map(|queue| self.amqp.messages(&queue));
+        messages.filter_map(|message| Some(Task::parse(message.body()).ok()?.task_id.to_string())).collect()
+    }
+
+    /// The tasks that lie in the dead-letter queue.
+    fn dead_letters(&self) -> BTreeSet<String> {
+        let messages = self.amqp.messages(&dead_letter_queue());
+        messages.iter().filter_map(|message| message.text_header(TASK_ID_HEADER)).collect()
+    }
+
+    /// What came of the run. The invariants hold at any moment: a task leaves a queue only when it is settled
+    /// elsewhere.
+    pub(super) fn outcome(&self) -> Outcome {
+        let brokers = BrokerState {
+            dead: self.dead_letters(),
+            queued: self.queued_tasks(),
+            mqtt_messages: self.mqtt.stats().publishes_received,
+        };
+        let is_faultless = self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0;
+        invariants::check(&self.recorder, &brokers, is_faultless)
+    }
+
+    /// For the message of a run that doesn't end.
+    pub(super) fn open_ends(&self) -> String {
+        let depths = self.amqp.queue_names().into_iter().filter_map(|name| {
+            let depth = self.depth(&name);
+            (depth > 0 && name != dead_letter_queue()).then(|| format!("{depth} messages in queue {name}"))
+        });
+        let depths: Vec<String> = depths.take(10).collect();
+        let sessions = self.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
+        let sessions: Vec<String> = sessions
+            .take(10)
+            .map(|s| format!("{} queued and {} in flight for MQTT client {}", s.queued, s.in_flight, s.client_id))
+            .collect();
+        let open = [depths, sessions].concat();
+        if open.is_empty() { "nothing is queued anywhere".into() } else { open.join(", ") }
+    }
+}
