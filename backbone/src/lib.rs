@@ -49,7 +49,7 @@ mod deadline;
 pub mod env;
 pub mod message;
 mod mqtt;
-mod redial;
+mod reconnect;
 mod rpc;
 pub mod service;
 mod store;

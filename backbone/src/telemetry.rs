@@ -41,9 +41,9 @@ pub trait Telemetry: Send + Sync + 'static {
 }
 
 /// Gives every event to several receivers, one after the other.
-pub struct Several(pub Vec<Arc<dyn Telemetry>>);
+pub struct FanOut(pub Vec<Arc<dyn Telemetry>>);
 
-impl Telemetry for Several {
+impl Telemetry for FanOut {
     fn record(&self, event: &Event<'_>) {
         self.0.iter().for_each(|receiver| receiver.record(event));
     }

@@ -11,8 +11,7 @@ mod driver;
 
 use crate::{
     config,
-    env::{Env, TaskGuard},
-    redial::DIAL_LIMIT,
+    env::{DIAL_LIMIT, Env, TaskGuard},
     telemetry::{Ask, Standing, Telemetry},
     tls,
 };

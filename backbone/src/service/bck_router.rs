@@ -8,7 +8,7 @@ mod aside;
 
 use super::reports::{malformed, retry, store_report};
 use crate::{
-    amqp::{PublishError, Session},
+    amqp::{Properties, PublishError, QueueName, Session},
     config::Config,
     env::Env,
     message::{Message, Reply},
@@ -18,7 +18,6 @@ use crate::{
 };
 use aside::Aside;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use lapin::{BasicProperties, types::ShortString};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -130,8 +129,8 @@ impl BckRouter {
     }
 
     async fn publish(&self, caller: &Caller, reply: &[u8], give_up: Instant) -> Result<Outcome, PublishError> {
-        let queue = ShortString::from(caller.reply_queue.as_str());
-        let properties = BasicProperties::default().with_correlation_id(caller.request.to_string().into());
+        let queue = QueueName::from(caller.reply_queue.as_str());
+        let properties = Properties::default().correlation_id(caller.request);
         match self.session.publish(&queue, reply, properties, give_up).await {
             Ok(()) => Ok(Ok(())),
             Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone.into())),

@@ -11,7 +11,7 @@ const STEPS: usize = 400;
 /// Left end of the axis for what takes no time.
 const LEAST_MS: f64 = 0.01;
 
-/// Several experiments' cumulative distributions.
+/// FanOut experiments' cumulative distributions.
 #[derive(Clone, Debug)]
 pub struct Cumulative {
     /// The first line is the largest.

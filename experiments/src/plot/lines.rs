@@ -31,7 +31,7 @@ pub struct Curve {
     pub colour: usize,
 }
 
-/// Several lines over the replicas.
+/// FanOut lines over the replicas.
 #[derive(Clone, Debug)]
 pub struct Lines {
     /// The first line is the largest.

@@ -72,7 +72,7 @@ impl Shape {
     }
 }
 
-/// Several distributions over one axis.
+/// FanOut distributions over one axis.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     /// The first line is the largest.

@@ -8,7 +8,7 @@ use backbone::{
     env::Env,
     message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::{Event, Several, Telemetry},
+    telemetry::{Event, FanOut, Telemetry},
 };
 use sim::{
     broker::real::{Kind, Real},
@@ -179,12 +179,12 @@ impl World {
     }
 
     /// Where one replica reports to.
-    fn telemetry(&mut self, name: &'static str) -> Arc<Several> {
+    fn telemetry(&mut self, name: &'static str) -> Arc<FanOut> {
         let admin = Admin::default();
         let voice = Arc::new(Voice { replica: name, notes: self.notes.clone() });
         let receivers: Vec<Arc<dyn Telemetry>> = vec![voice, admin.metrics.clone(), admin.readiness.clone()];
         self.replicas.push(Replica { name, admin });
-        Arc::new(Several(receivers))
+        Arc::new(FanOut(receivers))
     }
 
     /// Asks until `holds`, and panics with `what` if that never comes.

@@ -2,7 +2,8 @@
 
 use super::{
     Event, Moment, Network,
-    state::{Lost, at_or_after, reset_segment, segment},
+    segment::{at_or_after, reset_segment, segment},
+    state::Lost,
 };
 use crate::{
     flow::Flow,

@@ -6,6 +6,7 @@
 
 mod link;
 mod loss;
+mod segment;
 mod state;
 mod tcp;
 
@@ -18,7 +19,8 @@ use crate::{
     trace::Trace,
 };
 use rustc_hash::FxHashMap;
-use state::{FlowState, is_pure_ack, reset_segment, segment};
+use segment::{is_pure_ack, reset_segment, segment};
+use state::FlowState;
 use std::collections::{BTreeMap, VecDeque};
 use turmoil_net::{Packet, TcpSegment, Transport};
 

@@ -40,7 +40,7 @@ async fn compare_with_mosquitto(max_qos: QoS, protocol: &Protocol) {
     let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.addr().port();
     // The version of Mosquitto that is compared with has the leak.
-    let quota = broker::mqtt::Quota::MosquittoLeaky;
+    let quota = broker::mqtt::SendQuota::MosquittoLeaky;
     let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, max_qos, ..broker::mqtt::Config::default() });
     Env::tokio().spawn("emulated Mosquitto", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::Mosquitto, port, protocol).await;

@@ -8,13 +8,12 @@
 
 use super::BckRouter;
 use crate::{
-    amqp::PublishError,
+    amqp::{Properties, PublishError, QueueName},
     backoff::Backoff,
     message::RequestId,
     mqtt::{Handover, Incoming},
     store::CorrelationKey,
 };
-use lapin::{BasicProperties, types::ShortString};
 use std::time::Duration;
 use tokio::{
     sync::{Notify, watch},
@@ -106,8 +105,8 @@ impl BckRouter {
                 tracing::info!(%error, "can't hand over yet");
                 continue;
             }
-            let (queue, limit) = (ShortString::from(NO_QUEUE), Instant::now() + HANDOVER_LIMIT);
-            match self.session.publish(&queue, b"", BasicProperties::default(), limit).await {
+            let (queue, limit) = (QueueName::from(NO_QUEUE), Instant::now() + HANDOVER_LIMIT);
+            match self.session.publish(&queue, b"", Properties::default(), limit).await {
                 Ok(()) | Err(PublishError::Unroutable { .. }) => return,
                 Err(error) => tracing::info!(%error, "can't hand over yet"),
             }

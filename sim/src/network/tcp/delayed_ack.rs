@@ -38,10 +38,10 @@ pub(crate) struct Receiver {
 
 /// What to do about an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AckAction {
     /// Send a pure ACK now, then call [`DelayedAck::ack_sent`].
     Now,
-    /// Call [`DelayedAck::timer_fired`] at this time, unless a later verdict or a sent ACK comes first.
+    /// Call [`DelayedAck::timer_fired`] at this time, unless a later action or a sent ACK comes first.
     At(u64),
     /// Nothing: there is nothing to acknowledge, or data has carried it.
     Nothing,
@@ -181,12 +181,12 @@ impl DelayedAck {
     /// long as anything lies unread in a buffer no larger than the window, the new segment itself for one. Else it leaves
     /// that ACK to the read, and so does this: see [`DelayedAck::application_read`]. A buffer that bulk transfer has made
     /// larger would be acknowledged here.
-    pub(crate) fn check(&mut self, now_ns: u64) -> Verdict {
+    pub(crate) fn check(&mut self, now_ns: u64) -> AckAction {
         if !self.scheduled {
-            return Verdict::Nothing;
+            return AckAction::Nothing;
         }
         if self.acks_quickly() {
-            return Verdict::Now;
+            return AckAction::Now;
         }
         self.delay(now_ns / TICK_NS)
     }
@@ -197,34 +197,34 @@ impl DelayedAck {
 
     /// `tcp_send_delayed_ack`. The kernel bounds a grown timeout by the smoothed round trip, but not below 40 ms, and no
     /// round trip here takes longer than that: so 40 ms it is.
-    fn delay(&mut self, now: u64) -> Verdict {
+    fn delay(&mut self, now: u64) -> AckAction {
         let ato = self.ato.min(ATO_MIN_TICKS);
         let mut at = now + ato;
         if let Some(older) = self.timer {
             if older <= now + ato / 4 {
-                return Verdict::Now;
+                return AckAction::Now;
             }
             at = at.min(older);
         }
         self.timer = Some(at);
-        Verdict::At(timer_ns(at))
+        AckAction::At(timer_ns(at))
     }
 
     /// `tcp_cleanup_rbuf`: the application has read; `drained` says that nothing is left in the receive buffer. More than
     /// one segment is acknowledged by any read.
-    pub(crate) fn application_read(&self, drained: bool) -> Verdict {
+    pub(crate) fn application_read(&self, drained: bool) -> AckAction {
         let drained = drained && (self.pushed2 || (self.pushed && !self.is_interactive()));
         if self.scheduled && (self.unacknowledged_bytes() > self.rcv_mss || drained) {
-            Verdict::Now
+            AckAction::Now
         } else {
-            Verdict::Nothing
+            AckAction::Nothing
         }
     }
 
-    /// `tcp_delack_timer_handler`. The caller ignores timers older than the newest [`Verdict::At`].
-    pub(crate) fn timer_fired(&mut self) -> Verdict {
+    /// `tcp_delack_timer_handler`. The caller ignores timers older than the newest [`AckAction::At`].
+    pub(crate) fn timer_fired(&mut self) -> AckAction {
         if self.timer.take().is_none() || !self.scheduled {
-            return Verdict::Nothing;
+            return AckAction::Nothing;
         }
         if self.is_interactive() {
             self.pingpong = 0;
@@ -232,7 +232,7 @@ impl DelayedAck {
         } else {
             self.ato = (self.ato * 2).min(RTO_TICKS);
         }
-        Verdict::Now
+        AckAction::Now
     }
 
     /// `tcp_event_ack_sent`: any segment with the ACK flag leaves, with data or without.

@@ -13,10 +13,10 @@ mod replay;
 
 use super::{
     Event, Moment, Network,
-    state::{is_pure_ack, segment},
+    segment::{is_pure_ack, segment},
 };
 use crate::{flow::Flow, host::Hosts};
-use delayed_ack::{DelayedAck, Receiver, Verdict};
+use delayed_ack::{AckAction, DelayedAck, Receiver};
 use nagle::Sender;
 use turmoil_net::{Packet, TcpFlags, TcpSegment};
 
@@ -93,8 +93,8 @@ impl Network {
     /// The application on `flow`'s source has read; `drained`: all there was.
     pub(crate) fn application_read(&mut self, now: &mut Moment<'_>, flow: Flow, drained: bool) {
         if Self::models_tcp(now.hosts, flow) && self.flows.contains_key(&flow.packed()) {
-            let verdict = self.side(now.hosts, flow).ack.application_read(drained);
-            self.obey(now, flow, verdict);
+            let action = self.side(now.hosts, flow).ack.application_read(drained);
+            self.obey(now, flow, action);
         }
     }
 
@@ -117,7 +117,7 @@ impl Network {
         }
         if is_pure_ack(&leaving) {
             if side.must_tell_window() {
-                self.obey(now, flow, Verdict::Now);
+                self.obey(now, flow, AckAction::Now);
             }
             return; // all other ACKs are ours
         }
@@ -189,8 +189,8 @@ impl Network {
         let ready = side.sender.acknowledged(arrived.ack, mss_bytes, nodelay);
         self.send_data(now, back, ready);
         if len > 0 {
-            let verdict = self.side(now.hosts, back).ack.check(now.ns);
-            self.obey(now, back, verdict);
+            let action = self.side(now.hosts, back).ack.check(now.ns);
+            self.obey(now, back, action);
         }
     }
 
@@ -198,20 +198,20 @@ impl Network {
     pub(super) fn ack_timer(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
         let side = self.flows.get_mut(&flow.packed()).and_then(|state| state.side.as_mut());
         let Some(side) = side.filter(|side| side.timer == timer) else { return };
-        let verdict = side.ack.timer_fired();
-        self.counters.delayed_acks += u64::from(verdict == Verdict::Now);
-        self.obey(now, flow, verdict);
+        let action = side.ack.timer_fired();
+        self.counters.delayed_acks += u64::from(action == AckAction::Now);
+        self.obey(now, flow, action);
     }
 
-    fn obey(&mut self, now: &mut Moment<'_>, flow: Flow, verdict: Verdict) {
-        match verdict {
-            Verdict::Nothing => {}
-            Verdict::At(at_ns) => {
+    fn obey(&mut self, now: &mut Moment<'_>, flow: Flow, action: AckAction) {
+        match action {
+            AckAction::Nothing => {}
+            AckAction::At(at_ns) => {
                 let side = self.side(now.hosts, flow);
                 side.timer += 1;
                 now.put(at_ns, Event::AckTimer { flow, timer: side.timer });
             }
-            Verdict::Now => {
+            AckAction::Now => {
                 let side = self.side(now.hosts, flow);
                 let Some(ack) = side.ack.acknowledges() else { return };
                 side.ack.ack_sent();

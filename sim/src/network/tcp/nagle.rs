@@ -3,7 +3,7 @@
 //!
 //! One value for the sending side of each flow, without IO or a clock.
 
-use super::super::state::at_or_after;
+use super::super::segment::at_or_after;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use turmoil_net::TcpSegment;

@@ -12,7 +12,7 @@
 //!   0.1 ms of each other, modulo 4 ms. A CPU whose tick comes just before the one that moves the clock sees a timer a tick
 //!   late.
 
-use super::delayed_ack::{DelayedAck, Receiver, Verdict};
+use super::delayed_ack::{AckAction, DelayedAck, Receiver};
 
 const LOOPBACK: Receiver = Receiver { pingpong_thresh: 1, window_bytes: 65_483, mss_bytes: 65_483 };
 const TICK_NS: u64 = 4_000_000;
@@ -145,11 +145,11 @@ struct Trial {
 impl Trial {
     fn data_in(&mut self, now_ns: u64, line: Line) {
         self.ack.data_received(now_ns, line.seq, line.len, true);
-        if self.ack.check(now_ns) == Verdict::Now {
+        if self.ack.check(now_ns) == AckAction::Now {
             if !matches!(self.owed, Some(Owed::AtOnce(_))) {
                 self.owed = Some(Owed::AtOnce(now_ns));
             }
-        } else if self.owed.is_none() && self.ack.application_read(true) == Verdict::Now {
+        } else if self.owed.is_none() && self.ack.application_read(true) == AckAction::Now {
             self.owed = Some(Owed::ByRead(now_ns));
         }
     }
