@@ -32,7 +32,7 @@
 //! | what runs | [`service`] |
 //! | calling labels | `rpc` |
 //! | adapters to the brokers | [`amqp`], `mqtt`, `store` |
-//! | one connection for all who need it | `redial` |
+//! | one connection for all who need it | `reconnect` |
 //! | what may be configured | [`config`] |
 //! | TLS over a connection of the environment | [`tls`] |
 //! | what services report | [`telemetry`] |

@@ -1,8 +1,8 @@
 //! RabbitMQ, through lapin: one connection a replica, with a confirming channel to publish on and a channel for each
 //! consumer.
 //!
-//! lapin's own recovery stays off: after a lost connection the [`Session`] dials anew, redeclares its queues, and the
-//! consumers come back by themselves ([`Deliveries`]). What was unacknowledged is delivered again by the broker, what was
+//! lapin's own recovery stays off: after a lost connection the `Session` dials anew, redeclares its queues, and the
+//! consumers come back by themselves (`Deliveries`). What was unacknowledged is delivered again by the broker, what was
 //! unconfirmed is published again by whoever waits for the confirm.
 
 mod connect;
