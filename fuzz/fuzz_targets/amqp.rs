@@ -2,10 +2,10 @@
 #![no_main]
 
 #[allow(dead_code, reason = "one target feeds one protocol")]
-#[path = "../../sim/tests/robustness/feed.rs"]
+#[path = "../../sim/tests/world/robustness/feed.rs"]
 mod feed;
 #[allow(dead_code, clippy::unwrap_used, reason = "only the handshake is needed, and it is made without input")]
-#[path = "../../sim/tests/robustness/wire.rs"]
+#[path = "../../sim/tests/world/robustness/wire.rs"]
 mod wire;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

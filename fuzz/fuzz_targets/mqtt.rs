@@ -3,11 +3,11 @@
 #![no_main]
 
 #[allow(dead_code, reason = "one target feeds one protocol")]
-#[path = "../../sim/tests/robustness/feed.rs"]
+#[path = "../../sim/tests/world/robustness/feed.rs"]
 mod feed;
 #[allow(dead_code, reason = "of the one protocol, the beginnings only")]
 #[allow(clippy::unwrap_used, reason = "lengths of fixed texts")]
-#[path = "../../sim/tests/robustness/wire.rs"]
+#[path = "../../sim/tests/world/robustness/wire.rs"]
 mod wire;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

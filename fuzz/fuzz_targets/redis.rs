@@ -2,7 +2,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "one target feeds one protocol")]
-#[path = "../../sim/tests/robustness/feed.rs"]
+#[path = "../../sim/tests/world/robustness/feed.rs"]
 mod feed;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

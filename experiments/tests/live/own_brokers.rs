@@ -1,6 +1,7 @@
 //! Live runs on brokers of the user's, with logins and TLS: afterwards these are as they were.
 
 use crate::{
+    MACHINE,
     certificates::Files,
     place::{Place, text},
 };
@@ -211,6 +212,7 @@ fn assert_no_password(place: &Place, output: &Output) {
 
 #[tokio::test]
 async fn a_run_on_brokers_with_logins_leaves_them_as_they_were() {
+    let _machine = MACHINE.read().await;
     let Some(mut brokers) = brokers("a_run_on_brokers_with_logins").await else { return };
     let brokers = brokers.as_mut().unwrap();
     leave_a_session(brokers.mqtt.port());
@@ -248,6 +250,7 @@ async fn a_run_on_brokers_with_logins_leaves_them_as_they_were() {
 
 #[tokio::test]
 async fn a_run_over_tls_works_and_leaves_nothing() {
+    let _machine = MACHINE.read().await;
     let Some(brokers) = brokers("a_run_over_tls").await else { return };
     let brokers = brokers.as_ref().unwrap();
     let place = Place::new();
@@ -261,6 +264,7 @@ async fn a_run_over_tls_works_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_run_that_fails_leaves_nothing_either_and_says_how_to_run_it_again() {
+    let _machine = MACHINE.read().await;
     let Some(brokers) = brokers("a_run_that_fails").await else { return };
     let brokers = brokers.as_ref().unwrap();
     // As a bench leaves it that is killed: the user's default route aside, and its own in the place.
@@ -288,6 +292,7 @@ async fn a_run_that_fails_leaves_nothing_either_and_says_how_to_run_it_again() {
 
 #[tokio::test]
 async fn where_another_backbone_could_be_at_work_a_run_is_refused_and_touches_nothing() {
+    let _machine = MACHINE.read().await;
     let Some(brokers) = brokers("where_another_backbone_could_be_at_work").await else { return };
     let brokers = brokers.as_ref().unwrap();
     let refused = || {

@@ -1,0 +1,291 @@
+//! Every part of the system crashes while it works: nothing is lost, nothing is reported done that wasn't, the run
+//! ends.
+//!
+//! That a fault hit something, that dispatched = done + dead-lettered + queued, that no reply reached anybody who had
+//! not asked, and that the labels of every done task show it, is checked by the run itself: its `violations` say if
+//! not.
+
+use backbone::{
+    config::{Acknowledgement, RouterKind, RoutingMode},
+    telemetry::{DropReason, FailReason},
+};
+use experiments::{
+    measure::{Outcome, TaskEnd},
+    simulate::simulate,
+    spec::{Fault, FaultKind, Hosts, Pod, Spec},
+};
+use std::sync::Arc;
+
+const SEEDS: std::ops::Range<u64> = 1..4;
+const TASKS: u32 = 300;
+/// When the fault happens, from the start of the work.
+const FAULT_MS: u64 = 100;
+
+fn spec(seed: u64) -> Spec {
+    let mut spec = Spec { seed, ..Spec::default() };
+    spec.workload.tasks = TASKS;
+    spec.replicas.task_workers = 6;
+    spec.replicas.routers = 2;
+    spec.fleet.gateways = 4;
+    spec.fleet.esls = 60;
+    // Slow enough that the fault at 100 ms is in the middle of it.
+    spec.fleet.ble_service_ms.median = 3;
+    spec.backbone.task_worker.reply_timeout_ms = 3_000;
+    spec.backbone.task_worker.retry_delay_ms = 1_000;
+    spec.limits.virtual_s_max = 600;
+    spec.audit = true;
+    spec
+}
+
+fn run(spec: &Spec) -> Outcome {
+    let outcome = simulate(spec, &Arc::default(), None).unwrap_or_else(|error| panic!("seed {}: {error:#}", spec.seed));
+    assert_eq!(outcome.violations, Vec::<String>::new(), "seed {}", spec.seed);
+    assert_eq!(outcome.counters.rpcs_misrouted, 0, "seed {}", spec.seed);
+    outcome
+}
+
+fn break_down(kind: FaultKind, target: Pod, for_ms: u64) -> Vec<Outcome> {
+    let broken = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms), from: None }];
+        let outcome = run(&spec);
+        assert_was_in_the_middle(&outcome);
+        outcome
+    });
+    broken.collect()
+}
+
+/// Some tasks were finished before the fault, and some after it.
+fn assert_was_in_the_middle(outcome: &Outcome) {
+    let start_us = outcome.tasks.iter().map(|task| task.dispatched_us).min().unwrap();
+    let fault_us = start_us + FAULT_MS * 1_000;
+    let before = outcome.tasks.iter().filter(|task| task.finished_us.unwrap() < fault_us).count();
+    assert!(before > 10 && before < outcome.tasks.len() - 10, "{before} tasks were finished before the fault");
+}
+
+/// Tasks that needed more than one try, in all runs together.
+fn tried_again(outcomes: &[Outcome]) -> usize {
+    outcomes.iter().flat_map(|outcome| &outcome.tasks).filter(|task| task.attempts > 1).count()
+}
+
+/// Every run's services noticed that a broker was away.
+fn assert_services_lost_connections(outcomes: &[Outcome]) {
+    assert!(outcomes.iter().all(|outcome| outcome.counters.disconnects > 0));
+}
+
+/// All tasks end up done: a crash delays them, at most.
+fn all_are_done(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let undone: Vec<_> = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done).collect();
+        assert!(undone.is_empty(), "{undone:?}");
+        assert_eq!(outcome.tasks.len(), TASKS as usize);
+    }
+}
+
+#[test]
+fn a_crashed_worker_leaves_its_task_to_another() {
+    let outcomes = break_down(FaultKind::Crash, Pod::TaskWorker(0), 500);
+    all_are_done(&outcomes);
+    assert!(tried_again(&outcomes) > 0, "no task was in the worker's hands when it crashed");
+}
+
+#[test]
+fn a_crashed_forward_router_loses_no_request() {
+    all_are_done(&break_down(FaultKind::Crash, Pod::Router(RouterKind::Forward, 0), 500));
+}
+
+#[test]
+fn a_crashed_backward_router_loses_no_task() {
+    all_are_done(&break_down(FaultKind::Crash, Pod::Router(RouterKind::Backward, 0), 500));
+}
+
+#[test]
+fn a_crashed_rabbitmq_keeps_its_tasks() {
+    let outcomes = break_down(FaultKind::Crash, Pod::Amqp, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
+}
+
+#[test]
+fn a_crashed_mqtt_broker_delays_tasks_only() {
+    let outcomes = break_down(FaultKind::Crash, Pod::Mqtt, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
+    assert!(tried_again(&outcomes) > 0, "the broker had nothing in hand when it crashed");
+}
+
+#[test]
+fn a_crashed_redis_that_forgets_everything_delays_tasks_only() {
+    let outcomes = break_down(FaultKind::Crash, Pod::Redis, 500);
+    all_are_done(&outcomes);
+    assert_services_lost_connections(&outcomes);
+}
+
+#[test]
+fn a_crashed_gateway_delays_tasks_only() {
+    let outcomes = break_down(FaultKind::Crash, Pod::Gateway(1), 500);
+    all_are_done(&outcomes);
+    assert!(tried_again(&outcomes) > 0, "the gateway had no command in hand when it crashed");
+}
+
+#[test]
+fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
+    let dispatching = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.faults =
+            vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Pod::Dispatcher, for_ms: Some(500), from: None }];
+        run(&spec)
+    });
+    all_are_done(&dispatching.collect::<Vec<_>>());
+}
+
+#[test]
+fn brokers_that_fall_silent_for_seconds_delay_tasks_only() {
+    for target in [Pod::Amqp, Pod::Mqtt, Pod::Redis] {
+        all_are_done(&break_down(FaultKind::Cut, target, 5_000));
+    }
+}
+
+/// Runs in which backward routers can't reach a broker, while they can reach the MQTT broker.
+fn cut_backward_routers(routers: std::ops::Range<u32>, from: Pod, for_ms: u64) -> Vec<Outcome> {
+    let cut = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.backbone.task_worker.reply_timeout_ms = 20_000;
+        let kind = FaultKind::Cut;
+        let fault = |i| Fault {
+            at_ms: FAULT_MS,
+            kind,
+            target: Pod::Router(RouterKind::Backward, i),
+            for_ms: Some(for_ms),
+            from: Some(from),
+        };
+        spec.faults = routers.clone().map(fault).collect();
+        let outcome = run(&spec);
+        assert_was_in_the_middle(&outcome);
+        outcome
+    });
+    cut.collect()
+}
+
+#[test]
+fn a_backward_router_without_rabbitmq_or_redis_leaves_its_replies_to_the_other() {
+    for broker in [Pod::Amqp, Pod::Redis] {
+        let outcomes = cut_backward_routers(0..1, broker, 60_000);
+        all_are_done(&outcomes);
+        assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
+        assert!(outcomes.iter().any(|outcome| outcome.counters.drops.contains_key(&DropReason::HandedBack)));
+        for outcome in &outcomes {
+            let first_us = outcome.tasks.iter().map(|task| task.dispatched_us).min().unwrap();
+            let last_us = outcome.tasks.iter().map(|task| task.finished_us.unwrap()).max().unwrap();
+            let took_ms = (last_us - first_us) / 1_000 - FAULT_MS;
+            // 2 s until it leaves, and then the work that waited for that.
+            assert!(took_ms < 4_000, "{took_ms} ms from the cut to the last task");
+        }
+    }
+}
+
+#[test]
+fn backward_routers_that_all_lack_redis_keep_the_replies_until_it_is_back() {
+    let outcomes = cut_backward_routers(0..2, Pod::Redis, 6_000);
+    all_are_done(&outcomes);
+    assert_eq!(tried_again(&outcomes), 0, "no reply was lost");
+}
+
+#[test]
+fn services_that_are_asked_to_stop_finish_what_they_have() {
+    for target in [Pod::TaskWorker(0), Pod::Router(RouterKind::Forward, 0), Pod::Router(RouterKind::Backward, 0)] {
+        let outcomes = break_down(FaultKind::Restart, target, 500);
+        all_are_done(&outcomes);
+    }
+}
+
+#[test]
+fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
+    let stopped = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
+        let target = Pod::Router(RouterKind::Forward, 0);
+        spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500), from: None }];
+        run(&spec)
+    });
+    let outcomes: Vec<_> = stopped.collect();
+    all_are_done(&outcomes);
+    assert_eq!(tried_again(&outcomes), 0, "no request was lost");
+}
+
+/// One worker, one task that takes 2 s, and a worker that crashes a second into each try.
+fn run_with_crashing_worker(crashes: u64) -> Outcome {
+    let mut spec = spec(1);
+    (spec.workload.tasks, spec.workload.commands_per_task, spec.replicas.task_workers) = (1, 1, 1);
+    spec.fleet.ble_service_ms.median = 2_000;
+    spec.backbone.task_worker.attempts_max = 1;
+    spec.backbone.task_worker.retry_delay_ms = 500;
+    let crash = |i| Fault {
+        at_ms: 1_000 + 2_000 * i,
+        kind: FaultKind::Crash,
+        target: Pod::TaskWorker(0),
+        for_ms: Some(100),
+        from: None,
+    };
+    spec.faults = (0..crashes).map(crash).collect();
+    run(&spec)
+}
+
+#[test]
+fn an_interrupted_task_is_tried_again_even_if_it_has_one_attempt_only() {
+    let outcome = run_with_crashing_worker(3);
+    assert_eq!((outcome.tasks[0].end, outcome.tasks[0].attempts), (TaskEnd::Done, 4));
+}
+
+#[test]
+fn a_task_that_kills_its_workers_is_given_up() {
+    let outcome = run_with_crashing_worker(11);
+    assert_eq!((outcome.tasks[0].end, outcome.tasks[0].attempts), (TaskEnd::DeadLettered(FailReason::Interrupted), 11));
+}
+
+#[test]
+fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted() {
+    let mut spec = spec(1);
+    // More requests under way than the router works on at a time, all of them without an answer.
+    (spec.workload.tasks, spec.workload.commands_per_task) = (1_280, 2);
+    (spec.replicas.task_workers, spec.replicas.routers, spec.backbone.task_worker.prefetch) = (40, 1, 32);
+    spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
+    spec.backbone.routing.mode = RoutingMode::Fixed;
+    spec.fleet.shared_mac = true;
+    spec.backbone.task_worker.attempts_max = 1;
+    spec.backbone.task_worker.reply_timeout_ms = 20_000;
+    let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000), from: None };
+    spec.faults = vec![
+        fault(0, FaultKind::Cut, Pod::Mqtt),
+        fault(1_000, FaultKind::Restart, Pod::Router(RouterKind::Forward, 0)),
+    ];
+    let outcome = run(&spec);
+    assert_eq!(outcome.counters.rpcs_sent, 2_560);
+    assert_eq!(outcome.counters.drops.get(&DropReason::Lost), Some(&2_560));
+}
+
+#[test]
+fn a_network_that_loses_segments_delays_tasks_only() {
+    let lossy = SEEDS.map(|seed| {
+        let mut spec = spec(seed);
+        spec.network.loss_ppm = 5_000;
+        run(&spec)
+    });
+    all_are_done(&lossy.collect::<Vec<_>>());
+}
+
+#[test]
+fn faults_replay_from_their_seed() {
+    let digest = |seed| {
+        let mut spec = spec(seed);
+        spec.fleet.hosts = Hosts::PerStore;
+        spec.network.loss_ppm = 1_000;
+        let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300), from: None };
+        spec.faults =
+            vec![crash(50, Pod::Router(RouterKind::Forward, 1)), crash(70, Pod::TaskWorker(2)), crash(90, Pod::Amqp)];
+        run(&spec).trace_digest
+    };
+    let first = digest(1);
+    assert_eq!(digest(1), first);
+    assert_ne!(digest(2), first);
+}

@@ -1,0 +1,12 @@
+//! The bench in virtual time: runs in this process, and the program's own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod baseline;
+mod choices;
+mod cli;
+mod faults;
+mod floors;
+mod plot;
+mod replay;
+mod run;
+mod thesis;

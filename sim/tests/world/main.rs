@@ -1,0 +1,8 @@
+//! What the simulator does by itself: everything in virtual time and within this process, so that tests may compete for cores.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod lapin_lockstep;
+mod linux_tcp;
+mod malformed_input;
+mod robustness;
+mod virtual_time;

@@ -1,0 +1,283 @@
+//! Time, order and faults of the simulated network, seen through plain sockets.
+
+use backbone::env::Env;
+use sim::{Class, Cluster, Finished, Settings, Simulation};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+const PORT: u16 = 7;
+
+fn any_address(port: u16) -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], port))
+}
+
+fn run<T, F>(settings: Settings, main: impl FnOnce(Cluster) -> F + Send + 'static) -> Finished<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let mut simulation = Simulation::new(settings);
+    simulation.add_pod("server", Class::Redis).add_pod("client", Class::Service);
+    simulation.run(main).unwrap()
+}
+
+/// Sends back what it gets.
+fn serve_echo(env: Env) {
+    env.clone().spawn("listener", async move {
+        let mut listener = env.listen(any_address(PORT)).await.unwrap();
+        while let Ok(mut stream) = listener.accept().await {
+            env.clone().spawn("echo", async move {
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                    if stream.write_all(&buffer[..n]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Pings the server every 10 ms; reports the round trip times, then how it ended.
+fn start_pinging(env: Env, pings: usize) -> mpsc::UnboundedReceiver<Result<Duration, io::ErrorKind>> {
+    let (report, reports) = mpsc::unbounded_channel();
+    env.clone().spawn("pinger", async move {
+        let ping = async {
+            let mut stream = env.connect("server", PORT).await?;
+            for _ in 0..pings {
+                let start = Instant::now();
+                stream.write_all(b"ping").await?;
+                stream.read_exact(&mut [0; 4]).await?;
+                let _ = report.send(Ok(start.elapsed()));
+                sleep(Duration::from_millis(10)).await;
+            }
+            io::Result::Ok(())
+        };
+        if let Err(error) = ping.await {
+            let _ = report.send(Err(error.kind()));
+        }
+    });
+    reports
+}
+
+async fn all<T>(mut reports: mpsc::UnboundedReceiver<T>) -> Vec<T> {
+    let mut seen = vec![];
+    while let Some(report) = reports.recv().await {
+        seen.push(report);
+    }
+    seen
+}
+
+async fn ping_server(cluster: &Cluster, pings: usize) -> Vec<Result<Duration, io::ErrorKind>> {
+    serve_echo(cluster.env("server"));
+    sleep(Duration::from_millis(1)).await;
+    all(start_pinging(cluster.env("client"), pings)).await
+}
+
+#[test]
+fn a_round_trip_takes_twice_the_latency() {
+    let finished = run(Settings::default(), async |cluster: Cluster| ping_server(&cluster, 100).await);
+    assert_eq!(finished.output.len(), 100);
+    for round_trip in finished.output {
+        let us = round_trip.unwrap().as_micros();
+        assert!((200..=500).contains(&us), "{us} us"); // 2 x 100 to 200 us, each rounded up to 50 us
+    }
+}
+
+#[test]
+fn the_seed_alone_decides_the_digest() {
+    let digest = |seed| {
+        let settings = Settings { seed, quantum_us: 1, ..Settings::default() };
+        run(settings, async |cluster: Cluster| ping_server(&cluster, 50).await).digest
+    };
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
+}
+
+#[test]
+fn simulations_side_by_side_do_not_see_each_other() {
+    let alone = run(Settings::default(), async |cluster: Cluster| ping_server(&cluster, 50).await).digest;
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let run = || run(Settings::default(), async |cluster: Cluster| ping_server(&cluster, 50).await).digest;
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(together, [alone; 4]);
+}
+
+#[test]
+fn a_sleep_ends_exactly_on_its_millisecond() {
+    let finished = run(Settings::default(), async |_cluster| {
+        let start = Instant::now();
+        for us in (0..400_u64).map(|i| i * 7_919 % 7_000) {
+            let before_us = start.elapsed().as_micros() as u64;
+            sleep(Duration::from_micros(us)).await;
+            let expected_us = (before_us + us).next_multiple_of(1_000);
+            assert_eq!(start.elapsed().as_micros() as u64, expected_us);
+        }
+    });
+    assert!(finished.virtual_us > 1_000_000);
+}
+
+#[test]
+fn idle_time_costs_no_steps() {
+    let finished = run(Settings::default(), async |_cluster| sleep(Duration::from_secs(3_600)).await);
+    assert_eq!(finished.virtual_us, 3_600_000_000);
+    assert!(finished.counters.idle_moments < 10, "{:?}", finished.counters);
+}
+
+#[test]
+fn a_slow_reader_gets_every_byte_of_a_bulk_transfer() {
+    const BYTES: usize = 1 << 20;
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        let (server, client) = (cluster.env("server"), cluster.env("client"));
+        let (report, mut received) = mpsc::unbounded_channel();
+        server.clone().spawn("slow reader", async move {
+            let mut stream = server.listen(any_address(PORT)).await.unwrap().accept().await.unwrap();
+            sleep(Duration::from_millis(50)).await; // lets the window close
+            let (mut total, mut buffer) = (0, [0; 4096]);
+            while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                total += n;
+            }
+            report.send(total).unwrap();
+        });
+        client.clone().spawn("writer", async move {
+            sleep(Duration::from_millis(1)).await;
+            let mut stream = client.connect("server", PORT).await.unwrap();
+            stream.write_all(&vec![7; BYTES]).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        timeout(Duration::from_secs(100), received.recv()).await
+    });
+    assert_eq!(finished.output, Ok(Some(BYTES)));
+}
+
+#[test]
+fn the_peer_of_a_crashed_pod_sees_the_end_at_once() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 1_000);
+        sleep(Duration::from_millis(100)).await;
+        let outage = cluster.crash("server");
+        assert!(outage.sockets >= 2 && outage.tasks >= 2, "{outage:?}");
+        (all(reports).await, cluster.now_us())
+    });
+    let (reports, ended_us) = finished.output;
+    assert!(matches!(reports.last(), Some(Err(_))), "{reports:?}");
+    assert!(ended_us < 120_000, "{ended_us}");
+}
+
+#[test]
+fn the_peer_of_a_pod_without_power_hears_nothing_for_minutes() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 1_000);
+        sleep(Duration::from_millis(100)).await;
+        let outage = cluster.power_off("server");
+        assert!(outage.tasks >= 2, "{outage:?}");
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(cluster.sockets("server"), 0);
+        (all(reports).await, cluster.now_us())
+    });
+    let (reports, ended_us) = finished.output;
+    assert_eq!(reports.last(), Some(&Err(io::ErrorKind::ConnectionReset)));
+    assert!(ended_us > 600_000_000, "Linux gives up after about 15 minutes; this was after {ended_us} us");
+}
+
+#[test]
+fn a_pod_that_was_cut_off_goes_on_after_a_retransmission() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 100);
+        sleep(Duration::from_millis(100)).await;
+        cluster.cut_off("server");
+        sleep(Duration::from_millis(500)).await;
+        let lost = cluster.network().lost;
+        cluster.reconnect("server");
+        (all(reports).await, lost)
+    });
+    let (reports, lost) = finished.output;
+    assert!(lost > 0, "the fault hit something");
+    assert_eq!(reports.len(), 100);
+    let slowest = reports.into_iter().map(|round_trip| round_trip.unwrap()).max().unwrap();
+    assert!(slowest > Duration::from_millis(500) && slowest < Duration::from_millis(900), "{slowest:?}");
+}
+
+#[test]
+fn pods_that_are_cut_from_each_other_go_on_after_a_retransmission() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 50);
+        sleep(Duration::from_millis(100)).await;
+        cluster.cut("server", "client");
+        sleep(Duration::from_millis(300)).await;
+        let lost = cluster.network().lost;
+        cluster.mend("client", "server");
+        (all(reports).await, lost)
+    });
+    let (reports, lost) = finished.output;
+    assert!(lost > 0, "the fault hit something");
+    assert!(reports.len() == 50 && reports.iter().all(Result::is_ok), "{reports:?}");
+}
+
+#[test]
+fn a_stall_delays_what_is_sent_during_it_and_loses_nothing() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        sleep(Duration::from_millis(1)).await;
+        let reports = start_pinging(cluster.env("client"), 50);
+        sleep(Duration::from_millis(100)).await;
+        cluster.stall("client", "server", Duration::from_millis(70));
+        (all(reports).await, cluster.network().lost)
+    });
+    let (reports, lost) = finished.output;
+    let slowest = reports.into_iter().map(|round_trip| round_trip.unwrap()).max().unwrap();
+    assert!((50..=75).contains(&slowest.as_millis()), "{slowest:?}");
+    assert_eq!(lost, 0);
+}
+
+#[test]
+fn a_restarted_pod_is_found_under_its_name() {
+    let settings = Settings { restarts_max: 1, ..Settings::default() };
+    let finished = run(settings, async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        let _ = cluster.crash("server");
+        sleep(Duration::from_millis(10)).await;
+        serve_echo(cluster.restart("server").env());
+        sleep(Duration::from_millis(1)).await;
+        all(start_pinging(cluster.env("client"), 3)).await
+    });
+    assert!(finished.output.iter().all(Result::is_ok) && finished.output.len() == 3, "{:?}", finished.output);
+}
+
+#[test]
+fn nobody_listening_means_connection_refused() {
+    let finished =
+        run(Settings::default(), async |cluster: Cluster| all(start_pinging(cluster.env("client"), 1)).await);
+    assert_eq!(finished.output, [Err(io::ErrorKind::ConnectionRefused)]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the forbidden call is what is tested")]
+fn a_task_spawned_past_the_environment_fails_the_run() {
+    let mut simulation = Simulation::new(Settings::default());
+    simulation.add_pod("pod", Class::Service);
+    let error = simulation
+        .run(async |cluster: Cluster| {
+            cluster.env("pod").spawn("careless", async {
+                tokio::spawn(async {});
+            });
+            sleep(Duration::from_millis(1)).await;
+        })
+        .unwrap_err();
+    let text = "the simulation (seed 1) panicked: task `careless` of pod: a task was spawned past Env::spawn";
+    assert!(error.to_string().starts_with(text), "{error}");
+}
