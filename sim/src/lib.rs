@@ -58,7 +58,7 @@
 //! | virtual time | `engine` |
 //! | packets on their way | `network` |
 //! | who is where | `pods`, `host` |
-//! | control groups for real processes | [`cgroup`] |
+//! | real processes, beside the world | [`real`] |
 //! | CPU time | `cpu` |
 //! | who lives in a world | [`broker`], [`fleet`] |
 //! | the record of a run | `trace` |
@@ -72,7 +72,6 @@ compile_error!(
 
 mod agenda;
 pub mod broker;
-pub mod cgroup;
 mod cluster;
 mod cpu;
 mod engine;
@@ -86,6 +85,7 @@ mod network;
 mod os;
 mod pods;
 mod process;
+pub mod real;
 mod seed;
 mod simulation;
 mod socket;

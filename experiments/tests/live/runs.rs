@@ -6,7 +6,7 @@ use crate::{
     place::{Place, processes, text},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use sim::broker::real::skip;
+use sim::real::broker::skip;
 use std::{
     io::{BufRead, BufReader},
     process::{Output, Stdio},

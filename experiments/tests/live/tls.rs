@@ -14,7 +14,7 @@ use backbone::{
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::FanOut,
 };
-use sim::broker::real::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real, RealError, skip};
 use std::{future::Future, net::TcpListener, sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,

@@ -5,8 +5,8 @@
 //! the comparison is skipped and says so.
 
 use super::{Cpu, CpuPlan, Quota, bandwidth::TICK_NS, tests::done};
-use crate::{
-    broker::real::say,
+use crate::real::{
+    broker::say,
     cgroup::{Hierarchy, Version},
 };
 use std::{

@@ -11,8 +11,8 @@ use backbone::{
     telemetry::{Event, FanOut, Telemetry},
 };
 use sim::{
-    broker::real::{Kind, Real},
     fleet::Labels,
+    real::broker::{Kind, Real},
 };
 use std::{
     collections::BTreeSet,

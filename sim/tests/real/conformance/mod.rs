@@ -14,7 +14,10 @@ mod redis;
 
 use backbone::env::Env;
 use harness::{Protocol, compare_with_real};
-use sim::broker::{self, mqtt::QoS, real::Kind};
+use sim::{
+    broker::{self, mqtt::QoS},
+    real::broker::Kind,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_rabbitmq_behaves_like_the_real_one() {

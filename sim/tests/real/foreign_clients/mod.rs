@@ -9,9 +9,9 @@ mod python;
 mod redis;
 
 use backbone::env::Env;
-use sim::broker::{
-    self,
-    real::{Kind, Real, skip},
+use sim::{
+    broker,
+    real::broker::{Kind, Real, skip},
 };
 use std::{
     io::{BufRead, BufReader, Write},
