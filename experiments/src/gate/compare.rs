@@ -255,8 +255,8 @@ fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
     (committed != 0.0).then(|| (today - committed) / committed * 100.0)
 }
 
-/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than the
-/// result, and by its default nothing has changed.
+/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than
+/// the result, and by its default nothing has changed.
 fn spec_changes(committed: &Value, today: &Spec) -> serde_json::Result<Vec<SpecChange>> {
     let committed: Spec = serde_json::from_value(committed.clone())?;
     let (committed, today) = (serde_json::to_value(committed)?, serde_json::to_value(today)?);
