@@ -1,6 +1,7 @@
 //! The program: `backbone SERVICE --config FILE` runs one replica of one service against real brokers.
 //!
-//! It is part of the library so that a bench can run a replica from its own executable, in a process of its own. One thread runs it all (lapin adds one of its own): a service scales by replicas, not by cores.
+//! It is part of the library so that a bench can run a replica from its own executable, in a process of its own. One
+//! thread runs it all (lapin adds one of its own): a service scales by replicas, not by cores.
 
 use crate::{
     admin::Admin,

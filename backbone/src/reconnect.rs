@@ -1,7 +1,7 @@
 //! One shared connection to a broker: dialled at its first use, and again after it was found broken.
 //!
-//! There is one dial at a time, in a task of its own, so that a caller who gives up does not undo it. Callers wait for it
-//! until their deadline and no longer. What a connection is and how it is made is the [`Dialer`]'s business.
+//! There is one dial at a time, in a task of its own, so that a caller who gives up does not undo it. Callers wait for
+//! it until their deadline and no longer. What a connection is and how it is made is the [`Dialer`]'s business.
 
 use crate::{
     backoff::Backoff,

@@ -1,7 +1,8 @@
 //! The bench: experiments described in TOML, run in the simulator or for real, measured, and written down.
 //!
-//! What the world consists of that an experiment is simulated in is the crate `sim`; what is measured is `backbone`. Neither
-//! knows of the bench. As a library it serves the program of the same name and tests, so its interface follows their needs.
+//! What the world consists of that an experiment is simulated in is the crate `sim`; what is measured is `backbone`.
+//! Neither knows of the bench. As a library it serves the program of the same name and tests, so its interface follows
+//! their needs.
 //!
 //! ```
 //! use experiments::{measure::Statistics, run::run, simulate::simulate, spec};

@@ -1,8 +1,8 @@
 //! A seeded virtual world in which the backbone's services run unchanged: emulated brokers, gateways and labels, and a
 //! network of real TCP segments in virtual time.
 //!
-//! The code under test is the production code down to the bytes on the socket: lapin, rumqttc and redis-rs run unmodified;
-//! only the socket, the clock and the randomness are the simulator's. The seed alone decides what happens.
+//! The code under test is the production code down to the bytes on the socket: lapin, rumqttc and redis-rs run
+//! unmodified; only the socket, the clock and the randomness are the simulator's. The seed alone decides what happens.
 //!
 //! It knows nothing of experiments and keeps no latencies: that is the bench's business. Nor is it a general network
 //! simulator: it has the protocols, and of TCP the effects, that decide how a backbone behaves.
@@ -45,8 +45,8 @@
 //! # Ok::<(), sim::SimulationError>(())
 //! ```
 //!
-//! Its modules stand on floors, from top to bottom; each imports only those that come after it. So brokers, gateways and
-//! labels, which run over any [`Env`](backbone::env::Env), use nothing of the engine.
+//! Its modules stand on floors, from top to bottom; each imports only those that come after it. So brokers, gateways
+//! and labels, which run over any [`Env`](backbone::env::Env), use nothing of the engine.
 //!
 //! | floor | modules |
 //! |---|---|
@@ -66,8 +66,8 @@
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
-    "the simulator needs `--cfg tokio_unstable`: .cargo/config.toml sets it, but a RUSTFLAGS variable of your own overrides \
-     that file; add `--cfg tokio_unstable` to it"
+    "the simulator needs `--cfg tokio_unstable`: .cargo/config.toml sets it, but a RUSTFLAGS variable of your own \
+     overrides that file; add `--cfg tokio_unstable` to it"
 );
 
 mod agenda;

@@ -24,8 +24,8 @@ pub(crate) enum Acknowledge {
         /// How many.
         prefetch: u16,
     },
-    /// The broker, as it sends. A crash loses what was delivered, and nothing bounds how much that is: lapin takes in what
-    /// the broker sends.
+    /// The broker, as it sends. A crash loses what was delivered, and nothing bounds how much that is: lapin takes in
+    /// what the broker sends.
     OnDelivery,
 }
 
@@ -75,9 +75,9 @@ impl Deliveries {
         self.open.as_ref().map(|(channel, _)| (self.generation, channel))
     }
 
-    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes,
-    /// unless they count as settled; [`Deliveries::rest`] gives those. What was taken can still be acknowledged, as long as
-    /// `self` lives.
+    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session
+    /// closes, unless they count as settled; [`Deliveries::rest`] gives those. What was taken can still be
+    /// acknowledged, as long as `self` lives.
     pub(crate) async fn stop(&mut self) {
         self.opening = None;
         if let Some((channel, consumer)) = &self.open {

@@ -1,5 +1,5 @@
-//! What travels over RabbitMQ, as this crate sees it: queue names, properties, headers, deliveries. lapin's own types end
-//! here.
+//! What travels over RabbitMQ, as this crate sees it: queue names, properties, headers, deliveries. lapin's own types
+//! end here.
 
 use lapin::{
     BasicProperties,

@@ -93,8 +93,8 @@ impl Session {
         Ok(self.line(deadline).await?.connection.channel)
     }
 
-    /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are waited
-    /// for until `deadline`.
+    /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are
+    /// waited for until `deadline`.
     ///
     /// # Errors
     /// When there was no connection or no answer, or RabbitMQ refuses the queue.

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 
 /// Limit of declaring a reply queue and consuming it, and of deleting it.
 pub(crate) const REPLY_QUEUE_LIMIT: Duration = Duration::from_secs(10);
-/// How long a reply queue without a consumer stays, in milliseconds. Auto-delete begins with the first consumer: a worker
-/// that dies between declaring and consuming would leave its queue for ever.
+/// How long a reply queue without a consumer stays, in milliseconds. Auto-delete begins with the first consumer: a
+/// worker that dies between declaring and consuming would leave its queue for ever.
 const ORPHAN_EXPIRES_MS: i64 = 60_000;
 
 /// Why there is no queue for replies.

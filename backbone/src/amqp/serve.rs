@@ -1,4 +1,5 @@
-//! The loop of a service that lives from a queue: take deliveries, work on several at a time, settle them, stop cleanly.
+//! The loop of a service that lives from a queue: take deliveries, work on several at a time, settle them, stop
+//! cleanly.
 
 use super::{
     Acknowledge, Deliveries, Delivery, DurableQueue, Session, Settlement,
@@ -20,9 +21,9 @@ pub(crate) struct Served {
     pub(crate) drain_limit: Duration,
 }
 
-/// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it for
-/// settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many deliveries were
-/// not finished in time and return to the queue, or, acknowledged on delivery, are lost.
+/// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it
+/// for settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many
+/// deliveries were not finished in time and return to the queue, or, acknowledged on delivery, are lost.
 pub(crate) async fn serve<W: Future<Output = Settlement>>(
     session: &Session,
     served: Served,

@@ -1,9 +1,9 @@
 //! Settling deliveries: telling the broker which were worked off and which go back, in as few frames as will do.
 //!
-//! An acknowledgement of its own for each delivery costs the broker a frame to read and a message to the queue's process,
-//! and this side a turn of lapin's thread. So what ends while a frame is on its way is gathered for the next one, and where
-//! a delivery and all before it are worked off, one frame says so (`multiple`). A service with nothing else to do still
-//! acknowledges at once.
+//! An acknowledgement of its own for each delivery costs the broker a frame to read and a message to the queue's
+//! process, and this side a turn of lapin's thread. So what ends while a frame is on its way is gathered for the next
+//! one, and where a delivery and all before it are worked off, one frame says so (`multiple`). A service with nothing
+//! else to do still acknowledges at once.
 
 use futures_util::future::{BoxFuture, try_join_all};
 use lapin::{
@@ -68,8 +68,8 @@ impl Open {
         delivery.map(|open| *open = Some(verdict)).is_some()
     }
 
-    /// The frames that settle all that has a verdict. What is in work is never covered by a `multiple`: it stops before the
-    /// first of these.
+    /// The frames that settle all that has a verdict. What is in work is never covered by a `multiple`: it stops before
+    /// the first of these.
     fn frames(&mut self) -> Vec<Frame> {
         let first_in_work = self.deliveries.iter().find(|(_, verdict)| verdict.is_none()).map(|(tag, _)| *tag);
         let (mut frames, mut up_to, mut covered) = (Vec::new(), None, 0);

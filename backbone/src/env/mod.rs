@@ -76,11 +76,12 @@ impl Env {
         Self::new(TokioPlatform::default())
     }
 
-    /// Opens a TCP connection to `host`, a name or a literal address, without Nagle's delay. Names are looked up at each
-    /// call, so that a peer that came back elsewhere is found.
+    /// Opens a TCP connection to `host`, a name or a literal address, without Nagle's delay. Names are looked up at
+    /// each call, so that a peer that came back elsewhere is found.
     ///
     /// # Errors
-    /// Those of name lookup and of `connect(2)`. This call has no limit of its own: callers put one around it, [`DIAL_LIMIT`].
+    /// Those of name lookup and of `connect(2)`. This call has no limit of its own: callers put one around it,
+    /// [`DIAL_LIMIT`].
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         self.0.connect(host, port).await
     }

@@ -1,7 +1,7 @@
 //! Calling labels: requests go out, each comes back as a reply or as an error by its deadline.
 //!
-//! Each way of doing that is a file: [`queue`] over message queues, [`http`] over HTTP. [`RpcClient`] is the one that the
-//! configuration chooses.
+//! Each way of doing that is a file: [`queue`] over message queues, [`http`] over HTTP. [`RpcClient`] is the one that
+//! the configuration chooses.
 
 pub(crate) mod http;
 mod queue;
@@ -98,8 +98,8 @@ impl RpcClient {
         }
     }
 
-    /// Sends all of `requests` at once, for `task`, and waits for each until its reply or its deadline. The results are in
-    /// the order of the requests.
+    /// Sends all of `requests` at once, for `task`, and waits for each until its reply or its deadline. The results are
+    /// in the order of the requests.
     pub(crate) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         match self {
             Self::Queue(client) => client.call_all(task, requests).await,

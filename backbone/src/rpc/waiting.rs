@@ -54,8 +54,8 @@ impl<K> Default for WaitingCalls<K> {
 }
 
 impl<K: Copy + Ord> WaitingCalls<K> {
-    /// Waits for the reply to `request` of the label `esl`, which will come under `key`. Whoever waited there before waits
-    /// in vain: as in the thesis, the later of two concurrent requests for one label gets both replies.
+    /// Waits for the reply to `request` of the label `esl`, which will come under `key`. Whoever waited there before
+    /// waits in vain: as in the thesis, the later of two concurrent requests for one label gets both replies.
     pub(crate) fn enter(&self, key: K, request: RequestId, esl: Mac) -> Call<K> {
         let (sender, reply) = oneshot::channel();
         let mut table = self.table();

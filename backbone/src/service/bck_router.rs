@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-/// How long nothing may come in after the unsubscribing before a router takes that for all: acknowledgements make room for
-/// what the broker still had queued for it, a round trip later.
+/// How long nothing may come in after the unsubscribing before a router takes that for all: acknowledgements make room
+/// for what the broker still had queued for it, a round trip later.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
@@ -71,8 +71,8 @@ impl BckRouter {
             }
         }
         drop(stepping_aside);
-        // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing is
-        // left: first no more comes in, then all that came is worked off.
+        // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing
+        // is left: first no more comes in, then all that came is worked off.
         let drain = async {
             let mut unsubscribed = pin!(router.mqtt.unsubscribe());
             let mut subscribed = true;

@@ -38,8 +38,8 @@ pub struct Dispatcher;
 
 impl Dispatcher {
     /// Publishes every task of `tasks`, persistent, and returns their number once the broker has confirmed all. After a
-    /// lost connection it publishes what was not confirmed again. While too many tasks wait in the queue it takes no more
-    /// than one out of `tasks`.
+    /// lost connection it publishes what was not confirmed again. While too many tasks wait in the queue it takes no
+    /// more than one out of `tasks`.
     ///
     /// # Errors
     /// [`DispatchError`] if `shutdown` came first.

@@ -18,13 +18,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis has
-/// none; this one is far above what its 50 workers can have under way.
+/// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis
+/// has none; this one is far above what its 50 workers can have under way.
 const AUTO_IN_WORK_MAX: usize = 1_024;
 /// How long a shutdown waits for requests that are under way: the longest wait for a PUBACK, and a margin.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-/// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is cut
-/// off hands its requests back soon, so that another can take them.
+/// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is
+/// cut off hands its requests back soon, so that another can take them.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Carries requests from RabbitMQ to MQTT.

@@ -1,12 +1,13 @@
 //! The task worker: takes a task, calls all its labels at once, acknowledges the task last.
 //!
-//! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue with
-//! the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
+//! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue
+//! with the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
 //!
-//! A worker that crashes can't say so, and its broker delivers the task again, marked as redelivered, without counting. So
-//! a redelivered task is not worked on at once: it goes the way of a failed one, with one more interruption in a header.
-//! A task that kills its workers kills a bounded number of them, with a pause between two. Interruptions are counted apart
-//! from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in work.
+//! A worker that crashes can't say so, and its broker delivers the task again, marked as redelivered, without counting.
+//! So a redelivered task is not worked on at once: it goes the way of a failed one, with one more interruption in a
+//! header. A task that kills its workers kills a bounded number of them, with a pause between two. Interruptions are
+//! counted apart from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in
+//! work.
 
 use super::settle;
 use crate::{
@@ -28,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 const ATTEMPT_HEADER: &str = "x-attempt";
 /// Header of a task that was interrupted before: how often.
 const INTERRUPTIONS_HEADER: &str = "x-interruptions";
-/// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while one
-/// task is in work, and still few workers for a task to kill.
+/// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while
+/// one task is in work, and still few workers for a task to kill.
 const INTERRUPTIONS_MAX: u32 = 10;
 /// Headers of a dead letter: why, what is wrong with a malformed one, after how many tries; and [`TASK_ID_HEADER`].
 const REASON_HEADER: &str = "x-reason";
@@ -63,8 +64,8 @@ struct Tried {
 }
 
 impl TaskWorker {
-    /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that don't
-    /// return to the queue.
+    /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that
+    /// don't return to the queue.
     ///
     /// # Panics
     /// If `config` is not valid.

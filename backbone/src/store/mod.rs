@@ -26,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 /// Limit of one round trip. A lost segment comes back after TCP's first retransmission, 200 ms on Linux, or after the
 /// second, 600 ms; a Redis that is silent for longer is taken for dead.
 const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
-/// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that another
-/// can try; its dial goes on meanwhile.
+/// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that
+/// another can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
 /// How much of a value that does not parse is reported, in characters.
 const SHOWN_CHARS_MAX: usize = 80;

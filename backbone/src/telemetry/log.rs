@@ -6,8 +6,8 @@ use super::{
 };
 use std::fmt::Debug;
 
-/// Writes events to the log: failures as warnings, losses and connections as information, the rest at debug level. Warnings
-/// and information of one kind come at most every 10 s, with the number of those that were left out.
+/// Writes events to the log: failures as warnings, losses and connections as information, the rest at debug level.
+/// Warnings and information of one kind come at most every 10 s, with the number of those that were left out.
 #[derive(Debug)]
 pub struct LogTelemetry {
     /// By a name and a reason.

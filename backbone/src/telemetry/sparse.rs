@@ -1,7 +1,7 @@
 //! Log lines that repeat: some are written, the rest is counted.
 //!
-//! Whatever a peer can cause again and again, it must not fill the disk with. [`super::LogTelemetry`] thins out events, by
-//! what happened; [`Sparse`] thins out everything else, lines of libraries included, by the place in the code.
+//! Whatever a peer can cause again and again, it must not fill the disk with. [`super::LogTelemetry`] thins out events,
+//! by what happened; [`Sparse`] thins out everything else, lines of libraries included, by the place in the code.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, time::Duration};
 use tokio::time::Instant;

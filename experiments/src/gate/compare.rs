@@ -259,8 +259,8 @@ fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
     (committed != 0.0).then(|| (today - committed) / committed * 100.0)
 }
 
-/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than the
-/// result, and by its default nothing has changed.
+/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than
+/// the result, and by its default nothing has changed.
 fn spec_changes(committed: &Value, today: &Spec) -> anyhow::Result<Vec<SpecChange>> {
     let committed = toml::to_string(&without_nulls(committed))?;
     let committed = spec::parse(&committed).map_err(|error| anyhow::anyhow!("{}", error.message()))?;

@@ -1,5 +1,5 @@
-//! The modules of each crate stand on floors: the table in its `lib.rs` lists all of them, and each imports only those that
-//! come after it.
+//! The modules of each crate stand on floors: the table in its `lib.rs` lists all of them, and each imports only those
+//! that come after it.
 
 use std::{
     collections::BTreeSet,

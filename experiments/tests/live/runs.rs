@@ -1,5 +1,5 @@
-//! Live runs: the program starts brokers and routers, measures, writes its results beside the simulated ones, and leaves no
-//! process behind, also when it is interrupted.
+//! Live runs: the program starts brokers and routers, measures, writes its results beside the simulated ones, and
+//! leaves no process behind, also when it is interrupted.
 
 use crate::{
     MACHINE,

@@ -1,5 +1,5 @@
-//! The services on real brokers that speak nothing but TLS with them, certificates made here: a task goes to a label and
-//! back, the replicas say that they are ready, and stop when they are asked to.
+//! The services on real brokers that speak nothing but TLS with them, certificates made here: a task goes to a label
+//! and back, the replicas say that they are ready, and stop when they are asked to.
 
 use crate::{
     MACHINE,

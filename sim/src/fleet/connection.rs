@@ -32,8 +32,8 @@ const KEEP_ALIVE_S: u16 = 60;
 const READ_AHEAD_MAX: usize = 100;
 /// Messages of its own that a gateway has under way.
 const IN_FLIGHT_MAX: u16 = 100;
-/// Limit of the wait for a PUBACK: then the connection is as good as gone, and is dropped. A command that waits behind it
-/// for its own acknowledgement would otherwise fill a place of the broker's window for ever.
+/// Limit of the wait for a PUBACK: then the connection is as good as gone, and is dropped. A command that waits behind
+/// it for its own acknowledgement would otherwise fill a place of the broker's window for ever.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Pause before the next dial: evenly from this range, so that gateways don't come back all at once.
 const REDIAL_MS: std::ops::Range<u64> = 100..1_000;
@@ -64,8 +64,8 @@ pub(super) struct ReplyTo {
     pub(super) correlation: Option<Bytes>,
 }
 
-/// How many gateways can be reached: those whose subscription the broker has confirmed. Cheap to clone; all clones count
-/// together.
+/// How many gateways can be reached: those whose subscription the broker has confirmed. Cheap to clone; all clones
+/// count together.
 #[derive(Clone, Debug, Default)]
 pub struct Online(Arc<AtomicUsize>);
 
@@ -93,8 +93,8 @@ impl Drop for CountedOnline {
     }
 }
 
-/// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged on
-/// the next one.
+/// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged
+/// on the next one.
 #[derive(Default)]
 struct ConnectionState {
     /// Goes up when a connection begins and when it ends: odd while one stands.
@@ -137,7 +137,8 @@ impl Connection {
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (client, events) =
             AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
-        // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
+        // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker
+        // overruns.
         let (incoming, received) = mpsc::channel(READ_AHEAD_MAX);
         let state = Arc::new(ConnectionState::default());
         let driver = drive(env.clone(), client.clone(), events, filter, (incoming, state.clone()), online);

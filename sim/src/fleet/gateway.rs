@@ -23,7 +23,8 @@ const CONCURRENT_COMMANDS_MAX: usize = 64;
 /// How a gateway works on its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// One at a time: the next is looked at when the broker has taken the reply to this one, as the thesis' emulators do.
+    /// One at a time: the next is looked at when the broker has taken the reply to this one, as the thesis' emulators
+    /// do.
     Serial,
     /// All that arrive, up to 64.
     Concurrent,

@@ -12,7 +12,8 @@ pub(super) struct FlowState {
     pub(crate) closing: bool,
     /// It has carried more than a SYN.
     pub(crate) established: bool,
-    /// A pure ACK that was lost by chance, and the number of its timer. Whatever its sender sends next makes it needless.
+    /// A pure ACK that was lost by chance, and the number of its timer. Whatever its sender sends next makes it
+    /// needless.
     pub(crate) lost_ack: Option<Box<(Packet, u64)>>,
     /// Lost segments and those held up behind them, by sequence number; `None` while nothing is lost.
     pub(crate) lost: Option<Box<Lost>>,

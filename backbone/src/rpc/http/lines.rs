@@ -152,8 +152,8 @@ impl Lines {
         Ok(Answer { status, body })
     }
 
-    /// Keeps a connection on which all went well, if connections are kept at all. There are never more of them than calls
-    /// at a time, since a call first looks here.
+    /// Keeps a connection on which all went well, if connections are kept at all. There are never more of them than
+    /// calls at a time, since a call first looks here.
     pub(super) fn give_back(&self, mut line: Line) {
         if self.connections == Connections::KeepAlive {
             line.used = true;

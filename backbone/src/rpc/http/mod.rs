@@ -1,7 +1,7 @@
 //! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
 //!
-//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is its
-//! own. Whether the requests of one task go to one router decides much with replies that come to any router
+//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is
+//! its own. Whether the requests of one task go to one router decides much with replies that come to any router
 //! (`config::Connections`).
 
 mod lines;

@@ -1,7 +1,8 @@
 //! How a backward router steps aside while it can't hand messages over.
 //!
-//! It unsubscribes and publishes what it holds once more, for another router to take: what a router leaves unacknowledged
-//! stays in its session, and Mosquitto gives it to nobody else even when that ends. It returns when RabbitMQ and Redis answer.
+//! It unsubscribes and publishes what it holds once more, for another router to take: what a router leaves
+//! unacknowledged stays in its session, and Mosquitto gives it to nobody else even when that ends. It returns when
+//! RabbitMQ and Redis answer.
 //!
 //! Where no other router takes the messages, all are in the same trouble: then it returns at once and holds on to its
 //! messages as long as they are worth something. So there is always one whose subscription keeps replies at the broker.

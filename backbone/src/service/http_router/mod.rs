@@ -1,9 +1,9 @@
-//! The HTTP router, the thesis' baseline: takes a request over HTTP, finds the gateway, hands the request to the MQTT broker
-//! and waits for the reply in its own memory.
+//! The HTTP router, the thesis' baseline: takes a request over HTTP, finds the gateway, hands the request to the MQTT
+//! broker and waits for the reply in its own memory.
 //!
-//! What that costs is decided by how replies come back (`http_router.replies`): through one shared subscription, as in the
-//! thesis, a reply reaches whichever replica the broker picks, and one that nobody waits for there is dropped; the call
-//! then ends at its deadline. The two other ways bring every reply to the router that waits for it.
+//! What that costs is decided by how replies come back (`http_router.replies`): through one shared subscription, as in
+//! the thesis, a reply reaches whichever replica the broker picks, and one that nobody waits for there is dropped; the
+//! call then ends at its deadline. The two other ways bring every reply to the router that waits for it.
 
 mod answer;
 
@@ -34,7 +34,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Most open connections; more wait in the listen backlog. Some workers' worth of the most calls that each makes at a time.
+/// Most open connections; more wait in the listen backlog. Some workers' worth of the most calls that each makes at a
+/// time.
 const CONNECTIONS_MAX: usize = 1_024;
 /// Most RSSI reports in work at a time, as many as a backward router's default.
 const REPORTS_MAX: usize = 32;
@@ -282,8 +283,8 @@ impl HttpRouter {
     }
 }
 
-/// The reply. A request whose key a later one has taken over has none to expect, and waits until its deadline, as in the
-/// thesis.
+/// The reply. A request whose key a later one has taken over has none to expect, and waits until its deadline, as in
+/// the thesis.
 async fn wait_for(call: &mut Call<CorrelationKey>) -> Reply {
     match (&mut call.reply).await {
         Ok(reply) => reply,

@@ -1,5 +1,5 @@
-//! Two routers of each kind, or two HTTP routers, two workers, a dispatcher that is fed with tasks, and a gateway, on real
-//! brokers.
+//! Two routers of each kind, or two HTTP routers, two workers, a dispatcher that is fed with tasks, and a gateway, on
+//! real brokers.
 
 use crate::gateway::{label, start_gateway};
 use backbone::{
@@ -129,8 +129,8 @@ pub(crate) fn task(index: u64) -> Task {
 }
 
 impl World {
-    /// Starts the services, each replica with the configuration that `config` has for it; which routers, that of `worker-0`
-    /// says.
+    /// Starts the services, each replica with the configuration that `config` has for it; which routers, that of
+    /// `worker-0` says.
     pub(crate) fn start(brokers: Brokers, config: impl Fn(&'static str) -> Config) -> Self {
         let labels = start_gateway(brokers.mqtt.port(), LABELS);
         let (notes, replicas, stop) = (Arc::default(), Vec::new(), CancellationToken::new());

@@ -1,10 +1,10 @@
-//! Linux's TCP between applications and the wire, where it decides how fast they are: Nagle's algorithm at the sender and
-//! delayed acknowledgements at the receiver.
+//! Linux's TCP between applications and the wire, where it decides how fast they are: Nagle's algorithm at the sender
+//! and delayed acknowledgements at the receiver.
 //!
-//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody waits
-//! for an acknowledgement, and turmoil-net's own, one a segment, will do. On a modelled connection the segments that
-//! turmoil-net hands over are cut where the application's writes ended, each takes its CPU time, and all pure ACKs are
-//! ours. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
+//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody
+//! waits for an acknowledgement, and turmoil-net's own, one a segment, will do. On a modelled connection the segments
+//! that turmoil-net hands over are cut where the application's writes ended, each takes its CPU time, and all pure ACKs
+//! are ours. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
 
 mod delayed_ack;
 mod nagle;
@@ -25,8 +25,8 @@ use turmoil_net::{Packet, TcpFlags, TcpSegment};
 pub(super) struct Side {
     ack: DelayedAck,
     sender: Sender,
-    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment that
-    /// acknowledges it must advertise less.
+    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment
+    /// that acknowledges it must advertise less.
     window_end: u32,
     /// Where it ends for all that the peer has been told.
     window_end_told: u32,
@@ -43,8 +43,8 @@ impl Side {
         u16::try_from(self.window_end.wrapping_sub(ack)).unwrap_or(0) // all of it is used up
     }
 
-    /// Whether the application has read so much that the peer should know at once (`tcp_cleanup_rbuf`): the window is twice
-    /// as large as it believes.
+    /// Whether the application has read so much that the peer should know at once (`tcp_cleanup_rbuf`): the window is
+    /// twice as large as it believes.
     fn must_tell_window(&self) -> bool {
         let Some(ack) = self.ack.acknowledges() else { return false };
         let [now, told] = [self.window_end, self.window_end_told].map(|end| end.wrapping_sub(ack));

@@ -1,5 +1,6 @@
-//! The emulated brokers against the real ones: every scenario runs against both over real TCP, and what it notes down must
-//! be the same, but for the differences that are listed with their reasons. `sim/CONFORMANCE.md` is made from these lists.
+//! The emulated brokers against the real ones: every scenario runs against both over real TCP, and what it notes down
+//! must be the same, but for the differences that are listed with their reasons. `sim/CONFORMANCE.md` is made from
+//! these lists.
 //!
 //! Without the real brokers on this machine the comparison is skipped, and a line on stderr says so, unless
 //! `SHELFWIRE_REQUIRE_BROKERS` is set. `SHELFWIRE_WRITE_CONFORMANCE=1` writes the document anew, and
