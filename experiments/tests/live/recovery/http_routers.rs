@@ -2,13 +2,11 @@
 //! the brokers do.
 
 use super::{
+    broken_connections::{Break, HEARTBEAT_S},
     relay::Relay,
     world::{Brokers, World},
 };
-use crate::{
-    MACHINE,
-    broken_connections::{Break, HEARTBEAT_S},
-};
+use crate::MACHINE;
 use backbone::{
     config::{Config, Connections, RpcKind},
     env::{Env, Task},
