@@ -210,7 +210,9 @@ mod tests {
                 for frame in if flushes { open.frames() } else { Vec::new() } {
                     match frame {
                         Frame::Nack { tag } => prop_assert!(unsettled.remove(&tag) && nacked.insert(tag)),
-                        Frame::Ack { tag, multiple: false } => prop_assert!(unsettled.remove(&tag) && acked.insert(tag)),
+                        Frame::Ack { tag, multiple: false } => {
+                            prop_assert!(unsettled.remove(&tag) && acked.insert(tag));
+                        }
                         Frame::Ack { tag, multiple: true } => {
                             let above = unsettled.split_off(&(tag + 1));
                             acked.append(&mut unsettled);

@@ -93,7 +93,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_password_survives_masking(scheme in "[a-z]{1,5}", user in "[a-z]{0,5}", password in "[A-Z@:/?#%]{0,6}SECRET[A-Z@:/?#%]{0,6}") {
+        fn no_password_survives_masking(
+            scheme in "[a-z]{1,5}",
+            user in "[a-z]{0,5}",
+            password in "[A-Z@:/?#%]{0,6}SECRET[A-Z@:/?#%]{0,6}",
+        ) {
             let masked = mask_url(&format!("{scheme}://{user}:{password}@host"));
             prop_assert!(!masked.contains("SECRET"), "{}", masked);
         }

@@ -261,7 +261,10 @@ mod tests {
 
     #[test]
     fn a_request_passes_its_body_through_unread() {
-        let text = r#"{"request_id":"000102030405060708090a0b0c0d0e0f","esl_mac":"00:11:22:33:44:55","version":7,"deadline_unix_ms":9,"body":{"price":  12.90}}"#;
+        let text = concat!(
+            r#"{"request_id":"000102030405060708090a0b0c0d0e0f","esl_mac":"00:11:22:33:44:55","version":7,"#,
+            r#""deadline_unix_ms":9,"body":{"price":  12.90}}"#,
+        );
         let request = Request::parse(text.as_bytes()).unwrap();
         assert_eq!(request.body.get(), r#"{"price":  12.90}"#);
         assert_eq!(request.to_bytes(), text.as_bytes());

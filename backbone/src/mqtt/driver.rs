@@ -31,10 +31,12 @@ impl Driver {
             let event = tokio::select! {
                 biased;
                 // Never closed: the adapter that holds the sender takes this task with it.
-                Ok(()) = self.give_up.changed() => match *self.give_up.borrow_and_update() == *self.generation.borrow() {
-                    true => Err("no PUBACK in time".to_owned()),
-                    false => continue, // it is given up already
-                },
+                Ok(()) = self.give_up.changed() => {
+                    if *self.give_up.borrow_and_update() != *self.generation.borrow() {
+                        continue; // it is given up already
+                    }
+                    Err("no PUBACK in time".to_owned())
+                }
                 event = self.event_loop.poll() => match event {
                     Ok(event) => Ok(event),
                     Err(ConnectionError::RequestsDone) => return,

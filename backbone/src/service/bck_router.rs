@@ -81,7 +81,9 @@ impl BckRouter {
                     biased;
                     () = &mut unsubscribed, if subscribed => subscribed = false,
                     Some(()) = in_work.next(), if !in_work.is_empty() => {}
-                    Some(message) = messages.recv(), if in_work.len() < in_work_max => in_work.push(router.work(message)),
+                    Some(message) = messages.recv(), if in_work.len() < in_work_max => {
+                        in_work.push(router.work(message));
+                    }
                     () = sleep(QUIET), if !subscribed && in_work.is_empty() => break,
                 }
             }
