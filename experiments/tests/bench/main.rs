@@ -9,4 +9,5 @@ mod floors;
 mod plot;
 mod replay;
 mod run;
+mod style;
 mod thesis;

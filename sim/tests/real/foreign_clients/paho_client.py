@@ -1,4 +1,4 @@
-"""A connection through paho-mqtt whose calls wait for their acknowledgement: the beginning of the scripts paho_*_work.py."""
+"""A connection through paho-mqtt whose calls wait for their acknowledgement: what paho_*_work.py begin with."""
 
 import queue
 import sys
@@ -17,7 +17,9 @@ class Waiting:
         self.messages, self.answers = queue.Queue(), queue.Queue()
         self.client.on_connect = lambda _client, _data, flags, code, *_: self.answers.put(self.connected(flags, code))
         self.client.on_message = lambda _client, _data, message: self.messages.put(message)
-        self.client.on_subscribe = lambda _client, _data, _id, codes, *_: self.answers.put([self.number(c) for c in codes])
+        self.client.on_subscribe = lambda _client, _data, _id, codes, *_: self.answers.put(
+            [self.number(code) for code in codes]
+        )
         self.client.on_unsubscribe = lambda *_: self.answers.put("unsubscribed")
         self.client.on_disconnect = lambda *_: self.answers.put("disconnected")
         if will:

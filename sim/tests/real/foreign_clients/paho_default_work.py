@@ -1,5 +1,7 @@
-"""Everyday work with paho-mqtt as it comes, that is MQTT 3.1.1: cat paho_client.py paho_default_work.py | python3 - PORT.
-Prints what it sees."""
+"""Everyday work with paho-mqtt as it comes, that is MQTT 3.1.1. Prints what it sees.
+
+cat paho_client.py paho_default_work.py | python3 - PORT
+"""
 
 
 class Client(Waiting):

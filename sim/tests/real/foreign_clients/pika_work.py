@@ -29,7 +29,8 @@ def publish_and_consume(channel):
     channel.queue_declare("work", durable=True)
     channel.confirm_delivery()
     for number in range(100):
-        properties = pika.BasicProperties(delivery_mode=2, content_type="text/plain", headers={"number": number, "list": [1, "a"]})
+        headers = {"number": number, "list": [1, "a"]}
+        properties = pika.BasicProperties(delivery_mode=2, content_type="text/plain", headers=headers)
         channel.basic_publish("", "work", str(number), properties, mandatory=True)
     print("waiting:", channel.queue_declare("work", passive=True).method.message_count)
     channel.basic_qos(prefetch_count=10)

@@ -1,5 +1,4 @@
 //! What `rustfmt` and Clippy leave open, for all sources, scripts and configuration of this repository.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs,
