@@ -102,7 +102,7 @@ mod tests {
         config::Config,
         env::memory::memory_env,
         service::FwdRouter,
-        telemetry::{Event, Several, Standing, Telemetry},
+        telemetry::{Event, FanOut, Standing, Telemetry},
     };
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use tokio::{
@@ -158,7 +158,7 @@ mod tests {
     async fn a_service_without_brokers_says_which_it_waits_for_though_it_has_no_work() {
         let shutdown = CancellationToken::new();
         let (env, admin) = start(&shutdown).await;
-        let telemetry = Arc::new(Several(vec![admin.metrics.clone(), admin.readiness.clone()]));
+        let telemetry = Arc::new(FanOut(vec![admin.metrics.clone(), admin.readiness.clone()]));
         env.spawn("router", FwdRouter::run(env.clone(), Arc::new(Config::default()), telemetry, shutdown.clone()));
         sleep(Duration::from_secs(1)).await;
         get(&env, "/health/ready").await;

@@ -1,6 +1,7 @@
 //! The program: `backbone SERVICE --config FILE` runs one replica of one service against real brokers.
 //!
-//! It is part of the library so that a bench can run a replica from its own executable, in a process of its own. One thread runs it all (lapin adds one of its own): a service scales by replicas, not by cores.
+//! It is part of the library so that a bench can run a replica from its own executable, in a process of its own. One
+//! thread runs it all (lapin adds one of its own): a service scales by replicas, not by cores.
 
 use crate::{
     admin::Admin,
@@ -8,7 +9,7 @@ use crate::{
     env::Env,
     message::{Message, TASK_BYTES_MAX, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::{LogTelemetry, Several, Sparse, Telemetry},
+    telemetry::{FanOut, LogTelemetry, Sparse, Telemetry},
 };
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -108,7 +109,7 @@ async fn run(env: Env, service: Service, config: Arc<Config>) -> anyhow::Result<
     stop_on_signals(&env, &shutdown)?;
     let admin = Admin::default();
     let log = Arc::new(LogTelemetry::default());
-    let telemetry: Arc<dyn Telemetry> = Arc::new(Several(vec![log, admin.metrics.clone(), admin.readiness.clone()]));
+    let telemetry: Arc<dyn Telemetry> = Arc::new(FanOut(vec![log, admin.metrics.clone(), admin.readiness.clone()]));
     if let Some(addr) = config.admin.address().expect("the configuration was validated") {
         let listener = env.listen(addr).await.with_context(|| format!("cannot listen on {addr} (admin.listen)"))?;
         env.spawn("admin", admin.serve(env.clone(), listener, shutdown.clone()));

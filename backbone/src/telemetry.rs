@@ -1,8 +1,8 @@
 //! What the services report about their work, as it happens.
 //!
-//! A service calls [`Telemetry::record`] with a typed [`Event`]; what becomes of it is the receiver's business: in production
-//! log lines ([`LogTelemetry`]), numbers ([`Metrics`]) and whether the replica is ready ([`Readiness`]), measurements in a
-//! bench. Events carry no time of their own: the receiver adds it.
+//! A service calls [`Telemetry::record`] with a typed [`Event`]; what becomes of it is the receiver's business: in
+//! production log lines ([`LogTelemetry`]), numbers ([`Metrics`]) and whether the replica is ready ([`Readiness`]),
+//! measurements in a bench. Events carry no time of their own: the receiver adds it.
 
 mod log;
 mod metrics;
@@ -41,9 +41,9 @@ pub trait Telemetry: Send + Sync + 'static {
 }
 
 /// Gives every event to several receivers, one after the other.
-pub struct Several(pub Vec<Arc<dyn Telemetry>>);
+pub struct FanOut(pub Vec<Arc<dyn Telemetry>>);
 
-impl Telemetry for Several {
+impl Telemetry for FanOut {
     fn record(&self, event: &Event<'_>) {
         self.0.iter().for_each(|receiver| receiver.record(event));
     }
@@ -74,8 +74,8 @@ pub enum Event<'a> {
         task: &'a TaskId,
         /// Which try succeeded.
         attempt: u32,
-        /// How long the calls of this try took: from its first request sent to its last reply received, and with a reply
-        /// queue for each call also the time to declare and delete that.
+        /// How long the calls of this try took: from its first request sent to its last reply received, and with a
+        /// reply queue for each call also the time to declare and delete that.
         latency_us: u64,
     },
     /// Worker: the try failed; the task waits for the next one.

@@ -1,7 +1,8 @@
 //! Connections to a broker with TLS or without: which certificates are trusted, and who this replica is.
 //!
-//! The files are read anew at each dial, so that renewed certificates need no restart. They are PEM. Only what they hold is
-//! trusted, nothing that the system comes with; to trust that, name its file, like `/etc/ssl/certs/ca-certificates.crt`.
+//! The files are read anew at each dial, so that renewed certificates need no restart. They are PEM. Only what they
+//! hold is trusted, nothing that the system comes with; to trust that, name its file, like
+//! `/etc/ssl/certs/ca-certificates.crt`.
 
 use crate::env::{Env, Stream};
 use std::{

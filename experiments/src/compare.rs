@@ -1,19 +1,22 @@
 //! Lays a simulated run, a live one and the thesis' figure side by side.
 
-use crate::live::Conditions;
-use crate::measure::Statistics;
-use crate::measure::{Bins, Distribution};
-use crate::plot::{Overlay, Shape};
-use crate::results::{Summary, Throughput};
-use crate::run::Run;
-use crate::spec::Spec;
-use crate::thesis::Published;
+use crate::{
+    live::Conditions,
+    measure::{Bins, Distribution, Statistics},
+    plot::{Overlay, Shape},
+    results::{Summary, Throughput},
+    run::Run,
+    spec::Spec,
+    thesis::Published,
+};
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 /// Largest file of a live run that is read: a row of 80 bytes for each of ten million tasks.
 const FILE_BYTES_MAX: u64 = 800_000_000;
@@ -292,8 +295,7 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::Figure;
-    use crate::thesis::reference;
+    use crate::{plot::Figure, thesis::reference};
 
     fn simulated(by_ms: u64) -> Source {
         let samples = (0..1_000).map(|i| (30 + by_ms) * 1_000 + i * 30).collect();

@@ -2,9 +2,13 @@
 
 use crate::cost::Stopwatch;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io::IsTerminal,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// Least wall time between two lines, in seconds: a log stays readable.
 const LINE_PERIOD_S: f64 = 2.0;

@@ -1,9 +1,6 @@
 //! The result of a run, for people.
 
-use crate::digits::grouped;
-use crate::live::Conditions;
-use crate::measure::Statistics;
-use crate::results::Summary;
+use crate::{digits::grouped, live::Conditions, measure::Statistics, results::Summary};
 use std::fmt::Write as _;
 
 /// Renders the table.

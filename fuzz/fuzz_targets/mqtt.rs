@@ -1,5 +1,5 @@
-//! Any bytes for the emulated Mosquitto, after a CONNECT of MQTT 5 or 3.1.1 or none, as the first byte says. libfuzzer ends at
-//! the first panic, of whichever task.
+//! Any bytes for the emulated Mosquitto, after a CONNECT of MQTT 5 or 3.1.1 or none, as the first byte says. libfuzzer
+//! ends at the first panic, of whichever task.
 #![no_main]
 
 #[allow(dead_code, reason = "one target feeds one protocol")]

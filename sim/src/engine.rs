@@ -1,11 +1,11 @@
 //! The scheduler: a tokio runtime with a paused clock, a turmoil-net network, and an agenda of what is under way.
 //!
-//! tokio calls `on_thread_park` exactly when no task can run at the current virtual instant. There, once lapin's threads
-//! have done what they were given to do (`simulation`), the engine
+//! tokio calls `on_thread_park` exactly when no task can run at the current virtual instant. There, once lapin's
+//! threads have done what they were given to do (`simulation`), the engine
 //! 1. takes what the hosts want to send onto the wire and delivers what is due,
-//! 2. and if still nothing can run, moves the clock to the next packet, but never past the next whole millisecond, where
-//!    tokio's timers live. With no packet under way it lets tokio park, whose paused clock then jumps to its next timer:
-//!    idle time costs nothing.
+//! 2. and if still nothing can run, moves the clock to the next packet, but never past the next whole millisecond,
+//!    where tokio's timers live. With no packet under way it lets tokio park, whose paused clock then jumps to its next
+//!    timer: idle time costs nothing.
 //!
 //! Everything happens on one thread, in an order that the seed alone decides.
 
@@ -260,8 +260,8 @@ impl Engine {
 
     fn advance_to(&mut self, at_ns: u64) {
         assert!(!self.some_task_can_run(), "virtual time may move only when nothing can run");
-        // `advance` moves the clock in its first poll and then yields; the yield defers the (no-op) waker, which keeps tokio
-        // from parking afterwards.
+        // `advance` moves the clock in its first poll and then yields; the yield defers the (no-op) waker, which keeps
+        // tokio from parking afterwards.
         let advance = tokio::time::advance(Duration::from_nanos(at_ns - self.now_ns));
         let _ = pin!(advance).poll(&mut Context::from_waker(Waker::noop()));
         self.sync_clock();

@@ -28,8 +28,8 @@ pub enum Class {
 pub struct Kernel {
     /// `TCP_NODELAY` on the sockets of this host's processes; off, Nagle's algorithm holds small segments back.
     pub nodelay: bool,
-    /// `net.ipv4.tcp_pingpong_thresh`: answers after which a connection counts as interactive. 3 in Linux 5.1 to 5.19, 1
-    /// before and since.
+    /// `net.ipv4.tcp_pingpong_thresh`: answers after which a connection counts as interactive. 3 in Linux 5.1 to 5.19,
+    /// 1 before and since.
     pub pingpong_thresh: u8,
 }
 

@@ -1,8 +1,8 @@
 //! What the operating system tells a simulation's threads: libc's clocks and entropy, interposed.
 //!
-//! Libraries read `CLOCK_MONOTONIC` and `getrandom` past every seam (hash seeds, heartbeats, identifiers). On threads that
-//! belong to a simulation both come from the simulation: virtual time, and a stream drawn from the seed. All other threads
-//! of the process get the real ones, so several simulations and a progress bar can share a process.
+//! Libraries read `CLOCK_MONOTONIC` and `getrandom` past every seam (hash seeds, heartbeats, identifiers). On threads
+//! that belong to a simulation both come from the simulation: virtual time, and a stream drawn from the seed. All other
+//! threads of the process get the real ones, so several simulations and a progress bar can share a process.
 //!
 //! std caches a thread's hash keys at first use: a simulation therefore runs on a fresh thread, joined to it first.
 
@@ -23,8 +23,8 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// The clock and seed of one simulation, as its threads see them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
-    /// Virtual nanoseconds since the start. Leaked, 8 bytes a simulation: a libc function that may run at any moment of a
-    /// thread's life must never find it gone.
+    /// Virtual nanoseconds since the start. Leaked, 8 bytes a simulation: a libc function that may run at any moment of
+    /// a thread's life must never find it gone.
     now_ns: &'static AtomicU64,
     seed: u64,
 }
@@ -117,8 +117,8 @@ pub(crate) struct CoreLease {
 }
 
 /// Pins the calling thread, and with it the threads it will start, to a core that no other simulation has leased. A
-/// hand-off between two threads is then a plain context switch (6 us instead of 40-60 us between cores). If all cores are
-/// leased, the thread stays free to move.
+/// hand-off between two threads is then a plain context switch (6 us instead of 40-60 us between cores). If all cores
+/// are leased, the thread stays free to move.
 pub(crate) fn lease_core() -> CoreLease {
     // SAFETY: a zeroed cpu_set_t is the empty set.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };

@@ -135,8 +135,8 @@ pub(crate) fn known_spawn<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// tokio's `on_task_spawn`: a task spawned past the environment would survive its pod, and its calls into lapin would not
-/// be noticed.
+/// tokio's `on_task_spawn`: a task spawned past the environment would survive its pod, and its calls into lapin would
+/// not be noticed.
 pub(crate) fn assert_spawned_through_env() {
     assert!(KNOWN.get(), "a task was spawned past Env::spawn; it would outlive its pod");
 }

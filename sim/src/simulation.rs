@@ -35,8 +35,8 @@ thread_local! {
 
 /// The simulation thread polls deep futures of three client libraries.
 const STACK_BYTES: usize = 16 << 20;
-/// Connections that may wait to be accepted. turmoil-net drops a SYN beyond it, and thousands of gateways may connect at
-/// one instant.
+/// Connections that may wait to be accepted. turmoil-net drops a SYN beyond it, and thousands of gateways may connect
+/// at one instant.
 const ACCEPT_BACKLOG: usize = 60_000;
 
 /// What a run depends on beside the code.
@@ -44,8 +44,8 @@ const ACCEPT_BACKLOG: usize = 60_000;
 pub struct Settings {
     /// Decides everything that is left to chance.
     pub seed: u64,
-    /// Packets arrive at multiples of this many microseconds, rounded up, so that one look at the sockets serves many of
-    /// them. 1: as exact as it gets.
+    /// Packets arrive at multiples of this many microseconds, rounded up, so that one look at the sockets serves many
+    /// of them. 1: as exact as it gets.
     pub quantum_us: u64,
     /// How far hosts are from each other.
     pub distances: Distances,
@@ -55,8 +55,8 @@ pub struct Settings {
     pub loss_ppm: u64,
     /// How many times pods may be restarted: a restarted pod is a new host, and hosts can't be added later.
     pub restarts_max: u16,
-    /// Proves at every quiet moment that no call into lapin was overlooked. For tests: costs two context switches for each
-    /// AMQP connection.
+    /// Proves at every quiet moment that no call into lapin was overlooked. For tests: costs two context switches for
+    /// each AMQP connection.
     pub audit: bool,
 }
 
@@ -134,8 +134,8 @@ impl Simulation {
         Self { settings, pods: Vec::new(), log: None }
     }
 
-    /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there. A [`Class`] alone is a host
-    /// that costs nothing.
+    /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there. A [`Class`] alone is a
+    /// host that costs nothing.
     pub fn add_pod(&mut self, name: impl Into<String>, host: impl Into<HostPlan>) -> &mut Self {
         self.pods.push((name.into(), host.into()));
         self

@@ -2,8 +2,8 @@
 //! runs.
 //!
 //! A stream reads ahead, because turmoil-net announces a reopened window only after a single read of at least half its
-//! receive buffer. It tells the network where writes end and when the application reads, which turmoil-net does not keep
-//! and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
+//! receive buffer. It tells the network where writes end and when the application reads, which turmoil-net does not
+//! keep and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
 
 use crate::{
     engine::{is_running, touch_network, with},

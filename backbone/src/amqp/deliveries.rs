@@ -1,11 +1,10 @@
 //! Consuming a durable queue, across lost connections.
 
-use super::{DurableQueue, REPLY_SUCCESS, Session, settling::Life};
+use super::{Delivery, DurableQueue, REPLY_SUCCESS, Session, settling::Generation};
 use crate::backoff::Backoff;
 use futures_util::{StreamExt, future::BoxFuture};
 use lapin::{
     Channel, Consumer,
-    message::Delivery,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
@@ -25,8 +24,8 @@ pub(crate) enum Acknowledge {
         /// How many.
         prefetch: u16,
     },
-    /// The broker, as it sends. A crash loses what was delivered, and nothing bounds how much that is: lapin takes in what
-    /// the broker sends.
+    /// The broker, as it sends. A crash loses what was delivered, and nothing bounds how much that is: lapin takes in
+    /// what the broker sends.
     OnDelivery,
 }
 
@@ -38,12 +37,12 @@ pub(crate) struct Deliveries {
     open: Option<(Channel, Consumer)>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
     /// How many channels there were, with the present one.
-    life: Life,
+    generation: Generation,
 }
 
 impl Deliveries {
     pub(crate) fn new(session: &Session, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
-        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, life: 0 }
+        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, generation: 0 }
     }
 
     /// The next delivery. Never ends; dropping the future loses nothing.
@@ -51,17 +50,17 @@ impl Deliveries {
         loop {
             let Some((_channel, consumer)) = &mut self.open else {
                 // A consumer that keeps ending must not be reopened in a tight loop.
-                let reopening = self.life > 0;
+                let reopening = self.generation > 0;
                 let opening = self.opening.get_or_insert_with(|| {
                     Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, reopening))
                 });
                 self.open = Some(opening.await);
                 self.opening = None;
-                self.life += 1;
+                self.generation += 1;
                 continue;
             };
             match consumer.next().await {
-                Some(Ok(delivery)) => return delivery,
+                Some(Ok(delivery)) => return Delivery::new(delivery),
                 Some(Err(error)) => {
                     tracing::debug!(queue = self.queue.name, %error, "consumer ended");
                     self.open = None;
@@ -72,13 +71,13 @@ impl Deliveries {
     }
 
     /// The channel over which the last delivery came, and which one it is. `None` once that has ended.
-    pub(super) fn channel(&self) -> Option<(Life, &Channel)> {
-        self.open.as_ref().map(|(channel, _)| (self.life, channel))
+    pub(super) fn channel(&self) -> Option<(Generation, &Channel)> {
+        self.open.as_ref().map(|(channel, _)| (self.generation, channel))
     }
 
-    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session closes,
-    /// unless they count as settled; [`Deliveries::rest`] gives those. What was taken can still be acknowledged, as long as
-    /// `self` lives.
+    /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session
+    /// closes, unless they count as settled; [`Deliveries::rest`] gives those. What was taken can still be
+    /// acknowledged, as long as `self` lives.
     pub(crate) async fn stop(&mut self) {
         self.opening = None;
         if let Some((channel, consumer)) = &self.open {
@@ -90,7 +89,7 @@ impl Deliveries {
     /// After [`Deliveries::stop`]: the next delivery that had come in before.
     pub(crate) async fn rest(&mut self) -> Option<Delivery> {
         let (_channel, consumer) = self.open.as_mut()?;
-        consumer.next().await?.ok()
+        consumer.next().await?.ok().map(Delivery::new)
     }
 
     /// Closes the channel. What was taken and not acknowledged returns to the queue.
@@ -122,7 +121,7 @@ async fn try_open(
     session: &Session,
     queue: &DurableQueue,
     acknowledge: Acknowledge,
-) -> Result<(Channel, Consumer), crate::redial::DialError> {
+) -> Result<(Channel, Consumer), crate::reconnect::DialError> {
     let line = session.line(Instant::now() + OPEN_LIMIT).await?;
     let channel = line.connection.connection.create_channel().await?;
     // Again, though the session has done it: a consumer also ends because its queue was deleted.

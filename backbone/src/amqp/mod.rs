@@ -1,28 +1,32 @@
 //! RabbitMQ, through lapin: one connection a replica, with a confirming channel to publish on and a channel for each
 //! consumer.
 //!
-//! lapin's own recovery stays off: after a lost connection the [`Session`] dials anew, redeclares its queues, and the
-//! consumers come back by themselves ([`Deliveries`]). What was unacknowledged is delivered again by the broker, what was
+//! lapin's own recovery stays off: after a lost connection the `Session` dials anew, redeclares its queues, and the
+//! consumers come back by themselves (`Deliveries`). What was unacknowledged is delivered again by the broker, what was
 //! unconfirmed is published again by whoever waits for the confirm.
 
 mod connect;
 mod deliveries;
+mod message;
 mod publish;
 mod queues;
+mod reply_queue;
 mod serve;
 mod settling;
 
 pub use connect::connect;
 pub(crate) use deliveries::{Acknowledge, Deliveries};
+pub(crate) use message::{Delivery, HeaderValue, Properties, QueueName};
 pub(crate) use publish::PublishError;
-pub(crate) use queues::{DurableQueue, delete_queue, reply_queue};
+pub(crate) use queues::DurableQueue;
+pub(crate) use reply_queue::{Ownership, REPLY_QUEUE_LIMIT, ReplyQueue, ReplyQueueError};
 pub(crate) use serve::{Served, serve};
-pub(crate) use settling::Verdict;
+pub(crate) use settling::Settlement;
 
 use crate::{
     config,
     env::Env,
-    redial::{DialError, Dialer, Line, Redial, Unavailable},
+    reconnect::{DialError, Dialer, Line, Reconnect, Unavailable},
     telemetry::Telemetry,
     tls::Tls,
 };
@@ -41,7 +45,7 @@ const REPLY_SUCCESS: u16 = 200;
 
 /// A connection that is up, with the channel for publishing.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct OpenConnection {
     connection: Arc<Connection>,
     /// For publishing and for queues that live as long as the connection.
     channel: Channel,
@@ -52,7 +56,7 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub(crate) struct Session {
     env: Env,
-    redial: Redial<AmqpDialer>,
+    reconnect: Reconnect<AmqpDialer>,
 }
 
 struct AmqpDialer {
@@ -76,21 +80,21 @@ impl Session {
         uri.query.frame_max = Some(FRAME_BYTES_MAX);
         uri.query.heartbeat = Some(config.heartbeat_s);
         let dialer = AmqpDialer { env: env.clone(), uri, tls: config.tls(), service, queues };
-        Self { env: env.clone(), redial: Redial::new(env.clone(), telemetry, dialer) }
+        Self { env: env.clone(), reconnect: Reconnect::new(env.clone(), telemetry, dialer) }
     }
 
     /// The connection, as soon as there is one before `deadline`.
-    async fn line(&self, deadline: Instant) -> Result<Line<Link>, Unavailable> {
-        self.redial.get(deadline).await
+    async fn line(&self, deadline: Instant) -> Result<Line<OpenConnection>, Unavailable> {
+        self.reconnect.get(deadline).await
     }
 
     /// A channel to consume on, and to declare queues that belong to the connection.
-    pub(crate) async fn channel(&self, deadline: Instant) -> Result<Channel, Unavailable> {
+    async fn channel(&self, deadline: Instant) -> Result<Channel, Unavailable> {
         Ok(self.line(deadline).await?.connection.channel)
     }
 
-    /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are waited
-    /// for until `deadline`.
+    /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are
+    /// waited for until `deadline`.
     ///
     /// # Errors
     /// When there was no connection or no answer, or RabbitMQ refuses the queue.
@@ -106,21 +110,21 @@ impl Session {
     }
 
     /// Gives up a connection that does not answer, so that its consumers end and the next use dials anew.
-    fn give_up(&self, line: Line<Link>, reason: &str) {
-        if self.redial.broken(&line, reason) {
+    fn give_up(&self, line: Line<OpenConnection>, reason: &str) {
+        if self.reconnect.broken(&line, reason) {
             self.env.spawn("amqp close", async move { line.connection.close().await });
         }
     }
 
     /// Closes the connection, if there is one.
     pub(crate) async fn close(&self) {
-        if let Some(line) = self.redial.current() {
+        if let Some(line) = self.reconnect.current() {
             line.connection.close().await;
         }
     }
 }
 
-impl Link {
+impl OpenConnection {
     async fn close(&self) {
         // A connection that is broken already, or does not answer, needs no closing.
         let _ = timeout(CLOSE_LIMIT, self.connection.close(REPLY_SUCCESS, "OK".into())).await;
@@ -128,10 +132,10 @@ impl Link {
 }
 
 impl Dialer for AmqpDialer {
-    type Connection = Link;
+    type Connection = OpenConnection;
     const BROKER: &'static str = "amqp";
 
-    async fn dial(&self) -> Result<Link, DialError> {
+    async fn dial(&self) -> Result<OpenConnection, DialError> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("backbone {}", self.service).into());
         let connection = connect(&self.env, self.uri.clone(), self.tls.as_ref(), properties).await?;
@@ -140,14 +144,14 @@ impl Dialer for AmqpDialer {
         for queue in &self.queues {
             queue.declare(&channel).await?;
         }
-        Ok(Link { connection: Arc::new(connection), channel, returns: Arc::default() })
+        Ok(OpenConnection { connection: Arc::new(connection), channel, returns: Arc::default() })
     }
 
-    fn is_up(link: &Link) -> bool {
+    fn is_up(link: &OpenConnection) -> bool {
         link.connection.status().connected() && link.channel.status().connected()
     }
 
-    fn stall(link: &Link) -> Option<&'static str> {
+    fn stall(link: &OpenConnection) -> Option<&'static str> {
         link.connection.status().blocked().then_some("publishing is blocked: RabbitMQ lacks memory or disk space")
     }
 }

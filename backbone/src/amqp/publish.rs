@@ -1,8 +1,8 @@
 //! Publishing with a confirm: the only way in which this crate publishes.
 
-use super::Session;
-use crate::redial::Unavailable;
-use lapin::{BasicProperties, Confirmation, options::BasicPublishOptions, types::ShortString};
+use super::{Properties, QueueName, Session};
+use crate::reconnect::Unavailable;
+use lapin::{Confirmation, options::BasicPublishOptions};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -99,18 +99,18 @@ impl Session {
     /// [`PublishError`].
     pub(crate) async fn publish(
         &self,
-        queue: &ShortString,
+        queue: &QueueName,
         body: &[u8],
-        properties: BasicProperties,
+        properties: Properties,
         deadline: Instant,
     ) -> Result<(), PublishError> {
         let name = || queue.as_str().to_owned();
         let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { queue: name(), source })?;
         let (link, number) = (&line.connection, line.connection.returns.next_number());
-        let properties = properties.with_message_id(number.to_string().into());
+        let properties = properties.0.with_message_id(number.to_string().into());
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         let confirm =
-            async { link.channel.basic_publish("".into(), queue.clone(), options, body, properties).await?.await };
+            async { link.channel.basic_publish("".into(), queue.0.clone(), options, body, properties).await?.await };
         let confirmation = match timeout(CONFIRM_LIMIT, confirm).await {
             Ok(Ok(confirmation)) => confirmation,
             Ok(Err(source)) => return Err(PublishError::Lost { queue: name(), source }),

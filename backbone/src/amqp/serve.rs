@@ -1,11 +1,11 @@
-//! The loop of a service that lives from a queue: take deliveries, work on several at a time, settle them, stop cleanly.
+//! The loop of a service that lives from a queue: take deliveries, work on several at a time, settle them, stop
+//! cleanly.
 
 use super::{
-    Acknowledge, Deliveries, DurableQueue, Session, Verdict,
+    Acknowledge, Deliveries, Delivery, DurableQueue, Session, Settlement,
     settling::{Settling, Tag},
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use lapin::message::Delivery;
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +21,10 @@ pub(crate) struct Served {
     pub(crate) drain_limit: Duration,
 }
 
-/// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it for
-/// settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many deliveries were
-/// not finished in time and return to the queue, or, acknowledged on delivery, are lost.
-pub(crate) async fn serve<W: Future<Output = Verdict>>(
+/// Runs `work` on each delivery until `shutdown`, then drains; settles each as its work says, unless the broker took it
+/// for settled on delivery. The futures run within this one: when it is dropped, so are they. Returns how many
+/// deliveries were not finished in time and return to the queue, or, acknowledged on delivery, are lost.
+pub(crate) async fn serve<W: Future<Output = Settlement>>(
     session: &Session,
     served: Served,
     shutdown: &CancellationToken,
@@ -35,8 +35,8 @@ pub(crate) async fn serve<W: Future<Output = Verdict>>(
     let mut in_work = FuturesUnordered::new();
     let begin = |delivery: Delivery, deliveries: &Deliveries, settling: &mut Settling| {
         let tag = match (deliveries.channel(), served.acknowledge) {
-            (Some((life, channel)), Acknowledge::AfterWork { .. }) => {
-                let tag = Tag { life, number: delivery.delivery_tag };
+            (Some((generation, channel)), Acknowledge::AfterWork { .. }) => {
+                let tag = Tag { generation, number: delivery.tag() };
                 settling.take(tag, channel);
                 Some(tag)
             }
@@ -44,7 +44,7 @@ pub(crate) async fn serve<W: Future<Output = Verdict>>(
         };
         work(delivery).map(move |verdict| (tag, verdict))
     };
-    let end = |(tag, verdict): (Option<Tag>, Verdict), settling: &mut Settling| {
+    let end = |(tag, verdict): (Option<Tag>, Settlement), settling: &mut Settling| {
         if let Some(tag) = tag {
             settling.end(tag, verdict);
         }

@@ -1,9 +1,9 @@
 //! Settling deliveries: telling the broker which were worked off and which go back, in as few frames as will do.
 //!
-//! An acknowledgement of its own for each delivery costs the broker a frame to read and a message to the queue's process,
-//! and this side a turn of lapin's thread. So what ends while a frame is on its way is gathered for the next one, and where
-//! a delivery and all before it are worked off, one frame says so (`multiple`). A service with nothing else to do still
-//! acknowledges at once.
+//! An acknowledgement of its own for each delivery costs the broker a frame to read and a message to the queue's
+//! process, and this side a turn of lapin's thread. So what ends while a frame is on its way is gathered for the next
+//! one, and where a delivery and all before it are worked off, one frame says so (`multiple`). A service with nothing
+//! else to do still acknowledges at once.
 
 use futures_util::future::{BoxFuture, try_join_all};
 use lapin::{
@@ -20,20 +20,20 @@ const SEND_LIMIT: Duration = Duration::from_secs(5);
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Settlement {
     /// It is worked off.
     Done,
     /// It returns to its queue.
     HandBack,
 }
 
-/// A channel's life, counted from 1: delivery tags mean nothing beyond it.
-pub(super) type Life = u64;
+/// Which channel of a consumer's, counted from 1: delivery tags mean nothing beyond it.
+pub(super) type Generation = u64;
 
 /// Which delivery it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
-    pub(super) life: Life,
+    pub(super) generation: Generation,
     pub(super) number: DeliveryTag,
 }
 
@@ -47,38 +47,38 @@ enum Frame {
 /// Which deliveries of the present channel are not settled yet.
 #[derive(Debug, Default)]
 struct Open {
-    life: Life,
+    generation: Generation,
     /// In work (`None`), or with a verdict that was not sent.
-    deliveries: BTreeMap<DeliveryTag, Option<Verdict>>,
+    deliveries: BTreeMap<DeliveryTag, Option<Settlement>>,
 }
 
 impl Open {
     /// Takes note of a delivery that is worked on from now on.
     fn take(&mut self, tag: Tag) {
-        if tag.life != self.life {
+        if tag.generation != self.generation {
             // What an earlier channel delivered is delivered again.
-            *self = Self { life: tag.life, deliveries: BTreeMap::new() };
+            *self = Self { generation: tag.generation, deliveries: BTreeMap::new() };
         }
         self.deliveries.insert(tag.number, None);
     }
 
     /// Takes note of the verdict; `false` if the delivery's channel is gone.
-    fn end(&mut self, tag: Tag, verdict: Verdict) -> bool {
-        let delivery = self.deliveries.get_mut(&tag.number).filter(|_| tag.life == self.life);
+    fn end(&mut self, tag: Tag, verdict: Settlement) -> bool {
+        let delivery = self.deliveries.get_mut(&tag.number).filter(|_| tag.generation == self.generation);
         delivery.map(|open| *open = Some(verdict)).is_some()
     }
 
-    /// The frames that settle all that has a verdict. What is in work is never covered by a `multiple`: it stops before the
-    /// first of these.
+    /// The frames that settle all that has a verdict. What is in work is never covered by a `multiple`: it stops before
+    /// the first of these.
     fn frames(&mut self) -> Vec<Frame> {
         let first_in_work = self.deliveries.iter().find(|(_, verdict)| verdict.is_none()).map(|(tag, _)| *tag);
         let (mut frames, mut up_to, mut covered) = (Vec::new(), None, 0);
         for (&tag, verdict) in &self.deliveries {
             let before_all_work = first_in_work.is_none_or(|first| tag < first);
             match verdict {
-                Some(Verdict::HandBack) => frames.push(Frame::Nack { tag }),
-                Some(Verdict::Done) if before_all_work => (up_to, covered) = (Some(tag), covered + 1),
-                Some(Verdict::Done) => frames.push(Frame::Ack { tag, multiple: false }),
+                Some(Settlement::HandBack) => frames.push(Frame::Nack { tag }),
+                Some(Settlement::Done) if before_all_work => (up_to, covered) = (Some(tag), covered + 1),
+                Some(Settlement::Done) => frames.push(Frame::Ack { tag, multiple: false }),
                 None => {}
             }
         }
@@ -101,14 +101,14 @@ pub(super) struct Settling {
 impl Settling {
     /// Takes note of a delivery over `channel` that is worked on from now on.
     pub(super) fn take(&mut self, tag: Tag, channel: &Channel) {
-        if self.channel.is_none() || tag.life != self.open.life {
+        if self.channel.is_none() || tag.generation != self.open.generation {
             self.channel = Some(channel.clone());
         }
         self.open.take(tag);
     }
 
     /// Takes note of what becomes of a delivery.
-    pub(super) fn end(&mut self, tag: Tag, verdict: Verdict) {
+    pub(super) fn end(&mut self, tag: Tag, verdict: Settlement) {
         if !self.open.end(tag, verdict) {
             tracing::info!("not acknowledged, since its connection is gone; it will be delivered again");
         }
@@ -149,7 +149,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn tag(number: DeliveryTag) -> Tag {
-        Tag { life: 1, number }
+        Tag { generation: 1, number }
     }
 
     fn open(tags: std::ops::RangeInclusive<DeliveryTag>) -> Open {
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn deliveries_that_end_in_order_take_one_frame() {
         let mut open = open(1..=4);
-        (1..=3).for_each(|number| assert!(open.end(tag(number), Verdict::Done)));
+        (1..=3).for_each(|number| assert!(open.end(tag(number), Settlement::Done)));
         assert_eq!(open.frames(), [Frame::Ack { tag: 3, multiple: true }]);
         assert_eq!(open.frames(), []);
     }
@@ -169,14 +169,14 @@ mod tests {
     #[test]
     fn a_single_one_is_acknowledged_alone() {
         let mut open = open(1..=2);
-        open.end(tag(1), Verdict::Done);
+        open.end(tag(1), Settlement::Done);
         assert_eq!(open.frames(), [Frame::Ack { tag: 1, multiple: false }]);
     }
 
     #[test]
     fn what_ends_behind_one_in_work_does_not_wait_for_it() {
         let mut open = open(1..=4);
-        [1, 3, 4].into_iter().for_each(|number| assert!(open.end(tag(number), Verdict::Done)));
+        [1, 3, 4].into_iter().for_each(|number| assert!(open.end(tag(number), Settlement::Done)));
         let alone = |tag| Frame::Ack { tag, multiple: false };
         assert_eq!(open.frames(), [alone(3), alone(4), alone(1)]);
     }
@@ -184,10 +184,10 @@ mod tests {
     #[test]
     fn a_verdict_on_a_delivery_of_an_earlier_channel_is_not_sent() {
         let mut open = open(1..=2);
-        open.take(Tag { life: 2, number: 1 });
-        assert!(!open.end(tag(1), Verdict::Done) && !open.end(tag(2), Verdict::Done));
+        open.take(Tag { generation: 2, number: 1 });
+        assert!(!open.end(tag(1), Settlement::Done) && !open.end(tag(2), Settlement::Done));
         assert_eq!(open.frames(), []);
-        assert!(open.end(Tag { life: 2, number: 1 }, Verdict::Done));
+        assert!(open.end(Tag { generation: 2, number: 1 }, Settlement::Done));
     }
 
     proptest! {
@@ -204,7 +204,7 @@ mod tests {
                 unsettled.insert(delivered);
                 let number = pick % delivered + 1;
                 if let std::collections::btree_map::Entry::Vacant(entry) = verdicts.entry(number) {
-                    let verdict = *entry.insert(if hands_back { Verdict::HandBack } else { Verdict::Done });
+                    let verdict = *entry.insert(if hands_back { Settlement::HandBack } else { Settlement::Done });
                     prop_assert!(open.end(tag(number), verdict));
                 }
                 for frame in if flushes { open.frames() } else { Vec::new() } {
@@ -219,8 +219,8 @@ mod tests {
                     }
                 }
             }
-            prop_assert!(acked.iter().all(|tag| verdicts.get(tag) == Some(&Verdict::Done)));
-            prop_assert!(nacked.iter().all(|tag| verdicts.get(tag) == Some(&Verdict::HandBack)));
+            prop_assert!(acked.iter().all(|tag| verdicts.get(tag) == Some(&Settlement::Done)));
+            prop_assert!(nacked.iter().all(|tag| verdicts.get(tag) == Some(&Settlement::HandBack)));
             open.frames();
             prop_assert_eq!(open.deliveries.len() as u64, delivered - verdicts.len() as u64);
         }

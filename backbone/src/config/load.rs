@@ -1,6 +1,10 @@
 //! Loading: what is wrong, where, what was found, what would do. No error shows a secret.
 
-use super::{Config, secret::read_password, service_link::is_service_link};
+use super::{
+    Config,
+    secret::read_password,
+    service_link::{ENV_SEPARATOR, is_service_link},
+};
 use figment::{
     Figment,
     error::{Actual, Kind},
@@ -10,31 +14,8 @@ use std::{collections::BTreeMap, ffi::OsString, io::Read, path::Path};
 
 /// What the variables of the environment begin with.
 const ENV_PREFIX: &str = "BACKBONE_";
-/// What stands between section and field in them.
-pub(super) const ENV_SEPARATOR: &str = "__";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Fields that are text. What the environment says of them is not parsed: `12345` is a password, too.
-const TEXT_KEYS: [&str; 18] = [
-    "admin.listen",
-    "amqp.url",
-    "amqp.password",
-    "amqp.password_file",
-    "amqp.ca_file",
-    "mqtt.host",
-    "mqtt.username",
-    "mqtt.password",
-    "mqtt.password_file",
-    "mqtt.ca_file",
-    "mqtt.cert_file",
-    "mqtt.key_file",
-    "redis.url",
-    "redis.password",
-    "redis.password_file",
-    "redis.ca_file",
-    "bck_router.group",
-    "http_router.group",
-];
 /// Fields whose values no error may show.
 const SECRET_KEYS: [&str; 5] = ["amqp.url", "amqp.password", "mqtt.password", "redis.url", "redis.password"];
 
@@ -87,12 +68,13 @@ impl Config {
         let text = read(file)?;
         let table: toml::Table = toml::from_str(&text).map_err(|error| sources.no_toml(&text, &error))?;
         let mut figment = Figment::from(Serialized::defaults(table));
+        let defaults = toml::Value::try_from(Self::default()).expect("the defaults can be written as TOML");
         for (key, (name, value)) in &sources.variables {
             let Some(value) = value.to_str() else {
                 return Err(ConfigError::Malformed(format!("environment variable {name}: is not UTF-8")));
             };
             let text = || toml::Value::String(value.into());
-            let value = match TEXT_KEYS.contains(&key.as_str()) {
+            let value = match is_text(&defaults, key) {
                 true => text(),
                 false => value.parse().unwrap_or_else(|_| text()),
             };
@@ -128,6 +110,12 @@ impl Config {
         }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(problems.join("\n"))) }
     }
+}
+
+/// Whether a field is text, as its default is. What the environment says of such a one is not parsed: `12345` is a
+/// password, too.
+fn is_text(defaults: &toml::Value, key: &str) -> bool {
+    key.split('.').try_fold(defaults, |value, part| value.get(part)).is_some_and(toml::Value::is_str)
 }
 
 fn read(file: &Path) -> Result<String, ConfigError> {

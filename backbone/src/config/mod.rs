@@ -4,9 +4,9 @@
 //! [`Config::load`] reads a TOML file and then the environment, in which `BACKBONE_AMQP__URL` sets `amqp.url`. A
 //! configuration that is built in code is checked with [`Config::validate`].
 //!
-//! **Secrets** are passwords and the URLs that may hold one. They come from the configuration file, from the environment,
-//! or from files of their own, and leave neither through an error nor when a configuration is printed or serialized:
-//! there they are `***`.
+//! **Secrets** are passwords and the URLs that may hold one. They come from the configuration file, from the
+//! environment, or from files of their own, and leave neither through an error nor when a configuration is printed or
+//! serialized: there they are `***`.
 
 mod check;
 mod defaults;
@@ -27,7 +27,8 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What a reply is matched to its caller by. All routers and workers of a deployment must agree. Default `request_id`.
+    /// What a reply is matched to its caller by. All routers and workers of a deployment must agree. Default
+    /// `request_id`.
     pub correlation: Correlation,
     /// How a worker reaches the labels.
     pub rpc: Rpc,
@@ -68,9 +69,9 @@ pub struct Admin {
 pub struct Rpc {
     /// Default `queue`.
     pub kind: RpcKind,
-    /// With `http`: where the routers are, each as `HOST:PORT`. A worker takes one after the other, from a random one on.
-    /// One address that stands for all of them, like that of a Kubernetes service, will do, too: then the spreading is its
-    /// business. Default `["localhost:8080"]`.
+    /// With `http`: where the routers are, each as `HOST:PORT`. A worker takes one after the other, from a random one
+    /// on. One address that stands for all of them, like that of a Kubernetes service, will do, too: then the spreading
+    /// is its business. Default `["localhost:8080"]`.
     pub routers: Vec<String>,
     /// With `http`: how long a worker keeps a connection. Default `keep_alive`.
     pub connections: Connections,
@@ -118,8 +119,8 @@ pub struct Amqp {
     pub password_file: PathBuf,
     /// With `amqps`: file with the certificates, in PEM, of those who may sign the broker's. Default empty.
     pub ca_file: PathBuf,
-    /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off. The
-    /// broker may ask for a shorter one. Default 20.
+    /// Interval of heartbeats, in seconds; after two silent ones a connection is taken for dead. 0 switches them off.
+    /// The broker may ask for a shorter one. Default 20.
     pub heartbeat_s: u16,
 }
 
@@ -146,15 +147,16 @@ pub struct Mqtt {
     pub cert_file: PathBuf,
     /// File with its key, in PEM. Default empty: none.
     pub key_file: PathBuf,
-    /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings off.
-    /// Default 30.
+    /// Longest silence before a ping, in seconds; a broker that misses the answer is taken for dead. 0 switches pings
+    /// off. Default 30.
     pub keep_alive_s: u16,
-    /// How long the broker keeps a session whose connection is lost, in seconds. Sessions are not resumed, so anything but
-    /// 0 only keeps the replies in it from everybody for longer. With 0 the broker may give them to another backward router
-    /// at once (MQTT 5, 4.8.2); one that does not, like Mosquitto, loses them, and the task's retry covers that. Default 0.
+    /// How long the broker keeps a session whose connection is lost, in seconds. Sessions are not resumed, so anything
+    /// but 0 only keeps the replies in it from everybody for longer. With 0 the broker may give them to another
+    /// backward router at once (MQTT 5, 4.8.2); one that does not, like Mosquitto, loses them, and the task's retry
+    /// covers that. Default 0.
     pub session_expiry_s: u32,
-    /// Most unacknowledged messages that the broker may send to a replica. What one backward router has not taken on, the
-    /// others can have. Default 64.
+    /// Most unacknowledged messages that the broker may send to a replica. What one backward router has not taken on,
+    /// the others can have. Default 64.
     pub receive_maximum: u16,
     /// Most unacknowledged messages that a replica sends to the broker; the broker may ask for fewer. Default 64.
     pub in_flight_max: u16,
@@ -183,9 +185,9 @@ pub enum Correlation {
     /// The request's id, which the gateway echoes: a reply goes to its own caller or to nobody.
     #[default]
     RequestId,
-    /// The label's address alone, as in the thesis, for gateways that echo nothing else. Two concurrent calls for one label
-    /// collide: the reply to the earlier one goes to the later one's caller, who takes it for its own, unless the gateway
-    /// echoes the request's id after all; then the caller refuses it, and the earlier call times out.
+    /// The label's address alone, as in the thesis, for gateways that echo nothing else. Two concurrent calls for one
+    /// label collide: the reply to the earlier one goes to the later one's caller, who takes it for its own, unless the
+    /// gateway echoes the request's id after all; then the caller refuses it, and the earlier call times out.
     EslMac,
 }
 
@@ -195,8 +197,8 @@ pub enum Correlation {
 pub struct Routing {
     /// Default `rssi`.
     pub mode: RoutingMode,
-    /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts of a
-    /// label that broadcasts each 2 s.
+    /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts
+    /// of a label that broadcasts each 2 s.
     pub route_fresh_ms: u64,
 }
 
@@ -207,7 +209,8 @@ pub enum RoutingMode {
     /// To the gateway that hears the label best.
     #[default]
     Rssi,
-    /// All to the one gateway whose address is in the Redis key `shelfwire:route:default`, as in the thesis' measurements.
+    /// All to the one gateway whose address is in the Redis key `shelfwire:route:default`, as in the thesis'
+    /// measurements.
     Fixed,
 }
 
@@ -217,10 +220,10 @@ pub enum RoutingMode {
 pub struct Dispatcher {
     /// Most tasks that are published and not yet confirmed. Default 256.
     pub window: usize,
-    /// Most tasks that may wait in the queue, those of other dispatchers included; with as many this one publishes no more
-    /// until half of them have gone. A backlog lives on the heap of RabbitMQ's queue process, which collects garbage there:
-    /// some 30,000 waiting tasks are 50 MB of it. Each dispatcher looks for itself, so several may exceed the limit, each
-    /// once. 0: no limit. Default 2,000: more than a second's work of many workers.
+    /// Most tasks that may wait in the queue, those of other dispatchers included; with as many this one publishes no
+    /// more until half of them have gone. A backlog lives on the heap of RabbitMQ's queue process, which collects
+    /// garbage there: some 30,000 waiting tasks are 50 MB of it. Each dispatcher looks for itself, so several may
+    /// exceed the limit, each once. 0: no limit. Default 2,000: more than a second's work of many workers.
     pub waiting_max: u32,
 }
 
@@ -303,14 +306,14 @@ pub struct HttpRouter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replies {
-    /// Not at all: the broker gives it to any one router, as in the thesis. With more than one replica it is lost unless
-    /// chance brings it to the right one.
+    /// Not at all: the broker gives it to any one router, as in the thesis. With more than one replica it is lost
+    /// unless chance brings it to the right one.
     Shared,
     /// It goes to all routers, and those that don't wait for it drop it: each router takes in the replies of all.
     #[default]
     Broadcast,
-    /// It goes to a topic of the router's own, which the request names (MQTT 5, 4.10). Needs gateways that honour a response
-    /// topic.
+    /// It goes to a topic of the router's own, which the request names (MQTT 5, 4.10). Needs gateways that honour a
+    /// response topic.
     ResponseTopic,
 }
 

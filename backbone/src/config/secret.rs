@@ -15,7 +15,8 @@ const PUBLIC_PASSWORD: &str = "guest";
 /// Longest password in a file, in bytes.
 const PASSWORD_BYTES_MAX: u64 = 1_024;
 
-/// A URL fit for a log. What could be a password is gone, however malformed the URL is; what has no `://` may be anything.
+/// A URL fit for a log. What could be a password is gone, however malformed the URL is; what has no `://` may be
+/// anything.
 #[must_use]
 pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return MASK.into() };

@@ -30,6 +30,9 @@ use tokio::{
     task::AbortHandle,
 };
 
+/// Limit of one dial with its handshakes: a lost SYN comes back after 1 s and again after 3 s.
+pub const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
 /// What an [`Env`] stands on. Object-safe, so that a service need not know which it is.
 pub trait Platform: Send + Sync + 'static {
     /// See [`Env::connect`].
@@ -73,11 +76,12 @@ impl Env {
         Self::new(TokioPlatform::default())
     }
 
-    /// Opens a TCP connection to `host`, a name or a literal address, without Nagle's delay. Names are looked up at each
-    /// call, so that a peer that came back elsewhere is found.
+    /// Opens a TCP connection to `host`, a name or a literal address, without Nagle's delay. Names are looked up at
+    /// each call, so that a peer that came back elsewhere is found.
     ///
     /// # Errors
-    /// Those of name lookup and of `connect(2)`. This call has no limit of its own: callers put a timeout around it.
+    /// Those of name lookup and of `connect(2)`. This call has no limit of its own: callers put one around it,
+    /// [`DIAL_LIMIT`].
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         self.0.connect(host, port).await
     }

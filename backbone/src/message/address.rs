@@ -19,8 +19,8 @@ pub fn dead_letter_queue() -> String {
     format!("{TASK_QUEUE}.dead")
 }
 
-/// Where a failed task waits before it returns to [`TASK_QUEUE`]. The delay is part of the name because it is part of the
-/// queue's arguments, which a queue keeps for life.
+/// Where a failed task waits before it returns to [`TASK_QUEUE`]. The delay is part of the name because it is part of
+/// the queue's arguments, which a queue keeps for life.
 #[must_use]
 pub fn retry_queue(delay: Duration) -> String {
     format!("{TASK_QUEUE}.retry.{}ms", delay.as_millis())

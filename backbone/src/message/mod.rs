@@ -1,5 +1,5 @@
-//! What travels between the services: tasks, requests, replies, RSSI reports, and the names of the topics and queues that
-//! carry them. All of it is JSON with strict fields; every kind has a size limit that is checked before parsing.
+//! What travels between the services: tasks, requests, replies, RSSI reports, and the names of the topics and queues
+//! that carry them. All of it is JSON with strict fields; every kind has a size limit that is checked before parsing.
 //!
 //! A [`Request`] goes to the gateway byte for byte as the worker wrote it, and a [`Reply`] comes back the same way: the
 //! routers read what they need and pass the bytes on.
@@ -24,7 +24,8 @@ pub const TASK_COMMANDS_MAX: usize = 1_000;
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Largest reply, in bytes of JSON.
 pub const REPLY_BYTES_MAX: usize = 4 * 1024;
-/// Largest RSSI report, in bytes of JSON: a gateway that hears its 5,000 labels at once (thesis, 'General Architecture').
+/// Largest RSSI report, in bytes of JSON: a gateway that hears its 5,000 labels at once (thesis, 'General
+/// Architecture').
 pub const RSSI_BYTES_MAX: usize = 256 * 1024;
 /// Most labels in one RSSI report.
 pub const RSSI_LABELS_MAX: usize = 8_192;

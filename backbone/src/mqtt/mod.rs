@@ -1,18 +1,17 @@
 //! MQTT 5, through rumqttc: one client a replica, whose event loop runs as a task of the environment.
 //!
-//! **Sessions.** Every life of a replica has a client id of its own, starts clean, and by default asks that its session end
-//! with its connection. Nothing is lost by that. A forward router has nothing in the session that it could resume: a
-//! request whose PUBACK did not come is handed back to RabbitMQ. At a backward router the session would hold replies that
-//! it has not acknowledged; when the session ends the broker may give them to another member of the shared subscription
-//! (MQTT 5, 4.8.2), while a session that outlives its router would keep them from everybody. A broker that does not
-//! redistribute loses them, and the task's retry covers that.
+//! **Sessions.** Every life of a replica has a client id of its own, starts clean, and by default asks that its session
+//! end with its connection. Nothing is lost by that. A forward router has nothing in the session that it could resume:
+//! a request whose PUBACK did not come is handed back to RabbitMQ. At a backward router the session would hold replies
+//! that it has not acknowledged; when the session ends the broker may give them to another member of the shared
+//! subscription (MQTT 5, 4.8.2), while a session that outlives its router would keep them from everybody. A broker that
+//! does not redistribute loses them, and the task's retry covers that.
 
 mod driver;
 
 use crate::{
     config,
-    env::{Env, TaskGuard},
-    redial::DIAL_LIMIT,
+    env::{DIAL_LIMIT, Env, TaskGuard},
     telemetry::{Ask, Standing, Telemetry},
     tls,
 };
@@ -34,7 +33,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-/// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says so.
+/// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says
+/// so.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Limit of unsubscribing, and of a clean disconnect, for which acknowledgements that are still queued are sent first.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -166,8 +166,8 @@ impl Mqtt {
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
-    /// The broker drops the message after `expiry_s` if it could not deliver it. Its receiver answers as `reply_to` says,
-    /// if it knows how to.
+    /// The broker drops the message after `expiry_s` if it could not deliver it. Its receiver answers as `reply_to`
+    /// says, if it knows how to.
     ///
     /// # Errors
     /// [`MqttError`]; except for `Unavailable` and `Refused` the message may be with the broker all the same.
@@ -212,8 +212,8 @@ impl Mqtt {
         }
     }
 
-    /// Sends the PUBACK for `message`. Without effect if it came over an earlier connection: the broker then gives it to
-    /// somebody again.
+    /// Sends the PUBACK for `message`. Without effect if it came over an earlier connection: the broker then gives it
+    /// to somebody again.
     pub(crate) fn acknowledge(&self, message: &Incoming) {
         // rumqttc takes an acknowledgement of an earlier connection's message for a fault and drops the connection.
         if message.qos == QoS::AtLeastOnce && self.is_current(message) {

@@ -1,23 +1,23 @@
 //! Calling labels: requests go out, each comes back as a reply or as an error by its deadline.
 //!
-//! A [`Backbone`] is one way of doing that: [`queue`] over message queues, [`http`] over HTTP.
+//! Each way of doing that is a file: [`queue`] over message queues, [`http`] over HTTP. [`RpcClient`] is the one that
+//! the configuration chooses.
 
 pub(crate) mod http;
-mod pending;
 mod queue;
-pub(crate) mod recent;
+mod recent;
+pub(crate) mod waiting;
 
 use crate::{
-    amqp::{PublishError, Session},
+    amqp::{PublishError, ReplyQueueError, Session},
     config::{Config, RpcKind},
     env::Env,
     message::{Reply, Request, RequestId, TaskId},
-    redial::Unavailable,
     telemetry::{Event, FailReason, Telemetry},
 };
-use http::HttpBackbone;
-use queue::QueueBackbone;
-use std::{future::Future, sync::Arc};
+use http::HttpClient;
+use queue::QueueClient;
+use std::sync::Arc;
 
 /// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +27,9 @@ pub(crate) enum CallError {
     #[error("the connection on which the reply would have come was lost")]
     ConnectionLost,
     #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("no queue for the replies: {0}")]
-    ReplyQueue(#[from] lapin::Error),
+    #[error(transparent)]
+    ReplyQueue(#[from] ReplyQueueError),
     #[error("the router has too many requests in work")]
     Overloaded,
     #[error("no router could be reached; last failure: {last_failure}")]
@@ -85,38 +83,27 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Carries requests to labels and their replies back.
-pub(crate) trait Backbone {
-    /// Sends all of `requests` at once, for `task`, and waits for each until its reply or its deadline. The results are in
-    /// the order of the requests.
-    fn forward(
-        &self,
-        task: &TaskId,
-        requests: Vec<Request>,
-    ) -> impl Future<Output = Vec<Result<Reply, CallError>>> + Send;
+/// Calls labels in the way that a configuration chooses.
+pub(crate) enum RpcClient {
+    Queue(QueueClient),
+    Http(HttpClient),
 }
 
-/// The backbone that a configuration chooses.
-pub(crate) enum Chosen {
-    Queue(QueueBackbone),
-    Http(HttpBackbone),
-}
-
-impl Chosen {
-    /// The one of `config`; over queues it uses `session`.
+impl RpcClient {
+    /// The client for `config`; over queues it uses `session`.
     pub(crate) fn new(env: &Env, config: &Config, session: &Session, telemetry: Arc<dyn Telemetry>) -> Self {
         match config.rpc.kind {
-            RpcKind::Queue => Self::Queue(QueueBackbone::new(env, session, config.task_worker.reply_queue, telemetry)),
-            RpcKind::Http => Self::Http(HttpBackbone::new(env, &config.rpc, telemetry)),
+            RpcKind::Queue => Self::Queue(QueueClient::new(env, session, config.task_worker.reply_queue, telemetry)),
+            RpcKind::Http => Self::Http(HttpClient::new(env, &config.rpc, telemetry)),
         }
     }
-}
 
-impl Backbone for Chosen {
-    async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
+    /// Sends all of `requests` at once, for `task`, and waits for each until its reply or its deadline. The results are
+    /// in the order of the requests.
+    pub(crate) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         match self {
-            Self::Queue(backbone) => backbone.forward(task, requests).await,
-            Self::Http(backbone) => backbone.forward(task, requests).await,
+            Self::Queue(client) => client.call_all(task, requests).await,
+            Self::Http(client) => client.call_all(task, requests).await,
         }
     }
 }

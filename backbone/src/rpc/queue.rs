@@ -1,78 +1,89 @@
 //! Calls over message queues: requests go into the routing queue, replies come back over a queue of the worker's own.
 
 use super::{
-    Backbone, CallError, UnderWay,
-    pending::{Call, Pending},
+    CallError, UnderWay,
+    waiting::{Call, WaitingCalls},
 };
 use crate::{
-    amqp::{self, Session},
+    amqp::{Delivery, Ownership, Properties, QueueName, REPLY_QUEUE_LIMIT, ReplyQueue, Session},
     backoff::Backoff,
-    config::ReplyQueue,
+    config,
     deadline::Deadline,
     env::{Env, TaskGuard},
-    message::{Message, ROUTING_QUEUE, Reply, Request, TaskId},
-    telemetry::{Event, Telemetry},
+    message::{Message, ROUTING_QUEUE, Reply, Request, RequestId, TaskId},
+    telemetry::{DropReason, Dropped, Event, Telemetry},
 };
-use futures_util::{StreamExt, future::join_all};
-use lapin::{BasicProperties, Channel, Consumer, options::BasicConsumeOptions, types::FieldTable, types::ShortString};
-use std::{sync::Arc, time::Duration};
+use futures_util::future::join_all;
+use std::sync::Arc;
 use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
 
-/// Limit of declaring a reply queue and consuming it, and of deleting it.
-const QUEUE_LIMIT: Duration = Duration::from_secs(10);
-
-/// The backbone over queues.
-pub(crate) struct QueueBackbone {
+/// Calls over queues.
+pub(crate) struct QueueClient {
     env: Env,
     session: Session,
     telemetry: Arc<dyn Telemetry>,
-    pending: Pending,
-    routing_queue: ShortString,
+    waiting: WaitingCalls<RequestId>,
+    routing_queue: QueueName,
     replies: Replies,
 }
 
 /// Where replies arrive.
 enum Replies {
     /// Over one queue, whose name changes with the connection; `None` while there is none. The task takes them in.
-    PerWorker { queue: watch::Receiver<Option<ShortString>>, _consumer: TaskGuard },
+    PerWorker { queue: watch::Receiver<Option<QueueName>>, _consumer: TaskGuard },
     /// Over a queue for each call.
     PerCall,
 }
 
-impl QueueBackbone {
-    /// A backbone over `session`.
-    pub(crate) fn new(env: &Env, session: &Session, replies: ReplyQueue, telemetry: Arc<dyn Telemetry>) -> Self {
-        let pending = Pending::default();
+impl QueueClient {
+    /// A client over `session`.
+    pub(crate) fn new(
+        env: &Env,
+        session: &Session,
+        replies: config::ReplyQueue,
+        telemetry: Arc<dyn Telemetry>,
+    ) -> Self {
+        let waiting = WaitingCalls::default();
         let replies = match replies {
-            ReplyQueue::PerWorker => {
+            config::ReplyQueue::PerWorker => {
                 let (name, queue) = watch::channel(None);
-                let consumer = consume_replies(env.clone(), session.clone(), pending.clone(), telemetry.clone(), name);
+                let consumer = consume_replies(env.clone(), session.clone(), waiting.clone(), telemetry.clone(), name);
                 Replies::PerWorker { queue, _consumer: env.spawn("replies", consumer).into() }
             }
-            ReplyQueue::PerCall => Replies::PerCall,
+            config::ReplyQueue::PerCall => Replies::PerCall,
         };
-        let (env, session, routing_queue) = (env.clone(), session.clone(), ROUTING_QUEUE.into());
-        Self { env, session, telemetry, pending, routing_queue, replies }
+        let (env, session, routing_queue) = (env.clone(), session.clone(), QueueName::from(ROUTING_QUEUE));
+        Self { env, session, telemetry, waiting, routing_queue, replies }
     }
 
-    async fn call_all(
-        &self,
-        task: &TaskId,
-        requests: &[Request],
-        queue: &ShortString,
-    ) -> Vec<Result<Reply, CallError>> {
+    /// See [`RpcClient::call_all`](super::RpcClient::call_all).
+    pub(super) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Outcome> {
+        let results = match &self.replies {
+            Replies::PerWorker { queue, .. } => self.forward_over_shared_queue(task, &requests, queue.clone()).await,
+            Replies::PerCall => self.forward_over_own_queue(task, &requests).await,
+        };
+        results.unwrap_or_else(|error| {
+            let reason = error.to_string();
+            tracing::warn!(%task, reason, "requests not answered");
+            // One failure for all of them: the first carries it, the rest went the same way.
+            let rest = requests.iter().skip(1).map(|_| Err(CallError::ConnectionLost));
+            std::iter::once(Err(error)).chain(rest).collect()
+        })
+    }
+
+    async fn call_over(&self, task: &TaskId, requests: &[Request], queue: &QueueName) -> Vec<Result<Reply, CallError>> {
         join_all(requests.iter().map(|request| self.call(task, request, queue))).await
     }
 
-    async fn call(&self, task: &TaskId, request: &Request, reply_queue: &ShortString) -> Result<Reply, CallError> {
+    async fn call(&self, task: &TaskId, request: &Request, reply_queue: &QueueName) -> Result<Reply, CallError> {
         let Some(deadline) = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) else {
             self.telemetry.record(&Event::RequestTimedOut { request: request.request_id });
             return Err(CallError::Timeout);
         };
-        let mut call = self.pending.call(request.request_id, request.esl_mac);
+        let mut call = self.waiting.enter(request.request_id, request.request_id, request.esl_mac);
         let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
         let outcome = timeout_at(deadline.at(), self.send_and_wait(&mut call, request, reply_queue, deadline)).await;
         let outcome = outcome.unwrap_or(Err(CallError::Timeout));
@@ -82,16 +93,16 @@ impl QueueBackbone {
 
     async fn send_and_wait(
         &self,
-        call: &mut Call,
+        call: &mut Call<RequestId>,
         request: &Request,
-        reply_queue: &ShortString,
+        reply_queue: &QueueName,
         deadline: Deadline,
     ) -> Result<Reply, CallError> {
         let body = request.to_bytes();
-        let properties = BasicProperties::default()
-            .with_reply_to(reply_queue.clone())
-            .with_correlation_id(request.request_id.to_string().into())
-            .with_expiration(deadline.left_ms().to_string().into());
+        let properties = Properties::default()
+            .reply_to(reply_queue)
+            .correlation_id(request.request_id)
+            .expires_in_ms(deadline.left_ms());
         let publish = self.session.publish(&self.routing_queue, &body, properties, deadline.at());
         tokio::select! {
             biased;
@@ -106,27 +117,23 @@ impl QueueBackbone {
     fn patience(&self, requests: &[Request]) -> Instant {
         let now = Instant::now();
         let deadline = requests.first().and_then(|request| Deadline::from_unix_ms(&self.env, request.deadline_unix_ms));
-        deadline.map_or(now, |deadline| deadline.at().min(now + QUEUE_LIMIT))
+        deadline.map_or(now, |deadline| deadline.at().min(now + REPLY_QUEUE_LIMIT))
     }
 
     /// The thesis' way: declare a queue, call, delete it.
     async fn forward_over_own_queue(&self, task: &TaskId, requests: &[Request]) -> Result<Vec<Outcome>, CallError> {
         // Not exclusive, so that it outlives nothing but its consumer, as in the thesis.
-        let opened = timeout_at(self.patience(requests), open_reply_queue(&self.session, false)).await;
+        let opened = timeout_at(self.patience(requests), ReplyQueue::open(&self.session, Ownership::Shared)).await;
         let mut replies = opened.map_err(|_| CallError::Timeout)??;
+        let name = replies.name().clone();
         let results = tokio::select! {
             biased;
-            () = take_in(&mut replies.consumer, &self.pending, self.telemetry.as_ref()) => {
+            () = take_in(&mut replies, &self.waiting, self.telemetry.as_ref()) => {
                 return Err(CallError::ConnectionLost);
             }
-            results = self.call_all(task, requests, &replies.queue) => results,
+            results = self.call_over(task, requests, &name) => results,
         };
-        match timeout(QUEUE_LIMIT, amqp::delete_queue(&replies.channel, replies.queue.clone())).await {
-            Ok(Ok(())) => {}
-            // The queue deletes itself with its consumer.
-            Ok(Err(error)) => tracing::debug!(%error, "reply queue not deleted"),
-            Err(_) => tracing::debug!("reply queue not deleted in time"),
-        }
+        replies.delete().await;
         Ok(results)
     }
 
@@ -134,77 +141,53 @@ impl QueueBackbone {
         &self,
         task: &TaskId,
         requests: &[Request],
-        mut queue: watch::Receiver<Option<ShortString>>,
+        mut queue: watch::Receiver<Option<QueueName>>,
     ) -> Result<Vec<Outcome>, CallError> {
         let queue = match timeout_at(self.patience(requests), queue.wait_for(Option::is_some)).await {
             Ok(Ok(queue)) => queue.clone().expect("waited for"),
             Ok(Err(_)) | Err(_) => return Err(CallError::ConnectionLost),
         };
-        Ok(self.call_all(task, requests, &queue).await)
+        Ok(self.call_over(task, requests, &queue).await)
     }
 }
 
 type Outcome = Result<Reply, CallError>;
 
-impl Backbone for QueueBackbone {
-    async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Outcome> {
-        let results = match &self.replies {
-            Replies::PerWorker { queue, .. } => self.forward_over_shared_queue(task, &requests, queue.clone()).await,
-            Replies::PerCall => self.forward_over_own_queue(task, &requests).await,
-        };
-        results.unwrap_or_else(|error| {
-            let reason = error.to_string();
-            tracing::warn!(%task, reason, "requests not answered");
-            // One failure for all of them: the first carries it, the rest went the same way.
-            let rest = requests.iter().skip(1).map(|_| Err(CallError::ConnectionLost));
-            std::iter::once(Err(error)).chain(rest).collect()
-        })
-    }
-}
-
-/// A queue for replies with its consumer.
-struct OpenReplies {
-    channel: Channel,
-    queue: ShortString,
-    consumer: Consumer,
-}
-
-async fn open_reply_queue(session: &Session, exclusive: bool) -> Result<OpenReplies, CallError> {
-    let channel = session.channel(Instant::now() + QUEUE_LIMIT).await?;
-    let queue = amqp::reply_queue(&channel, exclusive).await?;
-    // Acknowledged on delivery: a reply whose worker died has nobody left to go to.
-    let options = BasicConsumeOptions { no_ack: true, exclusive, ..Default::default() };
-    let consumer = channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?;
-    Ok(OpenReplies { channel, queue, consumer })
-}
-
-/// Gives replies to their calls until the consumer ends.
-async fn take_in(consumer: &mut Consumer, pending: &Pending, telemetry: &dyn Telemetry) {
-    while let Some(Ok(delivery)) = consumer.next().await {
-        if let Err(dropped) = pending.deliver(&delivery) {
+/// Gives replies to their calls until the queue is gone.
+async fn take_in(replies: &mut ReplyQueue, waiting: &WaitingCalls<RequestId>, telemetry: &dyn Telemetry) {
+    while let Some(delivery) = replies.next().await {
+        if let Err(dropped) = deliver(&delivery, waiting) {
             telemetry.record(&dropped.event());
         }
     }
+}
+
+/// Gives what came over a reply queue to the call that waits for it.
+fn deliver(delivery: &Delivery, waiting: &WaitingCalls<RequestId>) -> Result<(), Dropped> {
+    let reply = Reply::parse(delivery.body()).map_err(Dropped::malformed)?;
+    let request = delivery.correlation_id().and_then(|id| id.parse().ok());
+    let request = request.ok_or_else(|| Dropped::malformed("a reply without a correlation id"))?;
+    Ok(waiting.deliver(request, Some(request), reply, DropReason::ReplyMisrouted)?)
 }
 
 /// Keeps a worker's one reply queue: declares it on each connection and takes in what arrives.
 async fn consume_replies(
     env: Env,
     session: Session,
-    pending: Pending,
+    waiting: WaitingCalls<RequestId>,
     telemetry: Arc<dyn Telemetry>,
-    name: watch::Sender<Option<ShortString>>,
+    name: watch::Sender<Option<QueueName>>,
 ) {
     let mut backoff = Backoff::new();
     loop {
-        match timeout(QUEUE_LIMIT, open_reply_queue(&session, true)).await {
+        match timeout(REPLY_QUEUE_LIMIT, ReplyQueue::open(&session, Ownership::Exclusive)).await {
             Ok(Ok(mut replies)) => {
                 backoff = Backoff::new();
-                name.send_replace(Some(replies.queue.clone()));
-                take_in(&mut replies.consumer, &pending, telemetry.as_ref()).await;
+                name.send_replace(Some(replies.name().clone()));
+                take_in(&mut replies, &waiting, telemetry.as_ref()).await;
                 name.send_replace(None);
                 // What is still under way would come over a queue that is gone.
-                pending.abandon_all();
+                waiting.abandon_all();
             }
             Ok(Err(error)) => tracing::warn!(%error, "no reply queue; trying again"),
             Err(_) => tracing::warn!("no reply queue in time; trying again"),

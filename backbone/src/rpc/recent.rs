@@ -3,8 +3,8 @@
 use crate::message::RequestId;
 use std::collections::{BTreeSet, VecDeque};
 
-/// How many requests are remembered, to tell a late reply from one that went astray. At the most requests that a worker or
-/// an HTTP router has in one reply timeout (some hundreds) this covers several.
+/// How many requests are remembered, to tell a late reply from one that went astray. At the most requests that a worker
+/// or an HTTP router has in one reply timeout (some hundreds) this covers several.
 pub(crate) const RECENT_MAX: usize = 4_096;
 
 /// The ids of the latest requests.

@@ -8,7 +8,7 @@ mod aside;
 
 use super::reports::{malformed, retry, store_report};
 use crate::{
-    amqp::{PublishError, Session},
+    amqp::{Properties, PublishError, QueueName, Session},
     config::Config,
     env::Env,
     message::{Message, Reply},
@@ -18,15 +18,14 @@ use crate::{
 };
 use aside::Aside;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use lapin::{BasicProperties, types::ShortString};
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long a shutdown waits for messages that are under way. What is left unacknowledged goes to another router.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-/// How long nothing may come in after the unsubscribing before a router takes that for all: acknowledgements make room for
-/// what the broker still had queued for it, a round trip later.
+/// How long nothing may come in after the unsubscribing before a router takes that for all: acknowledgements make room
+/// for what the broker still had queued for it, a round trip later.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
@@ -72,8 +71,8 @@ impl BckRouter {
             }
         }
         drop(stepping_aside);
-        // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing is
-        // left: first no more comes in, then all that came is worked off.
+        // Brokers need not give what a router leaves unacknowledged to another one, and Mosquitto does not. So nothing
+        // is left: first no more comes in, then all that came is worked off.
         let drain = async {
             let mut unsubscribed = pin!(router.mqtt.unsubscribe());
             let mut subscribed = true;
@@ -130,8 +129,8 @@ impl BckRouter {
     }
 
     async fn publish(&self, caller: &Caller, reply: &[u8], give_up: Instant) -> Result<Outcome, PublishError> {
-        let queue = ShortString::from(caller.reply_queue.as_str());
-        let properties = BasicProperties::default().with_correlation_id(caller.request.to_string().into());
+        let queue = QueueName::from(caller.reply_queue.as_str());
+        let properties = Properties::default().correlation_id(caller.request);
         match self.session.publish(&queue, reply, properties, give_up).await {
             Ok(()) => Ok(Ok(())),
             Err(PublishError::Unroutable { .. }) => Ok(Err(DropReason::CallerGone.into())),

@@ -4,21 +4,18 @@ mod room;
 
 use super::HAND_BACK_DELAY;
 use crate::{
-    amqp::{DurableQueue, Session},
+    amqp::{DurableQueue, Properties, QueueName, Session},
     config::Config,
     env::Env,
     message::{Message, TASK_QUEUE, Task},
     telemetry::{Event, Telemetry},
 };
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
-use lapin::BasicProperties;
 use room::Room;
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// AMQP's delivery mode for messages that survive a restart of the broker.
-pub(super) const PERSISTENT: u8 = 2;
 /// How long one try to publish waits for a connection. Another try follows, until the shutdown.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
 /// How long a shutdown waits for confirms that are under way.
@@ -41,8 +38,8 @@ pub struct Dispatcher;
 
 impl Dispatcher {
     /// Publishes every task of `tasks`, persistent, and returns their number once the broker has confirmed all. After a
-    /// lost connection it publishes what was not confirmed again. While too many tasks wait in the queue it takes no more
-    /// than one out of `tasks`.
+    /// lost connection it publishes what was not confirmed again. While too many tasks wait in the queue it takes no
+    /// more than one out of `tasks`.
     ///
     /// # Errors
     /// [`DispatchError`] if `shutdown` came first.
@@ -98,10 +95,10 @@ impl Dispatcher {
 
 /// Publishes `task` until that succeeds.
 async fn dispatch(session: &Session, telemetry: &dyn Telemetry, task: Task) {
-    let (queue, body) = (TASK_QUEUE.into(), task.to_bytes());
+    let (queue, body) = (QueueName::from(TASK_QUEUE), task.to_bytes());
     loop {
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-        match session.publish(&queue, &body, properties, Instant::now() + CONNECTION_LIMIT).await {
+        let limit = Instant::now() + CONNECTION_LIMIT;
+        match session.publish(&queue, &body, Properties::persistent(), limit).await {
             Ok(()) => break,
             Err(error) => tracing::warn!(task = %task.task_id, %error, "task not confirmed; publishing it again"),
         }

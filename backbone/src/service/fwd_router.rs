@@ -3,7 +3,9 @@
 
 use super::settle;
 use crate::{
-    amqp::{Acknowledge, DurableQueue, PublishError, Served, Session, Verdict, serve},
+    amqp::{
+        Acknowledge, Delivery, DurableQueue, Properties, PublishError, QueueName, Served, Session, Settlement, serve,
+    },
     config::{Acknowledgement, Config},
     deadline::Deadline,
     env::Env,
@@ -12,18 +14,17 @@ use crate::{
     store::{Caller, CorrelationKey, Store, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
-use lapin::{BasicProperties, message::Delivery, types::ShortString};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis has
-/// none; this one is far above what its 50 workers can have under way.
+/// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis
+/// has none; this one is far above what its 50 workers can have under way.
 const AUTO_IN_WORK_MAX: usize = 1_024;
 /// How long a shutdown waits for requests that are under way: the longest wait for a PUBACK, and a margin.
 const DRAIN_LIMIT: Duration = Duration::from_secs(12);
-/// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is cut
-/// off hands its requests back soon, so that another can take them.
+/// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is
+/// cut off hands its requests back soon, so that another can take them.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Carries requests from RabbitMQ to MQTT.
@@ -51,7 +52,7 @@ enum Failure {
 struct Taken {
     request: Request,
     deadline: Deadline,
-    reply_queue: ShortString,
+    reply_queue: QueueName,
 }
 
 impl FwdRouter {
@@ -82,25 +83,24 @@ impl FwdRouter {
         router.session.close().await;
     }
 
-    async fn work(&self, mut delivery: Delivery) -> Verdict {
+    async fn work(&self, mut delivery: Delivery) -> Settlement {
         match self.take(&delivery) {
             Ok(taken) => {
                 self.telemetry.record(&Event::RequestTaken { request: taken.request.request_id });
-                let body = std::mem::take(&mut delivery.data);
+                let body = delivery.take_body();
                 if let Err(error) = self.forward(&taken, body).await {
                     return self.hand_back(&error).await;
                 }
             }
             Err(dropped) => self.telemetry.record(&dropped.event()),
         }
-        Verdict::Done
+        Settlement::Done
     }
 
     /// Checks whether a delivery is a request, and in time.
     fn take(&self, delivery: &Delivery) -> Result<Taken, Dropped> {
-        let request = Request::parse(&delivery.data).map_err(Dropped::malformed)?;
-        let reply_queue = delivery.properties.reply_to().clone().filter(|queue| !queue.as_str().is_empty());
-        let reply_queue = reply_queue.ok_or_else(|| Dropped::malformed("no reply-to"))?;
+        let request = Request::parse(delivery.body()).map_err(Dropped::malformed)?;
+        let reply_queue = delivery.reply_to().ok_or_else(|| Dropped::malformed("no reply-to"))?;
         let deadline = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms).ok_or(DropReason::Expired)?;
         Ok(Taken { request, deadline, reply_queue })
     }
@@ -126,7 +126,7 @@ impl FwdRouter {
 
     /// Answers the caller at once, in the gateway's stead.
     async fn refuse(&self, taken: &Taken, reply: Reply) -> Result<(), Failure> {
-        let properties = BasicProperties::default().with_correlation_id(taken.request.request_id.to_string().into());
+        let properties = Properties::default().correlation_id(taken.request.request_id);
         let patience = taken.deadline.at().min(Instant::now() + CONNECTION_LIMIT);
         match self.session.publish(&taken.reply_queue, &reply.to_bytes(), properties, patience).await {
             Ok(()) => Ok(()),
@@ -139,13 +139,13 @@ impl FwdRouter {
     }
 
     /// Gives a request back to RabbitMQ, if that still knows it.
-    async fn hand_back(&self, error: &Failure) -> Verdict {
+    async fn hand_back(&self, error: &Failure) -> Settlement {
         let (detail, telemetry) = (error.to_string(), self.telemetry.as_ref());
         match self.config.fwd_router.acknowledgement {
             Acknowledgement::AfterHandover => settle::hand_back(&detail, telemetry).await,
             Acknowledgement::Auto => {
                 telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &detail });
-                Verdict::Done
+                Settlement::Done
             }
         }
     }

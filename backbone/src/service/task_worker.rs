@@ -1,27 +1,25 @@
 //! The task worker: takes a task, calls all its labels at once, acknowledges the task last.
 //!
-//! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue with
-//! the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
+//! A task that fails waits in the retry queue for its next try; after the last one it goes to the dead-letter queue
+//! with the reason. A task that is delivered twice is simply done twice: labels ignore a version that they know.
 //!
-//! A worker that crashes can't say so, and its broker delivers the task again, marked as redelivered, without counting. So
-//! a redelivered task is not worked on at once: it goes the way of a failed one, with one more interruption in a header.
-//! A task that kills its workers kills a bounded number of them, with a pause between two. Interruptions are counted apart
-//! from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in work.
+//! A worker that crashes can't say so, and its broker delivers the task again, marked as redelivered, without counting.
+//! So a redelivered task is not worked on at once: it goes the way of a failed one, with one more interruption in a
+//! header. A task that kills its workers kills a bounded number of them, with a pause between two. Interruptions are
+//! counted apart from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in
+//! work.
 
-use super::{dispatcher::PERSISTENT, settle};
+use super::settle;
 use crate::{
-    amqp::{Acknowledge, DurableQueue, Served, Session, Verdict, serve},
+    amqp::{
+        Acknowledge, Delivery, DurableQueue, HeaderValue, Properties, QueueName, Served, Session, Settlement, serve,
+    },
     config::{self, Config},
     deadline::Deadline,
     env::Env,
     message::{Message, Reply, Request, RequestId, TASK_ID_HEADER, Task, TaskId},
-    rpc::{Backbone, CallError, Chosen},
+    rpc::{CallError, RpcClient},
     telemetry::{DropReason, Event, FailReason, Telemetry},
-};
-use lapin::{
-    BasicProperties,
-    message::Delivery,
-    types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -31,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 const ATTEMPT_HEADER: &str = "x-attempt";
 /// Header of a task that was interrupted before: how often.
 const INTERRUPTIONS_HEADER: &str = "x-interruptions";
-/// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while one
-/// task is in work, and still few workers for a task to kill.
+/// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while
+/// one task is in work, and still few workers for a task to kill.
 const INTERRUPTIONS_MAX: u32 = 10;
 /// Headers of a dead letter: why, what is wrong with a malformed one, after how many tries; and [`TASK_ID_HEADER`].
 const REASON_HEADER: &str = "x-reason";
@@ -49,9 +47,9 @@ pub struct TaskWorker {
     config: config::TaskWorker,
     telemetry: Arc<dyn Telemetry>,
     session: Session,
-    backbone: Chosen,
-    retry_queue: ShortString,
-    dead_letter_queue: ShortString,
+    rpc: RpcClient,
+    retry_queue: QueueName,
+    dead_letter_queue: QueueName,
 }
 
 /// How a try went.
@@ -66,8 +64,8 @@ struct Tried {
 }
 
 impl TaskWorker {
-    /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that don't
-    /// return to the queue.
+    /// Works on tasks until `shutdown`. Tries that are under way then have their reply timeout to finish; tasks that
+    /// don't return to the queue.
     ///
     /// # Panics
     /// If `config` is not valid.
@@ -75,10 +73,10 @@ impl TaskWorker {
         let config = &config.as_ref().clone();
         let retries = DurableQueue::retries(Duration::from_millis(config.task_worker.retry_delay_ms));
         let dead_letters = DurableQueue::dead_letters();
-        let (retry_queue, dead_letter_queue) = (retries.name.as_str().into(), dead_letters.name.as_str().into());
+        let (retry_queue, dead_letter_queue) = (retries.name(), dead_letters.name());
         let queues = vec![DurableQueue::tasks(), DurableQueue::requests(), retries, dead_letters];
         let session = Session::new(&env, &config.amqp, "task-worker", queues, telemetry.clone());
-        let backbone = Chosen::new(&env, config, &session, telemetry.clone());
+        let rpc = RpcClient::new(&env, config, &session, telemetry.clone());
         let config = config.task_worker.clone();
         let served = Served {
             queue: DurableQueue::tasks(),
@@ -86,7 +84,7 @@ impl TaskWorker {
             in_work_max: config.prefetch.into(),
             drain_limit: Duration::from_millis(config.reply_timeout_ms) + DRAIN_MARGIN,
         };
-        let worker = Self { env, config, telemetry, session, backbone, retry_queue, dead_letter_queue };
+        let worker = Self { env, config, telemetry, session, rpc, retry_queue, dead_letter_queue };
         let unfinished = serve(&worker.session, served, &shutdown, |delivery| worker.work(delivery)).await;
         if unfinished > 0 {
             tracing::warn!(unfinished, "tasks not finished in time return to the queue");
@@ -94,23 +92,23 @@ impl TaskWorker {
         worker.session.close().await;
     }
 
-    async fn work(&self, delivery: Delivery) -> Verdict {
-        let (attempt, interruptions) = (attempt_of(&delivery.properties), interruptions_of(&delivery.properties));
+    async fn work(&self, delivery: Delivery) -> Settlement {
+        let (attempt, interruptions) = (attempt_of(&delivery), interruptions_of(&delivery));
         let failed = |reason, detail| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason), detail };
-        let task = match Task::parse(&delivery.data) {
+        let task = match Task::parse(delivery.body()) {
             Ok(task) => task,
             Err(error) => {
                 return self.settle(&delivery, None, &failed(FailReason::Malformed, error.to_string())).await;
             }
         };
-        if delivery.redelivered {
+        if delivery.is_redelivered() {
             return self.settle(&delivery, Some(&task.task_id), &failed(FailReason::Interrupted, String::new())).await;
         }
         self.telemetry.record(&Event::TaskStarted { task: &task.task_id, attempt });
         let start = Instant::now();
-        let results = self.backbone.forward(&task.task_id, self.requests(&task)).await;
+        let results = self.rpc.call_all(&task.task_id, self.requests(&task)).await;
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
-        let outcome = results.iter().try_for_each(verdict);
+        let outcome = results.iter().try_for_each(outcome_of);
         let tried = Tried { attempt, interruptions, latency_us, outcome, detail: String::new() };
         self.settle(&delivery, Some(&task.task_id), &tried).await
     }
@@ -129,50 +127,50 @@ impl TaskWorker {
     }
 
     /// Records how a try went and sees to it that the task goes where it belongs; only then it counts as done.
-    async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) -> Verdict {
+    async fn settle(&self, delivery: &Delivery, task: Option<&TaskId>, tried: &Tried) -> Settlement {
         let &Tried { attempt, latency_us, outcome, .. } = tried;
         match (outcome, task) {
             (Ok(()), Some(task)) => {
                 self.telemetry.record(&Event::TaskDone { task, attempt, latency_us });
-                Verdict::Done
+                Settlement::Done
             }
             (Ok(()), None) => unreachable!("a task without a name was not tried"),
-            (Err(_), _) if !delivery.acker.usable() => {
+            (Err(_), _) if !delivery.can_be_settled() => {
                 // Its connection is gone, so the broker gives it to somebody again; setting it aside would double it.
                 let detail = "the connection that the task came over is gone";
                 self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack, detail });
-                Verdict::HandBack
+                Settlement::HandBack
             }
             (Err(reason), task) => match (self.next_try(tried, reason), task) {
                 (Some(headers), Some(task)) => {
-                    let verdict = self.set_aside(delivery, &self.retry_queue, &headers).await;
-                    if verdict == Verdict::Done {
+                    let settlement = self.set_aside(delivery, &self.retry_queue, &headers).await;
+                    if settlement == Settlement::Done {
                         self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
                     }
-                    verdict
+                    settlement
                 }
                 _ => {
-                    let text = |text: String| AMQPValue::LongString(LongString::from(text));
+                    let text = HeaderValue::Text;
                     let name = task.map_or_else(String::new, ToString::to_string);
                     let headers = [
                         (REASON_HEADER, text(reason.to_string())),
                         (DETAIL_HEADER, text(tried.detail.clone())),
-                        (ATTEMPTS_HEADER, AMQPValue::LongUInt(attempt)),
+                        (ATTEMPTS_HEADER, HeaderValue::Number(attempt)),
                         (TASK_ID_HEADER, text(name)),
                     ];
-                    let verdict = self.set_aside(delivery, &self.dead_letter_queue, &headers).await;
-                    if verdict == Verdict::Done {
+                    let settlement = self.set_aside(delivery, &self.dead_letter_queue, &headers).await;
+                    if settlement == Settlement::Done {
                         let detail = &tried.detail;
                         self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason, latency_us, detail });
                     }
-                    verdict
+                    settlement
                 }
             },
         }
     }
 
     /// The headers with which a task is tried again after it failed for `reason`; `None` if it is given up.
-    fn next_try(&self, tried: &Tried, reason: FailReason) -> Option<[(&'static str, AMQPValue); 2]> {
+    fn next_try(&self, tried: &Tried, reason: FailReason) -> Option<[(&'static str, HeaderValue); 2]> {
         let &Tried { attempt, interruptions, .. } = tried;
         let (attempt, interruptions) = match reason {
             FailReason::Malformed => return None,
@@ -182,78 +180,36 @@ impl TaskWorker {
             _ => return None,
         };
         Some([
-            (ATTEMPT_HEADER, AMQPValue::LongUInt(attempt)),
-            (INTERRUPTIONS_HEADER, AMQPValue::LongUInt(interruptions)),
+            (ATTEMPT_HEADER, HeaderValue::Number(attempt)),
+            (INTERRUPTIONS_HEADER, HeaderValue::Number(interruptions)),
         ])
     }
 
     /// Puts the task into `queue`, unchanged but for its headers. If that fails, it goes back to where it came from.
-    async fn set_aside(&self, delivery: &Delivery, queue: &ShortString, headers: &[(&str, AMQPValue)]) -> Verdict {
-        let mut table = FieldTable::default();
-        for (name, value) in headers {
-            table.insert((*name).into(), value.clone());
-        }
-        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(table);
-        let published = self.session.publish(queue, &delivery.data, properties, Instant::now() + SET_ASIDE_LIMIT).await;
-        let Err(error) = published else { return Verdict::Done };
+    async fn set_aside(&self, delivery: &Delivery, queue: &QueueName, headers: &[(&str, HeaderValue)]) -> Settlement {
+        let properties = Properties::persistent().headers(headers);
+        let limit = Instant::now() + SET_ASIDE_LIMIT;
+        let published = self.session.publish(queue, delivery.body(), properties, limit).await;
+        let Err(error) = published else { return Settlement::Done };
         settle::hand_back(&error.to_string(), self.telemetry.as_ref()).await
     }
 }
 
-/// Which try this delivery is.
-fn attempt_of(properties: &BasicProperties) -> u32 {
-    number_in(properties, ATTEMPT_HEADER).unwrap_or(1).max(1)
+/// Which try this delivery is: the first one, unless its header makes sense and says otherwise.
+fn attempt_of(delivery: &Delivery) -> u32 {
+    delivery.number(ATTEMPT_HEADER).unwrap_or(1).max(1)
 }
 
 /// How often this task was interrupted.
-fn interruptions_of(properties: &BasicProperties) -> u32 {
-    number_in(properties, INTERRUPTIONS_HEADER).unwrap_or(0)
-}
-
-fn number_in(properties: &BasicProperties, header: &str) -> Option<u32> {
-    match properties.headers().as_ref()?.inner().get(header)? {
-        AMQPValue::LongUInt(number) => Some(*number),
-        AMQPValue::LongInt(number) => u32::try_from(*number).ok(),
-        AMQPValue::LongLongInt(number) => u32::try_from(*number).ok(),
-        _ => None,
-    }
+fn interruptions_of(delivery: &Delivery) -> u32 {
+    delivery.number(INTERRUPTIONS_HEADER).unwrap_or(0)
 }
 
 /// What one result says about its task.
-fn verdict(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
+fn outcome_of(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
     match result {
         Ok(reply) if reply.status.is_success() => Ok(()),
         Ok(reply) => Err(FailReason::Refused(reply.status)),
         Err(error) => Err(error.reason()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(value: AMQPValue) -> BasicProperties {
-        let mut table = FieldTable::default();
-        table.insert(ATTEMPT_HEADER.into(), value);
-        BasicProperties::default().with_headers(table)
-    }
-
-    #[test]
-    fn a_task_without_the_header_is_on_its_first_try() {
-        assert_eq!(attempt_of(&BasicProperties::default()), 1);
-    }
-
-    #[test]
-    fn the_header_counts_tries_in_whatever_integer_a_broker_makes_of_it() {
-        for value in [AMQPValue::LongUInt(3), AMQPValue::LongInt(3), AMQPValue::LongLongInt(3)] {
-            assert_eq!(attempt_of(&headers(value)), 3);
-        }
-    }
-
-    #[test]
-    fn a_senseless_header_counts_as_a_first_try() {
-        for value in [AMQPValue::LongInt(-7), AMQPValue::LongUInt(0), AMQPValue::Boolean(true)] {
-            assert_eq!(attempt_of(&headers(value)), 1);
-        }
     }
 }

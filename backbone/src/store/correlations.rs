@@ -28,8 +28,8 @@ pub(crate) struct Caller {
 pub(crate) enum CorrelationKey {
     /// Nobody else's: the id was drawn at random.
     RequestId(RequestId),
-    /// The thesis' key. Of two concurrent requests for one label, the later one takes it over, and the earlier one's reply
-    /// goes to the later one's caller.
+    /// The thesis' key. Of two concurrent requests for one label, the later one takes it over, and the earlier one's
+    /// reply goes to the later one's caller.
     EslMac(Mac),
 }
 

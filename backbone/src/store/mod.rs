@@ -12,7 +12,7 @@ pub(crate) use routes::report_limit;
 use crate::{
     config,
     env::{Env, Task},
-    redial::{DialError, Dialer, Redial, Unavailable},
+    reconnect::{DialError, Dialer, Reconnect, Unavailable},
     telemetry::{Event, Telemetry},
     tls::{self, Tls},
 };
@@ -26,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 /// Limit of one round trip. A lost segment comes back after TCP's first retransmission, 200 ms on Linux, or after the
 /// second, 600 ms; a Redis that is silent for longer is taken for dead.
 const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
-/// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that another
-/// can try; its dial goes on meanwhile.
+/// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that
+/// another can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
 /// How much of a value that does not parse is reported, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -55,13 +55,13 @@ pub(crate) enum StoreError {
 
 /// One replica's connection to Redis.
 pub(crate) struct Store {
-    redial: Redial<RedisDialer>,
+    reconnect: Reconnect<RedisDialer>,
     telemetry: Arc<dyn Telemetry>,
 }
 
 /// A connection, with the task that reads from it, which ends with it.
 #[derive(Clone)]
-struct Link {
+struct OpenConnection {
     connection: MultiplexedConnection,
     driver: Arc<Task>,
 }
@@ -81,7 +81,7 @@ impl Store {
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
         let dialer = RedisDialer { env: env.clone(), host, port, tls: config.tls(), login };
-        Self { redial: Redial::new(env.clone(), telemetry.clone(), dialer), telemetry }
+        Self { reconnect: Reconnect::new(env.clone(), telemetry.clone(), dialer), telemetry }
     }
 
     /// What `parse` makes of the `value` of `key`. Nothing is reported, and is as good as no value: trying again would
@@ -103,7 +103,7 @@ impl Store {
     /// Sends `pipeline` and reads its answer. `None` if a key holds another type than it should; that is reported.
     async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<Option<T>, StoreError> {
         let limit = Instant::now() + STEP_LIMIT;
-        let mut line = self.redial.get(limit).await.map_err(|source| StoreError::Unavailable { doing, source })?;
+        let mut line = self.reconnect.get(limit).await.map_err(|source| StoreError::Unavailable { doing, source })?;
         let answer = match timeout_at(limit, pipeline.query_async(&mut line.connection.connection)).await {
             Ok(answer) => answer,
             Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
@@ -118,7 +118,7 @@ impl Store {
             return Ok(None);
         }
         if source.is_io_error() || source.is_unrecoverable_error() {
-            self.redial.broken(&line, &source.to_string());
+            self.reconnect.broken(&line, &source.to_string());
         }
         Err(StoreError::Redis { doing, source })
     }
@@ -139,18 +139,18 @@ fn keys_of_another_type(pipeline: &Pipeline, error: &RedisError) -> Vec<String> 
 }
 
 impl Dialer for RedisDialer {
-    type Connection = Link;
+    type Connection = OpenConnection;
     const BROKER: &'static str = "redis";
 
-    async fn dial(&self) -> Result<Link, DialError> {
+    async fn dial(&self) -> Result<OpenConnection, DialError> {
         let stream = tls::connect(&self.env, &self.host, self.port, self.tls.as_ref()).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
         let driver = Arc::new(self.env.spawn("redis driver", driver));
-        Ok(Link { connection, driver })
+        Ok(OpenConnection { connection, driver })
     }
 
-    fn is_up(link: &Link) -> bool {
+    fn is_up(link: &OpenConnection) -> bool {
         !link.driver.is_finished()
     }
 }

@@ -3,8 +3,8 @@
 //! One hash a label, with a field for each gateway that hears it. A gateway's report sets only its own fields, so that
 //! concurrent writers can't lose each other's reports. A hash expires as a whole once no gateway has reported its label
 //! for as long as a route is fresh. Fields of gateways that stopped hearing a label are passed over, and removed by
-//! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps their
-//! hash alive, at most one for each gateway that ever heard the label.
+//! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
+//! their hash alive, at most one for each gateway that ever heard the label.
 
 use super::{Caller, CorrelationKey, Store, StoreError};
 use crate::{
@@ -17,8 +17,8 @@ use redis::Pipeline;
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis, which
-/// does one thing at a time, makes others wait.
+/// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis,
+/// which does one thing at a time, makes others wait.
 const LABELS_PER_BATCH: usize = 256;
 /// A field is removed when it is older than a fresh one may be by this factor. Generous, because between reading and
 /// removing a gateway may hear the label again: its field then comes back with its next report.
@@ -69,8 +69,9 @@ fn parse(field: &[u8], value: &[u8]) -> Option<Route> {
 
 /// Until when a report of `heard_unix_ms` may be written; `None` if that is over, or if it comes from the future.
 ///
-/// Half the time that a route is fresh: while a router could not reach the store, another may have written a later report
-/// of this gateway. What an older one overwrites is then still fresh for the other half, until the gateway's next report.
+/// Half the time that a route is fresh: while a router could not reach the store, another may have written a later
+/// report of this gateway. What an older one overwrites is then still fresh for the other half, until the gateway's
+/// next report.
 pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> Option<Instant> {
     let (now_unix_ms, limit_ms) = (env.unix_ms(), config.route_fresh_ms / 2);
     let left_ms = heard_unix_ms.saturating_add(limit_ms).checked_sub(now_unix_ms)?;

@@ -1,13 +1,13 @@
 //! Events as log lines.
 
-use super::{Event, Telemetry, sparse::Ration};
+use super::{
+    Event, Telemetry,
+    sparse::{EVENTS, Ration},
+};
 use std::fmt::Debug;
 
-/// The target of these lines.
-pub(super) const TARGET: &str = module_path!();
-
-/// Writes events to the log: failures as warnings, losses and connections as information, the rest at debug level. Warnings
-/// and information of one kind come at most every 10 s, with the number of those that were left out.
+/// Writes events to the log: failures as warnings, losses and connections as information, the rest at debug level.
+/// Warnings and information of one kind come at most every 10 s, with the number of those that were left out.
 #[derive(Debug)]
 pub struct LogTelemetry {
     /// By a name and a reason.
@@ -30,12 +30,12 @@ impl Telemetry for LogTelemetry {
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
             Event::Disconnected { broker, .. } => (kind("disconnected", broker), true),
             Event::Connected { broker } => (kind("connected", broker), false),
-            _ => return tracing::debug!(?event),
+            _ => return tracing::debug!(target: EVENTS, ?event),
         };
         if let Some(left_out) = self.ration.may_write(kind) {
             match is_failure {
-                true => tracing::warn!(?event, left_out),
-                false => tracing::info!(?event, left_out),
+                true => tracing::warn!(target: EVENTS, ?event, left_out),
+                false => tracing::info!(target: EVENTS, ?event, left_out),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Log lines that repeat: some are written, the rest is counted.
 //!
-//! Whatever a peer can cause again and again, it must not fill the disk with. [`super::LogTelemetry`] thins out events, by
-//! what happened; [`Sparse`] thins out everything else, lines of libraries included, by the place in the code.
+//! Whatever a peer can cause again and again, it must not fill the disk with. [`super::LogTelemetry`] thins out events,
+//! by what happened; [`Sparse`] thins out everything else, lines of libraries included, by the place in the code.
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, time::Duration};
 use tokio::time::Instant;
@@ -11,6 +11,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+/// The target of lines about events, which are thinned out before they are written.
+pub(super) const EVENTS: &str = "backbone::telemetry::log";
 /// For how long lines of one kind are counted together.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
 /// Lines from one place in the code in each such time: enough for the few connections of a replica to tell their ends.
@@ -78,7 +80,7 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        let is_thinned_out_already = metadata.target() == super::log::TARGET;
+        let is_thinned_out_already = metadata.target() == EVENTS;
         if is_thinned_out_already || *metadata.level() > Level::INFO {
             return self.format.format_event(context, writer, event);
         }

@@ -1,10 +1,9 @@
 use super::*;
 use crate::{
     config,
-    env::memory::memory_env,
+    env::{DIAL_LIMIT, memory::memory_env},
     message::Mac,
     mqtt::Mqtt,
-    redial::DIAL_LIMIT,
     store::{CorrelationKey, Store},
     telemetry::{Event, Telemetry},
 };

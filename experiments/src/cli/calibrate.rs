@@ -1,10 +1,10 @@
 //! `experiments calibrate`: what the simulator needs to know, measured on real brokers.
 
-use super::changes::SpecsArg;
-use super::output::{here, print};
-use crate::calibrate;
-use crate::results::replace;
-use crate::simulate::Simulate;
+use super::{
+    changes::SpecsArg,
+    output::{here, print},
+};
+use crate::{calibrate, results::replace, simulate::Simulate};
 use clap::Args;
 use std::path::PathBuf;
 

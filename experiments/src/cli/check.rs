@@ -1,15 +1,21 @@
 //! `experiments check`: the regression gate.
 
-use super::changes::SpecsArg;
-use super::output::{here, print};
-use crate::gate;
-use crate::results::{self, Directories};
-use crate::simulate::Simulate;
-use crate::spec::{self, Spec, SpecError};
+use super::{
+    changes::SpecsArg,
+    output::{here, print},
+};
+use crate::{
+    gate,
+    results::{self, Directories},
+    simulate::Simulate,
+    spec::{self, Spec, SpecError},
+};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// What to check, and how to say it.
 #[derive(Debug, Args)]

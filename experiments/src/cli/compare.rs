@@ -1,13 +1,17 @@
 //! `experiments compare`: simulation, live run and thesis side by side.
 
-use super::changes::Changes;
-use super::output::{here, print};
-use crate::compare::{Comparison, Source};
-use crate::plot::Figure;
-use crate::results::{Directories, replace};
-use crate::run;
-use crate::simulate::Simulate;
-use crate::thesis;
+use super::{
+    changes::Changes,
+    output::{here, print},
+};
+use crate::{
+    compare::{Comparison, Source},
+    plot::Figure,
+    results::{Directories, replace},
+    run,
+    simulate::Simulate,
+    thesis,
+};
 use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;

@@ -6,10 +6,7 @@ use backbone::{
     env::{Env, TokioPlatform},
 };
 use clap::Args;
-use std::ffi::OsString;
-use std::io;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 /// Whether and how to run for real.
 #[derive(Clone, Args)]

@@ -10,16 +10,20 @@ mod output;
 mod run;
 mod thesis;
 
-use crate::live::AddressError;
-use crate::simulate::Simulate;
-use crate::spec::{self, SpecError};
+use crate::{
+    live::AddressError,
+    simulate::Simulate,
+    spec::{self, SpecError},
+};
 use changes::{Changes, SpecsArg};
 use clap::{CommandFactory, Parser, Subcommand};
 use output::print;
 use run::RunOptions;
-use std::io::{self, IsTerminal as _};
-use std::path::Path;
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+    process::ExitCode,
+};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
@@ -76,8 +80,8 @@ pub fn main(simulate: Simulate) -> ExitCode {
     if let Some(Action::Backbone(arguments)) = cli.action.take_if(|action| matches!(action, Action::Backbone(_))) {
         return live::backbone(arguments);
     }
-    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the end of
-    // its connections when a run is stopped. What is one, the run says itself.
+    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the
+    // end of its connections when a run is stopped. What is one, the run says itself.
     let filter = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let filter =
         filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN).with_target("lapin", LevelFilter::OFF));

@@ -1,8 +1,10 @@
 //! What the commands print.
 
 use anyhow::Context;
-use std::io::{self, Write};
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 /// `path` as seen from the working directory, if it lies below that.
 pub(super) fn here(path: &Path) -> &Path {

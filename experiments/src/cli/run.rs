@@ -1,18 +1,24 @@
 //! `experiments NAME`: runs one experiment, prints it, and leaves its results behind.
 
-use super::changes::Changes;
-use super::live::LiveArgs;
-use super::output::{here, print};
-use crate::results::{self, Directories, Summary};
-use crate::run;
-use crate::simulate::Simulate;
-use crate::spec::Spec;
-use crate::table;
+use super::{
+    changes::Changes,
+    live::LiveArgs,
+    output::{here, print},
+};
+use crate::{
+    results::{self, Directories, Summary},
+    run,
+    simulate::Simulate,
+    spec::Spec,
+    table,
+};
 use anyhow::{Context, anyhow};
 use clap::Args;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::PathBuf,
+};
 
 /// What to do with a run.
 #[derive(Args)]

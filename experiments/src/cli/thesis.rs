@@ -1,11 +1,15 @@
 //! `experiments thesis`: the thesis' experiments again, and the report.
 
-use super::changes::SpecsArg;
-use super::output::{here, print};
-use crate::results::Directories;
-use crate::simulate::Simulate;
-use crate::spec::SpecError;
-use crate::thesis::{self, Evaluation, Verdict};
+use super::{
+    changes::SpecsArg,
+    output::{here, print},
+};
+use crate::{
+    results::Directories,
+    simulate::Simulate,
+    spec::SpecError,
+    thesis::{self, Evaluation, Verdict},
+};
 use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;

@@ -1,14 +1,17 @@
 //! Reads committed summaries.
 
-use crate::measure::Statistics;
-use crate::measure::TaskCounts;
-use crate::results::{Rpcs, Throughput};
+use crate::{
+    measure::{Statistics, TaskCounts},
+    results::{Rpcs, Throughput},
+};
 use anyhow::{Context, bail};
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
 
 /// Largest summary that is read; real ones have some 4 KB.
 const SUMMARY_BYTES_MAX: u64 = 1 << 20;

@@ -1,9 +1,11 @@
 //! Compares a committed summary with today's, number by number.
 
 use super::Committed;
-use crate::measure::Statistics;
-use crate::results::Summary;
-use crate::spec::Spec;
+use crate::{
+    measure::Statistics,
+    results::Summary,
+    spec::{self, Spec},
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -257,14 +259,33 @@ fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
     (committed != 0.0).then(|| (today - committed) / committed * 100.0)
 }
 
-/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than the
-/// result, and by its default nothing has changed.
-fn spec_changes(committed: &Value, today: &Spec) -> serde_json::Result<Vec<SpecChange>> {
-    let committed: Spec = serde_json::from_value(committed.clone())?;
-    let (committed, today) = (serde_json::to_value(committed)?, serde_json::to_value(today)?);
+/// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than
+/// the result, and by its default nothing has changed.
+fn spec_changes(committed: &Value, today: &Spec) -> anyhow::Result<Vec<SpecChange>> {
+    let committed = toml::to_string(&without_nulls(committed))?;
+    let committed = spec::parse(&committed).map_err(|error| anyhow::anyhow!("{}", error.message()))?;
+    let (committed, today) = (values(&committed)?, values(today)?);
     let mut changes = Vec::new();
     differences("", Some(&committed), Some(&today), &mut changes);
     Ok(changes)
+}
+
+/// What a spec sets, as JSON.
+fn values(spec: &Spec) -> anyhow::Result<Value> {
+    Ok(serde_json::to_value(toml::from_str::<toml::Table>(&spec.to_toml())?)?)
+}
+
+/// TOML says nothing where JSON says `null`.
+fn without_nulls(value: &Value) -> Value {
+    let kept = |value: &&Value| !value.is_null();
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(_, value)| kept(value));
+            Value::Object(fields.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().filter(kept).map(without_nulls).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Walks both trees. The title is for people only.

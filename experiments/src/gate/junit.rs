@@ -1,7 +1,9 @@
 //! The gate's result as JUnit XML, which most CI systems show.
 
-use super::compare::{Checked, Verdict};
-use super::report::details;
+use super::{
+    compare::{Checked, Verdict},
+    report::details,
+};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 

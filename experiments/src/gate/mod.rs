@@ -3,14 +3,14 @@
 //! Virtual time makes this exact: on any machine, an unchanged system gives the committed numbers to the last digit. So
 //! the tolerance is there for changes that are too small to matter, not for noise. What counts as a failure:
 //!
-//! - latency (p50, p99, max) or throughput beyond the tolerance, **in either direction**: a committed result that is worse
-//!   than today's would let a later loss hide in the difference, so a gain has to be accepted, too;
+//! - latency (p50, p99, max) or throughput beyond the tolerance, **in either direction**: a committed result that is
+//!   worse than today's would let a later loss hide in the difference, so a gain has to be accepted, too;
 //! - any change in how many tasks and requests ended how, and in what was dropped;
-//! - a spec that is not the one that the committed result is of (fields that are younger than the result had their defaults
-//!   then), a result that is missing, a run that fails.
+//! - a spec that is not the one that the committed result is of (fields that are younger than the result had their
+//!   defaults then), a result that is missing, a run that fails.
 //!
-//! A changed trace digest with equal numbers is a note: packets took another order, and nobody could tell by the result.
-//! Wall time is not judged here.
+//! A changed trace digest with equal numbers is a note: packets took another order, and nobody could tell by the
+//! result. Wall time is not judged here.
 
 mod committed;
 mod compare;
@@ -22,11 +22,12 @@ pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
 
-use crate::results::Summary;
-use crate::run::Run;
-use crate::run::batch;
-use crate::simulate::Simulate;
-use crate::spec::Spec;
+use crate::{
+    results::Summary,
+    run::{Run, batch},
+    simulate::Simulate,
+    spec::Spec,
+};
 use std::path::Path;
 
 /// How far p50, p99, max and throughput may move, in per cent, unless the command line says otherwise.

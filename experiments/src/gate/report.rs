@@ -3,8 +3,7 @@
 use super::compare::{Checked, Judgement, Move, SpecChange, Verdict};
 use serde::Serialize;
 use serde_json::Value;
-use std::fmt::Write as _;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 /// Most lines of details a spec; more say nothing new.
 const DETAILS_MAX: usize = 12;

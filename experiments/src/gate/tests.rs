@@ -1,7 +1,9 @@
 use super::*;
-use crate::cost::Cost;
-use crate::measure::{Outcome, TaskEnd, TaskRecord};
-use crate::spec::{default_directory, load};
+use crate::{
+    cost::Cost,
+    measure::{Outcome, TaskEnd, TaskRecord},
+    spec::{default_directory, load},
+};
 use std::sync::Arc;
 
 /// A run of two done tasks.

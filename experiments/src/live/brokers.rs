@@ -4,7 +4,7 @@ use super::{address, options::Options};
 use crate::spec::{Pod, Spec};
 use anyhow::Context;
 use backbone::config;
-use sim::broker::real::{Kind, Real};
+use sim::real::broker::{Kind, Real};
 use tokio::sync::oneshot;
 
 /// Where the three are and how to get in. Dropping this ends those that were started.

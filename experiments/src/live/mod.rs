@@ -2,9 +2,9 @@
 //! and labels in this one, from the same code as in the simulation, over real TCP.
 //!
 //! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
-//! be `backbone`, `sim::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and Redis
-//! before and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what the
-//! numbers rest on.
+//! be `backbone`, `sim::real::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and
+//! Redis before and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what
+//! the numbers rest on.
 //!
 //! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
 //! kernels is the simulation's; here they are what they are.
@@ -30,7 +30,7 @@ pub(crate) use router::free_port;
 use crate::{measure::Outcome, progress::Progress, spec::Spec};
 use anyhow::{Context, bail, ensure};
 use cleanup::Cleanup;
-use sim::cgroup::Hierarchy;
+use sim::real::cgroup::Hierarchy;
 use std::{sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 

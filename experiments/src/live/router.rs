@@ -5,7 +5,7 @@ use crate::spec::Pod;
 use anyhow::{Context, bail, ensure};
 use backbone::{config::Config, env::Env, telemetry::DropReason};
 use rustix::process::{Pid, Signal, kill_process};
-use sim::cgroup::Group;
+use sim::real::cgroup::Group;
 use std::{
     fs::File,
     path::Path,

@@ -28,8 +28,8 @@ use backbone::{
 use futures_util::future::{join_all, try_join_all};
 use sim::{
     Seed,
-    cgroup::{Group, Hierarchy},
     fleet::Gateway,
+    real::cgroup::{Group, Hierarchy},
 };
 use std::{
     collections::BTreeMap,

@@ -1,17 +1,17 @@
 //! Cumulative distributions over a logarithmic axis: shows where each experiment's tasks are, whatever the scale.
 
-use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
+use super::{
+    Drawn, Figure, GRID, SERIES, along, axis::MarkedAxis, draw_legend, emptiest, font, log_ticks, tick, titled,
+};
 use crate::measure::ms;
-use plotters::coord::Shift;
-use plotters::prelude::*;
+use plotters::{coord::Shift, prelude::*};
 
 /// Steps of a drawn curve; finer ones could not be seen.
 const STEPS: usize = 400;
 /// Left end of the axis for what takes no time.
 const LEAST_MS: f64 = 0.01;
 
-/// Several experiments' cumulative distributions.
+/// FanOut experiments' cumulative distributions.
 #[derive(Clone, Debug)]
 pub struct Cumulative {
     /// The first line is the largest.

@@ -1,12 +1,14 @@
 //! The latency histogram, in the style of the thesis' figures, so that both can stand side by side.
 
 use super::{BAR, BAR_EDGE, Drawn, Figure, GRID, INK, draw_legend, font, tick, titled};
-use crate::measure::Statistics;
-use crate::measure::{BINS, Bins};
-use crate::spec::Spec;
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
-use plotters::prelude::*;
+use crate::{
+    measure::{BINS, Bins, Statistics},
+    spec::Spec,
+};
+use plotters::{
+    coord::{Shift, types::RangedCoordf64},
+    prelude::*,
+};
 
 /// The latency histogram of one run.
 #[derive(Clone, Debug)]

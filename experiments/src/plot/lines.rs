@@ -1,9 +1,9 @@
 //! A quantity over the number of router replicas, a line a series.
 
-use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, along, draw_legend, emptiest, font, log_ticks, tick, titled};
-use plotters::coord::Shift;
-use plotters::prelude::*;
+use super::{
+    Drawn, Figure, GRID, SERIES, along, axis::MarkedAxis, draw_legend, emptiest, font, log_ticks, tick, titled,
+};
+use plotters::{coord::Shift, prelude::*};
 
 /// A measured point, with how far its runs are apart.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Curve {
     pub colour: usize,
 }
 
-/// Several lines over the replicas.
+/// FanOut lines over the replicas.
 #[derive(Clone, Debug)]
 pub struct Lines {
     /// The first line is the largest.

@@ -16,9 +16,11 @@ pub use ranges::{Row, Rows};
 
 use crate::digits::grouped;
 use anyhow::{anyhow, bail};
-use plotters::coord::{CoordTranslate, Shift};
-use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
+use plotters::{
+    coord::{CoordTranslate, Shift},
+    prelude::*,
+    style::{FontStyle, register_font},
+};
 use std::sync::OnceLock;
 
 /// The name under which the font is known to plotters, and what an SVG viewer is told: the same font, or one as wide.
@@ -150,8 +152,9 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
 /// The ninth of a picture where a legend covers least: that with the fewest of `points`, given as shares of the width
 /// and of the height, from below.
 fn emptiest(points: &[(f64, f64)]) -> SeriesLabelPosition {
-    use SeriesLabelPosition::{LowerLeft, LowerMiddle, LowerRight, MiddleLeft, MiddleMiddle, MiddleRight};
-    use SeriesLabelPosition::{UpperLeft, UpperMiddle, UpperRight};
+    use SeriesLabelPosition::{
+        LowerLeft, LowerMiddle, LowerRight, MiddleLeft, MiddleMiddle, MiddleRight, UpperLeft, UpperMiddle, UpperRight,
+    };
     // In the order in which a reader looks for it.
     let places = [
         (UpperRight, 2.0, 2.0),

@@ -1,10 +1,8 @@
 //! Distributions laid over each other: what was measured elsewhere as filled bars, ours as outlines.
 
 use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, draw_legend, font, tick, titled};
-use crate::measure::ms;
-use crate::measure::{BINS, Bins};
-use plotters::coord::Shift;
-use plotters::prelude::*;
+use crate::measure::{BINS, Bins, ms};
+use plotters::{coord::Shift, prelude::*};
 
 /// One distribution of an [`Overlay`].
 #[derive(Clone, Debug)]
@@ -74,7 +72,7 @@ impl Shape {
     }
 }
 
-/// Several distributions over one axis.
+/// FanOut distributions over one axis.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     /// The first line is the largest.

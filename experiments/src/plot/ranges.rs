@@ -1,11 +1,12 @@
 //! Experiments one below the other: the median, the mean and the 99th percentile of each on one logarithmic axis.
 
-use super::axis::MarkedAxis;
-use super::{Drawn, Figure, GRID, SERIES, font, log_ticks, tick, titled};
+use super::{Drawn, Figure, GRID, SERIES, axis::MarkedAxis, font, log_ticks, tick, titled};
 use crate::measure::Statistics;
-use plotters::coord::Shift;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 
 const ROW_HEIGHT: u32 = 46;
 /// For the axis, the title and the key.

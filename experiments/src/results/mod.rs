@@ -9,12 +9,16 @@ mod summary;
 
 pub use summary::{Rpcs, Summary, Throughput};
 
-use crate::measure::Outcome;
-use crate::plot::{self, Figure};
-use crate::spec::Spec;
+use crate::{
+    measure::Outcome,
+    plot::{self, Figure},
+    spec::Spec,
+};
 use anyhow::Context;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 use tempfile::NamedTempFile;
 
 /// Where results go.

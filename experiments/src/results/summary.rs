@@ -1,14 +1,14 @@
 //! `summary.json`: a run in numbers, small enough to be committed.
 
-use crate::cost::Cost;
-use crate::live::Conditions;
-use crate::measure::{Outcome, TaskCounts};
-use crate::measure::{Statistics, per_second};
-use crate::run::Run;
-use crate::spec::Spec;
+use crate::{
+    cost::Cost,
+    live::Conditions,
+    measure::{Outcome, Statistics, TaskCounts, per_second},
+    run::Run,
+    spec::Spec,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 /// The libraries whose versions a digest rests on.
 const LIBRARIES: [&str; 8] =

@@ -1,7 +1,9 @@
 use super::*;
-use crate::cost::Cost;
-use crate::measure::{Counters, TaskEnd, TaskRecord};
-use crate::run::Run;
+use crate::{
+    cost::Cost,
+    measure::{Counters, TaskEnd, TaskRecord},
+    run::Run,
+};
 use backbone::telemetry::FailReason;
 
 /// A run of three tasks: one done, one given up, one still queued.

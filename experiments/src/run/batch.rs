@@ -1,15 +1,21 @@
 //! Runs many experiments side by side, as many at a time as there are cores; each simulation leases one.
 
 use super::{Run, run_watched};
-use crate::cost::Cost;
-use crate::progress::{BatchDisplay, Progress};
-use crate::simulate::Simulate;
-use crate::spec::Spec;
+use crate::{
+    cost::Cost,
+    progress::{BatchDisplay, Progress},
+    simulate::Simulate,
+    spec::Spec,
+};
 use anyhow::anyhow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 /// How often the watching thread looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(200);

@@ -7,18 +7,24 @@ mod verify;
 
 pub use verify::{Divergence, first_divergence, verify};
 
-use crate::cost::{self, Cost, Stopwatch};
-use crate::live::{self, Conditions};
-use crate::measure::Outcome;
-use crate::progress::{Clock, Display, Progress};
-use crate::simulate::Simulate;
-use crate::spec::Spec;
+use crate::{
+    cost::{self, Cost, Stopwatch},
+    live::{self, Conditions},
+    measure::Outcome,
+    progress::{Clock, Display, Progress},
+    simulate::Simulate,
+    spec::Spec,
+};
 use anyhow::{Context, anyhow, bail};
 use backbone::config::Correlation;
-use std::io::Write;
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 /// How often the watching thread looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);

@@ -1,12 +1,13 @@
 //! Runs a spec twice and tells whether both runs were the same, event by event.
 
 use super::{Run, run};
-use crate::simulate::Simulate;
-use crate::spec::Spec;
+use crate::{simulate::Simulate, spec::Spec};
 use anyhow::{Context, bail};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Read},
+    path::Path,
+};
 
 /// Longest line of an event log that is looked at, in bytes; a log without line ends must not fill the memory.
 const EVENT_BYTES_MAX: u64 = 1 << 20;

@@ -83,8 +83,8 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
     mqtt::Config {
         max_inflight: NonZeroU16::new(spec.brokers.mqtt_inflight_max).expect("a valid spec has a window of at least 1"),
         quota: match spec.brokers.mqtt_quota {
-            MqttQuota::Strict => mqtt::Quota::Strict,
-            MqttQuota::Leaky => mqtt::Quota::MosquittoLeaky,
+            MqttQuota::Strict => mqtt::SendQuota::Strict,
+            MqttQuota::Leaky => mqtt::SendQuota::MosquittoLeaky,
         },
         // The services use no more, and the CONNACK says so.
         max_qos: mqtt::QoS::AtLeastOnce,

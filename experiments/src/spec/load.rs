@@ -1,10 +1,15 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
-use super::error::{SpecError, explain, hint, suggestions};
-use super::{Spec, validate::validate};
+use super::{
+    Spec,
+    error::{SpecError, explain, hint, suggestions},
+    validate::validate,
+};
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Table, Value};
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
 
 /// Longest chain of `extends`; more can't be kept in mind by a reader.
 const EXTENDS_MAX: usize = 8;
@@ -107,8 +112,14 @@ pub fn load(directory: &Path, name: &str, overrides: &[Override]) -> Result<Spec
     Ok(spec)
 }
 
+/// The one way from text to a spec. Each further format would be a parser of its own for each of its types, which the
+/// compiler has to make.
+pub(crate) fn parse(text: &str) -> Result<Spec, toml::de::Error> {
+    toml::from_str(text)
+}
+
 fn resolve(merged: &Table) -> Result<Spec, String> {
-    merged.clone().try_into::<Spec>().map_err(|error| explain(error.message()))
+    parse(&merged.to_string()).map_err(|error| explain(error.message()))
 }
 
 fn sets(option: &Override, path: &str) -> bool {
@@ -134,7 +145,7 @@ impl Layer {
             at: place(&path, &text, error.span().map_or(0, |span| span.start)),
             reason: explain(error.message()),
         };
-        let spec: Spec = toml::from_str(&text).map_err(wrong)?;
+        let spec = parse(&text).map_err(wrong)?;
         let mut table: Table = toml::from_str(&text).map_err(wrong)?;
         table.remove("extends");
         table.remove("abstract");

@@ -12,6 +12,7 @@ mod world;
 
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind};
+pub(crate) use load::parse;
 pub use load::{Listed, Override, default_directory, list, load};
 pub use pod::{Pod, UnknownPod, is_router};
 pub use world::{

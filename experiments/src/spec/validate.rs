@@ -1,8 +1,10 @@
 //! Rules for values that types can't express.
 
 use super::{AmqpMetadata, CommandedEsls, Fault, Machine, Pod, Spec};
-use backbone::config::{Correlation, RoutingMode};
-use backbone::message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX};
+use backbone::{
+    config::{Correlation, RoutingMode},
+    message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX},
+};
 
 /// Most tasks: their records have to fit into memory.
 const TASKS_MAX: u32 = 10_000_000;

@@ -1,12 +1,16 @@
 //! The thesis' figures, ours beside them, and those that the thesis does not have.
 
-use super::claims::{Metric, SLOW};
-use super::measured::Measured;
-use super::reference::Published;
-use super::verdict::published_metric;
-use super::{Evaluation, Kind};
-use crate::plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape};
-use crate::spec::Spec;
+use super::{
+    Evaluation, Kind,
+    claims::{Metric, SLOW},
+    measured::Measured,
+    reference::Published,
+    verdict::published_metric,
+};
+use crate::{
+    plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape},
+    spec::Spec,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const THROUGHPUT: &str = "throughput_over_replicas";

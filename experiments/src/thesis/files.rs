@@ -1,13 +1,19 @@
 //! What `experiments thesis` leaves on disk: data, figures, and the report.
 
-use super::report::{document, html, markdown};
-use super::{Evaluation, Metric, Row, charts};
-use crate::cost::Cost;
-use crate::results::{Directories, replace};
+use super::{
+    Evaluation, Metric, Row, charts,
+    report::{document, html, markdown},
+};
+use crate::{
+    cost::Cost,
+    results::{Directories, replace},
+};
 use anyhow::Context;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// The numbers of a run that `runs.csv` has, in its order.
 const METRICS: [(&str, Metric); 9] = [

@@ -1,12 +1,12 @@
 //! What our runs give for an experiment: every number once a seed.
 
 use super::claims::Metric;
-use crate::measure::Statistics;
-use crate::measure::TaskRecord;
-use crate::measure::{Bins, Distribution};
-use crate::results::Summary;
-use crate::run::Run;
-use crate::spec::Spec;
+use crate::{
+    measure::{Bins, Distribution, Statistics, TaskRecord},
+    results::Summary,
+    run::Run,
+    spec::Spec,
+};
 use serde::Serialize;
 
 /// A task faster than this is one of the thesis' "small peak of less than 10 ms".

@@ -17,10 +17,12 @@ pub use measured::{Measured, MeasuredRun, Spread};
 pub use reference::{Bar, Legend, Published, Reference, reference};
 pub use verdict::{Row, Runs, Verdict};
 
-use crate::cost::{Cost, Stopwatch};
-use crate::run::batch;
-use crate::simulate::Simulate;
-use crate::spec::{self, Override, Spec, SpecError};
+use crate::{
+    cost::{Cost, Stopwatch},
+    run::batch,
+    simulate::Simulate,
+    spec::{self, Override, Spec, SpecError},
+};
 use std::path::Path;
 
 /// What an experiment is in the report; its name begins accordingly.

@@ -1,8 +1,10 @@
 //! Holds our runs against the thesis: figure by figure, claim by claim.
 
-use super::claims::{Claim, Claims, Metric, Test};
-use super::measured::{Measured, Spread};
-use super::reference::{Published, Reference};
+use super::{
+    claims::{Claim, Claims, Metric, Test},
+    measured::{Measured, Spread},
+    reference::{Published, Reference},
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -204,8 +206,7 @@ impl Bounds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reference::reference;
-    use super::*;
+    use super::{super::reference::reference, *};
 
     fn verdict(bounds: Bounds, thesis: Option<f64>, ours: Option<f64>) -> Verdict {
         let ours = ours.map(|median| Spread { median, min: median, max: median });

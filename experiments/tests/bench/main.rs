@@ -5,6 +5,7 @@ mod baseline;
 mod choices;
 mod cli;
 mod faults;
+mod floors;
 mod plot;
 mod replay;
 mod run;

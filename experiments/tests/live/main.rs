@@ -1,5 +1,5 @@
-//! Services and the bench in real time, on real brokers, but for [`emulated_brokers`]. A program of its own, since it has
-//! limits of time that a simulation at work beside it could break.
+//! Services and the bench in real time, on real brokers, but for [`emulated_brokers`]. A program of its own, since it
+//! has limits of time that a simulation at work beside it could break.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod certificates;
@@ -13,6 +13,6 @@ mod tls;
 
 use tokio::sync::RwLock;
 
-/// Held for writing by each test of [`recovery`], for reading by all others: on a machine that is busy with another test a
-/// broker may look as if it were broken.
+/// Held for writing by each test of [`recovery`], for reading by all others: on a machine that is busy with another
+/// test a broker may look as if it were broken.
 static MACHINE: RwLock<()> = RwLock::const_new(());

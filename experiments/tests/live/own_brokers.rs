@@ -11,7 +11,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
-use sim::broker::real::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real, RealError, skip};
 use std::{
     fs,
     io::{Read, Write},

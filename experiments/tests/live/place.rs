@@ -3,8 +3,8 @@
 use std::{fs, path::Path, process::Command};
 use tempfile::TempDir;
 
-/// A place for everything: results, plots, and the temporary folders of brokers and routers, which have its name on their
-/// command lines.
+/// A place for everything: results, plots, and the temporary folders of brokers and routers, which have its name on
+/// their command lines.
 pub(crate) struct Place(TempDir);
 
 impl Place {

@@ -1,12 +1,12 @@
-//! Live runs: the program starts brokers and routers, measures, writes its results beside the simulated ones, and leaves no
-//! process behind, also when it is interrupted.
+//! Live runs: the program starts brokers and routers, measures, writes its results beside the simulated ones, and
+//! leaves no process behind, also when it is interrupted.
 
 use crate::{
     MACHINE,
     place::{Place, processes, text},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use sim::broker::real::skip;
+use sim::real::broker::skip;
 use std::{
     io::{BufRead, BufReader},
     process::{Output, Stdio},

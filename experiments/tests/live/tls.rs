@@ -1,5 +1,5 @@
-//! The services on real brokers that speak nothing but TLS with them, certificates made here: a task goes to a label and
-//! back, the replicas say that they are ready, and stop when they are asked to.
+//! The services on real brokers that speak nothing but TLS with them, certificates made here: a task goes to a label
+//! and back, the replicas say that they are ready, and stop when they are asked to.
 
 use crate::{
     MACHINE,
@@ -12,9 +12,9 @@ use backbone::{
     env::Env,
     message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
-    telemetry::Several,
+    telemetry::FanOut,
 };
-use sim::broker::real::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real, RealError, skip};
 use std::{future::Future, net::TcpListener, sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
@@ -73,9 +73,9 @@ struct Service {
 }
 
 impl Service {
-    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Arc<Several>) -> F) -> Self {
+    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Arc<FanOut>) -> F) -> Self {
         let (admin, (end, ended)) = (Admin::default(), oneshot::channel());
-        let service = run(Arc::new(Several(vec![admin.metrics.clone(), admin.readiness.clone()])));
+        let service = run(Arc::new(FanOut(vec![admin.metrics.clone(), admin.readiness.clone()])));
         Env::tokio().spawn("service", async move {
             service.await;
             let _ = end.send(());
@@ -110,7 +110,7 @@ async fn a_task_goes_over_tls_to_a_label_and_back() {
     }
     let task = format!(r#"{{"task_id":"a","commands":[{{"esl_mac":"{}","version":{VERSION},"body":1}}]}}"#, label(0));
     let tasks = futures_util::stream::iter([Task::parse(task.as_bytes()).unwrap()]);
-    let telemetry = Arc::new(Several(Vec::new()));
+    let telemetry = Arc::new(FanOut(Vec::new()));
     let dispatched = Dispatcher::run(Env::tokio(), config.clone(), telemetry, CancellationToken::new(), tasks);
     assert_eq!(dispatched.await.unwrap(), 1);
     wait_for(|| {

@@ -5,5 +5,4 @@
 mod accept;
 pub mod amqp;
 pub mod mqtt;
-pub mod real;
 pub mod redis;

@@ -44,8 +44,8 @@ impl Incarnation {
     }
 
     /// What an emulated RabbitMQ that runs in it pays for the begin or the end of a queue: a wait at the pod's metadata
-    /// store ([`CpuPlan::metadata`](crate::CpuPlan::metadata)). A store that takes no time still waits for a thread, if
-    /// frames take theirs. `None`: neither takes any.
+    /// store ([`CpuPlan::metadata`](crate::cpu::CpuPlan::metadata)). A store that takes no time still waits for a
+    /// thread, if frames take theirs. `None`: neither takes any.
     #[must_use]
     pub fn metadata_cost(self) -> Option<Arc<dyn MetadataCost>> {
         let plan = with(|engine| engine.hosts[self.host].plan.cpu);

@@ -24,8 +24,8 @@ impl Cluster {
         Self(())
     }
 
-    /// The environment of the pod's current incarnation. Becomes useless when the pod stops: a restarted pod has another
-    /// one.
+    /// The environment of the pod's current incarnation. Becomes useless when the pod stops: a restarted pod has
+    /// another one.
     ///
     /// # Panics
     /// If no pod has this name.

@@ -1,8 +1,8 @@
-//! CFS bandwidth control of one pod, as the kernel does it (`Documentation/scheduler/sched-bwc.rst`; the functions named
-//! below are of `kernel/sched/fair.c`). `kernel` holds it against a real control group.
+//! CFS bandwidth control of one pod, as the kernel does it (`Documentation/scheduler/sched-bwc.rst`; the functions
+//! named below are of `kernel/sched/fair.c`). `kernel` holds it against a real control group.
 //!
-//! - A pool is filled up to the quota at the begin of each period. Each processor takes slices of it for the pod's thread
-//!   that runs there. What it has in hand outlives the period.
+//! - A pool is filled up to the quota at the begin of each period. Each processor takes slices of it for the pod's
+//!   thread that runs there. What it has in hand outlives the period.
 //! - What a thread used is looked at when the timer ticks and when it starts or stops. In between it runs on, quota or
 //!   not, so most bursts end at a tick. What it used too much is a debt, paid from the next pools before it runs again.
 //! - A thread that sleeps gives back all but a millisecond.
@@ -82,7 +82,8 @@ impl Bandwidth {
         at_ns
     }
 
-    /// Looks at a thread that wants to run from `at_ns` on: when it may (`__account_cfs_rq_runtime`, `throttle_cfs_rq`).
+    /// Looks at a thread that wants to run from `at_ns` on: when it may (`__account_cfs_rq_runtime`,
+    /// `throttle_cfs_rq`).
     fn look(&mut self, thread: &mut Thread, mut at_ns: u64) -> u64 {
         self.take(thread, at_ns, SLICE_NS);
         while thread.in_hand_ns <= 0 {
@@ -106,7 +107,8 @@ impl Bandwidth {
         thread.in_hand_ns = thread.in_hand_ns.clamp(0, KEPT_NS);
     }
 
-    /// Fills an empty hand up to `target_ns`, and pays what it owes, as far as the pool goes (`__assign_cfs_rq_runtime`).
+    /// Fills an empty hand up to `target_ns`, and pays what it owes, as far as the pool goes
+    /// (`__assign_cfs_rq_runtime`).
     fn take(&mut self, thread: &mut Thread, at_ns: u64, target_ns: i64) {
         self.refill(at_ns);
         if thread.in_hand_ns <= 0 && self.period_at(at_ns) == self.period {

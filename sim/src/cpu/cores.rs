@@ -1,11 +1,12 @@
 //! Cores that the threads of one machine's pods share.
 //!
-//! As the kernel's fair scheduler does: threads that have work get equal shares of the cores, none more than one core. So
-//! nothing waits behind other pods' backlogs, and as long as as many threads have work as there are cores, all cores work.
-//! When work will be done is known only as far as nobody takes on more: whoever waits for it asks again at that time.
+//! As the kernel's fair scheduler does: threads that have work get equal shares of the cores, none more than one core.
+//! So nothing waits behind other pods' backlogs, and as long as as many threads have work as there are cores, all cores
+//! work. When work will be done is known only as far as nobody takes on more: whoever waits for it asks again at that
+//! time.
 //!
-//! A thread that wakes on a busy machine mostly runs at once, in another's stead; but sometimes it has to wait until the
-//! kernel looks after the running threads again, at the next tick.
+//! A thread that wakes on a busy machine mostly runs at once, in another's stead; but sometimes it has to wait until
+//! the kernel looks after the running threads again, at the next tick.
 
 use super::bandwidth::TICK_NS;
 use crate::os::split_mix;
@@ -20,8 +21,8 @@ pub struct CoresPlan {
     pub late_percent: u32,
 }
 
-/// Work is counted in parts of a nanosecond of CPU time: a thread's share of two cores in a nanosecond is a fraction, and
-/// must not be lost when something happens in each nanosecond.
+/// Work is counted in parts of a nanosecond of CPU time: a thread's share of two cores in a nanosecond is a fraction,
+/// and must not be lost when something happens in each nanosecond.
 const PARTS_PER_NS: u64 = 1_024;
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,8 +5,8 @@
 //! the comparison is skipped and says so.
 
 use super::{Cpu, CpuPlan, Quota, bandwidth::TICK_NS, tests::done};
-use crate::{
-    broker::real::say,
+use crate::real::{
+    broker::say,
     cgroup::{Hierarchy, Version},
 };
 use std::{
@@ -23,7 +23,8 @@ const PERIOD_NS: u64 = 100 * MS;
 const BURN_NS: u64 = 4_000 * MS;
 /// A thread that was away for longer was throttled.
 const GAP_NS: u64 = 5 * MS;
-/// How exact a burst's length is: a woken thread starts some 50 us late, a virtual machine's timer fires some 100 us late.
+/// How exact a burst's length is: a woken thread starts some 50 us late, a virtual machine's timer fires some 100 us
+/// late.
 const EXACT_NS: u64 = 400_000;
 /// How many bursts as long as predicted are no accident.
 const BURSTS_MIN: usize = 8;
@@ -194,8 +195,8 @@ fn predicted(threads: usize, phase_ns: u64) -> Vec<u64> {
     bursts[1..bursts.len() - 1].iter().map(|burst| burst.end_ns - burst.start_ns).collect()
 }
 
-/// Of each period's pool, whatever else the machine does: no more than that and a debt is used, and all of it where it was
-/// not enough, but for what processors have in hand at the end.
+/// Of each period's pool, whatever else the machine does: no more than that and a debt is used, and all of it where it
+/// was not enough, but for what processors have in hand at the end.
 fn compare_sums(measured: &Measured, processors: usize) {
     let Measured { bursts, cpu_ns, periods, throttled } = measured;
     let quota_ns = QUOTA.quota_us * 1_000;
@@ -226,8 +227,8 @@ fn compare_bursts(measured: &Measured, processors: usize) -> Result<(), String> 
     let is_expected = |ns: &&u64| expected_ns.iter().any(|expected_ns| expected_ns.abs_diff(**ns) <= EXACT_NS);
     let good = whole_ns.iter().filter(is_expected).count();
     let found = format!(
-        "{good} of {} undisturbed bursts as expected, of {} in all: {whole_ns:?} ns, expected {expected_ns:?}; a period \
-         begins {} ns after a tick",
+        "{good} of {} undisturbed bursts as expected, of {} in all: {whole_ns:?} ns, expected {expected_ns:?}; a \
+         period begins {} ns after a tick",
         whole_ns.len(),
         ends.len(),
         phase_ns % TICK_NS

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 pub struct MetadataPlan {
     /// CPU time of the store itself, in microseconds: the next change begins when it is over.
     pub change_us: u64,
-    /// CPU time that the change takes on another thread at the same time, in microseconds. It is made when both are over.
+    /// CPU time that the change takes on another thread at the same time, in microseconds. It is made when both are
+    /// over.
     pub beside_us: u64,
     /// Both vary: sigma of their logarithm, in percent.
     pub spread_percent: u32,
@@ -107,7 +108,8 @@ mod tests {
         let ended = order(plan, 400);
         let overtaken: usize =
             (0..400).map(|i| ended[i + 1..].iter().filter(|(other, _)| *other < ended[i].0).count()).sum();
-        // One of n overtakes (n - 1) / 2 if any may be next: with 400 at the beginning and none at the end, 100 at the mean.
+        // One of n overtakes (n - 1) / 2 if any may be next: with 400 at the beginning and none at the end, 100 at the
+        // mean.
         let mean = overtaken as f64 / 400.0;
         assert!((32.0..48.0).contains(&mean), "{mean} instead of 40 % of 100");
         let mut all: Vec<usize> = ended.iter().map(|(i, _)| *i).collect();

@@ -2,7 +2,7 @@
 
 use backbone::{
     config,
-    env::{Env, TaskGuard},
+    env::{DIAL_LIMIT, Env, TaskGuard},
     tls,
 };
 use bytes::Bytes;
@@ -32,10 +32,8 @@ const KEEP_ALIVE_S: u16 = 60;
 const READ_AHEAD_MAX: usize = 100;
 /// Messages of its own that a gateway has under way.
 const IN_FLIGHT_MAX: u16 = 100;
-/// Limit of one dial with its handshake.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
-/// Limit of the wait for a PUBACK: then the connection is as good as gone, and is dropped. A command that waits behind it
-/// for its own acknowledgement would otherwise fill a place of the broker's window for ever.
+/// Limit of the wait for a PUBACK: then the connection is as good as gone, and is dropped. A command that waits behind
+/// it for its own acknowledgement would otherwise fill a place of the broker's window for ever.
 const PUBACK_LIMIT: Duration = Duration::from_secs(10);
 /// Pause before the next dial: evenly from this range, so that gateways don't come back all at once.
 const REDIAL_MS: std::ops::Range<u64> = 100..1_000;
@@ -43,8 +41,8 @@ const REDIAL_MS: std::ops::Range<u64> = 100..1_000;
 /// A message that has not been acknowledged yet.
 pub(super) struct Incoming {
     publish: Publish,
-    /// Which life of the connection it came by: packet ids mean nothing in another one.
-    life: u64,
+    /// Which connection it came by: packet ids mean nothing in another one.
+    generation: u64,
 }
 
 impl Incoming {
@@ -66,8 +64,8 @@ pub(super) struct ReplyTo {
     pub(super) correlation: Option<Bytes>,
 }
 
-/// How many gateways can be reached: those whose subscription the broker has confirmed. Cheap to clone; all clones count
-/// together.
+/// How many gateways can be reached: those whose subscription the broker has confirmed. Cheap to clone; all clones
+/// count together.
 #[derive(Clone, Debug, Default)]
 pub struct Online(Arc<AtomicUsize>);
 
@@ -95,28 +93,28 @@ impl Drop for CountedOnline {
     }
 }
 
-/// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged on
-/// the next one.
+/// Which connection stands, if one does. Changes as soon as it is lost, so that nothing that came by it is acknowledged
+/// on the next one.
 #[derive(Default)]
-struct Life {
+struct ConnectionState {
     /// Goes up when a connection begins and when it ends: odd while one stands.
-    number: AtomicU64,
+    generation: AtomicU64,
     /// The connection is to be dropped.
     give_up: Notify,
 }
 
-impl Life {
-    fn number(&self) -> u64 {
-        self.number.load(Ordering::Relaxed)
+impl ConnectionState {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
-    fn is_connected(number: u64) -> bool {
-        number % 2 == 1
+    fn is_connected(generation: u64) -> bool {
+        generation % 2 == 1
     }
 
     fn set_connected(&self, connected: bool) {
-        if Self::is_connected(self.number()) != connected {
-            self.number.fetch_add(1, Ordering::Relaxed);
+        if Self::is_connected(self.generation()) != connected {
+            self.generation.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -124,7 +122,7 @@ impl Life {
 #[derive(Clone)]
 pub(super) struct Connection {
     client: AsyncClient,
-    life: Arc<Life>,
+    state: Arc<ConnectionState>,
     _driver: Arc<TaskGuard>,
 }
 
@@ -139,12 +137,13 @@ impl Connection {
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (client, events) =
             AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
-        // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker overruns.
+        // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker
+        // overruns.
         let (incoming, received) = mpsc::channel(READ_AHEAD_MAX);
-        let life = Arc::new(Life::default());
-        let driver = drive(env.clone(), client.clone(), events, filter, (incoming, life.clone()), online);
+        let state = Arc::new(ConnectionState::default());
+        let driver = drive(env.clone(), client.clone(), events, filter, (incoming, state.clone()), online);
         let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
-        (Self { client, life, _driver: driver }, received)
+        (Self { client, state, _driver: driver }, received)
     }
 
     /// Publishes with QoS 1, with correlation data if there is any; returns whether the broker has taken the message. A
@@ -159,18 +158,18 @@ impl Connection {
             let notice = self.client.publish_tracked(topic, payload, options).await.ok()?;
             notice.wait_completion_async().await.ok()
         };
-        let life = self.life.number();
+        let generation = self.state.generation();
         let taken = timeout(PUBACK_LIMIT, published).await.ok().flatten().is_some();
         // A younger connection has not had its time yet.
-        if !taken && Life::is_connected(life) && self.life.number() == life {
-            self.life.give_up.notify_one();
+        if !taken && ConnectionState::is_connected(generation) && self.state.generation() == generation {
+            self.state.give_up.notify_one();
         }
         taken
     }
 
     /// Whether a message's connection still stands; if not, the broker has given it to somebody else or will again.
     pub(super) fn is_current(&self, message: &Incoming) -> bool {
-        self.life.number() == message.life
+        self.state.generation() == message.generation
     }
 
     /// Tells the broker that `message` is taken.
@@ -209,33 +208,33 @@ async fn drive(
     client: AsyncClient,
     mut events: EventLoop,
     filter: String,
-    (incoming, life): (mpsc::Sender<Incoming>, Arc<Life>),
+    (incoming, state): (mpsc::Sender<Incoming>, Arc<ConnectionState>),
     online: Online,
 ) {
     let mut subscribed = None;
     loop {
         let event = tokio::select! {
             biased;
-            () = life.give_up.notified() => Err("no PUBACK in time".to_owned()),
+            () = state.give_up.notified() => Err("no PUBACK in time".to_owned()),
             event = events.poll() => event.map_err(|error| error.to_string()),
         };
         match event {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                life.set_connected(true);
+                state.set_connected(true);
                 if let Err(error) = client.try_subscribe(filter.as_str(), QoS::AtLeastOnce) {
                     tracing::warn!(%error, %filter, "a gateway could not subscribe");
                 }
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => subscribed = Some(CountedOnline::new(online.clone())),
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let message = Incoming { publish, life: life.number() };
+                let message = Incoming { publish, generation: state.generation() };
                 if incoming.send(message).await.is_err() {
                     return; // the gateway is gone
                 }
             }
             Ok(_) => {}
             Err(reason) => {
-                life.set_connected(false);
+                state.set_connected(false);
                 drop(subscribed.take());
                 events.clean();
                 tracing::debug!(%reason, "a gateway lost its broker");

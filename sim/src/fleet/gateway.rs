@@ -23,7 +23,8 @@ const CONCURRENT_COMMANDS_MAX: usize = 64;
 /// How a gateway works on its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// One at a time: the next is looked at when the broker has taken the reply to this one, as the thesis' emulators do.
+    /// One at a time: the next is looked at when the broker has taken the reply to this one, as the thesis' emulators
+    /// do.
     Serial,
     /// All that arrive, up to 64.
     Concurrent,
@@ -47,7 +48,7 @@ pub struct GatewayPlan {
     pub client_id: String,
     /// The address it answers to.
     pub mac: Mac,
-    /// Several gateways answer to one address, as members of one shared subscription.
+    /// FanOut gateways answer to one address, as members of one shared subscription.
     pub shared_mac: bool,
     /// Whether replies carry the request's id. Some vendors' gateways echo nothing but the label's address.
     pub echoes_request_id: bool,

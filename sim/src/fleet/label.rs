@@ -45,8 +45,8 @@ impl Labels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The label `mac` gets a command. A label that nobody knew before answers too: the thesis' emulators answer for any
-    /// address.
+    /// The label `mac` gets a command. A label that nobody knew before answers too: the thesis' emulators answer for
+    /// any address.
     pub fn execute(&self, mac: Mac, version: u64) -> Execution {
         let mut labels = self.lock();
         let label = labels.entry(mac).or_default();

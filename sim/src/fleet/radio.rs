@@ -1,4 +1,5 @@
-//! Who hears whom: gateways on a grid over the store's floor, labels anywhere on it, and a signal that fades with distance.
+//! Who hears whom: gateways on a grid over the store's floor, labels anywhere on it, and a signal that fades with
+//! distance.
 //!
 //! The signal follows the log-distance model (Rappaport, Wireless Communications, section 4.9): the mean falls by
 //! 10·n·log10(d), and each reading scatters around it. Walls, floors and interference are not modelled.
@@ -44,7 +45,8 @@ impl Heard {
     }
 }
 
-/// Places the gateways and labels of a store: for each gateway, the labels it hears. `label_mac` names the store's labels.
+/// Places the gateways and labels of a store: for each gateway, the labels it hears. `label_mac` names the store's
+/// labels.
 pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut ChaCha8Rng) -> Vec<Vec<Heard>> {
     let columns = (plan.gateways as f64).sqrt().ceil().max(1.0) as usize;
     let rows = plan.gateways.div_ceil(columns).max(1);

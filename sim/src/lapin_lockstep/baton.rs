@@ -26,8 +26,8 @@ pub(super) struct Baton {
 }
 
 impl Baton {
-    /// lapin's thread starts out with it: it runs up to its first gate. A turn that takes longer than `turn_limit` of real
-    /// time counts as lost.
+    /// lapin's thread starts out with it: it runs up to its first gate. A turn that takes longer than `turn_limit` of
+    /// real time counts as lost.
     pub(super) fn with_lapin(turn_limit: Duration) -> Self {
         Self { word: AtomicU32::new(Holder::Lapin as u32), turn_limit }
     }

@@ -147,8 +147,8 @@ impl Bridge {
     /// Waits until lapin's thread stands at its gate or has ended.
     ///
     /// # Panics
-    /// If it doesn't come back in time: the world is lost. Not while the world unwinds already, which a second panic would
-    /// turn into an abort without a message.
+    /// If it doesn't come back in time: the world is lost. Not while the world unwinds already, which a second panic
+    /// would turn into an abort without a message.
     fn wait_for_return(&self) {
         if LOST.get() || self.baton.wait_for_return() {
             return;
@@ -156,8 +156,8 @@ impl Bridge {
         LOST.set(true);
         if !thread::panicking() {
             panic!(
-                "lapin's thread of connection {} (host {}) has not come back from its turn in {:?}; does it block anywhere \
-                 but at the gate?",
+                "lapin's thread of connection {} (host {}) has not come back from its turn in {:?}; does it block \
+                 anywhere but at the gate?",
                 self.id,
                 self.host,
                 self.baton.turn_limit()
@@ -165,8 +165,8 @@ impl Bridge {
         }
     }
 
-    /// Lets lapin's thread go once round its loop: write what was asked for, read all that has arrived, handle it. Returns
-    /// whether it moved any bytes.
+    /// Lets lapin's thread go once round its loop: write what was asked for, read all that has arrived, handle it.
+    /// Returns whether it moved any bytes.
     fn take_turn(self: &Arc<Self>) -> bool {
         self.wait_for_return();
         let moved_before = self.pipe().moved;

@@ -2,8 +2,8 @@
 //! simulation take turns, so that at any moment one of them runs.
 //!
 //! lapin's thread stops at a gate in our stream's `poll_flush`, the first call on the stream in each turn of its loop
-//! ([`stream`]). It is given a turn at an idle moment of the simulation when its connection is *dirty*: bytes have arrived,
-//! or a task of its pod has called lapin ([`notice`]). Production code thus calls lapin plainly.
+//! ([`stream`]). It is given a turn at an idle moment of the simulation when its connection is *dirty*: bytes have
+//! arrived, or a task of its pod has called lapin ([`notice`]). Production code thus calls lapin plainly.
 
 mod baton;
 mod bridge;

@@ -1,8 +1,8 @@
 //! Notices when lapin is called.
 //!
-//! Whatever makes lapin's IO loop want a turn passes through one of two of its modules, and both say so in a trace event.
-//! Listening to these costs nearly nothing, while giving a turn to every connection whose pod has done anything would
-//! double the number of turns. lapin is pinned to an exact version, and the audit proves that no call is missed.
+//! Whatever makes lapin's IO loop want a turn passes through one of two of its modules, and both say so in a trace
+//! event. Listening to these costs nearly nothing, while giving a turn to every connection whose pod has done anything
+//! would double the number of turns. lapin is pinned to an exact version, and the audit proves that no call is missed.
 //!
 //! All else passes through to whatever subscriber the program has installed.
 

@@ -5,12 +5,13 @@ use std::{
     io::{self, Read as _},
 };
 
-/// Most bytes that wait for lapin. A turn ends when lapin has read them all, and between two turns there comes no more than
-/// the socket's receive buffer holds; this is many times that, so more means that turns no longer do what they should.
+/// Most bytes that wait for lapin. A turn ends when lapin has read them all, and between two turns there comes no more
+/// than the socket's receive buffer holds; this is many times that, so more means that turns no longer do what they
+/// should.
 const INBOUND_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes on their way between lapin and the simulated socket. What lapin writes has no limit here: without the pipe it would
-/// wait in lapin's own queue, which has none either.
+/// Bytes on their way between lapin and the simulated socket. What lapin writes has no limit here: without the pipe it
+/// would wait in lapin's own queue, which has none either.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     inbound: VecDeque<u8>,

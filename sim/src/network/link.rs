@@ -16,8 +16,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Within a host. 0 us: the peer's kernel runs inside the sender's `write`, so what an acknowledgement releases arrives
-    /// before the sender's next step; segments and window are those of an MTU of 65,536.
+    /// Within a host. 0 us: the peer's kernel runs inside the sender's `write`, so what an acknowledgement releases
+    /// arrives before the sender's next step; segments and window are those of an MTU of 65,536.
     pub const LOOPBACK: Self = Self { low_us: 0, high_us: 0, mss_bytes: 65_483, window_bytes: 65_483 };
     /// Between two containers on a bridge of one host: a pair of virtual devices and a switch, MTU 1,500.
     pub const CONTAINER_BRIDGE: Self = Self::ethernet(20, 60);

@@ -2,7 +2,8 @@
 
 use super::{
     Event, Moment, Network,
-    state::{Lost, at_or_after, reset_segment, segment},
+    segment::{at_or_after, reset_segment, segment},
+    state::Lost,
 };
 use crate::{
     flow::Flow,
@@ -70,15 +71,16 @@ impl Network {
         lost.packets.insert(place, packet);
         if lost.packets.len() == 1 {
             lost.rto_ns = if syn { SYN_RTO_NS } else { RTO_NS };
-            // Timers of earlier losses of this flow may still be on the agenda; a number that was never used tells them off.
+            // Timers of earlier losses of this flow may still be on the agenda; a number that was never used tells them
+            // off.
             self.loss_episodes += 1;
             lost.timer = self.loss_episodes;
             now.put(now.ns + lost.rto_ns, Event::Retransmission { flow, timer: lost.timer });
         }
     }
 
-    /// A pure ACK is lost by chance. If nothing of its sender follows, the peer retransmits after a timeout and is answered:
-    /// then the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
+    /// A pure ACK is lost by chance. If nothing of its sender follows, the peer retransmits after a timeout and is
+    /// answered: then the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
     pub(super) fn lose_ack(&mut self, now: &mut Moment<'_>, flow: Flow, ack: Packet) {
         self.loss_episodes += 1;
         let timer = self.loss_episodes;

@@ -6,6 +6,7 @@
 
 mod link;
 mod loss;
+mod segment;
 mod state;
 mod tcp;
 
@@ -18,7 +19,8 @@ use crate::{
     trace::Trace,
 };
 use rustc_hash::FxHashMap;
-use state::{FlowState, is_pure_ack, reset_segment, segment};
+use segment::{is_pure_ack, reset_segment, segment};
+use state::FlowState;
 use std::collections::{BTreeMap, VecDeque};
 use turmoil_net::{Packet, TcpSegment, Transport};
 
@@ -248,8 +250,8 @@ impl Network {
         self.travel(now, flow, Self::packet(flow, reset_segment(flow)));
     }
 
-    /// Ends all connections of a dead host: returns resets to be delivered to that host's own kernel, whose sockets would
-    /// otherwise linger for ever, and sends resets to the peers of a crashed one whose FIN could not leave.
+    /// Ends all connections of a dead host: returns resets to be delivered to that host's own kernel, whose sockets
+    /// would otherwise linger for ever, and sends resets to the peers of a crashed one whose FIN could not leave.
     pub(crate) fn bury(&mut self, now: &mut Moment<'_>, host: u16) -> Vec<Packet> {
         let mut inbound: Vec<Flow> = self
             .flows

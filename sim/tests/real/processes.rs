@@ -1,6 +1,6 @@
 //! The real brokers start, obey and leave nothing behind.
 
-use sim::broker::real::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real, RealError, skip};
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},

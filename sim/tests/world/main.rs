@@ -1,4 +1,5 @@
-//! What the simulator does by itself: everything in virtual time and within this process, so that tests may compete for cores.
+//! What the simulator does by itself: everything in virtual time and within this process, so that tests may compete for
+//! cores.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod lapin_lockstep;

@@ -7,7 +7,7 @@ use backbone::{
     env::{Env, Listener},
     message::{ROUTING_QUEUE, TASK_BYTES_MAX, TASK_QUEUE, dead_letter_queue},
     service::{BckRouter, FwdRouter, TaskWorker},
-    telemetry::{DropReason, Event, Several, Telemetry},
+    telemetry::{DropReason, Event, FanOut, Telemetry},
 };
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
@@ -73,7 +73,7 @@ async fn start(cluster: &Cluster, notes: &Arc<Notes>) {
     config.redis.url = "redis://redis:6379/0".into();
     let (config, stop) = (Arc::new(config), CancellationToken::new());
     let env = cluster.env("services");
-    let telemetry = || -> Arc<dyn Telemetry> { Arc::new(Several(vec![notes.clone(), notes.admin.metrics.clone()])) };
+    let telemetry = || -> Arc<dyn Telemetry> { Arc::new(FanOut(vec![notes.clone(), notes.admin.metrics.clone()])) };
     env.spawn("worker", TaskWorker::run(env.clone(), config.clone(), telemetry(), stop.clone()));
     env.spawn("router", FwdRouter::run(env.clone(), config.clone(), telemetry(), stop.clone()));
     env.spawn("router", BckRouter::run(env.clone(), config, telemetry(), stop));

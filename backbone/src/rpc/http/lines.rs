@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Connections},
-    env::{Env, TaskGuard},
+    env::{DIAL_LIMIT, Env, TaskGuard},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,8 +22,6 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 
-/// Limit of one dial: a lost SYN comes back after 1 s and again after 3 s.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection is kept without work. Shorter than a router's patience with one, so that the two don't cross.
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// Largest head of a response: ours have 150 bytes.
@@ -154,8 +152,8 @@ impl Lines {
         Ok(Answer { status, body })
     }
 
-    /// Keeps a connection on which all went well, if connections are kept at all. There are never more of them than calls
-    /// at a time, since a call first looks here.
+    /// Keeps a connection on which all went well, if connections are kept at all. There are never more of them than
+    /// calls at a time, since a call first looks here.
     pub(super) fn give_back(&self, mut line: Line) {
         if self.connections == Connections::KeepAlive {
             line.used = true;

@@ -1,14 +1,14 @@
 //! Calls over HTTP, the thesis' baseline: each request is a POST to a router, and the response carries the reply.
 //!
-//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is its
-//! own. Whether the requests of one task go to one router decides much with replies that come to any router
+//! A worker goes round the routers by itself, a connection to each in turn, starting at a random one: its rotation is
+//! its own. Whether the requests of one task go to one router decides much with replies that come to any router
 //! (`config::Connections`).
 
 mod lines;
 
 pub(crate) use lines::ROUTE_PATH;
 
-use super::{Backbone, CallError, UnderWay};
+use super::{CallError, UnderWay};
 use crate::{
     config,
     deadline::Deadline,
@@ -28,19 +28,25 @@ const CALLS_MAX: usize = 64;
 /// Longest part of a router's explanation that goes into an error.
 const DETAIL_CHARS_MAX: usize = 200;
 
-/// The backbone over HTTP.
-pub(crate) struct HttpBackbone {
+/// Calls over HTTP.
+pub(crate) struct HttpClient {
     env: Env,
     telemetry: Arc<dyn Telemetry>,
     lines: Lines,
     free: Semaphore,
 }
 
-impl HttpBackbone {
-    /// A backbone over the routers in `config`.
+impl HttpClient {
+    /// A client of the routers in `config`.
     pub(crate) fn new(env: &Env, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
         let lines = Lines::new(env, config);
         Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
+    }
+
+    /// See [`RpcClient::call_all`](super::RpcClient::call_all).
+    pub(super) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
+        let turn = self.lines.turn_of_task();
+        join_all(requests.iter().map(|request| self.call(task, request, turn))).await
     }
 
     async fn call(&self, task: &TaskId, request: &Request, turn: Option<Turn>) -> Result<Reply, CallError> {
@@ -105,13 +111,6 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
             is_mine.then_some(reply).ok_or_else(|| refused("the reply is to another request".into()))
         }
         _ => Err(refused(String::from_utf8_lossy(&answer.body).chars().take(DETAIL_CHARS_MAX).collect())),
-    }
-}
-
-impl Backbone for HttpBackbone {
-    async fn forward(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
-        let turn = self.lines.turn_of_task();
-        join_all(requests.iter().map(|request| self.call(task, request, turn))).await
     }
 }
 

@@ -69,9 +69,9 @@ async fn respond(request: hyper::Request<Incoming>, does: Does) -> Result<Respon
     Ok(Response::builder().status(status).body(Full::new(body.into())).unwrap())
 }
 
-fn backbone(env: &Env, ports: &[u16], connections: Connections) -> HttpBackbone {
+fn client(env: &Env, ports: &[u16], connections: Connections) -> HttpClient {
     let routers = ports.iter().map(|port| format!("router:{port}")).collect();
-    HttpBackbone::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
+    HttpClient::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
 }
 
 fn requests(env: &Env, count: u64) -> Vec<Request> {
@@ -90,8 +90,8 @@ fn requests(env: &Env, count: u64) -> Vec<Request> {
     (0..count).map(request).collect()
 }
 
-async fn forward(backbone: &HttpBackbone, count: u64) -> Vec<Result<Reply, CallError>> {
-    backbone.forward(&"task".parse().unwrap(), requests(&backbone.env, count)).await
+async fn call_all(client: &HttpClient, count: u64) -> Vec<Result<Reply, CallError>> {
+    client.call_all(&"task".parse().unwrap(), requests(&client.env, count)).await
 }
 
 /// How many requests each port got.
@@ -107,9 +107,9 @@ async fn a_connection_for_each_request_goes_round_the_routers() {
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
-    let backbone = backbone(&env, &[1, 2, 3], Connections::PerRequest);
+    let client = client(&env, &[1, 2, 3], Connections::PerRequest);
     for _ in 0..6 {
-        assert!(forward(&backbone, 2).await.iter().all(Result::is_ok));
+        assert!(call_all(&client, 2).await.iter().all(Result::is_ok));
     }
     assert_eq!(by_port(&seen), BTreeMap::from([(1, 4), (2, 4), (3, 4)]));
     assert!(seen.lock().unwrap().iter().all(|(_, requests)| *requests == 1));
@@ -121,11 +121,11 @@ async fn requests_of_one_task_go_to_one_router_and_those_of_the_next_task_to_the
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
-    let backbone = backbone(&env, &[1, 2, 3], Connections::PerTask);
+    let client = client(&env, &[1, 2, 3], Connections::PerTask);
     let mut routers = Vec::new();
     for _ in 0..3 {
         seen.lock().unwrap().clear();
-        assert!(forward(&backbone, 4).await.iter().all(Result::is_ok));
+        assert!(call_all(&client, 4).await.iter().all(Result::is_ok));
         let ports = by_port(&seen);
         assert_eq!(ports.len(), 1, "{ports:?}");
         routers.extend(ports.into_keys());
@@ -140,14 +140,14 @@ async fn kept_connections_stick_to_their_routers() {
     for port in 1..=3 {
         router(&env, port, Does::Answer(200), &seen).await;
     }
-    let backbone = backbone(&env, &[1, 2, 3], Connections::KeepAlive);
+    let client = client(&env, &[1, 2, 3], Connections::KeepAlive);
     for _ in 0..5 {
-        assert!(forward(&backbone, 2).await.iter().all(Result::is_ok));
+        assert!(call_all(&client, 2).await.iter().all(Result::is_ok));
     }
     let requests: Vec<usize> = seen.lock().unwrap().iter().map(|(_, requests)| *requests).collect();
     assert_eq!(requests, [5, 5], "two connections for two concurrent requests, to two of the routers");
     tokio::time::sleep(Duration::from_secs(21)).await;
-    assert!(forward(&backbone, 1).await[0].is_ok());
+    assert!(call_all(&client, 1).await[0].is_ok());
     assert_eq!(seen.lock().unwrap().len(), 3, "a connection that was idle for long is not used again");
 }
 
@@ -155,9 +155,9 @@ async fn kept_connections_stick_to_their_routers() {
 async fn a_connection_that_its_router_has_closed_is_replaced() {
     let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::CloseAfterFirst, &seen).await;
-    let backbone = backbone(&env, &[1], Connections::KeepAlive);
+    let client = client(&env, &[1], Connections::KeepAlive);
     for _ in 0..3 {
-        assert!(forward(&backbone, 1).await[0].is_ok());
+        assert!(call_all(&client, 1).await[0].is_ok());
     }
     assert_eq!(seen.lock().unwrap().len(), 3);
 }
@@ -166,14 +166,14 @@ async fn a_connection_that_its_router_has_closed_is_replaced() {
 async fn a_router_that_is_away_is_passed_over() {
     let (env, seen) = (memory_env(), Seen::default());
     router(&env, 2, Does::Answer(200), &seen).await;
-    let backbone = backbone(&env, &[1, 2], Connections::PerRequest);
-    assert!(forward(&backbone, 4).await.iter().all(Result::is_ok));
+    let client = client(&env, &[1, 2], Connections::PerRequest);
+    assert!(call_all(&client, 4).await.iter().all(Result::is_ok));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_any_router_the_error_names_the_last_one() {
-    let backbone = backbone(&memory_env(), &[1], Connections::PerRequest);
-    let error = forward(&backbone, 1).await.remove(0).unwrap_err();
+    let client = client(&memory_env(), &[1], Connections::PerRequest);
+    let error = call_all(&client, 1).await.remove(0).unwrap_err();
     assert!(error.to_string().contains("router:1: connection refused"), "{error}");
 }
 
@@ -182,7 +182,7 @@ async fn a_router_that_says_nothing_is_waited_for_until_the_deadline_and_no_long
     let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::Nothing, &seen).await;
     let start = Instant::now();
-    let results = forward(&backbone(&env, &[1], Connections::KeepAlive), 2).await;
+    let results = call_all(&client(&env, &[1], Connections::KeepAlive), 2).await;
     assert!(results.iter().all(|result| matches!(result, Err(CallError::Timeout))), "{results:?}");
     assert_eq!(start.elapsed().as_secs(), 60);
 }
@@ -191,7 +191,7 @@ async fn a_router_that_says_nothing_is_waited_for_until_the_deadline_and_no_long
 async fn more_calls_than_a_worker_may_have_wait_their_turn() {
     let (env, seen) = (memory_env(), Seen::default());
     router(&env, 1, Does::Answer(200), &seen).await;
-    let results = forward(&backbone(&env, &[1], Connections::KeepAlive), 3 * CALLS_MAX as u64).await;
+    let results = call_all(&client(&env, &[1], Connections::KeepAlive), 3 * CALLS_MAX as u64).await;
     assert!(results.iter().all(Result::is_ok));
     assert!(seen.lock().unwrap().len() <= CALLS_MAX, "{:?}", seen.lock().unwrap());
 }
@@ -201,7 +201,7 @@ async fn a_status_says_what_happened() {
     let outcome = async |does| {
         let (env, seen) = (memory_env(), Seen::default());
         router(&env, 1, does, &seen).await;
-        forward(&backbone(&env, &[1], Connections::PerRequest), 1).await.remove(0)
+        call_all(&client(&env, &[1], Connections::PerRequest), 1).await.remove(0)
     };
     assert!(outcome(Does::Answer(404)).await.is_ok(), "the reply that a router gives in a gateway's stead");
     assert!(matches!(outcome(Does::Answer(503)).await, Err(CallError::Overloaded)));

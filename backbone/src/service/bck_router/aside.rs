@@ -1,20 +1,20 @@
 //! How a backward router steps aside while it can't hand messages over.
 //!
-//! It unsubscribes and publishes what it holds once more, for another router to take: what a router leaves unacknowledged
-//! stays in its session, and Mosquitto gives it to nobody else even when that ends. It returns when RabbitMQ and Redis answer.
+//! It unsubscribes and publishes what it holds once more, for another router to take: what a router leaves
+//! unacknowledged stays in its session, and Mosquitto gives it to nobody else even when that ends. It returns when
+//! RabbitMQ and Redis answer.
 //!
 //! Where no other router takes the messages, all are in the same trouble: then it returns at once and holds on to its
 //! messages as long as they are worth something. So there is always one whose subscription keeps replies at the broker.
 
 use super::BckRouter;
 use crate::{
-    amqp::PublishError,
+    amqp::{Properties, PublishError, QueueName},
     backoff::Backoff,
     message::RequestId,
     mqtt::{Handover, Incoming},
     store::CorrelationKey,
 };
-use lapin::{BasicProperties, types::ShortString};
 use std::time::Duration;
 use tokio::{
     sync::{Notify, watch},
@@ -106,8 +106,8 @@ impl BckRouter {
                 tracing::info!(%error, "can't hand over yet");
                 continue;
             }
-            let (queue, limit) = (ShortString::from(NO_QUEUE), Instant::now() + HANDOVER_LIMIT);
-            match self.session.publish(&queue, b"", BasicProperties::default(), limit).await {
+            let (queue, limit) = (QueueName::from(NO_QUEUE), Instant::now() + HANDOVER_LIMIT);
+            match self.session.publish(&queue, b"", Properties::default(), limit).await {
                 Ok(()) | Err(PublishError::Unroutable { .. }) => return,
                 Err(error) => tracing::info!(%error, "can't hand over yet"),
             }

@@ -56,8 +56,8 @@ impl Refusal {
     }
 }
 
-/// 200 with what the gateway replied; 404 or 502 if it could not be asked, with the reply in its stead; or the refusal's
-/// status with its reason.
+/// 200 with what the gateway replied; 404 or 502 if it could not be asked, with the reply in its stead; or the
+/// refusal's status with its reason.
 pub(super) fn answer(outcome: Result<Reply, Refusal>) -> Answer {
     let (status, body) = match outcome {
         Ok(reply) => {

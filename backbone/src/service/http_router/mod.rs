@@ -1,12 +1,11 @@
-//! The HTTP router, the thesis' baseline: takes a request over HTTP, finds the gateway, hands the request to the MQTT broker
-//! and waits for the reply in its own memory.
+//! The HTTP router, the thesis' baseline: takes a request over HTTP, finds the gateway, hands the request to the MQTT
+//! broker and waits for the reply in its own memory.
 //!
-//! What that costs is decided by how replies come back (`http_router.replies`): through one shared subscription, as in the
-//! thesis, a reply reaches whichever replica the broker picks, and one that nobody waits for there is dropped; the call
-//! then ends at its deadline. The two other ways bring every reply to the router that waits for it.
+//! What that costs is decided by how replies come back (`http_router.replies`): through one shared subscription, as in
+//! the thesis, a reply reaches whichever replica the broker picks, and one that nobody waits for there is dropped; the
+//! call then ends at its deadline. The two other ways bring every reply to the router that waits for it.
 
 mod answer;
-mod waiting;
 
 use super::reports::{malformed, store_report};
 use crate::{
@@ -15,7 +14,10 @@ use crate::{
     env::{Env, Listener, Stream},
     message::{Message, REQUEST_BYTES_MAX, Reply, Request, RequestId, action_topic, router_topic},
     mqtt::{Handover, Incoming, Mqtt, ReplyTo},
-    rpc::http::ROUTE_PATH,
+    rpc::{
+        http::ROUTE_PATH,
+        waiting::{Call, WaitingCalls},
+    },
     store::{CorrelationKey, Store},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
@@ -31,9 +33,9 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use waiting::{Wait, Waiting};
 
-/// Most open connections; more wait in the listen backlog. Some workers' worth of the most calls that each makes at a time.
+/// Most open connections; more wait in the listen backlog. Some workers' worth of the most calls that each makes at a
+/// time.
 const CONNECTIONS_MAX: usize = 1_024;
 /// Most RSSI reports in work at a time, as many as a backward router's default.
 const REPORTS_MAX: usize = 32;
@@ -63,7 +65,7 @@ pub struct HttpRouter {
     telemetry: Arc<dyn Telemetry>,
     mqtt: Mqtt,
     store: Store,
-    waiting: Waiting,
+    waiting: WaitingCalls<CorrelationKey>,
     free: Semaphore,
     http: http1::Builder,
     /// Where gateways answer to this router alone, if they are asked to.
@@ -109,7 +111,7 @@ impl HttpRouter {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_BYTES_MAX);
         let free = Semaphore::new(config.http_router.in_flight_max);
-        let waiting = Waiting::default();
+        let waiting = WaitingCalls::default();
         (Self { env, config, telemetry, mqtt, store, waiting, free, http, own_topic }, messages)
     }
 
@@ -196,11 +198,11 @@ impl HttpRouter {
             return Ok(Reply::no_route(request));
         };
         let id = request.request_id;
-        let mut wait = self.waiting.enter(self.key_of(request), id, request.esl_mac);
+        let mut call = self.waiting.enter(self.key_of(request), id, request.esl_mac);
         let reply_to = self.own_topic.clone().map(|topic| ReplyTo { topic, correlation: id.to_string().into() });
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
         let publish = self.mqtt.publish(action_topic(gateway), body.into(), reply_to, deadline.left_s(), patience);
-        let mut reply = pin!(wait_for(&mut wait));
+        let mut reply = pin!(wait_for(&mut call));
         let reply = tokio::select! {
             biased;
             // A reply can overtake the PUBACK, and is worth more.
@@ -260,7 +262,8 @@ impl HttpRouter {
                 (CorrelationKey::of_reply(self.config.correlation, &reply), DropReason::ReplyMisdelivered)
             }
         };
-        Ok(self.waiting.deliver(key.ok_or(DropReason::CallerUnknown)?, reply, foreign)?)
+        let key = key.ok_or(DropReason::CallerUnknown)?;
+        Ok(self.waiting.deliver(key, reply.request_id, reply, foreign)?)
     }
 
     async fn take_report(&self, message: Incoming) {
@@ -280,10 +283,10 @@ impl HttpRouter {
     }
 }
 
-/// The reply. A request whose key a later one has taken over has none to expect, and waits until its deadline, as in the
-/// thesis.
-async fn wait_for(wait: &mut Wait<'_>) -> Reply {
-    match (&mut wait.reply).await {
+/// The reply. A request whose key a later one has taken over has none to expect, and waits until its deadline, as in
+/// the thesis.
+async fn wait_for(call: &mut Call<CorrelationKey>) -> Reply {
+    match (&mut call.reply).await {
         Ok(reply) => reply,
         Err(_) => std::future::pending().await,
     }

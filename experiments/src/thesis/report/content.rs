@@ -1,11 +1,16 @@
 //! What the report says. All numbers and all verdicts come from the runs; what is fixed here explains, and says no
 //! number that a run could change.
 
-use super::numbers::{deviation, number, spread, with_unit};
-use super::{Block, Cell, Document, Table, Tone, reasons};
-use crate::thesis::claims::Metric;
-use crate::thesis::verdict::{DISTANCE_MAX, P99_WITHIN_PERCENT, Row, Verdict, WITHIN_PERCENT};
-use crate::thesis::{Evaluation, Kind, charts};
+use super::{
+    Block, Cell, Document, Table, Tone,
+    numbers::{deviation, number, spread, with_unit},
+    reasons,
+};
+use crate::thesis::{
+    Evaluation, Kind, charts,
+    claims::Metric,
+    verdict::{DISTANCE_MAX, P99_WITHIN_PERCENT, Row, Verdict, WITHIN_PERCENT},
+};
 
 /// Writes the report.
 #[must_use]
@@ -20,8 +25,8 @@ pub(in crate::thesis) fn document(evaluation: &Evaluation) -> Document {
     predictions(evaluation, &mut blocks);
     not_reached(evaluation, &mut blocks);
     method(evaluation, &mut blocks);
-    let lead = "Every experiment and every claim of \"Optimizing IoT Cloud Applications for Scalability: Leveraging RPC \
-                with Distributed Queues for Seamless Operations\" (UFSCar, 2025), run again with this repository's \
+    let lead = "Every experiment and every claim of \"Optimizing IoT Cloud Applications for Scalability: Leveraging \
+                RPC with Distributed Queues for Seamless Operations\" (UFSCar, 2025), run again with this repository's \
                 services in its simulator.";
     Document { title: "The thesis, measured again".into(), lead: lead.into(), blocks }
 }

@@ -1,8 +1,7 @@
 //! The report as one HTML file: style and figures are in it, nothing is fetched.
 
 use super::{Block, Cell, Document, Table, Tone, pieces};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 const STYLE: &str = include_str!("style.css");
 

@@ -1,7 +1,6 @@
 //! Numbers as people read them.
 
-use crate::digits::grouped;
-use crate::thesis::measured::Spread;
+use crate::{digits::grouped, thesis::measured::Spread};
 
 /// From here on a deviation is told as a multiple.
 const MULTIPLE_FROM_PERCENT: f64 = 300.0;

@@ -1,10 +1,14 @@
 //! The section that asks why: experiments that differ in one thing.
 
-use super::numbers::{deviation, number};
-use super::{Block, Cell, Table};
-use crate::thesis::claims::{Metric, SLOW};
-use crate::thesis::measured::Measured;
-use crate::thesis::{Evaluation, charts};
+use super::{
+    Block, Cell, Table,
+    numbers::{deviation, number},
+};
+use crate::thesis::{
+    Evaluation, charts,
+    claims::{Metric, SLOW},
+    measured::Measured,
+};
 
 /// What does most about the slow experiment, in a sentence.
 pub(super) fn in_short(evaluation: &Evaluation) -> String {

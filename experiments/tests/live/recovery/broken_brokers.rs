@@ -2,7 +2,7 @@
 
 use super::world::{Brokers, LABELS, LIMIT, World, task};
 use crate::{MACHINE, gateway::label};
-use backbone::{config::Config, env::Env, service::Dispatcher, telemetry::Several};
+use backbone::{config::Config, env::Env, service::Dispatcher, telemetry::FanOut};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     process::{Command, Stdio},
@@ -115,7 +115,7 @@ async fn a_second_signal_ends_a_worker_at_once(world: &World) {
         amqp: backbone::config::Amqp { url: world.brokers.amqp.url().into(), ..Default::default() },
         ..Default::default()
     };
-    let telemetry = Arc::new(Several(Vec::new()));
+    let telemetry = Arc::new(FanOut(Vec::new()));
     let (tasks, stop) = (futures_util::stream::iter([task(0)]), CancellationToken::new());
     Dispatcher::run(Env::tokio(), Arc::new(config), telemetry, stop, tasks).await.unwrap();
     // Waiting for a child closes the pipe to it, and this one would end with that.

@@ -1,6 +1,6 @@
-//! Single connections between services and brokers break, one after the other, while everything else lives on: by a reset,
-//! by a network that swallows what is sent on one connection, and by one that swallows everything on the way between a
-//! replica and a broker, new connections included.
+//! Single connections between services and brokers break, one after the other, while everything else lives on: by a
+//! reset, by a network that swallows what is sent on one connection, and by one that swallows everything on the way
+//! between a replica and a broker, new connections included.
 
 use super::{
     relay::Relay,

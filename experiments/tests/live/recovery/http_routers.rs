@@ -11,7 +11,7 @@ use backbone::{
     config::{Config, Connections, RpcKind},
     env::{Env, Task},
     service::HttpRouter,
-    telemetry::Several,
+    telemetry::FanOut,
 };
 use std::{net::TcpListener, sync::Arc};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,7 @@ impl Places {
 }
 
 fn start_third_router(config: Config) -> Task {
-    let (config, telemetry) = (Arc::new(config), Arc::new(Several(Vec::new())));
+    let (config, telemetry) = (Arc::new(config), Arc::new(FanOut(Vec::new())));
     let router = HttpRouter::run(Env::tokio(), config, telemetry, CancellationToken::new());
     Env::tokio().spawn("router", async { router.await.unwrap() })
 }

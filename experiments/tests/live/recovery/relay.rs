@@ -1,5 +1,5 @@
-//! A way from a service to its broker that the test can break: cut, as by a reset, or silent, as by a network that swallows
-//! all packets and tells nobody.
+//! A way from a service to its broker that the test can break: cut, as by a reset, or silent, as by a network that
+//! swallows all packets and tells nobody.
 #![expect(clippy::disallowed_types, reason = "a reset needs a socket option that no service wants")]
 
 use backbone::env::Env;
@@ -75,8 +75,8 @@ impl Relay {
         live.len()
     }
 
-    /// Nothing goes through the connections that there are any more, in neither direction, not even that one end is closed.
-    /// New ones pass.
+    /// Nothing goes through the connections that there are any more, in neither direction, not even that one end is
+    /// closed. New ones pass.
     pub(crate) fn swallow(&self) -> usize {
         let state = self.state.lock().unwrap();
         state.paths.iter().filter(|path| path.silent.send(true).is_ok()).count()

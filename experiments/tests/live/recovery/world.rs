@@ -1,5 +1,5 @@
-//! Two routers of each kind, or two HTTP routers, two workers, a dispatcher that is fed with tasks, and a gateway, on real
-//! brokers.
+//! Two routers of each kind, or two HTTP routers, two workers, a dispatcher that is fed with tasks, and a gateway, on
+//! real brokers.
 
 use crate::gateway::{label, start_gateway};
 use backbone::{
@@ -8,11 +8,11 @@ use backbone::{
     env::Env,
     message::{Message as _, Task},
     service::{BckRouter, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
-    telemetry::{Event, Several, Telemetry},
+    telemetry::{Event, FanOut, Telemetry},
 };
 use sim::{
-    broker::real::{Kind, Real},
     fleet::Labels,
+    real::broker::{Kind, Real},
 };
 use std::{
     collections::BTreeSet,
@@ -129,8 +129,8 @@ pub(crate) fn task(index: u64) -> Task {
 }
 
 impl World {
-    /// Starts the services, each replica with the configuration that `config` has for it; which routers, that of `worker-0`
-    /// says.
+    /// Starts the services, each replica with the configuration that `config` has for it; which routers, that of
+    /// `worker-0` says.
     pub(crate) fn start(brokers: Brokers, config: impl Fn(&'static str) -> Config) -> Self {
         let labels = start_gateway(brokers.mqtt.port(), LABELS);
         let (notes, replicas, stop) = (Arc::default(), Vec::new(), CancellationToken::new());
@@ -179,12 +179,12 @@ impl World {
     }
 
     /// Where one replica reports to.
-    fn telemetry(&mut self, name: &'static str) -> Arc<Several> {
+    fn telemetry(&mut self, name: &'static str) -> Arc<FanOut> {
         let admin = Admin::default();
         let voice = Arc::new(Voice { replica: name, notes: self.notes.clone() });
         let receivers: Vec<Arc<dyn Telemetry>> = vec![voice, admin.metrics.clone(), admin.readiness.clone()];
         self.replicas.push(Replica { name, admin });
-        Arc::new(Several(receivers))
+        Arc::new(FanOut(receivers))
     }
 
     /// Asks until `holds`, and panics with `what` if that never comes.

@@ -92,7 +92,7 @@ async fn handle(broker: &Broker, id: ConnectionId, signals: &Signals, input: &mu
     let mut paid_changes = if cost.is_some() { 0 } else { usize::MAX };
     loop {
         let received = broker.state().receive(id, input, paid_changes);
-        input.advance(received.used);
+        input.advance(received.used_bytes);
         match cost {
             Some(cost) if received.change_is_next => {
                 tokio::select! {

@@ -17,7 +17,7 @@ use amq_protocol::protocol::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Received {
     /// So many bytes of the input were handled.
-    pub(super) used: usize,
+    pub(super) used_bytes: usize,
     /// How far the connection has come.
     pub(super) phase: Phase,
     /// What follows in the input changes metadata, and has to be paid for.
@@ -28,17 +28,17 @@ impl State {
     /// Takes what a connection has sent and handles all complete frames in it, of those that change metadata the first
     /// `paid_changes`.
     pub(super) fn receive(&mut self, id: ConnectionId, input: &[u8], mut paid_changes: usize) -> Received {
-        let mut used = 0;
+        let mut used_bytes = 0;
         let mut change_is_next = false;
         while let Some(connection) = self.connections.get(&id) {
             let (phase, frame_bytes_max) = (connection.phase, connection.frame_bytes_max);
-            let rest = &input[used..];
+            let rest = &input[used_bytes..];
             match phase {
                 Phase::Left | Phase::Ended => break,
                 Phase::Header => match rest.first_chunk() {
                     None => break,
                     Some(header) => {
-                        used += header.len();
+                        used_bytes += header.len();
                         self.protocol_header(id, header);
                     }
                 },
@@ -52,7 +52,7 @@ impl State {
                             }
                             paid_changes -= 1;
                         }
-                        used += frame.bytes();
+                        used_bytes += frame.bytes();
                         self.frame(id, phase, frame);
                     }
                     Err(refusal) => {
@@ -68,7 +68,7 @@ impl State {
         for channel in to_confirm {
             self.send_confirm(ChannelId { connection: id, channel });
         }
-        Received { used, phase: self.phase(id), change_is_next }
+        Received { used_bytes, phase: self.phase(id), change_is_next }
     }
 
     fn frame(&mut self, id: ConnectionId, phase: Phase, frame: Frame<'_>) {

@@ -24,7 +24,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// Output that waits for a slow reader before its consumers get nothing more, as RabbitMQ's credit flow between queue
-/// and writer has it. Several times a socket's send buffer, so that it stays fed.
+/// and writer has it. FanOut times a socket's send buffer, so that it stays fed.
 const WRITE_BUFFER_HIGH_BYTES: usize = 256 * 1024;
 /// Output that a connection may leave unread (confirms, returns, replies to `basic.get`) before it is dropped.
 const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024 * 1024;

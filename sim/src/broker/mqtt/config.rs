@@ -1,6 +1,6 @@
 //! What can be chosen about a broker.
 
-use super::outbound::Quota;
+use super::outbound::SendQuota;
 use rumqttc::mqttbytes::QoS;
 use std::num::NonZeroU16;
 
@@ -11,7 +11,7 @@ pub struct Config {
     /// that it names goes before this, be it less or more. Also the Receive Maximum that clients are told.
     pub max_inflight: NonZeroU16,
     /// How the broker keeps to that window.
-    pub quota: Quota,
+    pub quota: SendQuota,
     /// Highest QoS (`max_qos`). Subscriptions get no more, and a client that publishes with more is disconnected.
     pub max_qos: QoS,
     /// Most messages that wait for one client beside those in flight (`max_queued_messages`); further ones are dropped.
@@ -32,7 +32,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_inflight: NonZeroU16::new(20).expect("20 is not 0"),
-            quota: Quota::Strict,
+            quota: SendQuota::Strict,
             max_qos: QoS::ExactlyOnce,
             queued_messages_max: 1000,
             flush_each_packet: false,

@@ -30,7 +30,7 @@ mod write_buffer;
 
 pub use broker::{Broker, SessionInfo};
 pub use config::Config;
-pub use outbound::Quota;
+pub use outbound::SendQuota;
 pub use rumqttc::mqttbytes::QoS;
 pub use server::Stats;
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// How the broker keeps to a client's in-flight window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Quota {
+pub enum SendQuota {
     /// Never more in flight than the window: what the standard demands, and what Mosquitto 1.6 does.
     #[default]
     Strict,
@@ -83,7 +83,7 @@ pub(super) enum Outgoing {
 /// A state machine: messages and acknowledgements in, packets out through [`Outbound::next`].
 #[derive(Debug)]
 pub(super) struct Outbound {
-    quota: Quota,
+    quota: SendQuota,
     queue_max: usize,
     /// Most in flight; `None` while the client is away.
     window: Option<NonZeroU16>,
@@ -101,7 +101,7 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// Nothing, to a client that is away. At most `queue_max` messages wait beside those in flight.
-    pub(super) fn new(quota: Quota, queue_max: usize) -> Self {
+    pub(super) fn new(quota: SendQuota, queue_max: usize) -> Self {
         Self {
             quota,
             queue_max,
@@ -121,7 +121,7 @@ impl Outbound {
         self.suspend();
         self.window = Some(window);
         self.credit = window.get();
-        if self.quota == Quota::MosquittoLeaky {
+        if self.quota == SendQuota::MosquittoLeaky {
             self.leaking = self.resends.max(window.get().into());
         }
     }
@@ -150,7 +150,7 @@ impl Outbound {
     ) -> Pushed {
         let delivery = Delivery { qos, packet_id: 0, dup: false, retain, identifier };
         let waiting = Waiting { message, delivery, released: false };
-        if self.quota == Quota::MosquittoLeaky && self.credit > 0 {
+        if self.quota == SendQuota::MosquittoLeaky && self.credit > 0 {
             self.queue.insert(self.resends, waiting);
             self.leaking = self.leaking.max(self.resends + 1);
             return Pushed::Taken;
@@ -196,7 +196,7 @@ impl Outbound {
     /// The message `done` is no longer in flight: others may go.
     fn admit(&mut self, answer: Answer, done: &InFlight) {
         let window = self.window.map_or(0, NonZeroU16::get);
-        let leaky = self.quota == Quota::MosquittoLeaky;
+        let leaky = self.quota == SendQuota::MosquittoLeaky;
         // Mosquitto forgets about the one that was refused.
         if !(leaky && answer == Answer::Refused) {
             self.credit = self.credit.saturating_add(1).min(window);
@@ -217,8 +217,8 @@ impl Outbound {
     pub(super) fn next(&mut self, now: Instant, expired: &mut u64) -> Option<Outgoing> {
         loop {
             let may_go = match self.quota {
-                Quota::Strict => self.credit > 0,
-                Quota::MosquittoLeaky => self.leaking > 0,
+                SendQuota::Strict => self.credit > 0,
+                SendQuota::MosquittoLeaky => self.leaking > 0,
             };
             if !may_go || self.in_flight.len() == usize::from(u16::MAX) {
                 return None;

@@ -27,9 +27,9 @@ pub(super) struct Command {
 /// What a command does, by what it works on.
 #[derive(Debug)]
 pub(super) enum Run {
-    OnKeys(fn(&mut Keyspace, &Call<'_>) -> Outcome),
-    OnClient(fn(&mut Client, &Call<'_>) -> Outcome),
-    OnBoth(fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome),
+    Keys(fn(&mut Keyspace, &Call<'_>) -> Outcome),
+    Client(fn(&mut Client, &Call<'_>) -> Outcome),
+    Both(fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome),
 }
 
 /// What the server knows about one connection.
@@ -91,12 +91,12 @@ impl Client {
         let name_words = command.name.split('|').count();
         let call = Call { name: command.name, args: &arguments[name_words..], now_ms };
         match command.run {
-            Run::OnKeys(run) => {
+            Run::Keys(run) => {
                 db.expire_due(now_ms);
                 run(db, &call)
             }
-            Run::OnClient(run) => run(self, &call),
-            Run::OnBoth(run) => run(self, db, &call),
+            Run::Client(run) => run(self, &call),
+            Run::Both(run) => run(self, db, &call),
         }
     }
 

@@ -102,15 +102,15 @@ pub(super) static COMMANDS: &[Command] = &[
 const CONTAINERS: [&str; 3] = ["client", "command", "config"];
 
 const fn on_keys(name: &'static str, arity: i8, run: fn(&mut Keyspace, &Call<'_>) -> Outcome) -> Command {
-    Command { name, arity, run: Run::OnKeys(run) }
+    Command { name, arity, run: Run::Keys(run) }
 }
 
 const fn on_client(name: &'static str, arity: i8, run: fn(&mut Client, &Call<'_>) -> Outcome) -> Command {
-    Command { name, arity, run: Run::OnClient(run) }
+    Command { name, arity, run: Run::Client(run) }
 }
 
 const fn on_both(name: &'static str, arity: i8, run: fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome) -> Command {
-    Command { name, arity, run: Run::OnBoth(run) }
+    Command { name, arity, run: Run::Both(run) }
 }
 
 /// The command that `arguments` call, if there is one that takes so many.

@@ -23,8 +23,8 @@ fn stuck_after(turns: u32, host: u16, turn_limit: Duration) -> EndWithCarrier {
     EndWithCarrier(bridge)
 }
 
-/// What a simulation dies of in which this runs on a pod. A wait that should not be there takes a minute, which a test may
-/// well be told by.
+/// What a simulation dies of in which this runs on a pod. A wait that should not be there takes a minute, which a test
+/// may well be told by.
 #[expect(clippy::disallowed_methods, reason = "real threads are waited for in real time")]
 fn death_of<F: Future<Output = ()> + Send + 'static>(pod: impl FnOnce() -> F + Send + 'static) -> String {
     let started = std::time::Instant::now();
@@ -52,8 +52,8 @@ fn a_lost_turn_ends_the_run_with_its_message_and_without_waiting_for_others() {
     });
     assert_eq!(
         message,
-        "lapin's thread of connection 3 (host 0) has not come back from its turn in 20ms; does it block anywhere but at the \
-         gate?"
+        "lapin's thread of connection 3 (host 0) has not come back from its turn in 20ms; does it block anywhere but \
+         at the gate?"
     );
 }
 

@@ -1,10 +1,10 @@
 //! When a Linux receiver acknowledges: ping-pong mode, quick ACKs, and the delayed-ACK timer.
 //!
 //! One value for the receiving side of each flow, without IO or a clock: time is an argument. Names follow the kernel
-//! (v6.18: `net/ipv4/tcp_input.c`, `tcp.c`, `tcp_output.c`, `tcp_timer.c`). Captured flows are the oracle: see `replay`.
-//! Left out, because small segments in order never meet it: out-of-order data, `SO_RCVLOWAT`, window updates, compressed
-//! ACKs, `ICSK_ACK_NOW`, DCTCP, the backlog of a socket that its owner has locked, and buffers that have grown past the
-//! window they offer (see [`DelayedAck::check`]).
+//! (v6.18: `net/ipv4/tcp_input.c`, `tcp.c`, `tcp_output.c`, `tcp_timer.c`). Captured flows are the oracle: see
+//! `replay`. Left out, because small segments in order never meet it: out-of-order data, `SO_RCVLOWAT`, window updates,
+//! compressed ACKs, `ICSK_ACK_NOW`, DCTCP, the backlog of a socket that its owner has locked, and buffers that have
+//! grown past the window they offer (see [`DelayedAck::check`]).
 
 /// Kernel ticks per second (`CONFIG_HZ`). The delayed-ACK clock is this coarse: 40 ms show as 40 to 44 ms on the wire.
 const HZ: u64 = 250;
@@ -27,8 +27,8 @@ const RTO_TICKS: u64 = HZ / 5;
 /// What a receiver knows of its host and of the path to the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Receiver {
-    /// `net.ipv4.tcp_pingpong_thresh`: answers after which a connection counts as interactive. 3 in Linux 5.1 to 5.19, 1
-    /// before and since.
+    /// `net.ipv4.tcp_pingpong_thresh`: answers after which a connection counts as interactive. 3 in Linux 5.1 to 5.19,
+    /// 1 before and since.
     pub pingpong_thresh: u8,
     /// The window offered, in bytes.
     pub window_bytes: u32,
@@ -38,10 +38,10 @@ pub(crate) struct Receiver {
 
 /// What to do about an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AckAction {
     /// Send a pure ACK now, then call [`DelayedAck::ack_sent`].
     Now,
-    /// Call [`DelayedAck::timer_fired`] at this time, unless a later verdict or a sent ACK comes first.
+    /// Call [`DelayedAck::timer_fired`] at this time, unless a later action or a sent ACK comes first.
     At(u64),
     /// Nothing: there is nothing to acknowledge, or data has carried it.
     Nothing,
@@ -123,8 +123,8 @@ impl DelayedAck {
         self.quick = self.quick.max(if affordable == 0 { 2 } else { affordable });
     }
 
-    /// `tcp_event_data_recv`: a segment with data. The caller then lets the sending side handle the segment's ACK, which may
-    /// release data that carries ours, and then asks [`DelayedAck::check`].
+    /// `tcp_event_data_recv`: a segment with data. The caller then lets the sending side handle the segment's ACK,
+    /// which may release data that carries ours, and then asks [`DelayedAck::check`].
     pub(crate) fn data_received(&mut self, now_ns: u64, seq: u32, len_bytes: u32, psh: bool) {
         let now = now_ns / TICK_NS;
         let rcv_nxt = *self.rcv_nxt.get_or_insert_with(|| {
@@ -177,16 +177,16 @@ impl DelayedAck {
 
     /// `tcp_ack_snd_check`: after a segment with data was dealt with.
     ///
-    /// The kernel acknowledges more than one segment at once only if that would not narrow the window, which it would as
-    /// long as anything lies unread in a buffer no larger than the window, the new segment itself for one. Else it leaves
-    /// that ACK to the read, and so does this: see [`DelayedAck::application_read`]. A buffer that bulk transfer has made
-    /// larger would be acknowledged here.
-    pub(crate) fn check(&mut self, now_ns: u64) -> Verdict {
+    /// The kernel acknowledges more than one segment at once only if that would not narrow the window, which it would
+    /// as long as anything lies unread in a buffer no larger than the window, the new segment itself for one. Else it
+    /// leaves that ACK to the read, and so does this: see [`DelayedAck::application_read`]. A buffer that bulk transfer
+    /// has made larger would be acknowledged here.
+    pub(crate) fn check(&mut self, now_ns: u64) -> AckAction {
         if !self.scheduled {
-            return Verdict::Nothing;
+            return AckAction::Nothing;
         }
         if self.acks_quickly() {
-            return Verdict::Now;
+            return AckAction::Now;
         }
         self.delay(now_ns / TICK_NS)
     }
@@ -195,36 +195,36 @@ impl DelayedAck {
         self.rcv_nxt.map_or(0, |rcv_nxt| rcv_nxt.wrapping_sub(self.rcv_wup))
     }
 
-    /// `tcp_send_delayed_ack`. The kernel bounds a grown timeout by the smoothed round trip, but not below 40 ms, and no
-    /// round trip here takes longer than that: so 40 ms it is.
-    fn delay(&mut self, now: u64) -> Verdict {
+    /// `tcp_send_delayed_ack`. The kernel bounds a grown timeout by the smoothed round trip, but not below 40 ms, and
+    /// no round trip here takes longer than that: so 40 ms it is.
+    fn delay(&mut self, now: u64) -> AckAction {
         let ato = self.ato.min(ATO_MIN_TICKS);
         let mut at = now + ato;
         if let Some(older) = self.timer {
             if older <= now + ato / 4 {
-                return Verdict::Now;
+                return AckAction::Now;
             }
             at = at.min(older);
         }
         self.timer = Some(at);
-        Verdict::At(timer_ns(at))
+        AckAction::At(timer_ns(at))
     }
 
-    /// `tcp_cleanup_rbuf`: the application has read; `drained` says that nothing is left in the receive buffer. More than
-    /// one segment is acknowledged by any read.
-    pub(crate) fn application_read(&self, drained: bool) -> Verdict {
+    /// `tcp_cleanup_rbuf`: the application has read; `drained` says that nothing is left in the receive buffer. More
+    /// than one segment is acknowledged by any read.
+    pub(crate) fn application_read(&self, drained: bool) -> AckAction {
         let drained = drained && (self.pushed2 || (self.pushed && !self.is_interactive()));
         if self.scheduled && (self.unacknowledged_bytes() > self.rcv_mss || drained) {
-            Verdict::Now
+            AckAction::Now
         } else {
-            Verdict::Nothing
+            AckAction::Nothing
         }
     }
 
-    /// `tcp_delack_timer_handler`. The caller ignores timers older than the newest [`Verdict::At`].
-    pub(crate) fn timer_fired(&mut self) -> Verdict {
+    /// `tcp_delack_timer_handler`. The caller ignores timers older than the newest [`AckAction::At`].
+    pub(crate) fn timer_fired(&mut self) -> AckAction {
         if self.timer.take().is_none() || !self.scheduled {
-            return Verdict::Nothing;
+            return AckAction::Nothing;
         }
         if self.is_interactive() {
             self.pingpong = 0;
@@ -232,7 +232,7 @@ impl DelayedAck {
         } else {
             self.ato = (self.ato * 2).min(RTO_TICKS);
         }
-        Verdict::Now
+        AckAction::Now
     }
 
     /// `tcp_event_ack_sent`: any segment with the ACK flag leaves, with data or without.

@@ -1,10 +1,10 @@
-//! Linux's TCP between applications and the wire, where it decides how fast they are: Nagle's algorithm at the sender and
-//! delayed acknowledgements at the receiver.
+//! Linux's TCP between applications and the wire, where it decides how fast they are: Nagle's algorithm at the sender
+//! and delayed acknowledgements at the receiver.
 //!
-//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody waits
-//! for an acknowledgement, and turmoil-net's own, one a segment, will do. On a modelled connection the segments that
-//! turmoil-net hands over are cut where the application's writes ended, each takes its CPU time, and all pure ACKs are
-//! ours. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
+//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody
+//! waits for an acknowledgement, and turmoil-net's own, one a segment, will do. On a modelled connection the segments
+//! that turmoil-net hands over are cut where the application's writes ended, each takes its CPU time, and all pure ACKs
+//! are ours. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
 
 mod delayed_ack;
 mod nagle;
@@ -13,10 +13,10 @@ mod replay;
 
 use super::{
     Event, Moment, Network,
-    state::{is_pure_ack, segment},
+    segment::{is_pure_ack, segment},
 };
 use crate::{flow::Flow, host::Hosts};
-use delayed_ack::{DelayedAck, Receiver, Verdict};
+use delayed_ack::{AckAction, DelayedAck, Receiver};
 use nagle::Sender;
 use turmoil_net::{Packet, TcpFlags, TcpSegment};
 
@@ -25,8 +25,8 @@ use turmoil_net::{Packet, TcpFlags, TcpSegment};
 pub(super) struct Side {
     ack: DelayedAck,
     sender: Sender,
-    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment that
-    /// acknowledges it must advertise less.
+    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment
+    /// that acknowledges it must advertise less.
     window_end: u32,
     /// Where it ends for all that the peer has been told.
     window_end_told: u32,
@@ -43,8 +43,8 @@ impl Side {
         u16::try_from(self.window_end.wrapping_sub(ack)).unwrap_or(0) // all of it is used up
     }
 
-    /// Whether the application has read so much that the peer should know at once (`tcp_cleanup_rbuf`): the window is twice
-    /// as large as it believes.
+    /// Whether the application has read so much that the peer should know at once (`tcp_cleanup_rbuf`): the window is
+    /// twice as large as it believes.
     fn must_tell_window(&self) -> bool {
         let Some(ack) = self.ack.acknowledges() else { return false };
         let [now, told] = [self.window_end, self.window_end_told].map(|end| end.wrapping_sub(ack));
@@ -93,8 +93,8 @@ impl Network {
     /// The application on `flow`'s source has read; `drained`: all there was.
     pub(crate) fn application_read(&mut self, now: &mut Moment<'_>, flow: Flow, drained: bool) {
         if Self::models_tcp(now.hosts, flow) && self.flows.contains_key(&flow.packed()) {
-            let verdict = self.side(now.hosts, flow).ack.application_read(drained);
-            self.obey(now, flow, verdict);
+            let action = self.side(now.hosts, flow).ack.application_read(drained);
+            self.obey(now, flow, action);
         }
     }
 
@@ -117,7 +117,7 @@ impl Network {
         }
         if is_pure_ack(&leaving) {
             if side.must_tell_window() {
-                self.obey(now, flow, Verdict::Now);
+                self.obey(now, flow, AckAction::Now);
             }
             return; // all other ACKs are ours
         }
@@ -189,8 +189,8 @@ impl Network {
         let ready = side.sender.acknowledged(arrived.ack, mss_bytes, nodelay);
         self.send_data(now, back, ready);
         if len > 0 {
-            let verdict = self.side(now.hosts, back).ack.check(now.ns);
-            self.obey(now, back, verdict);
+            let action = self.side(now.hosts, back).ack.check(now.ns);
+            self.obey(now, back, action);
         }
     }
 
@@ -198,20 +198,20 @@ impl Network {
     pub(super) fn ack_timer(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
         let side = self.flows.get_mut(&flow.packed()).and_then(|state| state.side.as_mut());
         let Some(side) = side.filter(|side| side.timer == timer) else { return };
-        let verdict = side.ack.timer_fired();
-        self.counters.delayed_acks += u64::from(verdict == Verdict::Now);
-        self.obey(now, flow, verdict);
+        let action = side.ack.timer_fired();
+        self.counters.delayed_acks += u64::from(action == AckAction::Now);
+        self.obey(now, flow, action);
     }
 
-    fn obey(&mut self, now: &mut Moment<'_>, flow: Flow, verdict: Verdict) {
-        match verdict {
-            Verdict::Nothing => {}
-            Verdict::At(at_ns) => {
+    fn obey(&mut self, now: &mut Moment<'_>, flow: Flow, action: AckAction) {
+        match action {
+            AckAction::Nothing => {}
+            AckAction::At(at_ns) => {
                 let side = self.side(now.hosts, flow);
                 side.timer += 1;
                 now.put(at_ns, Event::AckTimer { flow, timer: side.timer });
             }
-            Verdict::Now => {
+            AckAction::Now => {
                 let side = self.side(now.hosts, flow);
                 let Some(ack) = side.ack.acknowledges() else { return };
                 side.ack.ack_sent();

@@ -1,15 +1,16 @@
-//! Nagle's algorithm as Linux has it, with Minshall's check (`tcp_nagle_check`, `tcp_minshall_check`): a partial segment
-//! waits while an earlier *partial* segment is unacknowledged. What waits is one growing segment.
+//! Nagle's algorithm as Linux has it, with Minshall's check (`tcp_nagle_check`, `tcp_minshall_check`): a partial
+//! segment waits while an earlier *partial* segment is unacknowledged. What waits is one growing segment.
 //!
 //! One value for the sending side of each flow, without IO or a clock.
 
-use super::super::state::at_or_after;
+use super::super::segment::at_or_after;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use turmoil_net::TcpSegment;
 
-/// `MAX_SKB_FRAGS`: each small write takes a fragment of the segment that waits, since writes to other sockets lie between
-/// them in the page. The write after the last fragment begins a new segment, and then the first one waits no longer.
+/// `MAX_SKB_FRAGS`: each small write takes a fragment of the segment that waits, since writes to other sockets lie
+/// between them in the page. The write after the last fragment begins a new segment, and then the first one waits no
+/// longer.
 const WRITES_PER_SEGMENT_MAX: usize = 17;
 
 /// The sending side of a flow.

@@ -1,18 +1,18 @@
-//! The kernel as the oracle: a captured flow runs through [`DelayedAck`]. Every pure ACK of the capture must have its reason
-//! at its time, and every ACK that the model owes must be in the capture.
+//! The kernel as the oracle: a captured flow runs through [`DelayedAck`]. Every pure ACK of the capture must have its
+//! reason at its time, and every ACK that the model owes must be in the capture.
 //!
 //! A capture does not say everything. What it leaves open is filled in by these rules and no others:
 //!
-//! - **Reads.** The application reads at once, so an ACK that a read causes may come up to [`READ_NS_MAX`] later than the
-//!   model has it; and it may have written before it read, so data may go out in the ACK's place within that time.
-//! - **Order.** While a process writes, its socket is locked, and what arrives waits in a backlog until the write is out; the
-//!   capture sees it at its arrival. So a segment that comes within [`BACKLOG_NS_MAX`] before one that leaves may have been
-//!   dealt with after it. Both are tried, and the trial with the fewest flaws counts.
-//! - **Ticks.** The kernel's clock ticks every 4 ms. When, the timers say themselves: all those of a capture fire within
-//!   0.1 ms of each other, modulo 4 ms. A CPU whose tick comes just before the one that moves the clock sees a timer a tick
-//!   late.
+//! - **Reads.** The application reads at once, so an ACK that a read causes may come up to [`READ_NS_MAX`] later than
+//!   the model has it; and it may have written before it read, so data may go out in the ACK's place within that time.
+//! - **Order.** While a process writes, its socket is locked, and what arrives waits in a backlog until the write is
+//!   out; the capture sees it at its arrival. So a segment that comes within [`BACKLOG_NS_MAX`] before one that leaves
+//!   may have been dealt with after it. Both are tried, and the trial with the fewest flaws counts.
+//! - **Ticks.** The kernel's clock ticks every 4 ms. When, the timers say themselves: all those of a capture fire
+//!   within 0.1 ms of each other, modulo 4 ms. A CPU whose tick comes just before the one that moves the clock sees a
+//!   timer a tick late.
 
-use super::delayed_ack::{DelayedAck, Receiver, Verdict};
+use super::delayed_ack::{AckAction, DelayedAck, Receiver};
 
 const LOOPBACK: Receiver = Receiver { pingpong_thresh: 1, window_bytes: 65_483, mss_bytes: 65_483 };
 const TICK_NS: u64 = 4_000_000;
@@ -44,8 +44,8 @@ struct Line {
 
 struct Capture {
     lines: &'static str,
-    /// When the kernel's clock ticks, after the zero of the capture. Unknown without a timer that fired, and then without
-    /// consequence.
+    /// When the kernel's clock ticks, after the zero of the capture. Unknown without a timer that fired, and then
+    /// without consequence.
     tick_us: u64,
 }
 
@@ -145,11 +145,11 @@ struct Trial {
 impl Trial {
     fn data_in(&mut self, now_ns: u64, line: Line) {
         self.ack.data_received(now_ns, line.seq, line.len, true);
-        if self.ack.check(now_ns) == Verdict::Now {
+        if self.ack.check(now_ns) == AckAction::Now {
             if !matches!(self.owed, Some(Owed::AtOnce(_))) {
                 self.owed = Some(Owed::AtOnce(now_ns));
             }
-        } else if self.owed.is_none() && self.ack.application_read(true) == Verdict::Now {
+        } else if self.owed.is_none() && self.ack.application_read(true) == AckAction::Now {
             self.owed = Some(Owed::ByRead(now_ns));
         }
     }

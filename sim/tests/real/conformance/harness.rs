@@ -3,7 +3,7 @@
 use crate::conformance::compare::{self, Difference};
 use backbone::env::Env;
 use futures_util::{StreamExt, stream};
-use sim::broker::real::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real, RealError, skip};
 use std::{
     fmt,
     io::Write,

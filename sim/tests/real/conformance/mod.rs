@@ -1,5 +1,6 @@
-//! The emulated brokers against the real ones: every scenario runs against both over real TCP, and what it notes down must
-//! be the same, but for the differences that are listed with their reasons. `sim/CONFORMANCE.md` is made from these lists.
+//! The emulated brokers against the real ones: every scenario runs against both over real TCP, and what it notes down
+//! must be the same, but for the differences that are listed with their reasons. `sim/CONFORMANCE.md` is made from
+//! these lists.
 //!
 //! Without the real brokers on this machine the comparison is skipped, and a line on stderr says so, unless
 //! `SHELFWIRE_REQUIRE_BROKERS` is set. `SHELFWIRE_WRITE_CONFORMANCE=1` writes the document anew, and
@@ -14,7 +15,10 @@ mod redis;
 
 use backbone::env::Env;
 use harness::{Protocol, compare_with_real};
-use sim::broker::{self, mqtt::QoS, real::Kind};
+use sim::{
+    broker::{self, mqtt::QoS},
+    real::broker::Kind,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
@@ -39,7 +43,7 @@ async fn compare_with_mosquitto(max_qos: QoS, protocol: &Protocol) {
     let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.addr().port();
     // The version of Mosquitto that is compared with has the leak.
-    let quota = broker::mqtt::Quota::MosquittoLeaky;
+    let quota = broker::mqtt::SendQuota::MosquittoLeaky;
     let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, max_qos, ..broker::mqtt::Config::default() });
     Env::tokio().spawn("emulated Mosquitto", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::Mosquitto, port, protocol).await;

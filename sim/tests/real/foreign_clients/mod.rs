@@ -1,5 +1,5 @@
-//! Clients that nobody here wrote, at their everyday work on real ports: Mosquitto's and Redis' own programs, and Python's
-//! pika and paho-mqtt. What they do and see must be the same with the emulated brokers as with the real ones.
+//! Clients that nobody here wrote, at their everyday work on real ports: Mosquitto's and Redis' own programs, and
+//! Python's pika and paho-mqtt. What they do and see must be the same with the emulated brokers as with the real ones.
 //!
 //! A client or a real broker that is not installed is a line on stderr, unless `SHELFWIRE_REQUIRE_BROKERS` is set.
 //! `scripts/brokers install` installs them.
@@ -9,9 +9,9 @@ mod python;
 mod redis;
 
 use backbone::env::Env;
-use sim::broker::{
-    self,
-    real::{Kind, Real, skip},
+use sim::{
+    broker,
+    real::broker::{Kind, Real, skip},
 };
 use std::{
     io::{BufRead, BufReader, Write},

@@ -33,12 +33,12 @@ enum Broker {
     Redis(redis::Broker),
 }
 
-/// Sends `input` to a new broker, `write_bytes` at a time, and gives what the broker answers until it closes the connection
-/// or falls silent.
+/// Sends `input` to a new broker, `write_bytes` at a time, and gives what the broker answers until it closes the
+/// connection or falls silent.
 ///
 /// # Panics
-/// If the answer is not made of whole frames, packets or replies, if the broker stops reading without closing, or if it does
-/// not serve the next client.
+/// If the answer is not made of whole frames, packets or replies, if the broker stops reading without closing, or if it
+/// does not serve the next client.
 pub(crate) fn feed(protocol: Protocol, input: &[u8], write_bytes: usize) -> Vec<u8> {
     let runtime =
         Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime can be made");

@@ -1,5 +1,5 @@
-//! The emulated brokers against clients that send anything: no panic, memory within limits, the protocol's own error, and
-//! service as before for the next client. What is random here is short; `fuzz/` goes on without end.
+//! The emulated brokers against clients that send anything: no panic, memory within limits, the protocol's own error,
+//! and service as before for the next client. What is random here is short; `fuzz/` goes on without end.
 
 mod feed;
 mod memory;

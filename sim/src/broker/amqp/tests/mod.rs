@@ -61,7 +61,7 @@ impl Bench {
     fn handshake(&mut self) -> ConnectionId {
         use connection::AMQPMethod as C;
         let (id, _) = self.state.connect();
-        assert_eq!(self.state.receive(id, b"AMQP\0\0\x09\x01", usize::MAX).used, 8);
+        assert_eq!(self.state.receive(id, b"AMQP\0\0\x09\x01", usize::MAX).used_bytes, 8);
         let mut capabilities = FieldTable::default();
         capabilities.insert("consumer_cancel_notify".into(), AMQPValue::Boolean(true));
         let mut client_properties = FieldTable::default();
@@ -100,8 +100,8 @@ impl Bench {
 
     fn feed(&mut self, id: ConnectionId, input: &[u8]) {
         self.state.set_now(self.now_us);
-        let Received { used, phase, .. } = self.state.receive(id, input, usize::MAX);
-        assert!(used == input.len() || phase.is_over(), "{used} of {} bytes used", input.len());
+        let Received { used_bytes, phase, .. } = self.state.receive(id, input, usize::MAX);
+        assert!(used_bytes == input.len() || phase.is_over(), "{used_bytes} of {} bytes used", input.len());
     }
 
     fn output(&mut self, id: ConnectionId) -> Vec<AMQPFrame> {

@@ -111,8 +111,8 @@ fn frames_may_arrive_in_any_pieces() {
     let mut pending = Vec::new();
     for byte in input {
         pending.push(byte);
-        let Received { used, .. } = bench.state.receive(id, &pending, usize::MAX);
-        pending.drain(..used);
+        let Received { used_bytes, .. } = bench.state.receive(id, &pending, usize::MAX);
+        pending.drain(..used_bytes);
     }
     assert_eq!(bench.waiting("q"), ["body"]);
 }

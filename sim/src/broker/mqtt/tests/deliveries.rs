@@ -1,5 +1,5 @@
 use super::*;
-use crate::broker::mqtt::{Quota, Stats};
+use crate::broker::mqtt::{SendQuota, Stats};
 use rumqttc::mqttbytes::v5::{LastWillProperties, PubAckReason};
 use std::num::NonZeroU16;
 use tokio::time::{Instant, advance, sleep};
@@ -74,7 +74,7 @@ async fn a_message_carries_what_is_left_of_its_expiry_and_is_dropped_after_it() 
 
 #[tokio::test(start_paused = true)]
 async fn the_window_is_the_smaller_of_both_sides_and_only_the_strict_broker_keeps_it() {
-    for (quota, after_one_ack) in [(Quota::Strict, 1), (Quota::MosquittoLeaky, 3)] {
+    for (quota, after_one_ack) in [(SendQuota::Strict, 1), (SendQuota::MosquittoLeaky, 3)] {
         let broker = broker(|config| config.quota = quota);
         let properties = ConnectProperties { receive_maximum: Some(3), ..ConnectProperties::new() };
         let modest = Connect { properties: Some(properties), ..hello("modest") };

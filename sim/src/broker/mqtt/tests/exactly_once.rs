@@ -6,7 +6,7 @@ use super::super::{
     outbound::{Answer, Answered, Outbound, Outgoing},
 };
 use super::*;
-use crate::broker::mqtt::Quota;
+use crate::broker::mqtt::SendQuota;
 use proptest::prelude::*;
 use rumqttc::mqttbytes::v5::{PubAckReason, PubComp, PubRec, PubRecReason, PubRel, SubscribeReasonCode};
 use std::{
@@ -187,7 +187,7 @@ fn protocol_error() -> Packet {
 
 #[test]
 fn a_window_is_shared_and_a_refusal_gives_the_place_back_but_in_mosquitto_2_0_11() {
-    for (quota, after_refusal) in [(Quota::Strict, true), (Quota::MosquittoLeaky, false)] {
+    for (quota, after_refusal) in [(SendQuota::Strict, true), (SendQuota::MosquittoLeaky, false)] {
         let now = Instant::now();
         let mut outbound = Outbound::new(quota, 100);
         outbound.resume(window(2));
@@ -208,7 +208,7 @@ fn a_window_is_shared_and_a_refusal_gives_the_place_back_but_in_mosquitto_2_0_11
 #[test]
 fn a_receiver_is_told_to_let_go_of_an_expired_message_all_the_same() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 100);
+    let mut outbound = Outbound::new(SendQuota::Strict, 100);
     outbound.resume(window(2));
     outbound.push(Arc::new(Message::new(&expiring("t", "", 1), now)), QoS::ExactlyOnce, false, None, now);
     assert!(matches!(outbound.next(now, &mut 0), Some(Outgoing::Message(..))));
@@ -255,7 +255,7 @@ proptest! {
         steps in prop::collection::vec((0u8..8, any::<u8>()), 1..200), size in 1u16..5, leaky in any::<bool>(),
     ) {
         let now = Instant::now();
-        let mut outbound = Outbound::new(if leaky { Quota::MosquittoLeaky } else { Quota::Strict }, usize::MAX);
+        let mut outbound = Outbound::new(if leaky { SendQuota::MosquittoLeaky } else { SendQuota::Strict }, usize::MAX);
         outbound.resume(window(size));
         let (mut pushed, mut receiver, mut wire) = (0u8, Receiver::default(), VecDeque::new());
         for (step, random) in steps.into_iter().chain([(7, 0); 1000]) {

@@ -1,6 +1,6 @@
 use super::super::{
     message::{Delivery, Message},
-    outbound::{Answer, Answered, Outbound, Outgoing, Pushed, Quota},
+    outbound::{Answer, Answered, Outbound, Outgoing, Pushed, SendQuota},
 };
 use proptest::prelude::*;
 use rumqttc::mqttbytes::{QoS, v5::Publish};
@@ -40,7 +40,7 @@ fn acknowledge(outbound: &mut Outbound, packet_id: u16) -> bool {
 #[test]
 fn a_strict_window_admits_one_message_for_each_acknowledgement() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 100);
+    let mut outbound = Outbound::new(SendQuota::Strict, 100);
     outbound.resume(window(2));
     for n in 0..5 {
         push(&mut outbound, n, now);
@@ -55,7 +55,7 @@ fn a_strict_window_admits_one_message_for_each_acknowledgement() {
 #[test]
 fn a_leaky_window_lets_a_window_go_for_each_acknowledgement_less_what_is_in_flight_before_it() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::MosquittoLeaky, 100);
+    let mut outbound = Outbound::new(SendQuota::MosquittoLeaky, 100);
     outbound.resume(window(3));
     for n in 0..12 {
         push(&mut outbound, n, now);
@@ -86,7 +86,7 @@ fn a_leaky_window_lets_a_window_go_for_each_acknowledgement_less_what_is_in_flig
 #[test]
 fn what_was_unacknowledged_goes_out_again_first_and_with_its_old_ids() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 100);
+    let mut outbound = Outbound::new(SendQuota::Strict, 100);
     outbound.resume(window(3));
     for n in 0..5 {
         push(&mut outbound, n, now);
@@ -110,7 +110,7 @@ fn what_was_unacknowledged_goes_out_again_first_and_with_its_old_ids() {
 #[test]
 fn resends_do_not_count_against_the_queue_limit() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 2);
+    let mut outbound = Outbound::new(SendQuota::Strict, 2);
     outbound.resume(window(3));
     for n in 0..3 {
         assert_eq!(push(&mut outbound, n, now), Pushed::Taken);
@@ -123,7 +123,7 @@ fn resends_do_not_count_against_the_queue_limit() {
 #[test]
 fn packet_ids_that_are_still_in_flight_are_not_used_again() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 10);
+    let mut outbound = Outbound::new(SendQuota::Strict, 10);
     outbound.resume(window(2));
     push(&mut outbound, 0, now);
     assert_eq!(sent(&mut outbound, now), [(0, 1, false)]);
@@ -138,7 +138,7 @@ fn packet_ids_that_are_still_in_flight_are_not_used_again() {
 #[test]
 fn expired_messages_make_room_in_a_full_queue_and_are_never_sent() {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Quota::Strict, 2);
+    let mut outbound = Outbound::new(SendQuota::Strict, 2);
     let expiring = Arc::new(Message::new(&super::expiring("t", "x", 1), now));
     outbound.push(expiring.clone(), QoS::AtLeastOnce, false, None, now);
     outbound.push(expiring, QoS::AtLeastOnce, false, None, now);
@@ -158,7 +158,7 @@ proptest! {
         size in 1u16..6,
     ) {
         let now = Instant::now();
-        let mut outbound = Outbound::new(Quota::Strict, usize::MAX);
+        let mut outbound = Outbound::new(SendQuota::Strict, usize::MAX);
         outbound.resume(window(size));
         let (mut pushed, mut first_sends, mut held) = (0u32, 0u32, VecDeque::new());
         let mut redelivered = VecDeque::new();

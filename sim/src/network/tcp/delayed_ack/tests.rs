@@ -1,6 +1,6 @@
 //! Linux's rules one by one; the captured flows are in `replay`.
 
-use super::{Verdict::*, *};
+use super::{AckAction::*, *};
 
 const MS: u64 = 1_000_000;
 const LOOPBACK: Receiver = Receiver { pingpong_thresh: 1, window_bytes: 65_483, mss_bytes: 65_483 };

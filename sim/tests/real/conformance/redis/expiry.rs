@@ -5,8 +5,8 @@ use crate::conformance::harness::At;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Looks at a key until it is gone. TIME before and after, in one transaction, tells when a look was; where the two differ
-/// the look may belong to either millisecond and doesn't count.
+/// Looks at a key until it is gone. TIME before and after, in one transaction, tells when a look was; where the two
+/// differ the look may belong to either millisecond and doesn't count.
 async fn watch(at: &At, peer: &mut Peer, what: &str) {
     let due = peer.ask("PEXPIRETIME ~k").await.number();
     let (mut seen, mut wrong, mut late) = (false, vec![], false);

@@ -1,9 +1,9 @@
-//! The real brokers as processes of their own, for tests and live runs: RabbitMQ, Mosquitto and Redis, each in a temporary
-//! folder on a free port of the loopback interface.
+//! The real brokers as processes of their own, for tests and live runs: RabbitMQ, Mosquitto and Redis, each in a
+//! temporary folder on a free port of the loopback interface.
 //!
-//! How to start and stop each of them is known to `scripts/brokers` alone. This is the program's side of it: a pipe to the
-//! script, which ends the broker when the pipe ends. So nothing is left behind whatever becomes of this process, a panic and
-//! SIGKILL included.
+//! How to start and stop each of them is known to `scripts/brokers` alone. This is the program's side of it: a pipe to
+//! the script, which ends the broker when the pipe ends. So nothing is left behind whatever becomes of this process, a
+//! panic and SIGKILL included.
 
 use std::{
     fmt,
@@ -89,7 +89,8 @@ impl Real {
         Self::start_with(kind, "")
     }
 
-    /// As [`Real::start`], with `config` added to its configuration file (`rabbitmq.conf`, `mosquitto.conf`, `redis.conf`).
+    /// As [`Real::start`], with `config` added to its configuration file (`rabbitmq.conf`, `mosquitto.conf`,
+    /// `redis.conf`).
     ///
     /// # Errors
     /// If it is not installed or doesn't start.

@@ -1,26 +1,22 @@
 //! One shared connection to a broker: dialled at its first use, and again after it was found broken.
 //!
-//! There is one dial at a time, in a task of its own, so that a caller who gives up does not undo it. Callers wait for it
-//! until their deadline and no longer. What a connection is and how it is made is the [`Dialer`]'s business.
+//! There is one dial at a time, in a task of its own, so that a caller who gives up does not undo it. Callers wait for
+//! it until their deadline and no longer. What a connection is and how it is made is the [`Dialer`]'s business.
 
 use crate::{
     backoff::Backoff,
-    env::Env,
+    env::{DIAL_LIMIT, Env},
     telemetry::{Ask, Event, Standing, Telemetry},
 };
 use std::{
     fmt,
     future::Future,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
 };
 use tokio::{
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
-
-/// Limit of one dial with its handshakes: a lost SYN comes back after 1 s and again after 3 s.
-pub(crate) const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes connections of one kind.
 pub(crate) trait Dialer: Send + Sync + 'static {
@@ -53,7 +49,7 @@ pub(crate) struct Unavailable {
 }
 
 /// The shared connection. Clones share it.
-pub(crate) struct Redial<D: Dialer>(Arc<Inner<D>>);
+pub(crate) struct Reconnect<D: Dialer>(Arc<Inner<D>>);
 
 struct Inner<D: Dialer> {
     env: Env,
@@ -67,8 +63,8 @@ struct Inner<D: Dialer> {
 struct State<C> {
     phase: Phase<C>,
     last_failure: Arc<str>,
-    /// Numbers the connections, so that a report of a broken one can't hit its successor.
-    number: u64,
+    /// Counts the connections, so that a report of a broken one can't hit its successor.
+    generation: u64,
 }
 
 enum Phase<C> {
@@ -77,28 +73,28 @@ enum Phase<C> {
     Up(C),
 }
 
-/// A connection, with the number that [`Redial::broken`] wants to know.
+/// A connection, with what [`Reconnect::broken`] wants to know of it.
 #[derive(Clone)]
 pub(crate) struct Line<C> {
     pub(crate) connection: C,
-    number: u64,
+    generation: u64,
 }
 
-impl<D: Dialer> Clone for Redial<D> {
+impl<D: Dialer> Clone for Reconnect<D> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<D: Dialer> fmt::Debug for Redial<D> {
+impl<D: Dialer> fmt::Debug for Reconnect<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redial({})", D::BROKER)
+        write!(f, "Reconnect({})", D::BROKER)
     }
 }
 
-impl<D: Dialer> Redial<D> {
+impl<D: Dialer> Reconnect<D> {
     pub(crate) fn new(env: Env, telemetry: Arc<dyn Telemetry>, dialer: D) -> Self {
-        let state = State { phase: Phase::Down, last_failure: "none yet".into(), number: 0 };
+        let state = State { phase: Phase::Down, last_failure: "none yet".into(), generation: 0 };
         let inner = Inner { env, telemetry, dialer, state: Mutex::new(state), dialled: Notify::new() };
         let inner = Arc::new(inner);
         // Not a strong one: dialling ends with the last user of the connection.
@@ -136,7 +132,7 @@ impl<D: Dialer> Redial<D> {
     pub(crate) fn current(&self) -> Option<Line<D::Connection>> {
         let state = self.state();
         match &state.phase {
-            Phase::Up(connection) => Some(Line { connection: connection.clone(), number: state.number }),
+            Phase::Up(connection) => Some(Line { connection: connection.clone(), generation: state.generation }),
             Phase::Down | Phase::Dialling => None,
         }
     }
@@ -144,7 +140,7 @@ impl<D: Dialer> Redial<D> {
     /// Reports that `line` does not work. The next [`get`](Self::get) dials anew. True for the first report of a line.
     pub(crate) fn broken(&self, line: &Line<D::Connection>, reason: &str) -> bool {
         let mut state = self.state();
-        let first = state.number == line.number && matches!(state.phase, Phase::Up(_));
+        let first = state.generation == line.generation && matches!(state.phase, Phase::Up(_));
         if first {
             state.phase = Phase::Down;
             state.last_failure = reason.into();
@@ -176,7 +172,7 @@ impl<D: Dialer> Redial<D> {
     /// Dials until it succeeds or nobody is left who could want the connection.
     async fn dial(self) {
         let mut backoff = Backoff::new();
-        if self.state().number > 0 {
+        if self.state().generation > 0 {
             // All who lost this broker are about to dial it: not at the same moment.
             backoff.pause(&self.0.env).await;
         }
@@ -184,7 +180,7 @@ impl<D: Dialer> Redial<D> {
             let failure = match timeout(DIAL_LIMIT, self.0.dialer.dial()).await {
                 Ok(Ok(connection)) => {
                     let mut state = self.state();
-                    state.number += 1;
+                    state.generation += 1;
                     state.phase = Phase::Up(connection);
                     drop(state);
                     self.0.telemetry.record(&Event::Connected { broker: D::BROKER });

@@ -1,6 +1,6 @@
 //! CPU quotas for real processes: control groups of the kernel, version 1 or 2, whichever there is.
 
-use crate::Quota;
+use crate::cpu::Quota;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -39,8 +39,8 @@ pub enum CgroupError {
     },
     /// No group can be made.
     #[error(
-        "CPU quotas need a control group that can be written to, of version 1, or of version 2 below a group with `cpu` in \
-         its cgroup.subtree_control ({tried})"
+        "CPU quotas need a control group that can be written to, of version 1, or of version 2 below a group with \
+         `cpu` in its cgroup.subtree_control ({tried})"
     )]
     None {
         /// Where it was tried and what came back.
@@ -149,8 +149,8 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(file)?, text.as_bytes())
 }
 
-/// Where groups may be made, by the contents of `/proc/self/mounts` and `/proc/self/cgroup`: version 1 before 2, since a
-/// machine that has both has its CPU controller there; and own groups before those above them.
+/// Where groups may be made, by the contents of `/proc/self/mounts` and `/proc/self/cgroup`: version 1 before 2, since
+/// a machine that has both has its CPU controller there; and own groups before those above them.
 fn candidates(mounts: &str, groups: &str) -> Vec<Hierarchy> {
     let mut found = Vec::new();
     for line in mounts.lines() {
@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_machine_with_both_versions_has_its_cpu_controller_in_the_first() {
-        let mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n\
+        let mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n\
                       cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n";
         let found = candidates(mounts, "3:cpuset:/x\n2:cpu,cpuacct:/\n0::/\n");
         let parents: Vec<_> = found.iter().map(|hierarchy| hierarchy.parent.to_str().unwrap()).collect();

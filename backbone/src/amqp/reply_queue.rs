@@ -1,0 +1,85 @@
+//! Queues for replies: named by the broker, and gone with their consumer.
+
+use super::{Delivery, QueueName, Session};
+use crate::reconnect::Unavailable;
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Consumer,
+    options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Limit of declaring a reply queue and consuming it, and of deleting it.
+pub(crate) const REPLY_QUEUE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a reply queue without a consumer stays, in milliseconds. Auto-delete begins with the first consumer: a
+/// worker that dies between declaring and consuming would leave its queue for ever.
+const ORPHAN_EXPIRES_MS: i64 = 60_000;
+
+/// Why there is no queue for replies.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReplyQueueError {
+    /// There was no connection.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// RabbitMQ refused it, or the connection was lost.
+    #[error("no queue for the replies: {0}")]
+    Refused(#[from] lapin::Error),
+}
+
+/// Whose a reply queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// The connection's: nobody else may use it, and it goes with the connection.
+    Exclusive,
+    /// Anybody may use it who knows its name.
+    Shared,
+}
+
+/// A queue for replies with its consumer.
+pub(crate) struct ReplyQueue {
+    channel: Channel,
+    name: QueueName,
+    consumer: Consumer,
+}
+
+impl ReplyQueue {
+    /// Declares a queue and consumes it.
+    ///
+    /// # Errors
+    /// [`ReplyQueueError`].
+    pub(crate) async fn open(session: &Session, ownership: Ownership) -> Result<Self, ReplyQueueError> {
+        let exclusive = ownership == Ownership::Exclusive;
+        let channel = session.channel(Instant::now() + REPLY_QUEUE_LIMIT).await?;
+        let options = QueueDeclareOptions { exclusive, auto_delete: true, ..Default::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-expires".into(), ORPHAN_EXPIRES_MS.into());
+        let name = channel.queue_declare("".into(), options, arguments).await?.name().clone();
+        // Acknowledged on delivery: a reply whose worker died has nobody left to go to.
+        let options = BasicConsumeOptions { no_ack: true, exclusive, ..Default::default() };
+        let consumer = channel.basic_consume(name.clone(), "".into(), options, FieldTable::default()).await?;
+        Ok(Self { channel, name: QueueName(name), consumer })
+    }
+
+    pub(crate) fn name(&self) -> &QueueName {
+        &self.name
+    }
+
+    /// The next reply; `None` once the queue or its connection is gone.
+    pub(crate) async fn next(&mut self) -> Option<Delivery> {
+        self.consumer.next().await?.ok().map(Delivery::new)
+    }
+
+    /// Deletes the queue. Not left to auto-delete, because lapin remembers every declared queue until it is deleted by
+    /// name.
+    pub(crate) async fn delete(self) {
+        let deleted = self.channel.queue_delete(self.name.0, QueueDeleteOptions::default());
+        match timeout(REPLY_QUEUE_LIMIT, deleted).await {
+            Ok(Ok(_)) => {}
+            // The queue deletes itself with its consumer.
+            Ok(Err(error)) => tracing::debug!(%error, "reply queue not deleted"),
+            Err(_) => tracing::debug!("reply queue not deleted in time"),
+        }
+    }
+}
