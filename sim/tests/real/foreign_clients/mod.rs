@@ -16,6 +16,7 @@ use sim::{
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    thread,
 };
 
 /// Longest that a client's program may take, as `timeout` has it.
@@ -39,17 +40,22 @@ async fn emulated(kind: Kind) -> u16 {
     port
 }
 
-/// Lets a client `work` with the emulated broker at a port, then with the real one. What it says must be the same. Only
-/// with the emulated one if the real one is not installed.
-async fn on_both(kind: Kind, work: impl Fn(u16) -> String) {
+/// Lets a client `work` with the emulated broker at a port, and at the same time with the real one: such work is mostly
+/// waiting. What it says must be the same. Only with the emulated one if the real one is not installed.
+async fn on_both(kind: Kind, work: impl Fn(u16) -> String + Sync) {
     let port = emulated(kind).await;
-    tokio::task::block_in_place(|| {
-        let emulated = work(port);
-        if let Some(real) = Real::start_or_skip(kind, &format!("comparison of a client's work with the real {kind:?}"))
-        {
-            assert_eq!(emulated, work(real.port()), "left: with the emulated broker; right: with {real}");
-        }
+    let who = format!("comparison of a client's work with the real {kind:?}");
+    let (emulated, real) = tokio::task::block_in_place(|| {
+        thread::scope(|scope| {
+            let emulated = scope.spawn(|| work(port));
+            let real = Real::start_or_skip(kind, &who);
+            let seen = real.as_ref().map(|real| work(real.port()));
+            (emulated.join().unwrap(), real.zip(seen))
+        })
     });
+    if let Some((real, seen)) = real {
+        assert_eq!(emulated, seen, "left: with the emulated broker; right: with {real}");
+    }
 }
 
 /// Whether `program` is there. If not, the tests that use it are skipped and say so.

@@ -14,7 +14,7 @@ const VERSIONS: [&[&str]; 3] = [&[], &["-V", "mqttv31"], &["-V", "5"]];
 const VERSION_5: usize = 2;
 
 /// As [`on_both`], with all versions.
-async fn in_all_versions(work: impl Fn(At) -> String) {
+async fn in_all_versions(work: impl Fn(At) -> String + Sync) {
     for version in VERSIONS {
         on_both(Kind::Mosquitto, |port| work(At { port, version })).await;
     }
