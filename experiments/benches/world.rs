@@ -3,17 +3,22 @@
 //! The dev profile is the one that the documented command uses; `cargo bench --profile dev` measures that.
 #![expect(clippy::expect_used, reason = "a bench that cannot go on stops")]
 
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use experiments::{
-    run::run,
+    measure::Outcome,
     simulate::simulate,
     spec::{Fault, FaultKind, Pod, Spec, default_directory, load},
 };
-
-/// Runs of each, after one that is not counted.
-const RUNS: usize = 10;
+use std::{sync::Arc, time::Duration};
 
 fn shipped(name: &str) -> Spec {
     load(&default_directory(), name, &[]).expect("a shipped spec is valid")
+}
+
+fn run(spec: &Spec) -> Outcome {
+    let outcome = simulate(spec, &Arc::default(), None).expect("the run comes to its end");
+    assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
+    outcome
 }
 
 /// 100 pods that are connected and do nothing for an hour but send heartbeats and pings.
@@ -28,23 +33,23 @@ fn idle_hour() -> Spec {
     spec
 }
 
-/// Says how long runs of `spec` take, and gives the virtual time of one.
-fn measure(name: &str, spec: &Spec) -> u64 {
-    let once = || run(spec, simulate, None, true).expect("the run comes to its end");
-    let virtual_us = once().outcome.virtual_us;
-    let mut wall_s: Vec<f64> = (0..RUNS).map(|_| once().cost.wall_s).collect();
-    wall_s.sort_by(f64::total_cmp);
-    let [least, median, most] = [0, RUNS / 2, RUNS - 1].map(|i| 1_000.0 * wall_s[i]);
-    println!("{name:30} {median:9.1} ms   ({least:.1} to {most:.1} in {RUNS} runs)");
-    virtual_us
-}
-
-fn main() {
-    measure("smoke", &shipped("smoke"));
-    assert!(measure("idle hour, 100 pods", &idle_hour()) >= 3_600_000_000);
+fn worlds(c: &mut Criterion) {
+    let mut group = c.benchmark_group("world");
+    group.sample_size(10).measurement_time(Duration::from_secs(20));
+    group.bench_function("smoke", |b| b.iter(|| run(&shipped("smoke"))));
+    let idle = idle_hour();
+    group.bench_function("idle hour, 100 pods", |b| {
+        b.iter(|| assert!(run(&idle).virtual_us >= 3_600_000_000));
+    });
     for gateways in [10, 500] {
         let mut spec = shipped("custom_10k_20");
         (spec.workload.tasks, spec.fleet.gateways) = (2_000, gateways);
-        measure(&format!("2,000 tasks, {gateways} gateways"), &spec);
+        group.bench_with_input(BenchmarkId::new("2,000 tasks, gateways", gateways), &spec, |b, spec| {
+            b.iter(|| run(spec));
+        });
     }
+    group.finish();
 }
+
+criterion_group!(benches, worlds);
+criterion_main!(benches);
