@@ -72,8 +72,8 @@ impl Brokers {
         // Mosquitto's tool comes with it; where it is missing, the broker is, too, and says so below.
         let _ = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&logins).args(["bench", mosquitto]).output();
         let rabbitmq = format!(
-            "default_user = bench\ndefault_pass = {rabbitmq}\nlisteners.ssl.1 = 127.0.0.1:PORT\nssl_options.cacertfile = CA\n\
-             ssl_options.certfile = CERT\nssl_options.keyfile = KEY\n"
+            "default_user = bench\ndefault_pass = {rabbitmq}\nlisteners.ssl.1 = 127.0.0.1:PORT\n\
+             ssl_options.cacertfile = CA\nssl_options.certfile = CERT\nssl_options.keyfile = KEY\n"
         );
         let mosquitto = format!(
             "allow_anonymous false\npassword_file {}\nlistener PORT 127.0.0.1\ncertfile CERT\nkeyfile KEY\n",

@@ -9,8 +9,8 @@ Made by the test suite in `sim/tests/real/conformance`; to write it anew:
 `SHELFWIRE_WRITE_CONFORMANCE=1 cargo test -p sim --test real conformance::the_document`.
 
 Every scenario runs against the emulated and the real broker over real TCP, with the clients' own libraries or raw
-sockets, and notes what it sees. The notes must be equal but for the differences listed here, which the suite holds to the
-letter: one that disappears fails it, too.
+sockets, and notes what it sees. The notes must be equal but for the differences listed here, which the suite holds to
+the letter: one that disappears fails it, too.
 ";
 
 /// Checks that the document says what the suite checks, or writes it.

@@ -29,7 +29,8 @@ pub(crate) const LIMITS: Difference = Difference {
 pub(crate) const FIXED_SETTINGS: Difference = Difference {
     real: &["CONFIG SET maxmemory 0: +OK"],
     emulated: &["CONFIG SET maxmemory 0: -ERR Unknown option or number of arguments for CONFIG SET - 'maxmemory'"],
-    why: "The emulated Redis has no settings to change; who tries is told, in the words for a setting that isn't there.",
+    why: "The emulated Redis has no settings to change; who tries is told, in the words for a setting that isn't \
+          there.",
 };
 
 pub(crate) const NO_DESCRIPTIONS: Difference = Difference {
