@@ -219,9 +219,10 @@ pub(crate) async fn arities(at: At) {
     let mut peer = Peer::connect(&at).await;
     let names = "append auth client client|getname client|id client|setname command|count config config|get \
                  config|resetstat dbsize decr decrby del discard echo exec exists expire expireat expiretime get \
-                 getdel getex getrange getset hdel hexists hget hgetall hincrby hkeys hlen hmget hmset hscan hset hsetnx \
-                 hstrlen hvals incr incrby keys mget mset msetnx multi persist pexpire pexpireat pexpiretime psetex \
-                 pttl rename renamenx reset scan select set setex setnx setrange strlen time touch ttl type unlink";
+                 getdel getex getrange getset hdel hexists hget hgetall hincrby hkeys hlen hmget hmset hscan hset \
+                 hsetnx hstrlen hvals incr incrby keys mget mset msetnx multi persist pexpire pexpireat pexpiretime \
+                 psetex pttl rename renamenx reset scan select set setex setnx setrange strlen time touch ttl type \
+                 unlink";
     for name in names.split_whitespace() {
         let command = name.to_ascii_uppercase().replace('|', " ");
         // Six arguments are too many for all that has a most, and too few make the rest complain.
