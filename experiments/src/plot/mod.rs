@@ -99,6 +99,8 @@ pub trait Figure {
         // plotters' own encoder brings those of all other formats with it.
         let mut encoder = png::Encoder::new(&mut file, width, height);
         encoder.set_color(png::ColorType::Rgb);
+        // Pictures are mostly one colour: more effort takes as long as a small run does, for half of the bytes.
+        encoder.set_compression(png::Compression::Fast);
         encoder.write_header()?.write_image_data(&pixels)?;
         Ok(file)
     }
