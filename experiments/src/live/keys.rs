@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config,
-    env::{Env, TaskGuard},
+    env::{DIAL_LIMIT, Env, TaskGuard},
     message::DEFAULT_ROUTE_KEY,
     tls,
 };
@@ -22,8 +22,6 @@ const ROUTE_MARGIN: Duration = Duration::from_secs(10 * 60);
 const KEYS_PER_SCAN: usize = 1_000;
 /// Limit of an answer. One to SCAN takes Redis less than a millisecond.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
-/// Limit of a dial.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection to Redis that looks after a run's keys.
 pub(super) struct Keys {
