@@ -93,7 +93,8 @@ impl TaskWorker {
     }
 
     async fn work(&self, delivery: Delivery) -> Settlement {
-        let (attempt, interruptions) = (attempt_of(&delivery), interruptions_of(&delivery));
+        let attempt = attempt(delivery.number(ATTEMPT_HEADER));
+        let interruptions = delivery.number(INTERRUPTIONS_HEADER).unwrap_or(0);
         let failed = |reason, detail| Tried { attempt, interruptions, latency_us: 0, outcome: Err(reason), detail };
         let task = match Task::parse(delivery.body()) {
             Ok(task) => task,
@@ -195,14 +196,9 @@ impl TaskWorker {
     }
 }
 
-/// Which try this delivery is: the first one, unless its header makes sense and says otherwise.
-fn attempt_of(delivery: &Delivery) -> u32 {
-    delivery.number(ATTEMPT_HEADER).unwrap_or(1).max(1)
-}
-
-/// How often this task was interrupted.
-fn interruptions_of(delivery: &Delivery) -> u32 {
-    delivery.number(INTERRUPTIONS_HEADER).unwrap_or(0)
+/// Which try it is whose header says this: the first one, unless the header makes sense.
+fn attempt(header: Option<u32>) -> u32 {
+    header.unwrap_or(1).max(1)
 }
 
 /// What one result says about its task.
@@ -211,5 +207,15 @@ fn outcome_of(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
         Ok(reply) if reply.status.is_success() => Ok(()),
         Ok(reply) => Err(FailReason::Refused(reply.status)),
         Err(error) => Err(error.reason()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_on_its_first_try_unless_its_header_says_something_sensible() {
+        assert_eq!([None, Some(0), Some(1), Some(3)].map(attempt), [1, 1, 1, 3]);
     }
 }
