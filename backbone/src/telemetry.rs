@@ -12,7 +12,7 @@ mod sparse;
 pub use log::LogTelemetry;
 pub use metrics::Metrics;
 pub use readiness::{Readiness, Unready};
-pub(crate) use sparse::Sparse;
+pub use sparse::Sparse;
 
 use crate::message::{Mac, RequestId, Status, TaskId};
 use std::{fmt, sync::Arc};

@@ -7,12 +7,12 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use experiments::{
     measure::Outcome,
     simulate::simulate,
-    spec::{Fault, FaultKind, Pod, Spec, default_directory, load},
+    spec::{Fault, FaultKind, Library, Pod, Spec},
 };
 use std::{sync::Arc, time::Duration};
 
 fn shipped(name: &str) -> Spec {
-    load(&default_directory(), name, &[]).expect("a shipped spec is valid")
+    Library::repository().load(name).expect("a shipped spec is valid")
 }
 
 fn run(spec: &Spec) -> Outcome {

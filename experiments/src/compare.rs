@@ -2,7 +2,7 @@
 
 use crate::{
     live::Conditions,
-    measure::{Bins, Distribution, Statistics},
+    measure::{Bins, Distribution, Statistics, last_tries_us},
     plot::{Overlay, Shape},
     results::{Summary, Throughput},
     run::Run,
@@ -91,7 +91,7 @@ impl Source {
     pub fn simulation(spec: &Spec, run: &Run) -> Option<Self> {
         let summary = Summary::of(spec, run);
         let tasks_per_s = Some(summary.throughput.tasks_per_s);
-        Self::new("simulation", run.outcome.task_latencies_us(), summary.tasks.timed_out, tasks_per_s)
+        Self::new("simulation", last_tries_us(&run.outcome), summary.tasks.timed_out, tasks_per_s)
     }
 
     /// The thesis' figure.
@@ -160,7 +160,7 @@ struct LiveSummary {
 /// What is needed of a row of `latency.csv`.
 #[derive(Deserialize)]
 struct LatencyRow {
-    latency_us: Option<u64>,
+    try_us: Option<u64>,
     timeouts: u64,
 }
 
@@ -169,7 +169,7 @@ fn latencies(text: &str) -> anyhow::Result<(Vec<u64>, u64)> {
     let (mut samples, mut timed_out) = (Vec::new(), 0);
     for row in csv::Reader::from_reader(text.as_bytes()).deserialize() {
         let row: LatencyRow = row?;
-        samples.extend(row.latency_us);
+        samples.extend(row.try_us);
         timed_out += u64::from(row.timeouts > 0);
     }
     samples.sort_unstable();
@@ -309,7 +309,7 @@ mod tests {
         let live = root.path().join("live/x");
         std::fs::create_dir_all(&live).unwrap();
         assert!(Source::live(root.path(), "x").unwrap_err().to_string().contains("no latency.csv"));
-        let rows = "index,latency_us,outcome,timeouts\n0,5000,done,0\n1,,queued,0\n2,3000,dead_lettered,1\n";
+        let rows = "index,try_us,outcome,timeouts\n0,5000,done,0\n1,,queued,0\n2,3000,dead_lettered,1\n";
         std::fs::write(live.join("latency.csv"), rows).unwrap();
         let source = Source::live(root.path(), "x").unwrap().unwrap();
         assert_eq!((source.numbers.tasks, source.numbers.timed_out, source.numbers.mean_ms), (2, 1, 4.0));

@@ -22,18 +22,18 @@ pub struct Progress {
     pub tasks_done: AtomicU64,
     /// Tasks that there are; 0 as long as it is not known.
     pub tasks_total: AtomicU64,
-    /// What is going on, if it is not the work itself; empty in a simulation.
-    stage: Mutex<&'static str>,
+    /// What is going on, if it is not the work itself; else empty.
+    stage: Mutex<String>,
 }
 
 impl Progress {
     /// Something new begins.
-    pub fn enter(&self, stage: &'static str) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    pub fn enter(&self, stage: impl Into<String>) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage.into();
     }
 
-    fn stage(&self) -> &'static str {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stage(&self) -> String {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -82,9 +82,10 @@ impl Display {
         let total = progress.tasks_total.load(Relaxed);
         let virtual_s = progress.virtual_us.load(Relaxed) as f64 / 1e6;
         let rate = done as f64 / elapsed_s.max(1e-3);
+        let stage = progress.stage();
         let state = match self.clock {
-            Clock::Virtual => format!("{rate:.0} tasks/s, {virtual_s:.1} s virtual"),
-            Clock::Real => progress.stage().to_owned(),
+            Clock::Virtual if stage.is_empty() => format!("{rate:.0} tasks/s, {virtual_s:.1} s virtual"),
+            Clock::Virtual | Clock::Real => stage,
         };
         match &mut self.form {
             Form::Silent => {}
@@ -144,7 +145,8 @@ impl BatchDisplay {
         let BatchForm::Bar(bar) = &self.form else { return };
         let running = running.map(|(name, progress)| {
             let (done, total) = (progress.tasks_done.load(Relaxed), progress.tasks_total.load(Relaxed));
-            format!("{name} {} %", 100 * done / total.max(1))
+            let stage = progress.stage();
+            if stage.is_empty() { format!("{name} {} %", 100 * done / total.max(1)) } else { format!("{name} {stage}") }
         });
         bar.set_message(running.collect::<Vec<_>>().join(", "));
         bar.tick();

@@ -1,12 +1,18 @@
 //! The result of a run, for people.
 
-use crate::{digits::grouped, live::Conditions, measure::Statistics, results::Summary};
+use crate::{
+    digits::grouped,
+    live::Conditions,
+    measure::{Latency, Statistics},
+    results::{Note, Summary},
+};
 use std::fmt::Write as _;
 
 /// Renders the table.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
     let mut out = format!("{}: {}\n", summary.spec, summary.resolved_spec.title);
+    notes(&mut out, summary);
     let cost = &summary.cost;
     let tasks = &summary.tasks;
     line(
@@ -16,6 +22,7 @@ pub fn render(summary: &Summary) -> String {
             (count(tasks.dispatched), "dispatched"),
             (count(tasks.done), "done"),
             (count(tasks.timed_out), "timed out"),
+            (count(tasks.retried), "retried"),
             (count(tasks.dead_lettered), "dead-lettered"),
             (count(tasks.queued), "still queued"),
         ],
@@ -89,22 +96,28 @@ fn live(out: &mut String, summary: &Summary, conditions: &Conditions) {
     line(out, "seed", &[(summary.seed.to_string(), "of the workload")]);
 }
 
+/// A line each; a warning is marked.
+fn notes(out: &mut String, summary: &Summary) {
+    for note in summary.notes() {
+        let _ = match note {
+            Note::Warning(text) => writeln!(out, "  ! {text}"),
+            Note::Remark(text) => writeln!(out, "  - {text}"),
+        };
+    }
+}
+
 fn latencies(out: &mut String, summary: &Summary) {
     let _ = writeln!(
         out,
-        "  {:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "  {:<22}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}",
         "latency in ms", "mean", "p50", "p90", "p95", "p99", "max"
     );
-    for (name, statistics) in [
-        ("a task", &summary.latency_ms),
-        ("its calls alone", &summary.calls_latency_ms),
-        ("router to router", &summary.communication_latency_ms),
-    ] {
-        let _ = write!(out, "  {name:<20}");
-        match statistics {
+    for latency in Latency::ALL {
+        let _ = write!(out, "  {:<22}", latency.name());
+        match summary.latency_ms.get(latency) {
             Some(Statistics { mean, p50, p90, p95, p99, max, .. }) => {
                 for value in [mean, p50, p90, p95, p99, max] {
-                    let _ = write!(out, "{:>10}", decimal(*value));
+                    let _ = write!(out, "{:>11}", decimal(value));
                 }
             }
             None => out.push_str("   no samples"),
@@ -116,7 +129,7 @@ fn latencies(out: &mut String, summary: &Summary) {
 fn line(out: &mut String, name: &str, values: &[(String, &str)]) {
     let values: Vec<String> =
         values.iter().map(|(value, unit)| format!("{value} {unit}").trim_end().to_owned()).collect();
-    let _ = writeln!(out, "  {name:<20}{}", values.join("  ·  "));
+    let _ = writeln!(out, "  {name:<22}{}", values.join("  ·  "));
 }
 
 fn count(value: u64) -> String {

@@ -102,6 +102,11 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Engine) -> R) -> R {
     ENGINE.with_borrow_mut(|engine| f(engine.as_mut().expect("called on the thread of a running simulation")))
 }
 
+/// The same, if a simulation runs on this thread and nobody has hold of it.
+pub(crate) fn try_with<R>(f: impl FnOnce(&Engine) -> R) -> Option<R> {
+    ENGINE.try_with(|engine| engine.try_borrow().ok()?.as_ref().map(f)).ok().flatten()
+}
+
 /// Whether a simulation runs on this thread. While it is torn down, sockets outlive it.
 pub(crate) fn is_running() -> bool {
     ENGINE.try_with(|engine| engine.try_borrow().is_ok_and(|engine| engine.is_some())).unwrap_or(false)

@@ -95,6 +95,7 @@ pub use cluster::{Cluster, Incarnation, Outage};
 pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use host::{Class, HostPlan, Kernel};
 pub use network::{Distances, Link, NetworkCounters};
+pub use process::whereabouts;
 pub use seed::Seed;
 pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use trace::Digest;

@@ -2,7 +2,7 @@
 
 use crate::{
     cpu::Job,
-    engine::{is_running, with},
+    engine::{is_running, try_with, with},
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
@@ -25,6 +25,14 @@ pub(crate) fn enter(host: u16) {
     if CURRENT.replace(Some(host)) != Some(host) {
         turmoil_net::set_current(with(|engine| engine.pods.id_of(host)));
     }
+}
+
+/// Virtual time in microseconds since the start, and the pod whose process runs just now on this thread: for log lines.
+/// `None` outside of a simulation, and within the simulator itself.
+#[must_use]
+pub fn whereabouts() -> Option<(u64, String)> {
+    let host = CURRENT.get()?;
+    try_with(|engine| (engine.now_us(), engine.pods.name_of(host).to_owned()))
 }
 
 /// A future on the network stack of a host. `after` is called after each poll and after the drop.

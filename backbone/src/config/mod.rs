@@ -23,6 +23,9 @@ pub use secret::mask_url;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
 
+/// A file with every field, its default and its meaning, for people to start from.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
 /// All there is to configure.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -25,7 +25,7 @@ fn an_empty_file_gives_the_defaults_and_they_are_valid() {
 
 #[test]
 fn the_example_holds_every_field_with_its_default() {
-    let example: serde_json::Value = toml::from_str(include_str!("../../config.example.toml")).unwrap();
+    let example: serde_json::Value = toml::from_str(EXAMPLE).unwrap();
     assert_eq!(example, serde_json::to_value(Config::default()).unwrap());
 }
 

@@ -59,7 +59,7 @@ impl<K: Ord> Ration<K> {
 /// Lines of a format, but of those from one place in the code only some. Lines of a level below `INFO` are all written:
 /// who asks for them wants them.
 #[derive(Debug)]
-pub(crate) struct Sparse<F> {
+pub struct Sparse<F> {
     format: F,
     /// By target and by name, which holds the file and the line.
     ration: Ration<(&'static str, &'static str)>,
@@ -67,7 +67,8 @@ pub(crate) struct Sparse<F> {
 
 impl<F> Sparse<F> {
     /// Thins out what `format` writes.
-    pub(crate) const fn new(format: F) -> Self {
+    #[must_use]
+    pub const fn new(format: F) -> Self {
         Self { format, ration: Ration::new(LINES_MAX) }
     }
 }

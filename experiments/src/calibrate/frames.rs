@@ -126,14 +126,11 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        simulate::simulate,
-        spec::{default_directory, load},
-    };
+    use crate::{simulate::simulate, spec::Library};
 
     #[test]
     fn the_simulator_charges_for_a_request_what_was_measured() {
-        let mut spec = load(&default_directory(), "throughput", &[]).unwrap();
+        let mut spec = Library::repository().load("throughput").unwrap();
         spec.workload.tasks = 400;
         let measured = [("amqp", 200.0), ("redis", 30.0), ("mqtt", 60.0), ("fwd_router", 90.0), ("bck_router", 70.0)];
         let measured = measured.into_iter().chain([("bench", 150.0)]).map(|(name, us)| (name.to_owned(), us)).collect();

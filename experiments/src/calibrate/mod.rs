@@ -15,10 +15,10 @@ use crate::{
     results::Summary,
     run::{self, Run},
     simulate::Simulate,
-    spec::{AmqpMetadata, Spec, load},
+    spec::{AmqpMetadata, Library, Spec},
 };
 use anyhow::Context;
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 
 /// What was measured.
 #[derive(Clone, Debug)]
@@ -50,8 +50,8 @@ const SPEC: &str = "throughput";
 ///
 /// # Errors
 /// When the spec is wrong, a run fails, or a broker does not do what it is asked for.
-pub fn calibrate(specs: &Path, simulate: Simulate, quiet: bool) -> anyhow::Result<Calibration> {
-    let spec = load(specs, SPEC, &[])?;
+pub fn calibrate(library: &Library, simulate: Simulate, quiet: bool) -> anyhow::Result<Calibration> {
+    let spec = library.load(SPEC)?;
     let run = run::run_live(&spec, &Options::default(), quiet)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let (round_trips, queues) = runtime.block_on(measure(&spec))?;
@@ -178,7 +178,7 @@ mod tests {
         let file = |name: &str, text: &str| std::fs::write(specs.path().join(name), text).unwrap();
         file("calibrated.toml", &calibration.to_toml());
         file("mine.toml", "extends = \"calibrated\"\n");
-        let spec = load(specs.path(), "mine", &[]).unwrap();
+        let spec = Library::repository().with_folder(specs.path()).load("mine").unwrap();
         assert_eq!((spec.machines.router.frame_us, spec.machines.router.wake_us), (20, 10));
         let amqp = spec.brokers.amqp_metadata;
         assert_eq!((amqp.change_us, amqp.spread_percent, amqp.disorder_percent), (707, 83, 40));

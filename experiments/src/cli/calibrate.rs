@@ -1,10 +1,14 @@
 //! `experiments calibrate`: what the simulator needs to know, measured on real brokers.
 
 use super::{
+    Program,
     changes::SpecsArg,
     output::{here, print},
 };
-use crate::{calibrate, results::replace, simulate::Simulate};
+use crate::{
+    calibrate,
+    results::{self, replace},
+};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,17 +22,22 @@ pub(super) struct CalibrateArgs {
     output: Option<PathBuf>,
     /// Shows no progress.
     #[arg(long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// # Errors
 /// When a measurement fails, or the file can't be written.
-pub(super) fn calibrate(arguments: &CalibrateArgs, simulate: Simulate) -> anyhow::Result<()> {
-    let specs = arguments.specs.directory();
-    let calibration = calibrate::calibrate(&specs, simulate, arguments.quiet)?;
+pub(super) fn calibrate(arguments: &CalibrateArgs, program: Program) -> anyhow::Result<()> {
+    let library = arguments.specs.library(program);
+    let path = match (&arguments.output, library.folder()) {
+        (Some(path), _) => path.clone(),
+        (None, Some(folder)) => folder.join("calibrated.toml"),
+        (None, None) => PathBuf::from("calibrated.toml"),
+    };
+    results::check_writable(&path)?;
+    let calibration = calibrate::calibrate(&library, program.simulate, arguments.quiet)?;
     let text = calibration.to_toml();
     print(&text)?;
-    let path = arguments.output.clone().unwrap_or_else(|| specs.join("calibrated.toml"));
     replace(&path, text.as_bytes())?;
     if !arguments.quiet {
         eprintln!("wrote {}", here(&path).display());

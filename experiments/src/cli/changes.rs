@@ -1,20 +1,25 @@
 //! Which experiment, and what is to be different about it.
 
-use crate::spec::{self, Override, Spec, SpecError};
+use super::Program;
+use crate::spec::{self, Library, Override, Spec, SpecError};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where experiments are looked for.
 #[derive(Debug, Args)]
 pub(super) struct SpecsArg {
-    /// Where the experiments' files are [default: experiments/specs of the repository].
+    /// A folder of experiments of your own, which may extend built-in ones [default: the built-in ones].
     #[arg(long = "specs", value_name = "DIR")]
     directory: Option<PathBuf>,
 }
 
 impl SpecsArg {
-    pub(super) fn directory(&self) -> PathBuf {
-        self.directory.clone().unwrap_or_else(spec::default_directory)
+    pub(super) fn library(&self, program: Program) -> Library {
+        let built_in = Library::built_in(program.built_in);
+        match &self.directory {
+            Some(folder) => built_in.with_folder(folder),
+            None => built_in,
+        }
     }
 }
 
@@ -41,11 +46,22 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// The experiment with these changes.
+    /// The experiment with these changes. Its name may be the path of its file.
     ///
     /// # Errors
     /// When there is no such experiment, or something in it or in a change is wrong.
-    pub(super) fn load(&self, name: &str) -> Result<Spec, SpecError> {
+    pub(super) fn load(&self, name: &str, program: Program) -> Result<Spec, SpecError> {
+        let Some((folder, stem)) = as_path(name) else {
+            return spec::load(&self.specs.library(program), name, &self.overrides());
+        };
+        if self.specs.directory.is_some() {
+            let reason = format!("`{name}` is a path, so it needs no folder; leave out --specs");
+            return Err(SpecError::Wrong { at: "--specs".into(), reason });
+        }
+        spec::load(&Library::built_in(program.built_in).with_folder(folder), stem, &self.overrides())
+    }
+
+    fn overrides(&self) -> Vec<Override> {
         let named = [
             ("--seed", "seed", self.seed),
             ("--tasks", "workload.tasks", self.tasks.map(i64::from)),
@@ -56,15 +72,15 @@ impl Changes {
             let value = value?;
             Some(Override { option: format!("{option} {value}"), path: path.to_owned(), value: value.into() })
         });
-        let overrides: Vec<Override> = named.chain(self.set.iter().cloned()).collect();
-        spec::load(&self.specs.directory(), name, &overrides)
+        named.chain(self.set.iter().cloned()).collect()
     }
 
-    /// The command that runs `spec`, which is with these changes, again; `more` are its other options.
-    pub(super) fn replay(&self, spec: &Spec, more: &str) -> String {
-        let mut command = format!("cargo run -p experiments -- {} --seed {}", spec.name, spec.seed);
+    /// The command that runs `spec` again, which was called `name`, with these changes; `more` are its other options.
+    pub(super) fn replay(&self, name: &str, spec: &Spec, more: &str) -> String {
+        let program = if spec::repository().is_some() { "cargo run -p experiments --" } else { "experiments" };
+        let mut command = format!("{program} {} --seed {}", quoted(name), spec.seed);
         if let Some(directory) = &self.specs.directory {
-            command += &format!(" --specs '{}'", directory.display());
+            command += &format!(" --specs {}", quoted(&directory.display().to_string()));
         }
         let numbers =
             [("--tasks", self.tasks), ("--router-replicas", self.router_replicas), ("--gateways", self.gateways)];
@@ -75,8 +91,48 @@ impl Changes {
         }
         command += more;
         for option in &self.set {
-            command += &format!(" --set '{}'", option.option.trim_start_matches("--set "));
+            command += &format!(" --set {}", quoted(option.option.trim_start_matches("--set ")));
         }
         command
+    }
+}
+
+/// As a shell takes it for one word.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The folder and the name of the spec whose file `name` is the path of; `None` if it is no path.
+fn as_path(name: &str) -> Option<(&Path, &str)> {
+    let path = Path::new(name);
+    let is_file = path.extension().is_some_and(|extension| extension == "toml");
+    if !is_file && !name.contains('/') {
+        return None;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = path.file_name()?.to_str()?;
+    Some((folder, file.strip_suffix(".toml").unwrap_or(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_path_if_it_looks_like_one() {
+        assert_eq!(as_path("smoke"), None);
+        assert_eq!(as_path("mine.toml"), Some((Path::new("."), "mine")));
+        assert_eq!(as_path("specs/mine"), Some((Path::new("specs"), "mine")));
+        assert_eq!(as_path("/a/mine.toml"), Some((Path::new("/a"), "mine")));
+    }
+
+    #[test]
+    fn what_a_shell_would_take_apart_is_quoted() {
+        let words = ["smoke", "a=b.c", "", "two words", "it's"].map(quoted);
+        assert_eq!(words, ["smoke", "a=b.c", "''", "'two words'", r"'it'\''s'"]);
     }
 }

@@ -1,14 +1,14 @@
 //! `experiments check`: the regression gate.
 
 use super::{
+    Program,
     changes::SpecsArg,
     output::{here, print},
 };
 use crate::{
     gate,
     results::{self, Directories},
-    simulate::Simulate,
-    spec::{self, Spec, SpecError},
+    spec::{Spec, SpecError},
 };
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -40,15 +40,15 @@ pub(super) struct CheckArgs {
     /// Also writes the verdict here, as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Where the committed results are [default: results/ of the repository].
+    /// Where the committed results are [default: results/].
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
-    /// Where --bless puts plots [default: plots/ of the repository].
+    /// Where --bless puts plots [default: plots/].
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
     /// Shows no progress.
     #[arg(long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,10 +68,14 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 /// # Errors
 /// With a [`SpecError`] if the input is wrong; otherwise if the gate lets something not through, or can't write.
-pub(super) fn check(arguments: &CheckArgs, simulate: Simulate) -> anyhow::Result<()> {
+pub(super) fn check(arguments: &CheckArgs, program: Program) -> anyhow::Result<()> {
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
-    let specs = chosen(arguments, &directories.results)?;
-    let judged = gate::check(&specs, &directories.results, arguments.tolerance, simulate, arguments.quiet);
+    let specs = chosen(arguments, program, &directories.results)?;
+    if arguments.bless {
+        directories.check_writable()?;
+    }
+    arguments.junit.as_deref().map_or(Ok(()), results::check_writable)?;
+    let judged = gate::check(&specs, &directories.results, arguments.tolerance, program.simulate, arguments.quiet);
     let checked: Vec<gate::Checked> = judged.iter().map(|judged| judged.checked.clone()).collect();
     let shown = match arguments.format {
         Format::Table => gate::table(&checked, arguments.tolerance),
@@ -94,27 +98,27 @@ pub(super) fn check(arguments: &CheckArgs, simulate: Simulate) -> anyhow::Result
     Ok(())
 }
 
-fn chosen(arguments: &CheckArgs, results: &Path) -> anyhow::Result<Vec<Spec>> {
-    let directory = arguments.directory.directory();
-    let load = |name: &String| spec::load(&directory, name, &[]);
+fn chosen(arguments: &CheckArgs, program: Program, results: &Path) -> anyhow::Result<Vec<Spec>> {
+    let library = arguments.directory.library(program);
+    let load = |name: &String| library.load(name);
     if !arguments.specs.is_empty() {
         return Ok(arguments.specs.iter().map(load).collect::<Result<_, _>>()?);
     }
-    let listed = spec::list(&directory)?;
+    let listed = library.list_all()?;
     let mut names: BTreeSet<String> =
         listed.iter().filter(|listed| listed.gate).map(|listed| listed.name.clone()).collect();
     if arguments.all {
         let committed = gate::committed_specs(results)?;
         if let Some(orphan) = committed.iter().find(|name| listed.iter().all(|listed| listed.name != **name)) {
             let at = gate::summary_path(results, orphan).display().to_string();
-            let reason = format!("this is the result of no experiment in {}; delete it", directory.display());
+            let reason = format!("this is the result of no experiment in {}; delete it", library.place());
             return Err(SpecError::Wrong { at, reason }.into());
         }
         names.extend(committed);
     }
     if names.is_empty() {
         let reason = "no spec here says `gate = true`; name the experiments to check".to_owned();
-        return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
+        return Err(SpecError::Wrong { at: library.place(), reason }.into());
     }
     Ok(names.iter().map(load).collect::<Result<_, _>>()?)
 }

@@ -1,5 +1,6 @@
 //! `--live`, and the hidden command that makes this executable a router.
 
+use super::changes::quoted;
 use crate::live::Options;
 use backbone::{
     config::mask_url,
@@ -37,11 +38,11 @@ impl LiveArgs {
         let mut options = if self.live { " --live".to_owned() } else { String::new() };
         for (option, url) in [("--amqp", &self.amqp), ("--mqtt", &self.mqtt), ("--redis", &self.redis)] {
             if let Some(url) = url {
-                options += &format!(" {option} '{}'", mask_url(url));
+                options += &format!(" {option} {}", quoted(&mask_url(url)));
             }
         }
         if let Some(file) = &self.ca_file {
-            options += &format!(" --ca-file '{}'", file.display());
+            options += &format!(" --ca-file {}", quoted(&file.display().to_string()));
         }
         if self.no_quota {
             options += " --no-quota";
@@ -71,10 +72,13 @@ pub(super) fn backbone(arguments: BackboneArgs) -> ExitCode {
     let watch = || {
         // Nothing is ever written to it; an error is an end, too.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        eprintln!(
+            "experiments backbone: standard input has ended, and with it whoever started this router; so it ends, too"
+        );
         std::process::exit(1);
     };
     if let Err(error) = std::thread::Builder::new().name("parent".into()).spawn(watch) {
-        eprintln!("error: starting a thread: {error}");
+        eprintln!("experiments backbone: starting the thread that watches standard input: {error}");
         return ExitCode::FAILURE;
     }
     let program = OsString::from("backbone");

@@ -6,6 +6,8 @@ mod changes;
 mod check;
 mod compare;
 mod live;
+mod log;
+mod new;
 mod output;
 mod run;
 mod thesis;
@@ -13,22 +15,13 @@ mod thesis;
 use crate::{
     live::AddressError,
     simulate::Simulate,
-    spec::{self, SpecError},
+    spec::{BuiltIn, Library, SpecError, reference},
 };
 use changes::{Changes, SpecsArg};
 use clap::{CommandFactory, Parser, Subcommand};
 use output::print;
 use run::RunOptions;
-use std::{
-    io::{self, IsTerminal as _},
-    path::Path,
-    process::ExitCode,
-};
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
+use std::process::ExitCode;
 
 /// Runs an experiment in the simulator, prints a table and leaves results and a plot behind.
 #[derive(Parser)]
@@ -57,7 +50,12 @@ enum Action {
         name: String,
         #[command(flatten)]
         changes: Changes,
+        /// Says of every field what it means, its unit, default and range, and marks what differs from the default.
+        #[arg(long)]
+        explain: bool,
     },
+    /// Writes a commented experiment of your own, as a start.
+    New(new::NewArgs),
     /// The regression gate: runs experiments and compares them with their committed results.
     Check(check::CheckArgs),
     /// Serves the emulated RabbitMQ, Mosquitto and Redis on real ports, until Ctrl-C.
@@ -73,22 +71,38 @@ enum Action {
     Thesis(thesis::ThesisArgs),
 }
 
-/// Does what the command line says; `simulate` is what runs an experiment.
+/// What the program brings with it.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// What runs an experiment.
+    pub simulate: Simulate,
+    /// The experiments, for use away from the repository.
+    pub built_in: BuiltIn,
+}
+
+impl Cli {
+    /// Whether nothing but results and errors is to be shown.
+    fn is_quiet(&self) -> bool {
+        match &self.action {
+            None => self.options.is_quiet(),
+            Some(Action::Check(arguments)) => arguments.quiet,
+            Some(Action::Calibrate(arguments)) => arguments.quiet,
+            Some(Action::Compare(arguments)) => arguments.quiet,
+            Some(Action::Thesis(arguments)) => arguments.quiet,
+            Some(_) => false,
+        }
+    }
+}
+
+/// Does what the command line says.
 #[must_use]
-pub fn main(simulate: Simulate) -> ExitCode {
+pub fn main(program: Program) -> ExitCode {
     let mut cli = Cli::parse();
     if let Some(Action::Backbone(arguments)) = cli.action.take_if(|action| matches!(action, Action::Backbone(_))) {
         return live::backbone(arguments);
     }
-    // lapin takes for errors what is none here: the answer that a queue is missing, which live runs ask for, and the
-    // end of its connections when a run is stopped. What is one, the run says itself.
-    let filter = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
-    let filter =
-        filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN).with_target("lapin", LevelFilter::OFF));
-    let colours = io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(io::stderr).without_time();
-    tracing_subscriber::registry().with(log).with(filter).init();
-    match act(cli, simulate) {
+    log::start(cli.is_quiet());
+    match act(cli, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -99,17 +113,21 @@ pub fn main(simulate: Simulate) -> ExitCode {
     }
 }
 
-fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
+fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
     match (cli.action, cli.name) {
-        (Some(Action::List { specs }), _) => list(&specs.directory()),
-        (Some(Action::Show { name, changes }), _) => print(&changes.load(&name)?.to_toml()),
-        (Some(Action::Check(arguments)), _) => check::check(&arguments, simulate),
+        (Some(Action::List { specs }), _) => list(&specs.library(program)),
+        (Some(Action::Show { name, changes, explain }), _) => {
+            let spec = changes.load(&name, program)?;
+            print(&if explain { reference::explain(&spec) } else { spec.to_toml() })
+        }
+        (Some(Action::New(arguments)), _) => new::new(&arguments, program),
+        (Some(Action::Check(arguments)), _) => check::check(&arguments, program),
         (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
-        (Some(Action::Calibrate(arguments)), _) => calibrate::calibrate(&arguments, simulate),
-        (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, simulate),
+        (Some(Action::Calibrate(arguments)), _) => calibrate::calibrate(&arguments, program),
+        (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
-        (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, simulate),
-        (None, Some(name)) => run::run(&cli.changes.load(&name)?, &cli.changes, &cli.options, simulate),
+        (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),
+        (None, Some(name)) => run::run(&name, &cli.changes, &cli.options, program),
         (None, None) => {
             let missing = "which experiment? `experiments list` shows all";
             Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, missing).exit()
@@ -117,9 +135,13 @@ fn act(cli: Cli, simulate: Simulate) -> anyhow::Result<()> {
     }
 }
 
-fn list(directory: &Path) -> anyhow::Result<()> {
-    let listed = spec::list(directory)?;
+fn list(library: &Library) -> anyhow::Result<()> {
+    let (listed, broken) = library.list();
     let width = listed.iter().map(|spec| spec.name.len()).max().unwrap_or(0);
     let lines: Vec<String> = listed.iter().map(|spec| format!("{:width$}  {}\n", spec.name, spec.title)).collect();
-    print(&lines.concat())
+    print(&lines.concat())?;
+    let mut broken = broken.into_iter().rev();
+    let Some(last) = broken.next() else { return Ok(()) };
+    broken.rev().for_each(|error| eprintln!("error: {error}"));
+    Err(last.into())
 }

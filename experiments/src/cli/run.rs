@@ -1,18 +1,19 @@
 //! `experiments NAME`: runs one experiment, prints it, and leaves its results behind.
 
 use super::{
-    changes::Changes,
+    Program,
+    changes::{Changes, quoted},
     live::LiveArgs,
-    output::{here, print},
+    output::{Places, here, print},
 };
 use crate::{
-    results::{self, Directories, Summary},
+    results::{self, Summary},
     run,
     simulate::Simulate,
     spec::Spec,
     table,
 };
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use std::{
     fs::File,
@@ -29,12 +30,8 @@ pub(super) struct RunOptions {
     /// Writes the event log here, a line an event.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Where results go [default: results/ of the repository].
-    #[arg(long, value_name = "DIR")]
-    results: Option<PathBuf>,
-    /// Where plots go [default: plots/ of the repository].
-    #[arg(long, value_name = "DIR")]
-    plots: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
     /// Prints the summary as JSON instead of the table.
     #[arg(long)]
     json: bool,
@@ -45,28 +42,53 @@ pub(super) struct RunOptions {
     live: LiveArgs,
 }
 
+impl RunOptions {
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// The options that say the same again.
+    fn replay(&self) -> String {
+        let mut options = self.live.replay() + &self.places.replay();
+        for (option, is_set) in [(" --verify", self.verify), (" --json", self.json), (" --quiet", self.quiet)] {
+            if is_set {
+                options += option;
+            }
+        }
+        if let Some(file) = &self.trace {
+            options += &format!(" --trace {}", quoted(&file.display().to_string()));
+        }
+        options
+    }
+}
+
 /// # Errors
-/// When the input is wrong, the run fails, or a file can't be written.
-pub(super) fn run(spec: &Spec, changes: &Changes, options: &RunOptions, simulate: Simulate) -> anyhow::Result<()> {
+/// When the input is wrong, the run fails or comes out otherwise than its spec expects, or a file can't be written.
+pub(super) fn run(name: &str, changes: &Changes, options: &RunOptions, program: Program) -> anyhow::Result<()> {
+    let spec = changes.load(name, program)?;
     options.live.options().check()?;
-    let run = measured(options, spec, simulate)
-        .map_err(|error| anyhow!("{error:#}\nto run it again: {}", changes.replay(spec, &options.live.replay())))?;
-    let summary = Summary::of(spec, &run);
+    let mut directories = options.places.of(&spec);
+    if options.live.live {
+        directories = directories.live();
+    }
+    directories.check_writable()?;
+    let again = || format!("to run it again: {}", changes.replay(name, &spec, &options.replay()));
+    let run = measured(options, &spec, program.simulate).map_err(|error| anyhow!("{error:#}\n{}", again()))?;
+    let summary = Summary::of(&spec, &run);
     if options.json {
         print(&summary.to_json())?;
     } else {
         print(&table::render(&summary))?;
     }
-    let mut directories = Directories::at(options.results.as_deref(), options.plots.as_deref());
-    if options.live.live {
-        directories = directories.live();
-    }
-    let written = results::write(&directories, spec, &run.outcome, &summary)?;
+    let written = results::write(&directories, &spec, &run.outcome, &summary)?;
     if !options.quiet {
         let written: Vec<String> = written.iter().map(|path| here(path).display().to_string()).collect();
         eprintln!("wrote {}", written.join(", "));
     }
-    Ok(())
+    match summary.expectation.miss() {
+        None => Ok(()),
+        Some(miss) => bail!("{}: {miss}\n{}", spec.name, again()),
+    }
 }
 
 fn measured(options: &RunOptions, spec: &Spec, simulate: Simulate) -> anyhow::Result<run::Run> {

@@ -1,12 +1,12 @@
 //! `experiments thesis`: the thesis' experiments again, and the report.
 
 use super::{
+    Program,
     changes::SpecsArg,
     output::{here, print},
 };
 use crate::{
     results::Directories,
-    simulate::Simulate,
     spec::SpecError,
     thesis::{self, Evaluation, Verdict},
 };
@@ -22,30 +22,31 @@ pub(super) struct ThesisArgs {
     seeds: u32,
     #[command(flatten)]
     directory: SpecsArg,
-    /// Where data and report go, in thesis/ [default: results/ of the repository].
+    /// Where data and report go, in thesis/ [default: results/].
     #[arg(long, value_name = "DIR")]
     results: Option<PathBuf>,
-    /// Where figures go, in thesis/ [default: plots/ of the repository].
+    /// Where figures go, in thesis/ [default: plots/].
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
     /// Shows no progress.
     #[arg(long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// # Errors
 /// When a spec is wrong, a run fails, or a file can't be written. What the verdicts say is no error.
-pub(super) fn thesis(arguments: &ThesisArgs, simulate: Simulate) -> anyhow::Result<()> {
-    let directory = arguments.directory.directory();
-    let specs = thesis::specs(&directory, arguments.seeds)?;
+pub(super) fn thesis(arguments: &ThesisArgs, program: Program) -> anyhow::Result<()> {
+    let library = arguments.directory.library(program);
+    let specs = thesis::specs(&library, arguments.seeds)?;
     if specs.is_empty() {
         let reason =
             "no spec here belongs to the report: their names begin with custom_, baseline_ or reason_".to_owned();
-        return Err(SpecError::Wrong { at: directory.display().to_string(), reason }.into());
+        return Err(SpecError::Wrong { at: library.place(), reason }.into());
     }
-    let mut evaluation = thesis::evaluate(&specs, arguments.seeds, simulate, arguments.quiet);
-    let wall_s = evaluation.cost.wall_s;
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
+    directories.check_writable()?;
+    let mut evaluation = thesis::evaluate(&specs, arguments.seeds, program.simulate, arguments.quiet);
+    let wall_s = evaluation.cost.wall_s;
     let report = thesis::write(&directories, &mut evaluation)?;
     print(&outcome(&evaluation, specs.len(), wall_s))?;
     if !arguments.quiet {

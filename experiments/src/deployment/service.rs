@@ -1,17 +1,19 @@
 //! The services of a deployment: which one runs on which pod, and how it is stopped.
 
-use crate::{spec::Pod, workload::Workload};
+use crate::spec::Pod;
 use backbone::{
     config::{Config, RouterKind},
     env::Env,
+    message::Task,
     service::{BckRouter, DispatchError, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
+use futures_util::Stream;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the service that belongs on `pod` until `stop` is cancelled. `workload` is for the dispatcher.
+/// Runs the service that belongs on `pod` until `stop` is cancelled. `tasks` are for the dispatcher.
 ///
 /// # Errors
 /// When the dispatcher was stopped before the broker had all tasks.
@@ -23,11 +25,11 @@ pub(crate) async fn run_service(
     env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
-    workload: Workload,
+    tasks: impl Stream<Item = Task> + Send,
     stop: CancellationToken,
 ) -> Result<(), DispatchError> {
     match pod {
-        Pod::Dispatcher => drop(Dispatcher::run(env, config, telemetry, stop, workload.tasks()).await?),
+        Pod::Dispatcher => drop(Dispatcher::run(env, config, telemetry, stop, tasks).await?),
         Pod::TaskWorker(_) => TaskWorker::run(env, config, telemetry, stop).await,
         Pod::Router(RouterKind::Forward, _) => FwdRouter::run(env, config, telemetry, stop).await,
         Pod::Router(RouterKind::Backward, _) => BckRouter::run(env, config, telemetry, stop).await,

@@ -1,7 +1,7 @@
 //! Reads committed summaries.
 
 use crate::{
-    measure::{Statistics, TaskCounts},
+    measure::{Latencies, TaskCounts},
     results::{Rpcs, Throughput},
 };
 use anyhow::{Context, bail};
@@ -23,8 +23,8 @@ pub struct Committed {
     pub tasks: TaskCounts,
     /// What became of the requests.
     pub rpcs: Rpcs,
-    /// Latency of a task.
-    pub latency_ms: Option<Statistics>,
+    /// Latencies, by what they are of.
+    pub latency_ms: Latencies,
     /// Rates in virtual time.
     pub throughput: Throughput,
     /// Messages dropped, by reason.
@@ -77,6 +77,11 @@ pub(super) fn read(results: &Path, spec: &str) -> anyhow::Result<Option<Committe
         bail!("{} has more than {SUMMARY_BYTES_MAX} bytes; it can't be a summary", path.display());
     }
     let committed = serde_json::from_str(&text);
-    let hint = || format!("{} is no summary; `experiments check {spec} --bless` writes a new one", path.display());
+    let hint = || {
+        format!(
+            "{} is damaged, or of an older version; `experiments check {spec} --bless` writes a new one",
+            path.display()
+        )
+    };
     committed.with_context(hint).map(Some)
 }

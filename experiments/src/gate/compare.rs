@@ -2,9 +2,9 @@
 
 use super::Committed;
 use crate::{
-    measure::Statistics,
+    measure::{Latencies, Latency, Statistics},
     results::Summary,
-    spec::{self, Spec},
+    spec::{self, Change, Spec},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -24,8 +24,12 @@ pub enum Verdict {
     Stale,
     /// Something got worse beyond the tolerance, or a count is another one.
     Regressed,
-    /// There is no committed result, or none that can be read.
+    /// There is no committed result.
     Missing,
+    /// The committed result can't be read.
+    Damaged,
+    /// The run did not come out as its spec expects.
+    Missed,
     /// The run itself failed.
     Failed,
 }
@@ -47,6 +51,8 @@ impl Verdict {
             Self::Stale => "stale",
             Self::Regressed => "regressed",
             Self::Missing => "missing",
+            Self::Damaged => "damaged",
+            Self::Missed => "missed its expectation",
             Self::Failed => "failed",
         }
     }
@@ -62,7 +68,7 @@ pub struct Checked {
     /// Numbers that are not the committed ones.
     pub moves: Vec<Move>,
     /// Where today's spec is not the one that the committed result is of.
-    pub spec_changes: Vec<SpecChange>,
+    pub spec_changes: Vec<Change>,
     /// What else should be known.
     pub notes: Vec<String>,
     /// Today's main numbers; `None` if the run failed.
@@ -72,12 +78,12 @@ pub struct Checked {
 /// Today's main numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Today {
-    /// Median latency of a task; `None` if none finished.
-    pub p50_ms: Option<f64>,
-    /// 99th percentile.
-    pub p99_ms: Option<f64>,
-    /// Largest.
-    pub max_ms: Option<f64>,
+    /// 99th percentile of the latency end to end; `None` if no task was done.
+    pub end_to_end_p99_ms: Option<f64>,
+    /// Median of the try that ended a task.
+    pub try_p50_ms: Option<f64>,
+    /// Its 99th percentile.
+    pub try_p99_ms: Option<f64>,
     /// Tasks done in a second of virtual time.
     pub tasks_per_s: f64,
     /// Wall time of the run.
@@ -113,24 +119,13 @@ pub enum Judgement {
     Different,
 }
 
-/// A key of the spec that has another value.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SpecChange {
-    /// The key, as in `network.loss_ppm`.
-    pub path: String,
-    /// As JSON; `None`: the committed spec leaves it out.
-    pub committed: Option<Value>,
-    /// As JSON; `None`: today's spec leaves it out.
-    pub today: Option<Value>,
-}
-
 impl Today {
     pub(super) fn of(summary: &Summary) -> Self {
-        let latency = |of: fn(&Statistics) -> f64| summary.latency_ms.as_ref().map(of);
+        let Latencies { end_to_end, deciding_try, .. } = summary.latency_ms;
         Self {
-            p50_ms: latency(|latency| latency.p50),
-            p99_ms: latency(|latency| latency.p99),
-            max_ms: latency(|latency| latency.max),
+            end_to_end_p99_ms: end_to_end.map(|latency| latency.p99),
+            try_p50_ms: deciding_try.map(|latency| latency.p50),
+            try_p99_ms: deciding_try.map(|latency| latency.p99),
             tasks_per_s: summary.throughput.tasks_per_s,
             wall_s: summary.cost.wall_s,
         }
@@ -153,11 +148,13 @@ impl Checked {
 /// Compares; pure.
 pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent: f64) -> Checked {
     let mut moves = Vec::new();
-    let percentiles = |of: &Option<Statistics>| of.map(|of| [of.p50, of.p99, of.max]);
-    let (old, new) = (percentiles(&committed.latency_ms), percentiles(&today.latency_ms));
-    for (place, figure) in ["p50 ms", "p99 ms", "max ms"].into_iter().enumerate() {
-        let at = |of: Option<[f64; 3]>| of.map(|of| of[place]);
-        moves.extend(measured(figure, at(old), at(new), Wish::Less, tolerance_percent));
+    for (name, old, new) in latencies(&committed.latency_ms, &today.latency_ms) {
+        let percentiles = |of: Option<Statistics>| of.map(|of| [of.p50, of.p99, of.max]);
+        let (old, new) = (percentiles(old), percentiles(new));
+        for (place, figure) in ["p50", "p99", "max"].into_iter().enumerate() {
+            let at = |of: Option<[f64; 3]>| of.map(|of| of[place]);
+            moves.extend(measured(&format!("{name}, {figure} ms"), at(old), at(new), Wish::Less, tolerance_percent));
+        }
     }
     let (old, new) = (committed.throughput, today.throughput);
     let rates = [("tasks/s", old.tasks_per_s, new.tasks_per_s), ("RPCs/s", old.rpcs_per_s, new.rpcs_per_s)];
@@ -168,7 +165,12 @@ pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent:
     let mut notes = Vec::new();
     let spec_changes = spec_changes(&committed.resolved_spec, &today.resolved_spec);
     let is_stale = !matches!(&spec_changes, Ok(changes) if changes.is_empty());
-    let verdict = if is_stale { Verdict::Stale } else { verdict(&moves) };
+    let verdict = match () {
+        () if !today.expectation.met => Verdict::Missed,
+        () if is_stale => Verdict::Stale,
+        () => verdict(&moves),
+    };
+    notes.extend(today.expectation.miss());
     let spec_changes = spec_changes.unwrap_or_else(|error| {
         notes.push(format!("the committed result is of a spec that can't be read any more: {error}"));
         Vec::new()
@@ -183,6 +185,13 @@ pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent:
         }
     }
     Checked { spec: today.spec.clone(), verdict, moves, spec_changes, notes, today: Some(Today::of(today)) }
+}
+
+/// What is compared, with its name: every latency, what retries added, and when tasks were given up.
+fn latencies(old: &Latencies, new: &Latencies) -> Vec<(&'static str, Option<Statistics>, Option<Statistics>)> {
+    let defined = Latency::ALL.into_iter().map(|latency| (latency.name(), old.get(latency), new.get(latency)));
+    let more = [("retries", old.retries, new.retries), ("given up after", old.given_up, new.given_up)];
+    defined.chain(more).collect()
 }
 
 /// Of numbers that are of the same spec.
@@ -227,6 +236,7 @@ fn counts(committed: &Committed, today: &Summary) -> Vec<Move> {
         ("tasks dispatched".to_owned(), old.dispatched, new.dispatched),
         ("tasks done".to_owned(), old.done, new.done),
         ("tasks timed out".to_owned(), old.timed_out, new.timed_out),
+        ("tasks retried".to_owned(), old.retried, new.retried),
         ("tasks dead-lettered".to_owned(), old.dead_lettered, new.dead_lettered),
         ("tasks queued".to_owned(), old.queued, new.queued),
     ];
@@ -261,18 +271,10 @@ fn change_percent(committed: Option<f64>, today: Option<f64>) -> Option<f64> {
 
 /// Where today's spec has another value. A field that the committed one lacks has its default there: it is younger than
 /// the result, and by its default nothing has changed.
-fn spec_changes(committed: &Value, today: &Spec) -> anyhow::Result<Vec<SpecChange>> {
+fn spec_changes(committed: &Value, today: &Spec) -> anyhow::Result<Vec<Change>> {
     let committed = toml::to_string(&without_nulls(committed))?;
     let committed = spec::parse(&committed).map_err(|error| anyhow::anyhow!("{}", error.message()))?;
-    let (committed, today) = (values(&committed)?, values(today)?);
-    let mut changes = Vec::new();
-    differences("", Some(&committed), Some(&today), &mut changes);
-    Ok(changes)
-}
-
-/// What a spec sets, as JSON.
-fn values(spec: &Spec) -> anyhow::Result<Value> {
-    Ok(serde_json::to_value(toml::from_str::<toml::Table>(&spec.to_toml())?)?)
+    Ok(spec::changes(&committed, today)?)
 }
 
 /// TOML says nothing where JSON says `null`.
@@ -286,22 +288,4 @@ fn without_nulls(value: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().filter(kept).map(without_nulls).collect()),
         other => other.clone(),
     }
-}
-
-/// Walks both trees. The title is for people only.
-fn differences(path: &str, committed: Option<&Value>, today: Option<&Value>, into: &mut Vec<SpecChange>) {
-    if committed == today || path == "title" {
-        return;
-    }
-    if let (Some(Value::Object(old)), Some(Value::Object(new))) = (committed, today) {
-        let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            differences(&path, old.get(key), new.get(key), into);
-        }
-        return;
-    }
-    into.push(SpecChange { path: path.to_owned(), committed: committed.cloned(), today: today.cloned() });
 }

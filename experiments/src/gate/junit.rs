@@ -43,8 +43,8 @@ fn case(checked: &Checked) -> TestCase {
 fn kind(verdict: Verdict) -> Option<NonSuccessKind> {
     match verdict {
         Verdict::Unchanged | Verdict::Within => None,
-        Verdict::Regressed | Verdict::Moved | Verdict::Stale => Some(NonSuccessKind::Failure),
-        Verdict::Missing | Verdict::Failed => Some(NonSuccessKind::Error),
+        Verdict::Regressed | Verdict::Moved | Verdict::Stale | Verdict::Missed => Some(NonSuccessKind::Failure),
+        Verdict::Missing | Verdict::Damaged | Verdict::Failed => Some(NonSuccessKind::Error),
     }
 }
 

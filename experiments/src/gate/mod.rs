@@ -3,9 +3,11 @@
 //! Virtual time makes this exact: on any machine, an unchanged system gives the committed numbers to the last digit. So
 //! the tolerance is there for changes that are too small to matter, not for noise. What counts as a failure:
 //!
-//! - latency (p50, p99, max) or throughput beyond the tolerance, **in either direction**: a committed result that is
+//! - a latency (p50, p99, max of each that [`Latency`](crate::measure::Latency) defines, and of retries and of what was
+//!   given up) or throughput beyond the tolerance, **in either direction**: a committed result that is
 //!   worse than today's would let a later loss hide in the difference, so a gain has to be accepted, too;
 //! - any change in how many tasks and requests ended how, and in what was dropped;
+//! - a run that does not come out as its spec expects (`[expect]`), whatever is committed;
 //! - a spec that is not the one that the committed result is of (fields that are younger than the result had their
 //!   defaults then), a result that is missing, a run that fails.
 //!
@@ -18,7 +20,7 @@ mod junit;
 mod report;
 
 pub use committed::{Committed, committed_specs, path as summary_path};
-pub use compare::{Checked, Judgement, Move, SpecChange, Verdict};
+pub use compare::{Checked, Judgement, Move, Verdict};
 pub use junit::junit;
 pub use report::{github, json, table};
 
@@ -69,7 +71,7 @@ fn judge(spec: &Spec, run: anyhow::Result<Run>, results: &Path, tolerance_percen
             );
             Checked { today: Some(compare::Today::of(&summary)), ..Checked::failed(&spec.name, Verdict::Missing, what) }
         }
-        Err(error) => Checked::failed(&spec.name, Verdict::Missing, format!("{error:#}")),
+        Err(error) => Checked::failed(&spec.name, Verdict::Damaged, format!("{error:#}")),
     };
     Judged { checked, run: Some((run, summary)) }
 }

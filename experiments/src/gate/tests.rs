@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     cost::Cost,
     measure::{Outcome, TaskEnd, TaskRecord},
-    spec::{default_directory, load},
+    spec::Library,
 };
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use std::sync::Arc;
 fn run(latencies_us: [u64; 2], digest: &str) -> Run {
     let task = |(index, latency_us): (u32, u64)| TaskRecord {
         index,
-        dispatched_us: 1_000,
+        published_us: 1_000,
         started_us: Some(2_000),
+        last_try_us: Some(2_000),
         finished_us: Some(1_000_000),
-        latency_us: Some(latency_us),
-        calls_us: None,
+        try_us: Some(latency_us),
         end: TaskEnd::Done,
         attempts: 1,
-        timeouts: 0,
+        ..TaskRecord::default()
     };
     let tasks = (0..).zip(latencies_us).map(task).collect();
     let outcome = Outcome { tasks, trace_digest: digest.into(), ..Outcome::default() };
@@ -25,7 +25,9 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
 }
 
 fn spec() -> Spec {
-    Spec { name: "example".into(), ..Spec::default() }
+    let mut spec = Spec { name: "example".into(), ..Spec::default() };
+    spec.workload.tasks = 2;
+    spec
 }
 
 /// `run` against a committed result with latencies of 40 and 50 ms; `edit` may change what is committed.
@@ -56,7 +58,7 @@ fn a_small_move_is_told_and_passes() {
     let checked = compared(run([40_000, 50_500], "x"), |_| {});
     assert_eq!(checked.verdict, Verdict::Within);
     let moved: Vec<&str> = checked.moves.iter().map(|moved| moved.figure.as_str()).collect();
-    assert_eq!(moved, ["p99 ms", "max ms"]);
+    assert_eq!(moved, ["the try that ended it, p99 ms", "the try that ended it, max ms"]);
 }
 
 #[test]
@@ -97,7 +99,7 @@ fn a_result_of_another_spec_is_stale_and_the_key_is_named() {
         file["resolved_spec"]["title"] = "other words".into();
     });
     assert_eq!(checked.verdict, Verdict::Stale);
-    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm 7 -> 0"]);
+    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm = 0 instead of 7"]);
 }
 
 #[test]
@@ -117,7 +119,7 @@ fn a_field_that_is_younger_than_the_result_had_its_default_then() {
     other.network.loss_ppm = 7;
     let checked = without(&other);
     assert_eq!(checked.verdict, Verdict::Stale);
-    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm 0 -> 7"]);
+    assert_eq!(report::details(&checked), ["the spec is another one: network.loss_ppm = 7 instead of 0"]);
 }
 
 #[test]
@@ -126,6 +128,34 @@ fn a_result_of_a_spec_that_is_none_any_more_is_stale_and_the_reason_is_told() {
     assert_eq!(checked.verdict, Verdict::Stale);
     let [note] = &checked.notes[..] else { panic!("{:?}", checked.notes) };
     assert!(note.contains("can't be read any more: unknown field `delay`, expected one of `quantum_us`"), "{note}");
+}
+
+#[test]
+fn a_run_that_does_not_come_out_as_expected_fails_whatever_is_committed() {
+    let mut spec = spec();
+    spec.expect.done_percent_max = Some(50);
+    let today = Summary::of(&spec, &run([40_000, 50_000], "abc"));
+    let committed: Committed = serde_json::from_str(&today.to_json()).unwrap();
+    let checked = compare::compare(&committed, &today, 1.0);
+    assert_eq!(checked.verdict, Verdict::Missed);
+    assert_eq!(checked.notes, ["100 % of the tasks were done; expected was at most 50 %"]);
+}
+
+#[test]
+fn a_committed_result_that_cannot_be_read_is_damaged_and_not_missing() {
+    let results = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(results.path().join("example")).unwrap();
+    std::fs::write(results.path().join("example/summary.json"), "{\"tasks\": ").unwrap();
+    fn fine(
+        _: &Spec,
+        _: &Arc<crate::progress::Progress>,
+        _: Option<Box<dyn std::io::Write + Send>>,
+    ) -> anyhow::Result<Outcome> {
+        Ok(run([40_000, 50_000], "abc").outcome)
+    }
+    let judged = check(&[spec()], results.path(), 1.0, fine, true).remove(0);
+    assert_eq!(judged.checked.verdict, Verdict::Damaged);
+    assert!(judged.checked.notes[0].contains("example/summary.json is damaged"), "{:?}", judged.checked.notes);
 }
 
 #[test]
@@ -157,7 +187,7 @@ fn with_slow_routers(
 
 #[test]
 fn slowed_routers_are_caught_and_unchanged_ones_pass() {
-    let spec = load(&default_directory(), "smoke", &[]).unwrap();
+    let spec = Library::repository().load("smoke").unwrap();
     let results = tempfile::tempdir().unwrap();
     let check_with =
         |simulate| check(std::slice::from_ref(&spec), results.path(), TOLERANCE_PERCENT, simulate, true).remove(0);
@@ -172,7 +202,7 @@ fn slowed_routers_are_caught_and_unchanged_ones_pass() {
 
     let slowed = check_with(with_slow_routers).checked;
     assert_eq!(slowed.verdict, Verdict::Regressed);
-    let p99 = slowed.moves.iter().find(|moved| moved.figure == "p99 ms").unwrap();
+    let p99 = slowed.moves.iter().find(|moved| moved.figure == "the try that ended it, p99 ms").unwrap();
     assert_eq!(p99.judgement, Judgement::Worse);
     assert!(slowed.moves.iter().all(|moved| moved.judgement != Judgement::Different), "{:?}", slowed.moves);
 }

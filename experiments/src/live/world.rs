@@ -182,9 +182,9 @@ impl World {
     fn start_service(&mut self, pod: Pod) {
         let (env, start) = (self.env(pod), self.start);
         let telemetry = self.recorder.telemetry(pod, move |_| Some(since(start)));
-        let (config, workload) = (self.config.clone(), self.recorder.workload().clone());
+        let (config, tasks) = (self.config.clone(), self.recorder.publish(move || since(start)));
         self.services.push(Process::start(&env.clone(), |stop| async move {
-            if let Err(error) = run_service(pod, env, config, telemetry, workload, stop).await {
+            if let Err(error) = run_service(pod, env, config, telemetry, tasks, stop).await {
                 tracing::error!(%error, "the dispatcher gave up");
             }
         }));

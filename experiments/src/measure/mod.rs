@@ -2,12 +2,16 @@
 //! comes of both, and the numbers drawn from it.
 
 mod distribution;
+mod expectation;
 pub(crate) mod invariants;
+mod latency;
 mod outcome;
 mod recorder;
 mod statistics;
 
 pub use distribution::{BINS, Bins, Distribution};
+pub use expectation::Expectation;
+pub use latency::{Latencies, Latency, last_tries_us, samples_us};
 pub use outcome::{Counters, Outcome, TaskCounts, TaskEnd, TaskRecord};
 pub(crate) use recorder::{Recorder, RouterReports};
 pub use statistics::{Statistics, ms, per_second};

@@ -26,18 +26,23 @@ pub struct Outcome {
 }
 
 /// The life of one task. All times are virtual, counted from the start of the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskRecord {
     /// Counted from 0 in the order of dispatch.
     pub index: u32,
+    /// When the producer published it: gave it to the dispatcher, which had room for it.
+    pub published_us: u64,
     /// When the broker confirmed it.
     pub dispatched_us: u64,
     /// When a worker took it for the first time.
     pub started_us: Option<u64>,
+    /// When a worker took it for the last time before its end.
+    pub last_try_us: Option<u64>,
     /// When it was done, or given up.
     pub finished_us: Option<u64>,
-    /// How long its last try took, from its first request sent to its last reply (or the failure).
-    pub latency_us: Option<u64>,
+    /// How long its last try took, as the worker measured it: from the moment at which it took the task to the last
+    /// reply (or the failure).
+    pub try_us: Option<u64>,
     /// How long its last try's calls alone took, from its first request sent to its last reply received: without the
     /// begin and end of a reply queue. `None` if it got no reply.
     pub calls_us: Option<u64>,
@@ -55,16 +60,35 @@ impl TaskRecord {
     pub fn id(&self) -> String {
         task_id(self.index)
     }
+
+    /// See [`Latency::EndToEnd`](super::Latency::EndToEnd); of a task that was given up, the time until then.
+    #[must_use]
+    pub fn end_to_end_us(&self) -> Option<u64> {
+        Some(self.finished_us?.saturating_sub(self.published_us))
+    }
+
+    /// See [`Latency::Waiting`](super::Latency::Waiting).
+    #[must_use]
+    pub fn waiting_us(&self) -> Option<u64> {
+        Some(self.started_us?.saturating_sub(self.published_us))
+    }
+
+    /// What retries added: from the begin of the first try to that of the last one; 0 for a task with one try.
+    #[must_use]
+    pub fn retries_us(&self) -> Option<u64> {
+        Some(self.last_try_us?.saturating_sub(self.started_us?))
+    }
 }
 
 /// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaskEnd {
     /// All its labels have confirmed.
     Done,
     /// Given up for this reason, and kept in the dead-letter queue.
     DeadLettered(FailReason),
     /// Still in a queue, or with a worker, when the run ended.
+    #[default]
     Queued,
 }
 
@@ -119,6 +143,8 @@ pub struct TaskCounts {
     pub done: u64,
     /// With at least one try that got no reply in time; some of them may be done by a later try.
     pub timed_out: u64,
+    /// Done, but not by the first try.
+    pub retried: u64,
     /// Given up.
     pub dead_lettered: u64,
     /// Not finished when the run ended.
@@ -134,30 +160,15 @@ impl Outcome {
             counts.dispatched += 1;
             counts.timed_out += u64::from(task.timeouts > 0);
             match task.end {
-                TaskEnd::Done => counts.done += 1,
+                TaskEnd::Done => {
+                    counts.done += 1;
+                    counts.retried += u64::from(task.attempts > 1);
+                }
                 TaskEnd::DeadLettered(_) => counts.dead_lettered += 1,
                 TaskEnd::Queued => counts.queued += 1,
             }
         }
         counts
-    }
-
-    /// The latencies of all finished tasks, done or given up, in microseconds, sorted. A task that timed out counts
-    /// with the time it was waited for: leaving it out would make a failing system look fast.
-    #[must_use]
-    pub fn task_latencies_us(&self) -> Vec<u64> {
-        let mut latencies: Vec<u64> = self.tasks.iter().filter_map(|task| task.latency_us).collect();
-        latencies.sort_unstable();
-        latencies
-    }
-
-    /// The same of the calls alone, for tasks that are done.
-    #[must_use]
-    pub fn calls_latencies_us(&self) -> Vec<u64> {
-        let done = self.tasks.iter().filter(|task| task.end == TaskEnd::Done);
-        let mut latencies: Vec<u64> = done.filter_map(|task| task.calls_us).collect();
-        latencies.sort_unstable();
-        latencies
     }
 
     /// The span that rates refer to: from the first task dispatched to the last one finished.

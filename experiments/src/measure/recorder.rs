@@ -10,9 +10,10 @@ use crate::{
     workload::{Workload, task_id},
 };
 use backbone::{
-    message::{RequestId, Status, TaskId},
+    message::{RequestId, Status, Task, TaskId},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
+use futures_util::{Stream, StreamExt as _};
 use rustc_hash::FxHashMap;
 use sim::fleet::Labels;
 use std::{
@@ -60,8 +61,11 @@ pub(crate) struct Entries {
 /// Small: a run may have millions. No time is 0, because the brokers start first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TaskEntry {
+    published_us: Option<NonZeroU64>,
     dispatched_us: Option<NonZeroU64>,
     started_us: Option<NonZeroU64>,
+    /// Begin of the present try.
+    try_began_us: Option<NonZeroU64>,
     /// First request of the present try.
     sent_us: Option<NonZeroU64>,
     /// Last reply to it.
@@ -74,7 +78,8 @@ pub(crate) struct TaskEntry {
 #[derive(Clone, Copy, Debug)]
 struct End {
     at_us: u64,
-    latency_us: u64,
+    last_try_us: Option<u64>,
+    try_us: u64,
     calls_us: Option<u64>,
     how: TaskEnd,
 }
@@ -135,6 +140,21 @@ impl Recorder {
         Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
     }
 
+    /// The tasks for the dispatcher, in order. Each counts as published when it is taken, which is when the dispatcher
+    /// has room for it: at `time_us`, counted from the start of the world.
+    pub(crate) fn publish<F>(&self, time_us: F) -> impl Stream<Item = Task> + Send + 'static + use<F>
+    where
+        F: Fn() -> u64 + Send + 'static,
+    {
+        let recorder = self.clone();
+        self.0.workload.clone().tasks().enumerate().map(move |(index, task)| {
+            // A dispatcher that was started again begins anew; its first word counts.
+            let published_us = &mut recorder.entries().tasks[index].published_us;
+            *published_us = published_us.or(NonZeroU64::new(time_us()));
+            task
+        })
+    }
+
     pub(crate) fn violate(&self, what: String) {
         self.entries().violate(what);
     }
@@ -155,13 +175,14 @@ impl Recorder {
         }
     }
 
-    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, latency_us: u64, how: TaskEnd) {
+    fn end(&self, entries: &mut Entries, now_us: u64, index: usize, try_us: u64, how: TaskEnd) {
         let task = &mut entries.tasks[index];
         if task.end.is_some() {
             return; // delivered twice; the first end counts
         }
         let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
-        task.end = Some(End { at_us: now_us, latency_us, calls_us, how });
+        let last_try_us = task.try_began_us.map(NonZeroU64::get);
+        task.end = Some(End { at_us: now_us, last_try_us, try_us, calls_us, how });
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
         self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
@@ -195,10 +216,12 @@ impl TaskEntry {
     pub(crate) fn record(self, index: usize) -> Option<TaskRecord> {
         Some(TaskRecord {
             index: u32::try_from(index).expect("a spec has fewer tasks"),
+            published_us: self.published_us?.get(),
             dispatched_us: self.dispatched_us?.get(),
             started_us: self.started_us.map(NonZeroU64::get),
+            last_try_us: self.end.and_then(|end| end.last_try_us),
             finished_us: self.end.map(|end| end.at_us),
-            latency_us: self.end.map(|end| end.latency_us),
+            try_us: self.end.map(|end| end.try_us),
             calls_us: self.end.and_then(|end| end.calls_us),
             end: self.end.map_or(TaskEnd::Queued, |end| end.how),
             attempts: self.attempts,
@@ -224,7 +247,8 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             }
             Event::TaskStarted { task, .. } => {
                 let task = &mut entries.tasks[Recorder::index_of(task)];
-                task.started_us = task.started_us.or(NonZeroU64::new(now_us));
+                task.try_began_us = NonZeroU64::new(now_us);
+                task.started_us = task.started_us.or(task.try_began_us);
                 task.attempts += 1;
                 (task.sent_us, task.replied_us) = (None, None);
             }

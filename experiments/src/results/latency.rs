@@ -10,16 +10,22 @@ const HGRM_DIGITS: u8 = 3;
 /// Steps between each two halvings of the distance to 100 %, as is usual.
 const HGRM_TICKS: u32 = 5;
 
-/// A row a task; times in us from the start of the world, empty where there is none.
+/// A row a task: moments in us from the start of the world, then durations in us; empty where there is none. All tasks
+/// are in it, with their `outcome`.
 pub(super) fn csv(tasks: &[TaskRecord]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
         "index",
         "task_id",
+        "published_us",
         "dispatched_us",
         "started_us",
+        "last_try_us",
         "finished_us",
-        "latency_us",
+        "end_to_end_us",
+        "waiting_us",
+        "retries_us",
+        "try_us",
         "calls_us",
         "outcome",
         "reason",
@@ -36,10 +42,15 @@ pub(super) fn csv(tasks: &[TaskRecord]) -> anyhow::Result<Vec<u8>> {
         writer.write_record([
             task.index.to_string(),
             task.id(),
+            task.published_us.to_string(),
             task.dispatched_us.to_string(),
             optional(task.started_us),
+            optional(task.last_try_us),
             optional(task.finished_us),
-            optional(task.latency_us),
+            optional(task.end_to_end_us()),
+            optional(task.waiting_us()),
+            optional(task.retries_us()),
+            optional(task.try_us),
             optional(task.calls_us),
             task.end.word().to_owned(),
             reason,

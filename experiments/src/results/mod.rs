@@ -7,12 +7,12 @@
 mod latency;
 mod summary;
 
-pub use summary::{Rpcs, Summary, Throughput};
+pub use summary::{Note, Rpcs, Summary, Throughput};
 
 use crate::{
-    measure::Outcome,
+    measure::{Latency, Outcome, samples_us},
     plot::{self, Figure},
-    spec::Spec,
+    spec::{self, Spec},
 };
 use anyhow::Context;
 use std::{
@@ -31,29 +31,46 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// The given ones; the repository's where none is given.
+    /// The given ones; where none is given `results/` and `plots/`: of the repository for who works in it, else of the
+    /// working directory.
     #[must_use]
     pub fn at(results: Option<&Path>, plots: Option<&Path>) -> Self {
-        let defaults = Self::default();
-        Self {
-            results: results.map_or(defaults.results, Path::to_owned),
-            plots: plots.map_or(defaults.plots, Path::to_owned),
-        }
+        let home = spec::repository().unwrap_or(Path::new(""));
+        let or_at_home = |given: Option<&Path>, name| given.map_or_else(|| home.join(name), Path::to_owned);
+        Self { results: or_at_home(results, "results"), plots: or_at_home(plots, "plots") }
+    }
+
+    /// Makes sure, before a run that may take long, that what it leaves can be written.
+    ///
+    /// # Errors
+    /// When it can't.
+    pub fn check_writable(&self) -> anyhow::Result<()> {
+        [&self.results, &self.plots].into_iter().try_for_each(|directory| check_writable(&directory.join("file")))
     }
 
     /// Where live runs have theirs: below these, so that none overwrites a simulated one.
     #[must_use]
     pub fn live(&self) -> Self {
-        Self { results: self.results.join("live"), plots: self.plots.join("live") }
+        self.below("live")
+    }
+
+    /// Where runs have theirs that are not of a spec as it is: below these, so that none overwrites what others may
+    /// have committed.
+    #[must_use]
+    pub fn trial(&self) -> Self {
+        self.below("trial")
+    }
+
+    fn below(&self, name: &str) -> Self {
+        Self { results: self.results.join(name), plots: self.plots.join(name) }
     }
 }
 
-impl Default for Directories {
-    /// `results/` and `plots/` of this repository.
-    fn default() -> Self {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository");
-        Self { results: repository.join("results"), plots: repository.join("plots") }
-    }
+/// Whether a run of `spec` is one whose results are kept under the spec's name: nothing was changed about it, and in the
+/// repository it is one of its specs.
+#[must_use]
+pub fn is_of_record(spec: &Spec) -> bool {
+    spec.origin.changes.is_empty() && (spec.origin.built_in || spec::repository().is_none())
 }
 
 /// Writes all files of a run and returns their paths. Files of an earlier run that this one has no content for (a plot,
@@ -65,7 +82,7 @@ impl Default for Directories {
 pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary) -> anyhow::Result<Vec<PathBuf>> {
     let results = to.results.join(&spec.name);
     let plot = to.plots.join(format!("histogram_{}", spec.name));
-    let latencies_us = outcome.task_latencies_us();
+    let latencies_us = samples_us(outcome, Latency::DecidingTry);
     let (mut hgrm, mut svg, mut png) = (None, None, None);
     if let Some(histogram) = plot::Histogram::of(spec, &latencies_us) {
         hgrm = Some(latency::hgrm(&latencies_us)?);
@@ -97,6 +114,24 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     }
     publish(summary_file, &summary_path)?;
     Ok(written)
+}
+
+/// Makes sure that a file can be put at `path`, without leaving anything there.
+///
+/// # Errors
+/// When none can: `path` is a directory, or nothing may be written where it would lie.
+pub(crate) fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        if path.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        let here = Path::new(".");
+        let parents = path.ancestors().skip(1).map(|parent| if parent == Path::new("") { here } else { parent });
+        // Directories that are missing will be made in the nearest one that is there.
+        let nearest = parents.into_iter().find(|parent| parent.exists()).unwrap_or(here);
+        NamedTempFile::new_in(nearest).map(drop)
+    };
+    attempt().with_context(|| format!("{} can't be written", path.display()))
 }
 
 /// Puts `content` at `path`, whole or not at all.

@@ -2,10 +2,11 @@
 
 use crate::{
     cost::Cost,
+    digits::grouped,
     live::Conditions,
-    measure::{Outcome, Statistics, TaskCounts, per_second},
+    measure::{Expectation, Latencies, TaskCounts, per_second},
     run::Run,
-    spec::Spec,
+    spec::{Change, Spec},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::Path};
@@ -21,17 +22,18 @@ pub struct Summary {
     pub spec: String,
     /// The seed.
     pub seed: u64,
+    /// In what the spec that was run is not the one that its file says: what the command line has changed. Left out if
+    /// it is the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     /// How the tasks ended.
     pub tasks: TaskCounts,
     /// What became of the requests.
     pub rpcs: Rpcs,
-    /// Latency of a task's last try, for all finished tasks, those that timed out included; `null` if none finished.
-    pub latency_ms: Option<Statistics>,
-    /// The same of its calls alone, without the begin and end of a reply queue, for the tasks that are done.
-    pub calls_latency_ms: Option<Statistics>,
-    /// From a forward router taking a request to a backward router having handed over its reply; or within an HTTP
-    /// router.
-    pub communication_latency_ms: Option<Statistics>,
+    /// Whether that is what the spec expects.
+    pub expectation: Expectation,
+    /// Latencies, by what they are of.
+    pub latency_ms: Latencies,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
     /// Messages dropped or handed back, by reason.
@@ -53,6 +55,15 @@ pub struct Summary {
     /// [`Summary::to_file`].
     #[serde(rename = "machine")]
     pub cost: Cost,
+}
+
+/// What a reader of a run's numbers has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The numbers do not mean what they would mean otherwise.
+    Warning(String),
+    /// Good to know.
+    Remark(String),
 }
 
 /// What became of the requests.
@@ -94,6 +105,7 @@ impl Summary {
         Self {
             spec: spec.name.clone(),
             seed: spec.seed,
+            changes: spec.origin.changes.clone(),
             tasks,
             rpcs: Rpcs {
                 sent: counters.rpcs_sent,
@@ -103,9 +115,8 @@ impl Summary {
                 failed: counters.rpcs_sent.saturating_sub(counters.rpcs_replied + counters.rpcs_timed_out),
                 dropped_replies: counters.replies_misdelivered(),
             },
-            latency_ms: Statistics::of(&outcome.task_latencies_us()),
-            calls_latency_ms: Statistics::of(&outcome.calls_latencies_us()),
-            communication_latency_ms: communication(outcome),
+            expectation: Expectation::of(spec, &tasks),
+            latency_ms: Latencies::of(outcome),
             throughput: Throughput {
                 tasks_per_s: per_second(tasks.done, busy_us),
                 rpcs_per_s: per_second(counters.rpcs_replied, busy_us),
@@ -120,6 +131,33 @@ impl Summary {
             live: run.live.clone(),
             cost: run.cost.clone(),
         }
+    }
+
+    /// What a reader of the numbers has to know, in sentences; warnings first.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let mut notes = Vec::new();
+        notes.extend(self.expectation.miss().map(Note::Warning));
+        if let Some(given_up) = self.latency_ms.given_up {
+            let (count, p50) = (grouped(&given_up.count.to_string()), grouped(&format!("{:.2}", given_up.p50)));
+            let text = format!("{count} tasks were given up, half of them within {p50} ms; no latency here is of them");
+            let expected = self.expectation.met;
+            notes.push(if expected { Note::Remark(text) } else { Note::Warning(text) });
+        }
+        if let Some(retries) = self.latency_ms.retries {
+            let (count, mean) = (grouped(&retries.count.to_string()), grouped(&format!("{:.2}", retries.mean)));
+            let text = format!("{count} tasks needed more than one try, which took them {mean} ms more at the mean");
+            notes.push(Note::Remark(text));
+        }
+        if self.live.is_none() && !self.resolved_spec.costs_cpu() {
+            let text = "no work costs CPU time in this spec, so it can't tell how many replicas are needed";
+            notes.push(Note::Remark(text.to_owned()));
+        }
+        if !self.changes.is_empty() {
+            let changes: Vec<String> = self.changes.iter().map(Change::to_string).collect();
+            notes.push(Note::Remark(format!("differs from the spec: {}", changes.join(", "))));
+        }
+        notes
     }
 
     /// As JSON for people and programs.
@@ -146,12 +184,6 @@ impl Summary {
             _ => self.to_json(),
         }
     }
-}
-
-fn communication(outcome: &Outcome) -> Option<Statistics> {
-    let mut latencies: Vec<u64> = outcome.rpc_latencies_us.iter().copied().map(u64::from).collect();
-    latencies.sort_unstable();
-    Statistics::of(&latencies)
 }
 
 /// The versions of [`LIBRARIES`] in a lock file.

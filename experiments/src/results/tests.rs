@@ -10,10 +10,12 @@ use backbone::telemetry::FailReason;
 fn run(wall_s: f64) -> (Spec, Run) {
     let task = |index, end, latency_us: Option<u64>, timeouts| TaskRecord {
         index,
+        published_us: 500,
         dispatched_us: 1_000,
         started_us: latency_us.map(|_| 2_000),
+        last_try_us: latency_us.map(|_| 2_000),
         finished_us: latency_us.map(|latency| 2_000 + latency),
-        latency_us,
+        try_us: latency_us,
         calls_us: (end == TaskEnd::Done).then_some(30_000),
         end,
         attempts: u32::from(latency_us.is_some()),
@@ -70,12 +72,18 @@ fn the_summary_has_the_documented_keys() {
     assert_eq!(summary["spec"], "example");
     assert_eq!(
         summary["tasks"],
-        serde_json::json!({"dispatched": 3, "done": 1, "timed_out": 1, "dead_lettered": 1, "queued": 1})
+        serde_json::json!({"dispatched": 3, "done": 1, "timed_out": 1, "retried": 0, "dead_lettered": 1, "queued": 1})
     );
     assert_eq!(summary["rpcs"]["replied"], 2);
-    assert_eq!(summary["latency_ms"]["p50"], 40.0);
-    assert_eq!(summary["latency_ms"]["max"], 999.0);
-    assert_eq!(summary["communication_latency_ms"]["mean"], 8.0);
+    let latency = &summary["latency_ms"];
+    assert_eq!(latency["end_to_end"]["max"], 41.5);
+    assert_eq!(latency["waiting"]["mean"], 1.5);
+    assert_eq!((&latency["deciding_try"]["p50"], &latency["deciding_try"]["count"]), (&40.0.into(), &1.into()));
+    assert_eq!(latency["calls"]["p50"], 30.0);
+    assert_eq!(latency["router_to_router"]["mean"], 8.0);
+    assert_eq!((&latency["given_up"]["max"], latency["retries"].is_null()), (&1_000.5.into(), true));
+    assert_eq!(summary["expectation"]["met"], false);
+    assert!(summary.get("changes").is_none());
     assert_eq!(summary["throughput"]["tasks_per_s"], 1.0);
     assert_eq!(summary["throughput"]["messages_per_s"], 5.0);
     assert_eq!(summary["virtual_s"], 1.5);
@@ -170,10 +178,11 @@ fn the_cost_of_a_run_with_an_event_log_is_marked_and_gives_way_to_a_better_one()
 fn the_csv_has_a_row_a_task() {
     let csv = latency::csv(&run(1.0).1.outcome.tasks).unwrap();
     let rows = [
-        "index,task_id,dispatched_us,started_us,finished_us,latency_us,calls_us,outcome,reason,attempts,timeouts",
-        "0,task-0,1000,2000,42000,40000,30000,done,,1,0",
-        "1,task-1,1000,2000,1001000,999000,,dead_lettered,timeout,1,1",
-        "2,task-2,1000,,,,,queued,,0,0",
+        "index,task_id,published_us,dispatched_us,started_us,last_try_us,finished_us,end_to_end_us,waiting_us,\
+         retries_us,try_us,calls_us,outcome,reason,attempts,timeouts",
+        "0,task-0,500,1000,2000,2000,42000,41500,1500,0,40000,30000,done,,1,0",
+        "1,task-1,500,1000,2000,2000,1001000,1000500,1500,0,999000,,dead_lettered,timeout,1,1",
+        "2,task-2,500,1000,,,,,,,,,queued,,0,0",
         "",
     ];
     assert_eq!(String::from_utf8(csv).unwrap(), rows.join("\n"));
@@ -193,22 +202,64 @@ fn the_percentile_file_is_in_the_classic_format() {
 fn the_table_says_it_all_in_a_few_lines() {
     let (mut spec, run) = run(1.25);
     spec.title = "a run".into();
+    spec.workload.tasks = 3;
     let table = crate::table::render(&Summary::of(&spec, &run));
     let expected = "\
 example: a run
-  tasks               3 dispatched  ·  1 done  ·  1 timed out  ·  1 dead-lettered  ·  1 still queued
-  RPCs                4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted  ·  1 failed
+  ! 33.33 % of the tasks were done; expected was at least 100 %
+  ! 1 tasks were given up, half of them within 1,000.50 ms; no latency here is of them
+  - no work costs CPU time in this spec, so it can't tell how many replicas are needed
+  tasks                 3 dispatched  ·  1 done  ·  1 timed out  ·  0 retried  ·  1 dead-lettered  ·  1 still queued
+  RPCs                  4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted  ·  1 failed
 
-  latency in ms             mean       p50       p90       p95       p99       max
-  a task                  519.50     40.00    999.00    999.00    999.00    999.00
-  its calls alone          30.00     30.00     30.00     30.00     30.00     30.00
-  router to router          8.00      7.00      9.00      9.00      9.00      9.00
+  latency in ms                mean        p50        p90        p95        p99        max
+  end to end                  41.50      41.50      41.50      41.50      41.50      41.50
+  waiting for a worker         1.50       1.50       1.50       1.50       1.50       1.50
+  the try that ended it       40.00      40.00      40.00      40.00      40.00      40.00
+  its calls                   30.00      30.00      30.00      30.00      30.00      30.00
+  router to router             8.00       7.00       9.00       9.00       9.00       9.00
 
-  per virtual second  1.00 tasks  ·  2.00 RPCs  ·  5.00 MQTT messages
-  time                1.500 s virtual  ·  1.250 s wall  ·  1.20 virtual/wall
-  peak memory         0.0 MB
-  seed                1
-  trace digest        abc
+  per virtual second    1.00 tasks  ·  2.00 RPCs  ·  5.00 MQTT messages
+  time                  1.500 s virtual  ·  1.250 s wall  ·  1.20 virtual/wall
+  peak memory           0.0 MB
+  seed                  1
+  trace digest          abc
 ";
     assert_eq!(table, expected);
+}
+
+#[test]
+fn what_the_command_line_changed_is_told_in_summary_and_table() {
+    let (mut spec, run) = run(1.0);
+    let from = spec.clone();
+    (spec.seed, spec.replicas.routers) = (7, 4);
+    spec.origin.changes = crate::spec::changes(&from, &spec).unwrap();
+    let summary = Summary::of(&spec, &run);
+    let json: serde_json::Value = serde_json::from_str(&summary.to_json()).unwrap();
+    assert_eq!(json["changes"][1], serde_json::json!({"path": "seed", "from": 1, "to": 7}));
+    let told = "differs from the spec: replicas.routers = 4 instead of 1, seed = 7 instead of 1";
+    assert!(crate::table::render(&summary).contains(told));
+}
+
+#[test]
+fn only_what_is_run_as_it_is_is_of_record() {
+    let mut spec = Spec::default();
+    assert!(!is_of_record(&spec), "a spec of one's own, in the repository");
+    spec.origin.built_in = true;
+    assert!(is_of_record(&spec));
+    let changed = Spec { seed: 7, ..spec.clone() };
+    spec.origin.changes = crate::spec::changes(&spec, &changed).unwrap();
+    assert!(!is_of_record(&spec));
+}
+
+#[test]
+fn what_cannot_be_written_is_known_before_the_run() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    std::fs::write(at("file"), "").unwrap();
+    assert!(check_writable(&at("new/deep/summary.json")).is_ok());
+    assert!(!at("new").exists(), "nothing is left behind");
+    let message = check_writable(&at("file/summary.json")).unwrap_err().to_string();
+    assert!(message.ends_with("file/summary.json can't be written"), "{message}");
+    assert!(check_writable(root.path()).is_err(), "a directory");
 }

@@ -7,6 +7,7 @@ use crate::{
         Outcome, Recorder,
         invariants::{self, BrokerState},
     },
+    progress::Progress,
     spec::{MqttQuota, Pod, Spec},
     workload::gateway_mac,
 };
@@ -45,6 +46,7 @@ pub(super) struct World {
     spec: Arc<Spec>,
     config: Arc<Config>,
     recorder: Recorder,
+    progress: Arc<Progress>,
     amqp: amqp::Broker,
     mqtt: mqtt::Broker,
     redis: redis::Broker,
@@ -96,7 +98,7 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
 
 impl World {
     /// A world in which nothing runs.
-    pub(super) fn new(cluster: Cluster, spec: Arc<Spec>, recorder: Recorder) -> Self {
+    pub(super) fn new(cluster: Cluster, spec: Arc<Spec>, recorder: Recorder, progress: Arc<Progress>) -> Self {
         Self {
             cluster,
             config: Arc::new(config(&spec)),
@@ -107,6 +109,7 @@ impl World {
             processes: Mutex::default(),
             spec,
             recorder,
+            progress,
         }
     }
 
@@ -196,9 +199,9 @@ impl World {
                 life.now_us()
             })
         });
-        let (config, workload) = (self.config.clone(), self.recorder.workload().clone());
+        let (config, tasks) = (self.config.clone(), self.recorder.publish(move || life.now_us()));
         let process = Process::start(&life.env(), |stop| async move {
-            if let Err(error) = run_service(pod, life.env(), config, telemetry, workload, stop).await {
+            if let Err(error) = run_service(pod, life.env(), config, telemetry, tasks, stop).await {
                 life.trace(format_args!("{error}"));
             }
         });
@@ -210,6 +213,8 @@ impl World {
         let expected = self.spec.fleet.gateways as usize + routers(&self.spec).count();
         let all_connected = async {
             while self.mqtt.clients_connected() < expected {
+                let connected = self.mqtt.clients_connected();
+                self.progress.enter(format!("connecting: {connected} of {expected} gateways and routers"));
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -218,6 +223,7 @@ impl World {
             bail!("only {connected} of {expected} MQTT clients have connected by {} us", self.cluster.now_us());
         }
         sleep(SUBSCRIBE_MARGIN).await;
+        self.progress.enter("");
         Ok(())
     }
 
@@ -277,8 +283,7 @@ impl World {
             queued: self.queued_tasks(),
             mqtt_messages: self.mqtt.stats().publishes_received,
         };
-        let is_faultless = self.spec.faults.is_empty() && self.spec.network.loss_ppm == 0;
-        invariants::check(&self.recorder, &brokers, is_faultless)
+        invariants::check(&self.recorder, &brokers, self.spec.is_faultless())
     }
 
     /// For the message of a run that doesn't end.

@@ -10,16 +10,18 @@ const SUGGESTION_LIKENESS_MIN: f64 = 0.7;
 pub enum SpecError {
     /// No file of that name.
     #[error(
-        "no experiment is called `{name}`{}\n`experiments list` shows all in {}",
-        nearest(.suggestions), .directory.display()
+        "no experiment is called `{name}`{}{note}\n`experiments list` shows all in {place}",
+        nearest(.suggestions)
     )]
     Unknown {
         /// What was asked for.
         name: String,
         /// Where it was looked for.
-        directory: PathBuf,
+        place: String,
         /// Names like it, best first.
         suggestions: Vec<String>,
+        /// What else helps; may be empty.
+        note: String,
     },
     /// The file or directory could not be read.
     #[error("cannot read {}: {error}", .path.display())]
@@ -88,12 +90,13 @@ pub(super) fn suggestions<'a>(name: &str, candidates: impl IntoIterator<Item = &
     rated.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
-/// Puts what serde says about an unknown key or value into our words, with a suggestion; leaves other messages alone.
-pub(super) fn explain(message: &str) -> String {
+/// Puts what serde says about an unknown key or value, or about a value of another type, into our words, with the `key`
+/// that it is about, if that is known; leaves other messages alone.
+pub(super) fn explain(message: &str, key: Option<String>) -> String {
     let (what, rest) = match (message.strip_prefix("unknown field "), message.strip_prefix("unknown variant ")) {
         (Some(rest), _) => ("key", rest),
         (_, Some(rest)) => ("value", rest),
-        _ => return message.trim_end().to_owned(),
+        _ => return wrong_type(message.trim_end(), key),
     };
     // serde lists the unknown name first and then all that it knows, each in backticks.
     let mut names = rest.split('`').skip(1).step_by(2);
@@ -103,6 +106,23 @@ pub(super) fn explain(message: &str) -> String {
     format!("unknown {what} `{unknown}`{hint} (known: {})", known.join(", "))
 }
 
+/// serde says "invalid type: string \"many\", expected u32" and "invalid value: integer `-1`, expected u32".
+fn wrong_type(message: &str, key: Option<String>) -> String {
+    let Some(key) = key else { return message.to_owned() };
+    let what = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let Some((found, expected)) = what.and_then(|what| what.split_once(", expected ")) else {
+        return format!("`{key}`: {message}");
+    };
+    let expected = match expected {
+        "u8" => "a whole number, 0 to 255",
+        "u16" => "a whole number, 0 to 65535",
+        "u32" => "a whole number, 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
+        other => other,
+    };
+    format!("`{key}` is {}; expected {expected}", found.replace('`', ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +130,20 @@ mod tests {
     #[test]
     fn an_unknown_key_is_explained_with_the_nearest_one() {
         let serde = "unknown field `taks`, expected one of `tasks`, `commands_per_task`, `esls`";
-        assert_eq!(explain(serde), "unknown key `taks`; did you mean `tasks`? (known: tasks, commands_per_task, esls)");
+        assert_eq!(
+            explain(serde, None),
+            "unknown key `taks`; did you mean `tasks`? (known: tasks, commands_per_task, esls)"
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_explained_with_its_key() {
+        let explained = |message| explain(message, Some("workload.tasks".into()));
+        let text = "`workload.tasks` is string \"many\"; expected a whole number, 0 to 4294967295";
+        assert_eq!(explained("invalid type: string \"many\", expected u32"), text);
+        let negative = "`workload.tasks` is integer -1; expected a whole number, 0 to 4294967295";
+        assert_eq!(explained("invalid value: integer `-1`, expected u32"), negative);
+        assert_eq!(explained("something else"), "`workload.tasks`: something else");
     }
 
     #[test]

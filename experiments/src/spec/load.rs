@@ -1,11 +1,13 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
 use super::{
-    Spec,
-    error::{SpecError, explain, hint, suggestions},
+    Origin, Spec,
+    difference::changes,
+    error::{SpecError, explain},
+    library::{Library, Text},
     validate::validate,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use toml::{
     Spanned, Table, Value,
     de::{DeTable, DeValue},
@@ -13,12 +15,6 @@ use toml::{
 
 /// Longest chain of `extends`; more can't be kept in mind by a reader.
 const EXTENDS_MAX: usize = 8;
-
-/// The specs of this repository.
-#[must_use]
-pub fn default_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("specs")
-}
 
 /// A value given on the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,39 +51,12 @@ impl Override {
     }
 }
 
-/// A spec that can be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Its title.
-    pub title: String,
-    /// Whether `experiments check` runs it.
-    pub gate: bool,
-}
-
-/// All specs in `directory` that can be run, by name.
-///
-/// # Errors
-/// When the directory can't be read, or a spec in it is wrong.
-pub fn list(directory: &Path) -> Result<Vec<Listed>, SpecError> {
-    let mut listed = Vec::new();
-    for name in names(directory)? {
-        match load(directory, &name, &[]) {
-            Ok(spec) => listed.push(Listed { name, title: spec.title, gate: spec.gate }),
-            Err(SpecError::Abstract(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(listed)
-}
-
-/// The spec `name` from `directory`, merged with what it extends and with `overrides`, and validated.
+/// The spec `name` of `library`, merged with what it extends and with `overrides`, and validated.
 ///
 /// # Errors
 /// When there is no such spec, or something in it, in one that it extends or in an override is wrong.
-pub fn load(directory: &Path, name: &str, overrides: &[Override]) -> Result<Spec, SpecError> {
-    let layers = chain(directory, name)?;
+pub fn load(library: &Library, name: &str, overrides: &[Override]) -> Result<Spec, SpecError> {
+    let layers = chain(library, name)?;
     if layers.last().is_some_and(|layer| layer.spec.is_abstract) {
         return Err(SpecError::Abstract(name.to_owned()));
     }
@@ -95,18 +64,25 @@ pub fn load(directory: &Path, name: &str, overrides: &[Override]) -> Result<Spec
     for layer in &layers {
         merge(&mut merged, layer.table.clone());
     }
+    let as_it_is = resolve(&merged).map_err(|reason| SpecError::Wrong { at: name.to_owned(), reason })?;
+    let mut spec = as_it_is.clone();
     for option in overrides {
         merge(&mut merged, option.table());
         // One by one, so that the message can name the guilty.
-        resolve(&merged).map_err(|reason| SpecError::Wrong { at: option.option.clone(), reason })?;
+        spec = resolve(&merged).map_err(|reason| SpecError::Wrong { at: option.option.clone(), reason })?;
     }
-    let mut spec = resolve(&merged).map_err(|reason| SpecError::Wrong { at: name.to_owned(), reason })?;
+    let wrong = |reason: toml::ser::Error| SpecError::Wrong { at: name.to_owned(), reason: reason.to_string() };
+    spec.origin = Origin {
+        changes: changes(&as_it_is, &spec).map_err(wrong)?,
+        built_in: layers.last().is_some_and(|layer| !layer.source.own),
+    };
     name.clone_into(&mut spec.name);
     spec.gate = layers.last().is_some_and(|layer| layer.spec.gate);
     if let Err(wrong) = validate(&spec) {
-        let option = overrides.iter().rev().find(|option| sets(option, &wrong.path));
-        let at = option.map(|option| option.option.clone());
-        let at = at.or_else(|| layers.iter().rev().find_map(|layer| layer.place_of(&wrong.path)));
+        let at = wrong.paths().find_map(|path| overrides.iter().rev().find(|option| sets(option, path)));
+        let at = at.map(|option| option.option.clone());
+        let at =
+            at.or_else(|| wrong.paths().find_map(|path| layers.iter().rev().find_map(|layer| layer.place_of(path))));
         return Err(SpecError::Wrong { at: at.unwrap_or_else(|| name.to_owned()), reason: wrong.to_string() });
     }
     Ok(spec)
@@ -119,7 +95,8 @@ pub(crate) fn parse(text: &str) -> Result<Spec, toml::de::Error> {
 }
 
 fn resolve(merged: &Table) -> Result<Spec, String> {
-    parse(&merged.to_string()).map_err(|error| explain(error.message()))
+    let text = merged.to_string();
+    parse(&text).map_err(|error| explain(error.message(), error.span().and_then(|at| key_at(&text, at.start))))
 }
 
 fn sets(option: &Override, path: &str) -> bool {
@@ -128,34 +105,31 @@ fn sets(option: &Override, path: &str) -> bool {
 
 /// One file of a chain.
 struct Layer {
-    path: PathBuf,
-    text: String,
+    source: Text,
     table: Table,
     /// What this file alone says; for the keys that are not inherited.
     spec: Spec,
 }
 
 impl Layer {
-    fn read(directory: &Path, name: &str) -> Result<Self, SpecError> {
-        let path = directory.join(format!("{name}.toml"));
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| SpecError::Unreadable { path: path.clone(), error })?;
+    fn parse(source: Text) -> Result<Self, SpecError> {
+        let Text { path, text, .. } = &source;
         // Every key has a default, so each file must hold alone; that gives errors their lines.
-        let wrong = |error: toml::de::Error| SpecError::Wrong {
-            at: place(&path, &text, error.span().map_or(0, |span| span.start)),
-            reason: explain(error.message()),
+        let wrong = |error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start);
+            SpecError::Wrong { at: place(path, text, at), reason: explain(error.message(), key_at(text, at)) }
         };
-        let spec = parse(&text).map_err(wrong)?;
-        let mut table: Table = toml::from_str(&text).map_err(wrong)?;
+        let spec = parse(text).map_err(wrong)?;
+        let mut table: Table = toml::from_str(text).map_err(wrong)?;
         table.remove("extends");
         table.remove("abstract");
         table.remove("gate");
-        Ok(Self { path, text, table, spec })
+        Ok(Self { source, table, spec })
     }
 
     /// `file:line` where this file sets `key`, or the nearest table around it; `None` if it does not set it.
     fn place_of(&self, key: &str) -> Option<String> {
-        let document = DeTable::parse(&self.text).ok()?;
+        let document = DeTable::parse(&self.source.text).ok()?;
         let mut keys = key.split('.');
         let (first, mut here) =
             document.get_ref().iter().find(|(name, _)| Some(name.get_ref().as_ref()) == keys.clone().next())?;
@@ -164,7 +138,7 @@ impl Layer {
         for key in keys {
             (at, here) = inner(here, key)?;
         }
-        Some(place(&self.path, &self.text, at))
+        Some(place(&self.source.path, &self.source.text, at))
     }
 }
 
@@ -187,56 +161,55 @@ fn place(path: &Path, text: &str, at: usize) -> String {
     format!("{}:{line}", path.display())
 }
 
+/// The key whose value lies at `position` of a document, as in `workload.tasks`; `None` if there is none.
+fn key_at(text: &str, position: usize) -> Option<String> {
+    key_in(DeTable::parse(text).ok()?.get_ref(), position)
+}
+
+/// A table's own place is that of its header, so all tables are looked into.
+fn key_in(table: &DeTable<'_>, position: usize) -> Option<String> {
+    table.iter().find_map(|(name, value)| {
+        let inner = match value.get_ref() {
+            DeValue::Table(table) => key_in(table, position),
+            DeValue::Array(items) => items.iter().enumerate().find_map(|(place, item)| {
+                let inner = item.get_ref().as_table().and_then(|table| key_in(table, position));
+                inner.map(|inner| format!("{place}.{inner}"))
+            }),
+            _ => None,
+        };
+        let name = name.get_ref();
+        let is_here = value.span().contains(&position).then(|| name.to_string());
+        inner.map(|inner| format!("{name}.{inner}")).or(is_here)
+    })
+}
+
 /// The files from the outermost base to `name` itself.
-fn chain(directory: &Path, name: &str) -> Result<Vec<Layer>, SpecError> {
-    let known = names(directory)?;
-    if !known.iter().any(|candidate| candidate == name) {
-        let runnable = list_or_all(directory, &known);
-        let suggestions = suggestions(name, runnable.iter().map(String::as_str));
-        return Err(SpecError::Unknown { name: name.to_owned(), directory: directory.to_owned(), suggestions });
-    }
-    let mut seen = vec![name.to_owned()];
-    let mut layers = vec![Layer::read(directory, name)?];
-    while let Some(Layer { path, spec: Spec { extends: Some(base), .. }, .. }) = layers.last() {
-        let (path, base) = (path.clone(), base.clone());
+fn chain(library: &Library, name: &str) -> Result<Vec<Layer>, SpecError> {
+    let source = library.read(name, None)?.ok_or_else(|| library.unknown(name))?;
+    let mut seen = vec![(name.to_owned(), source.own)];
+    let mut layers = vec![Layer::parse(source)?];
+    while let Some(Layer { source, spec: Spec { extends: Some(base), .. }, .. }) = layers.last() {
+        let found = library.read(base, Some(source))?;
+        let link = (base.clone(), found.as_ref().is_some_and(|found| found.own));
         let problem = match () {
-            () if seen.contains(&base) => Some("goes in a circle"),
+            () if seen.contains(&link) => Some("goes in a circle"),
             () if seen.len() >= EXTENDS_MAX => Some("makes too long a chain"),
             () => None,
         };
-        seen.push(base.clone());
+        seen.push(link);
         if let Some(problem) = problem {
-            return Err(SpecError::Extends { path, problem, chain: seen });
+            let chain = seen.into_iter().map(|(name, _)| name).collect();
+            return Err(SpecError::Extends { path: source.path.clone(), problem, chain });
         }
-        if !known.contains(&base) {
-            let hint = hint(&base, known.iter().map(String::as_str));
+        let Some(found) = found else {
+            let hint = library.base_hint(base);
             let at = layers.last().and_then(|layer| layer.place_of("extends")).unwrap_or_default();
             return Err(SpecError::Wrong { at, reason: format!("extends `{base}`, which does not exist{hint}") });
-        }
-        layers.push(Layer::read(directory, &base)?);
+        };
+        layers.push(Layer::parse(found)?);
     }
     layers.reverse();
     Ok(layers)
-}
-
-/// The names worth suggesting; all of them while some spec is broken.
-fn list_or_all(directory: &Path, known: &[String]) -> Vec<String> {
-    list(directory).map_or_else(|_| known.to_vec(), |listed| listed.into_iter().map(|spec| spec.name).collect())
-}
-
-fn names(directory: &Path) -> Result<Vec<String>, SpecError> {
-    let unreadable = |error| SpecError::Unreadable { path: directory.to_owned(), error };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml")
-            && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            names.push(name.to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// Lays `over` onto `base`: tables join key by key, everything else is replaced as a whole, lists too.

@@ -3,34 +3,45 @@
 //! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are
 //! in `validate`.
 
+mod difference;
 mod error;
 mod fault;
+mod library;
 mod load;
 mod pod;
+mod ranges;
+pub mod reference;
 mod validate;
 mod world;
 
+pub use difference::{Change, changes};
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind};
+pub use library::{BuiltIn, Library, Listed, repository};
 pub(crate) use load::parse;
-pub use load::{Listed, Override, default_directory, list, load};
+pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
+pub use ranges::range;
 pub use world::{
     AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, MqttQuota,
     Network, Order,
 };
 
 use backbone::config::{Config, RouterKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// An experiment, resolved: after `extends`, defaults and overrides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spec {
     /// The file's name without `.toml`.
     #[serde(skip)]
     pub name: String,
+    /// Where it is from, and what was changed about it.
+    #[serde(skip)]
+    pub origin: Origin,
     /// The spec whose values hold wherever this one says nothing. Not inherited.
     #[serde(skip_serializing)]
     pub extends: Option<String>,
@@ -60,18 +71,31 @@ pub struct Spec {
     pub brokers: Brokers,
     /// When a run is given up.
     pub limits: Limits,
+    /// How a run must come out.
+    pub expect: Expect,
     /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where
     /// the brokers are is the simulation's business.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub backbone: Config,
     /// What breaks, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
 
+/// Where a spec is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether it is a built-in one.
+    pub built_in: bool,
+    /// What the command line has changed about it.
+    pub changes: Vec<Change>,
+}
+
 impl Default for Spec {
     fn default() -> Self {
         Self {
             name: String::new(),
+            origin: Origin::default(),
             extends: None,
             is_abstract: false,
             gate: false,
@@ -85,6 +109,7 @@ impl Default for Spec {
             machines: Machines::default(),
             brokers: Brokers::default(),
             limits: Limits::default(),
+            expect: Expect::default(),
             backbone: Config::default(),
             faults: Vec::new(),
         }
@@ -96,6 +121,19 @@ impl Spec {
     #[must_use]
     pub fn routers(&self) -> &'static [RouterKind] {
         self.backbone.rpc.kind.routers()
+    }
+
+    /// Whether nothing breaks and no segment is lost.
+    #[must_use]
+    pub fn is_faultless(&self) -> bool {
+        self.faults.is_empty() && self.network.loss_ppm == 0
+    }
+
+    /// Whether any work costs CPU time; a world in which none does can't say how much hardware is needed.
+    #[must_use]
+    pub fn costs_cpu(&self) -> bool {
+        let metadata = self.brokers.amqp_metadata;
+        self.machines.all().iter().any(Machine::costs_cpu) || metadata.change_us > 0 || metadata.beside_us > 0
     }
 
     /// The pod on which a part runs: gateways may share one.
@@ -115,7 +153,7 @@ impl Spec {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Workload {
     /// Tasks, all dispatched at once at the start. Default: 1,000.
@@ -133,7 +171,7 @@ impl Default for Workload {
 }
 
 /// Which labels commands are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandedEsls {
     /// Each command for a random address that was never used before, as in the thesis: no two ever share a label. Such
@@ -144,7 +182,7 @@ pub enum CommandedEsls {
 }
 
 /// How many processes of each kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replicas {
     /// Task workers. Default: 50, as in the thesis.
@@ -182,7 +220,7 @@ impl Replicas {
 }
 
 /// When a run is given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// A run that is not over at this virtual time fails and says what was still open. Default: 3,600 s.
@@ -192,5 +230,26 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { virtual_s_max: 3_600 }
+    }
+}
+
+/// How a run must come out; one that comes out otherwise says so and ends with exit code 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// Least share of the tasks that is done, in percent. Left out: 100 where nothing breaks, 0 with faults or loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_percent_min: Option<u8>,
+    /// Largest share of the tasks that is done, in percent, for an experiment that shows a failure. Left out: 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_percent_max: Option<u8>,
+}
+
+impl Expect {
+    /// The least and the largest share, in percent. With a largest share alone none is too small.
+    #[must_use]
+    pub fn done_percent(self, is_faultless: bool) -> (u8, u8) {
+        let min = if is_faultless && self.done_percent_max.is_none() { 100 } else { 0 };
+        (self.done_percent_min.unwrap_or(min), self.done_percent_max.unwrap_or(100))
     }
 }

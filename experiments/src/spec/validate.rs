@@ -1,68 +1,60 @@
 //! Rules for values that types can't express.
 
-use super::{AmqpMetadata, CommandedEsls, Fault, Machine, Pod, Spec};
+use super::{CommandedEsls, Fault, Pod, Spec, ranges::out_of_range};
 use backbone::{
     config::{Correlation, RoutingMode},
-    message::{RSSI_LABELS_MAX, TASK_COMMANDS_MAX},
+    message::RSSI_LABELS_MAX,
 };
 
-/// Most tasks: their records have to fit into memory.
-const TASKS_MAX: u32 = 10_000_000;
-/// Most replicas of one service, and most gateways: each costs a host in the simulated network.
-const HOSTS_MAX: u32 = 20_000;
 /// Most commands of all tasks together: the label of each is kept.
 const COMMANDS_MAX: u64 = 50_000_000;
 /// Most hosts of all kinds together: they share 192.168.0.0/16 with the brokers and the dispatcher.
 const ALL_HOSTS_MAX: u64 = 65_000;
 /// How many times the average some gateway of a store may hear.
 const CROWDING: u64 = 3;
-/// Most labels.
-const ESLS_MAX: u32 = 5_000_000;
-/// Coarsest quantum: coarser than a timer's tick, packets would be late for timers.
-const QUANTUM_US_MAX: u32 = 1_000;
-/// Longest cost of a step, and longest period of a quota, in us: ten seconds.
-const COST_US_MAX: u32 = 10_000_000;
-/// Widest spread of costs: with sigma 3, one in a thousand takes ten thousand times the median.
-const SPREAD_PERCENT_MAX: u32 = 300;
-/// Most threads of a pod.
-const THREADS_MAX: u32 = 1_024;
-/// Longest pause between the starts of two workers, in ms.
-const STAGGER_MS_MAX: u32 = 60_000;
-/// All segments.
-const MILLION: u32 = 1_000_000;
-
 /// A value that breaks a rule.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` {rule}")]
 pub(super) struct Wrong {
     /// The key.
-    pub(super) path: String,
+    path: String,
+    /// Other keys that have a part in it.
+    others: &'static [&'static str],
     /// The rule, and what was found.
     rule: String,
 }
 
-fn wrong<T>(path: impl Into<String>, rule: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { path: path.into(), rule: rule.into() })
+impl Wrong {
+    /// The keys that have a part in it, the first one first.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.path.as_str()).chain(self.others.iter().copied())
+    }
 }
 
-fn within(path: &str, value: u32, min: u32, max: u32) -> Result<(), Wrong> {
-    if (min..=max).contains(&value) { Ok(()) } else { wrong(path, format!("is {value}; accepted are {min} to {max}")) }
+fn wrong<T>(path: impl Into<String>, rule: impl Into<String>) -> Result<T, Wrong> {
+    wrong_together(path, &[], rule)
+}
+
+/// Of a rule for several keys: which one was changed last is not known here.
+fn wrong_together<T>(
+    path: impl Into<String>,
+    others: &'static [&'static str],
+    rule: impl Into<String>,
+) -> Result<T, Wrong> {
+    Err(Wrong { path: path.into(), others, rule: rule.into() })
 }
 
 /// Checks all rules and names the first that is broken.
 pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
-    within("workload.tasks", spec.workload.tasks, 1, TASKS_MAX)?;
-    within("workload.commands_per_task", spec.workload.commands_per_task, 1, TASK_COMMANDS_MAX as u32)?;
-    within("replicas.task_workers", spec.replicas.task_workers, 1, HOSTS_MAX)?;
-    within("replicas.routers", spec.replicas.routers, 1, HOSTS_MAX)?;
-    within("brokers.mqtt_inflight_max", u32::from(spec.brokers.mqtt_inflight_max), 1, u32::from(u16::MAX))?;
-    within("limits.virtual_s_max", spec.limits.virtual_s_max, 1, u32::MAX)?;
+    if let Some((path, value, (min, max))) = out_of_range(spec) {
+        return wrong(path, format!("is {value}; accepted are {min} to {max}"));
+    }
     together(spec)?;
     fleet(spec)?;
     services(spec)?;
     routes(spec)?;
-    network(spec)?;
-    amqp_metadata(&spec.brokers.amqp_metadata)?;
+    workers(spec)?;
+    expectation(spec)?;
     machines(spec)?;
     faults(spec)
 }
@@ -72,14 +64,15 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
     let commands = u64::from(spec.workload.tasks) * u64::from(spec.workload.commands_per_task);
     if commands > COMMANDS_MAX {
         let rule = format!("makes {commands} commands with `workload.tasks`; accepted are {COMMANDS_MAX}");
-        return wrong("workload.commands_per_task", rule);
+        return wrong_together("workload.commands_per_task", &["workload.tasks"], rule);
     }
     let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
     let pods_per_router = spec.routers().len() as u64;
     let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
-        return wrong("replicas.routers", rule);
+        let others = &["fleet.gateways", "replicas.task_workers", "backbone.rpc.kind"];
+        return wrong_together("replicas.routers", others, rule);
     }
     let fleet = &spec.fleet;
     let heard = u64::from(fleet.esls) * u64::from(fleet.gateways_in_range) / u64::from(fleet.gateways.max(1));
@@ -87,34 +80,41 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         let rule = format!(
             "lets a gateway hear {heard} labels; with a margin for crowded corners {RSSI_LABELS_MAX} fit into a report"
         );
-        return wrong("fleet.esls", rule);
+        return wrong_together("fleet.esls", &["fleet.gateways", "fleet.gateways_in_range"], rule);
     }
     Ok(())
 }
 
 fn fleet(spec: &Spec) -> Result<(), Wrong> {
     let fleet = &spec.fleet;
-    within("fleet.gateways", fleet.gateways, 1, HOSTS_MAX)?;
-    within("fleet.stores", fleet.stores, 1, fleet.gateways)?;
-    within("fleet.esls", fleet.esls, 0, ESLS_MAX)?;
-    within("fleet.gateways_in_range", fleet.gateways_in_range, 1, HOSTS_MAX)?;
-    within("fleet.ble_service_ms.spread", fleet.ble_service_ms.spread, 0, fleet.ble_service_ms.median)?;
+    if fleet.stores > fleet.gateways {
+        let rule = format!("is {}; each store needs a gateway, and there are {}", fleet.stores, fleet.gateways);
+        return wrong_together("fleet.stores", &["fleet.gateways"], rule);
+    }
+    let ble = fleet.ble_service_ms;
+    if ble.spread > ble.median {
+        let rule = format!("is {}, more than the median of {}: some times would be negative", ble.spread, ble.median);
+        return wrong_together("fleet.ble_service_ms.spread", &["fleet.ble_service_ms.median"], rule);
+    }
     for (path, all) in [("fleet.gateways", fleet.gateways), ("fleet.esls", fleet.esls)] {
         if !all.is_multiple_of(fleet.stores) {
-            return wrong(path, format!("is {all}, which does not spread evenly over {} stores", fleet.stores));
+            let rule = format!("is {all}, which does not spread evenly over {} stores", fleet.stores);
+            return wrong_together(path, &["fleet.stores"], rule);
         }
     }
     if fleet.shared_mac && fleet.rssi_period_ms > 0 {
-        return wrong("fleet.rssi_period_ms", "must be 0 with `fleet.shared_mac`: a report names its gateway");
+        let rule = "must be 0 with `fleet.shared_mac`: a report names its gateway";
+        return wrong_together("fleet.rssi_period_ms", &["fleet.shared_mac"], rule);
     }
     if !fleet.echoes_request_id && spec.backbone.correlation == Correlation::RequestId {
-        return wrong("fleet.echoes_request_id", "is false, which needs `backbone.correlation = \"esl_mac\"`");
+        let rule = "is false, which needs `backbone.correlation = \"esl_mac\"`";
+        return wrong_together("fleet.echoes_request_id", &["backbone.correlation"], rule);
     }
     let labels_needed = spec.workload.commands_per_task;
     if spec.workload.esls == CommandedEsls::Fleet && fleet.esls < labels_needed {
         let rule =
             format!("is {}; `workload.esls = \"fleet\"` needs at least {labels_needed}, one a command", fleet.esls);
-        return wrong("fleet.esls", rule);
+        return wrong_together("fleet.esls", &["workload.commands_per_task", "workload.esls"], rule);
     }
     Ok(())
 }
@@ -136,31 +136,34 @@ fn routes(spec: &Spec) -> Result<(), Wrong> {
     let fixed = spec.backbone.routing.mode == RoutingMode::Fixed;
     let one_address = spec.fleet.shared_mac || spec.fleet.gateways == 1;
     if fixed && !one_address {
-        return wrong(
-            "backbone.routing.mode",
-            "is \"fixed\", one gateway for all: set `fleet.shared_mac` or one gateway",
-        );
+        let rule = "is \"fixed\", one gateway for all: set `fleet.shared_mac` or one gateway";
+        return wrong_together("backbone.routing.mode", &["fleet.shared_mac", "fleet.gateways"], rule);
     }
     if !fixed && spec.fleet.rssi_period_ms == 0 {
-        return wrong("fleet.rssi_period_ms", "is 0; routing by RSSI (`backbone.routing.mode`) needs reports");
+        let rule = "is 0; routing by RSSI (`backbone.routing.mode`) needs reports";
+        return wrong_together("fleet.rssi_period_ms", &["backbone.routing.mode"], rule);
     }
     if !fixed && spec.workload.esls == CommandedEsls::Fresh {
         let rule = "is \"fresh\", labels that nobody hears; they need `backbone.routing.mode = \"fixed\"`";
-        return wrong("workload.esls", rule);
+        return wrong_together("workload.esls", &["backbone.routing.mode"], rule);
     }
     Ok(())
 }
 
-fn network(spec: &Spec) -> Result<(), Wrong> {
-    let network = &spec.network;
-    within("network.quantum_us", network.quantum_us, 0, QUANTUM_US_MAX)?;
-    within("network.loss_ppm", network.loss_ppm, 0, MILLION)?;
+fn expectation(spec: &Spec) -> Result<(), Wrong> {
+    let (min, max) = spec.expect.done_percent(spec.is_faultless());
+    if min > max {
+        let rule = format!("is {min}, more than `expect.done_percent_max`, which is {max}: no run can be so");
+        return wrong_together("expect.done_percent_min", &["expect.done_percent_max"], rule);
+    }
+    Ok(())
+}
+
+fn workers(spec: &Spec) -> Result<(), Wrong> {
     let replicas = &spec.replicas;
-    within("replicas.worker_stagger_ms", replicas.worker_stagger_ms, 0, STAGGER_MS_MAX)?;
-    within("replicas.worker_rush_ms", replicas.worker_rush_ms, 0, STAGGER_MS_MAX)?;
     if replicas.all_at_once() && replicas.workers_before_rush > 0 {
         let rule = "is set, but all workers start at once; a rush needs `replicas.worker_stagger_ms`";
-        return wrong("replicas.workers_before_rush", rule);
+        return wrong_together("replicas.workers_before_rush", &["replicas.worker_stagger_ms"], rule);
     }
     Ok(())
 }
@@ -175,43 +178,13 @@ fn machines(spec: &Spec) -> Result<(), Wrong> {
         ("router", all.router),
         ("task_worker", all.task_worker),
     ];
-    within("machines.cores", all.cores, 0, THREADS_MAX)?;
-    within("machines.late_percent", all.late_percent, 0, 100)?;
     for (name, machine) in named {
-        self::machine(name, &machine)?;
         if all.cores > 0 && machine.cpu_quota_us > 0 {
             let rule =
                 format!("is {}; a quota on shared cores (`machines.cores`) is not modelled", machine.cpu_quota_us);
-            return wrong(format!("machines.{name}.cpu_quota_us"), rule);
+            return wrong_together(format!("machines.{name}.cpu_quota_us"), &["machines.cores"], rule);
         }
     }
-    Ok(())
-}
-
-fn amqp_metadata(metadata: &AmqpMetadata) -> Result<(), Wrong> {
-    within("brokers.amqp_metadata.change_us", metadata.change_us, 0, COST_US_MAX)?;
-    within("brokers.amqp_metadata.beside_us", metadata.beside_us, 0, COST_US_MAX)?;
-    within("brokers.amqp_metadata.spread_percent", metadata.spread_percent, 0, SPREAD_PERCENT_MAX)?;
-    within("brokers.amqp_metadata.disorder_percent", metadata.disorder_percent, 0, 100)
-}
-
-fn machine(name: &str, machine: &Machine) -> Result<(), Wrong> {
-    let path = |key: &str| format!("machines.{name}.{key}");
-    let Machine { frame_us, write_us, wake_us, poll_us, cpu_quota_us, cpu_period_us, .. } = *machine;
-    let costs = [
-        ("frame_us", frame_us),
-        ("write_us", write_us),
-        ("wake_us", wake_us),
-        ("poll_us", poll_us),
-        ("cpu_quota_us", cpu_quota_us),
-    ];
-    for (key, value) in costs {
-        within(&path(key), value, 0, COST_US_MAX)?;
-    }
-    within(&path("cpu_period_us"), cpu_period_us, 1_000, COST_US_MAX)?;
-    within(&path("spread_percent"), machine.spread_percent, 0, SPREAD_PERCENT_MAX)?;
-    within(&path("threads"), machine.threads, 1, THREADS_MAX)?;
-    within(&path("tcp_pingpong_thresh"), machine.tcp_pingpong_thresh.into(), 1, u8::MAX.into())?;
     Ok(())
 }
 
@@ -240,10 +213,12 @@ fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
         Pod::Dispatcher | Pod::Amqp | Pod::Mqtt | Pod::Redis => ("", 0, 1),
     };
     if count == 0 {
-        return wrong(key, format!("is {target}, but there are no {what} with this `backbone.rpc.kind`"));
+        let rule = format!("is {target}, but there are no {what} with this `backbone.rpc.kind`");
+        return wrong_together(key, &["backbone.rpc.kind"], rule);
     }
     if index >= count {
-        return wrong(key, format!("is {target}, but the {count} {what} count from 0"));
+        let others = &["replicas.task_workers", "replicas.routers", "fleet.gateways", "fleet.stores"];
+        return wrong_together(key, others, format!("is {target}, but the {count} {what} count from 0"));
     }
     Ok(())
 }

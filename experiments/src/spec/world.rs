@@ -1,11 +1,12 @@
 //! The world around the services: gateways and labels, the network, the brokers' settings.
 
 use super::Pod;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Gateways and the labels behind them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fleet {
     /// Gateways in all stores together. Default: 2, as in the thesis.
@@ -89,7 +90,7 @@ impl Fleet {
 }
 
 /// How many messages a gateway works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GatewayMode {
     /// One at a time; the next is read when the broker has taken over the reply to this one.
@@ -99,7 +100,7 @@ pub enum GatewayMode {
 }
 
 /// What a gateway does first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Acknowledge the command, then execute it and reply.
@@ -109,7 +110,7 @@ pub enum Order {
 }
 
 /// Which gateways share a network host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hosts {
     /// Each gateway is a host of its own.
@@ -119,7 +120,7 @@ pub enum Hosts {
 }
 
 /// Time between gateway and label, drawn evenly from `median - spread ..= median + spread`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BleService {
     /// In ms. Default: 0, as in the thesis' emulators.
@@ -129,7 +130,7 @@ pub struct BleService {
 }
 
 /// What lies between the hosts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Delivery times are rounded up to a multiple of this, so that one pass serves many packets; 0: exact, and several
@@ -148,7 +149,7 @@ impl Default for Network {
 }
 
 /// The link between every two classes that talk to each other. Default for each: `lan`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Links {
     /// Between services and RabbitMQ.
@@ -164,7 +165,7 @@ pub struct Links {
 }
 
 /// A kind of link: latency each way, and the largest segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkClass {
     /// Within a host: no latency, segments of up to 65,483 bytes.
@@ -180,7 +181,7 @@ pub enum LinkClass {
 
 /// The hosts that parts of the world run on. By default their CPUs are infinitely fast and all sockets have
 /// `TCP_NODELAY`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machines {
     /// All pods are on one machine and share so many cores; 0: each thread has a core. Default: 0.
@@ -203,6 +204,12 @@ pub struct Machines {
 }
 
 impl Machines {
+    /// All kinds of hosts.
+    #[must_use]
+    pub fn all(&self) -> [Machine; 6] {
+        [self.amqp, self.redis, self.mqtt, self.gateway, self.router, self.task_worker]
+    }
+
     /// The one that `pod` runs on.
     #[must_use]
     pub fn of(&self, pod: Pod) -> Machine {
@@ -219,7 +226,7 @@ impl Machines {
 }
 
 /// One kind of host: how its kernel does TCP, and what work costs there. CPU times are medians.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Machine {
     /// `TCP_NODELAY` on the sockets of its processes; `false`: Nagle's algorithm, as in Mosquitto without
@@ -264,6 +271,12 @@ impl Default for Machine {
 }
 
 impl Machine {
+    /// Whether any work costs CPU time there.
+    #[must_use]
+    pub fn costs_cpu(&self) -> bool {
+        self.frame_us > 0 || self.write_us > 0 || self.poll_us > 0
+    }
+
     /// Its limit, if it has one.
     #[must_use]
     pub fn quota(&self) -> Option<sim::Quota> {
@@ -273,7 +286,7 @@ impl Machine {
 }
 
 /// The emulated brokers' settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Brokers {
     /// QoS 1 messages that the MQTT broker has on their way to one client at a time, if the client names no receive
@@ -292,7 +305,7 @@ impl Default for Brokers {
 }
 
 /// RabbitMQ's metadata store, in which queues begin and end one after the other. CPU times are medians.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AmqpMetadata {
     /// CPU time of the store for the begin or the end of a queue, in us. Default: 0.
@@ -308,7 +321,7 @@ pub struct AmqpMetadata {
 }
 
 /// How the MQTT broker keeps to its in-flight window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MqttQuota {
     /// Never more than the window, as Mosquitto 1.6.

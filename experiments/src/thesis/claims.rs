@@ -207,12 +207,12 @@ fn check(test: &Test) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{default_directory, list};
+    use crate::spec::Library;
 
     #[test]
     fn the_shipped_claims_are_sound_and_about_shipped_experiments() {
         let claims = claims();
-        let specs: Vec<String> = list(&default_directory()).unwrap().into_iter().map(|spec| spec.name).collect();
+        let specs: Vec<String> = Library::repository().list_all().unwrap().into_iter().map(|spec| spec.name).collect();
         let tests = claims.claims.iter().filter_map(|claim| claim.test.as_ref());
         let mut named: Vec<&String> = tests.flat_map(|test| [Some(&test.of), test.over.as_ref()]).flatten().collect();
         named.extend(claims.variations.iter().flat_map(|variation| [&variation.spec, &variation.base]));

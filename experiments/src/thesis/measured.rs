@@ -2,7 +2,7 @@
 
 use super::claims::Metric;
 use crate::{
-    measure::{Bins, Distribution, Statistics, TaskRecord},
+    measure::{Bins, Distribution, Statistics, TaskRecord, last_tries_us},
     results::Summary,
     run::Run,
     spec::Spec,
@@ -62,7 +62,7 @@ impl MeasuredRun {
     /// `None` if no task finished.
     #[must_use]
     pub fn of(spec: &Spec, run: &Run) -> Option<Self> {
-        let latencies_us = run.outcome.task_latencies_us();
+        let latencies_us = last_tries_us(&run.outcome);
         Some(Self {
             summary: Summary::of(spec, run),
             statistics: Statistics::of(&latencies_us)?,
@@ -130,7 +130,7 @@ impl Measured {
 fn fast_at_the_edges_percent(tasks: &[TaskRecord]) -> f64 {
     let mut started: Vec<(u64, bool)> = tasks
         .iter()
-        .filter_map(|task| Some((task.started_us?, task.latency_us.is_some_and(|latency| latency < FAST_US))))
+        .filter_map(|task| Some((task.started_us?, task.try_us.is_some_and(|latency| latency < FAST_US))))
         .collect();
     started.sort_unstable();
     let edge = started.len() / EDGE;
@@ -146,7 +146,6 @@ fn fast_at_the_edges_percent(tasks: &[TaskRecord]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::TaskEnd;
 
     #[test]
     fn the_median_over_seeds_is_one_that_was_measured() {
@@ -159,14 +158,9 @@ mod tests {
     fn fast_tasks_at_the_edges_are_told_from_those_in_the_middle() {
         let task = |index: u32, fast: bool| TaskRecord {
             index,
-            dispatched_us: 0,
             started_us: Some(u64::from(index)),
-            finished_us: None,
-            latency_us: Some(if fast { 5_000 } else { 50_000 }),
-            calls_us: None,
-            end: TaskEnd::Done,
-            attempts: 1,
-            timeouts: 0,
+            try_us: Some(if fast { 5_000 } else { 50_000 }),
+            ..TaskRecord::default()
         };
         let tasks = |fast: &[u32]| (0..100).map(|index| task(index, fast.contains(&index))).collect::<Vec<_>>();
         assert_eq!(fast_at_the_edges_percent(&tasks(&[0, 9, 90, 99])), 100.0);

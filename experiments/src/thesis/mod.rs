@@ -21,9 +21,8 @@ use crate::{
     cost::{Cost, Stopwatch},
     run::batch,
     simulate::Simulate,
-    spec::{self, Override, Spec, SpecError},
+    spec::{self, Library, Override, Spec, SpecError},
 };
-use std::path::Path;
 
 /// What an experiment is in the report; its name begins accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +74,13 @@ pub struct Evaluation {
     pub cost: Cost,
 }
 
-/// The specs in `directory` that belong to the report, each with the seeds it is run with: 1 to `seeds`, or 1.
+/// The specs of `library` that belong to the report, each with the seeds it is run with: 1 to `seeds`, or 1.
 ///
 /// # Errors
 /// When a spec can't be read.
-pub fn specs(directory: &Path, seeds: u32) -> Result<Vec<Spec>, SpecError> {
+pub fn specs(library: &Library, seeds: u32) -> Result<Vec<Spec>, SpecError> {
     let mut specs = Vec::new();
-    for listed in spec::list(directory)? {
+    for listed in library.list_all()? {
         let runs = match Kind::of(&listed.name) {
             Some(Kind::Thesis) => seeds,
             Some(Kind::Repair | Kind::Reason) => 1,
@@ -90,7 +89,7 @@ pub fn specs(directory: &Path, seeds: u32) -> Result<Vec<Spec>, SpecError> {
         for seed in 1..=runs {
             let option =
                 Override { option: format!("--seed {seed}"), path: "seed".into(), value: i64::from(seed).into() };
-            specs.push(spec::load(directory, &listed.name, &[option])?);
+            specs.push(spec::load(library, &listed.name, &[option])?);
         }
     }
     Ok(specs)

@@ -8,7 +8,7 @@ use backbone::{
 use experiments::{
     measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{CommandedEsls, GatewayMode, Order, Spec, default_directory, load},
+    spec::{CommandedEsls, GatewayMode, Library, Order, Spec},
 };
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ fn a_label_that_nobody_has_heard_lately_fails_at_once_with_that_reason() {
     for task in &outcome.tasks {
         assert_eq!(task.end, TaskEnd::DeadLettered(FailReason::Refused(Status::NoRoute)));
         assert_eq!(task.attempts, 2);
-        assert!(task.latency_us.unwrap() < 10_000, "{task:?}");
+        assert!(task.try_us.unwrap() < 10_000, "{task:?}");
     }
     assert_eq!(outcome.counters.rpcs_timed_out, 0);
 }
@@ -125,7 +125,7 @@ fn a_run_that_cannot_end_in_time_says_what_was_open() {
 
 /// A shipped experiment, smaller.
 fn shipped(name: &str, tasks: u32) -> Spec {
-    let mut spec = load(&default_directory(), name, &[]).unwrap();
+    let mut spec = Library::repository().load(name).unwrap();
     spec.workload.tasks = tasks;
     spec
 }

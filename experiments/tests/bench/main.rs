@@ -6,6 +6,7 @@ mod choices;
 mod cli;
 mod faults;
 mod floors;
+mod own_specs;
 mod plot;
 mod replay;
 mod run;

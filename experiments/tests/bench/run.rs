@@ -17,14 +17,13 @@ fn spec() -> Spec {
 fn outcome(digest: &str) -> Outcome {
     let task = TaskRecord {
         index: 0,
-        dispatched_us: 0,
         started_us: Some(1),
         finished_us: Some(5),
-        latency_us: Some(4),
+        try_us: Some(4),
         calls_us: Some(3),
         end: TaskEnd::Done,
         attempts: 1,
-        timeouts: 0,
+        ..TaskRecord::default()
     };
     Outcome { tasks: vec![task], trace_digest: digest.into(), virtual_us: 5, ..Outcome::default() }
 }

@@ -1,0 +1,122 @@
+//! What numbers a field may have: for the rules, and for the reference that people read.
+
+use super::Spec;
+use backbone::message::TASK_COMMANDS_MAX;
+use toml::Value;
+
+/// Most tasks: their records have to fit into memory.
+const TASKS_MAX: u32 = 10_000_000;
+/// Most replicas of one service, and most gateways: each costs a host in the simulated network.
+const HOSTS_MAX: u32 = 20_000;
+/// Most labels.
+const ESLS_MAX: u32 = 5_000_000;
+/// Coarsest quantum: coarser than a timer's tick, packets would be late for timers.
+const QUANTUM_US_MAX: u32 = 1_000;
+/// Longest cost of a step, and longest period of a quota, in us: ten seconds.
+const COST_US_MAX: u32 = 10_000_000;
+/// Widest spread of costs: with sigma 3, one in a thousand takes ten thousand times the median.
+const SPREAD_PERCENT_MAX: u32 = 300;
+/// Most threads of a pod.
+const THREADS_MAX: u32 = 1_024;
+/// Longest pause between the starts of two workers, in ms.
+const STAGGER_MS_MAX: u32 = 60_000;
+/// All segments.
+const MILLION: u32 = 1_000_000;
+
+/// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
+/// type.
+const RANGES: [(&str, u32, u32); 31] = [
+    ("workload.tasks", 1, TASKS_MAX),
+    ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
+    ("replicas.task_workers", 1, HOSTS_MAX),
+    ("replicas.routers", 1, HOSTS_MAX),
+    ("replicas.worker_stagger_ms", 0, STAGGER_MS_MAX),
+    ("replicas.worker_rush_ms", 0, STAGGER_MS_MAX),
+    ("fleet.gateways", 1, HOSTS_MAX),
+    ("fleet.stores", 1, HOSTS_MAX),
+    ("fleet.esls", 0, ESLS_MAX),
+    ("fleet.gateways_in_range", 1, HOSTS_MAX),
+    ("network.quantum_us", 0, QUANTUM_US_MAX),
+    ("network.loss_ppm", 0, MILLION),
+    ("machines.cores", 0, THREADS_MAX),
+    ("machines.late_percent", 0, 100),
+    ("machines.*.frame_us", 0, COST_US_MAX),
+    ("machines.*.write_us", 0, COST_US_MAX),
+    ("machines.*.wake_us", 0, COST_US_MAX),
+    ("machines.*.poll_us", 0, COST_US_MAX),
+    ("machines.*.spread_percent", 0, SPREAD_PERCENT_MAX),
+    ("machines.*.threads", 1, THREADS_MAX),
+    ("machines.*.cpu_quota_us", 0, COST_US_MAX),
+    ("machines.*.cpu_period_us", 1_000, COST_US_MAX),
+    ("machines.*.tcp_pingpong_thresh", 1, u8::MAX as u32),
+    ("brokers.mqtt_inflight_max", 1, u16::MAX as u32),
+    ("brokers.amqp_metadata.change_us", 0, COST_US_MAX),
+    ("brokers.amqp_metadata.beside_us", 0, COST_US_MAX),
+    ("brokers.amqp_metadata.spread_percent", 0, SPREAD_PERCENT_MAX),
+    ("brokers.amqp_metadata.disorder_percent", 0, 100),
+    ("limits.virtual_s_max", 1, u32::MAX),
+    ("expect.done_percent_min", 0, 100),
+    ("expect.done_percent_max", 0, 100),
+];
+
+/// The least and the largest value of the field at `path`; `None` if its type says it all.
+#[must_use]
+pub fn range(path: &str) -> Option<(u32, u32)> {
+    RANGES.iter().find(|(pattern, ..)| is_like(path, pattern)).map(|(_, min, max)| (*min, *max))
+}
+
+/// The first field of `spec` that is out of its range, by path, with its value and its range.
+pub(super) fn out_of_range(spec: &Spec) -> Option<(String, i64, (u32, u32))> {
+    let table = toml::Table::try_from(spec).expect("a spec came from TOML, so it fits into TOML");
+    first("", &Value::Table(table))
+}
+
+fn first(path: &str, value: &Value) -> Option<(String, i64, (u32, u32))> {
+    match value {
+        Value::Table(table) => table.iter().find_map(|(key, value)| {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            first(&path, value)
+        }),
+        Value::Integer(value) => {
+            let (min, max) = range(path)?;
+            let is_within = (i64::from(min)..=i64::from(max)).contains(value);
+            (!is_within).then(|| (path.to_owned(), *value, (min, max)))
+        }
+        _ => None,
+    }
+}
+
+fn is_like(path: &str, pattern: &str) -> bool {
+    let (keys, patterns) = (path.split('.'), pattern.split('.'));
+    let alike = |(key, pattern): (&str, &str)| pattern == "*" || key == pattern;
+    keys.clone().count() == patterns.clone().count() && keys.zip(patterns).all(alike)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_range_is_that_of_a_field_and_holds_its_default() {
+        let mut spec = Spec::default();
+        (spec.expect.done_percent_min, spec.expect.done_percent_max) = (Some(0), Some(100));
+        assert_eq!(out_of_range(&spec), None);
+        let table = toml::Table::try_from(&spec).unwrap();
+        for (pattern, min, max) in RANGES {
+            assert!(min < max, "{pattern}");
+            let mut here = Some(Value::Table(table.clone()));
+            for key in pattern.split('.') {
+                let key = if key == "*" { "router" } else { key };
+                here = here.and_then(|value| value.get(key).cloned());
+            }
+            assert!(matches!(here, Some(Value::Integer(_))), "{pattern} is no number of a spec");
+        }
+    }
+
+    #[test]
+    fn a_field_out_of_its_range_is_found_wherever_it_is() {
+        let mut spec = Spec::default();
+        spec.machines.router.threads = 0;
+        assert_eq!(out_of_range(&spec), Some(("machines.router.threads".into(), 0, (1, 1_024))));
+    }
+}

@@ -1,0 +1,310 @@
+//! Every field of a spec with its meaning, unit, default and range: taken from the types, their docs and their
+//! defaults, so that there is nothing to keep in step.
+
+use super::{Spec, range};
+use backbone::config;
+use serde_json::Value as Json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+use toml::Value;
+
+/// Columns of an explanation.
+const COLUMNS: usize = 110;
+/// The units that names end with.
+const UNITS: [(&str, &str); 7] = [
+    ("_us", "µs"),
+    ("_ms", "ms"),
+    ("_s", "s"),
+    ("_s_max", "s"),
+    ("_percent", "%"),
+    ("_ppm", "of a million"),
+    ("_bytes", "bytes"),
+];
+
+/// One field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// As in `workload.tasks`.
+    pub path: String,
+    /// Its value without anything said, as TOML; `None`: there is none.
+    pub default: Option<String>,
+    /// What it is, for people.
+    pub meaning: String,
+    /// What its value is counted in; empty for what is not counted.
+    pub unit: &'static str,
+    /// What it may be: a range of numbers, or words with their meanings.
+    pub accepted: Accepted,
+}
+
+/// What a field may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// From the one to the other.
+    Numbers(u32, u32),
+    /// One of these words.
+    Words(Vec<(String, String)>),
+    /// What its meaning says.
+    Any,
+}
+
+/// All fields of a spec, those of a fault included, in the order of the types.
+#[must_use]
+pub fn fields() -> Vec<Field> {
+    let schema = schemars::schema_for!(Spec).to_value();
+    let spec = Spec::default();
+    let defaults = Value::Table(toml::Table::try_from(&spec).expect("the default spec fits into TOML"));
+    let backbone = meanings_of_the_services();
+    let mut fields = Vec::new();
+    for path in lines(&spec.to_toml()).filter_map(|line| line.path) {
+        let default = value_at(&defaults, &path).map(ToString::to_string);
+        fields.push(match path.strip_prefix("backbone.") {
+            Some(key) => Field {
+                default,
+                meaning: backbone.get(key).cloned().unwrap_or_default(),
+                unit: unit(&path),
+                accepted: Accepted::Any,
+                path,
+            },
+            None => field(&schema, path, default),
+        });
+    }
+    // Those without a default are in no file that is written out.
+    for (table, definition) in [("expect", "Expect"), ("faults", "Fault")] {
+        let properties = schema["$defs"][definition]["properties"].as_object();
+        let keys = properties.into_iter().flat_map(|properties| properties.keys());
+        fields.extend(keys.map(|key| field(&schema, format!("{table}.{key}"), None)));
+    }
+    fields
+}
+
+/// The spec as TOML, every field with what it means before it; what differs from the default says so.
+#[must_use]
+pub fn explain(spec: &Spec) -> String {
+    let fields: BTreeMap<String, Field> = fields().into_iter().map(|field| (field.path.clone(), field)).collect();
+    let values = Value::Table(toml::Table::try_from(spec).expect("a spec came from TOML, so it fits into TOML"));
+    let mut out = format!("# {}, every field written out. A file of your own says only what differs.\n", spec.name);
+    let written = spec.to_toml();
+    let mut said = BTreeSet::new();
+    for Line { path, text } in lines(&written) {
+        if let Some(field) = path.as_ref().and_then(|path| fields.get(path)) {
+            said.insert(field.path.clone());
+            out.push('\n');
+            let value = value_at(&values, &field.path).map(ToString::to_string);
+            comment(&mut out, &field.told(value.as_deref()));
+        }
+        let _ = writeln!(out, "{text}");
+    }
+    out += "\n# Left out here:\n";
+    for field in fields.values().filter(|field| !said.contains(&field.path)) {
+        comment(&mut out, &format!("`{}`: {}", field.path, field.told(None)));
+    }
+    out
+}
+
+/// The same as a table for documents, without the services' configuration, which has a file of its own.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = "| field | default | accepted | meaning |\n|---|---|---|---|\n".to_owned();
+    for field in fields().iter().filter(|field| !field.path.starts_with("backbone.")) {
+        let default = field.default.as_ref().map_or(String::new(), |value| format!("`{value}`"));
+        let accepted = match &field.accepted {
+            Accepted::Numbers(min, max) => format!("{min} to {max} {}", field.unit).trim_end().to_owned(),
+            Accepted::Words(words) => words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Accepted::Any => field.unit.to_owned(),
+        };
+        let mut meaning = field.meaning.clone();
+        if let Accepted::Words(words) = &field.accepted {
+            for (word, what) in words.iter().filter(|(_, what)| !what.is_empty()) {
+                let _ = write!(meaning, " `{word}`: {what}");
+            }
+        }
+        let _ = writeln!(out, "| `{}` | {default} | {accepted} | {} |", field.path, meaning.replace('|', "\\|"));
+    }
+    out
+}
+
+impl Field {
+    /// All that is known about it, in sentences. `value`: what it is here.
+    fn told(&self, value: Option<&str>) -> String {
+        let mut text = self.meaning.clone();
+        let mut facts = Vec::new();
+        if !self.unit.is_empty() {
+            facts.push(format!("in {}", self.unit));
+        }
+        match &self.accepted {
+            Accepted::Numbers(min, max) => facts.push(format!("{min} to {max}")),
+            Accepted::Words(words) => {
+                for (word, what) in words {
+                    let _ = write!(text, " \"{word}\": {what}");
+                }
+            }
+            Accepted::Any => {}
+        }
+        match (&self.default, value) {
+            (Some(default), Some(value)) if default == value => facts.push("the default".to_owned()),
+            (Some(default), _) => facts.push(format!("default {default}")),
+            (None, _) => {}
+        }
+        if facts.is_empty() { text } else { format!("{text} ({})", facts.join("; ")) }.trim().to_owned()
+    }
+}
+
+/// What a key's name says of its unit.
+fn unit(path: &str) -> &'static str {
+    let name = path.strip_suffix("_min").or_else(|| path.strip_suffix("_max")).unwrap_or(path);
+    // The two of `ble_service_ms` are called by what they are of the time.
+    let name = if name.contains("_ms.") { "_ms" } else { name };
+    UNITS.iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit)
+}
+
+/// A line of a spec that was written out.
+struct Line<'a> {
+    /// Of a line with a key, the whole path to it: no place in a list is part of it.
+    path: Option<String>,
+    text: &'a str,
+}
+
+fn lines(written: &str) -> impl Iterator<Item = Line<'_>> {
+    let mut table = String::new();
+    written.lines().map(move |text| {
+        if text.starts_with('[') {
+            table = format!("{}.", text.trim_matches(['[', ']']));
+        }
+        // What goes on over several lines is indented.
+        let key = text.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with([' ', '#']));
+        Line { path: key.map(|key| format!("{table}{key}")), text }
+    })
+}
+
+fn value_at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(root, |here, key| here.get(key))
+}
+
+/// The field at `path` of the schema.
+fn field(schema: &Json, path: String, default: Option<String>) -> Field {
+    let mut here = schema;
+    let mut meaning = String::new();
+    for key in path.split('.') {
+        let property = &resolved(schema, here)["properties"][key];
+        meaning = description(property);
+        here = property;
+    }
+    let definition = resolved(schema, here);
+    if meaning.is_empty() || meaning.starts_with("Default") {
+        meaning = format!("{} {meaning}", description(definition)).trim().to_owned();
+    }
+    let accepted = match (range(&path), definition["oneOf"].as_array()) {
+        (Some((min, max)), _) => Accepted::Numbers(min, max),
+        (None, Some(words)) => Accepted::Words(
+            words
+                .iter()
+                .map(|word| (word["const"].as_str().unwrap_or_default().to_owned(), description(word)))
+                .collect(),
+        ),
+        (None, None) => Accepted::Any,
+    };
+    Field { unit: unit(&path), default, meaning, accepted, path }
+}
+
+/// What a schema refers to; of a list, what it is of; or itself.
+fn resolved<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
+    let schema = if schema["items"].is_object() { &schema["items"] } else { schema };
+    let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
+    reference.map_or(schema, |name| &root["$defs"][name])
+}
+
+/// A doc comment as one line, without the default, if that is all its sentence says: it stands beside it.
+fn description(schema: &Json) -> String {
+    let text = schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some(at) = text.find("Default: ") else { return text };
+    let (before, sentence) = text.split_at(at);
+    let rest = sentence.split_once(". ").map_or("", |(_, rest)| rest);
+    let says_more = sentence.trim_end_matches('.').contains(", ");
+    if says_more { text } else { format!("{before}{rest}").trim().to_owned() }
+}
+
+/// What the example of the services' configuration says of each field, behind it.
+fn meanings_of_the_services() -> BTreeMap<String, String> {
+    let meaning =
+        |line: Line<'_>| Some((line.path?, line.text.split_once(" # ").map_or("", |(_, what)| what).to_owned()));
+    lines(config::EXAMPLE).filter_map(meaning).collect()
+}
+
+/// Writes `text` as comment lines.
+fn comment(out: &mut String, text: &str) {
+    let mut line = "#".to_owned();
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > COLUMNS {
+            let _ = writeln!(out, "{line}");
+            line = "#".to_owned();
+        }
+        line += &format!(" {word}");
+    }
+    if line.len() > 1 {
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Library, parse};
+
+    #[test]
+    fn every_field_of_the_bench_says_what_it_means() {
+        let fields = fields();
+        for path in ["workload.tasks", "fleet.ble_service_ms.median", "machines.router.frame_us", "faults.kind"] {
+            assert!(fields.iter().any(|field| field.path == path), "{path} is missing");
+        }
+        for field in fields.iter().filter(|field| !field.path.starts_with("backbone.")) {
+            assert!(field.meaning.len() > 10, "{} means {:?}", field.path, field.meaning);
+        }
+    }
+
+    #[test]
+    fn a_default_that_the_docs_name_is_the_default() {
+        let schema = schemars::schema_for!(Spec).to_value();
+        let mut named = 0;
+        for field in fields().iter().filter(|field| !field.path.starts_with("backbone.")) {
+            let mut here = &schema;
+            for key in field.path.split('.') {
+                here = &resolved(&schema, here)["properties"][key];
+            }
+            let docs = here["description"].as_str().unwrap_or_default().replace('\n', " ");
+            let (Some((_, said)), Some(default)) = (docs.split_once("Default: "), &field.default) else { continue };
+            let said =
+                said.split([' ', '.', ';']).next().unwrap_or_default().trim_end_matches(',').replace(['`', ','], "");
+            let said = if said == "empty" { String::new() } else { said };
+            assert_eq!(said, default.trim_matches('"'), "{}: {docs}", field.path);
+            named += 1;
+        }
+        assert!(named > 20, "only {named} docs name a default");
+    }
+
+    #[test]
+    fn what_is_explained_is_the_same_spec_again() {
+        for name in ["store", "custom_10k_20"] {
+            let spec = Library::repository().load(name).unwrap();
+            let explained = explain(&spec);
+            assert_eq!(parse(&explained).unwrap().to_toml(), spec.to_toml(), "{explained}");
+        }
+    }
+
+    #[test]
+    fn an_explanation_tells_meaning_unit_default_and_range() {
+        let mut spec = Spec::default();
+        spec.replicas.worker_stagger_ms = 5;
+        let text = explain(&spec).replace("\n# ", " ");
+        for part in [
+            "another label. Default: 2, as in the thesis. (1 to 1000; the default)\ncommands_per_task = 2",
+            "in ms. Default: 0, all at once. (in ms; 0 to 60000; default 0)\nworker_stagger_ms = 5",
+            "\"concurrent\": All that arrive. (the default)\nmode = \"serial\"",
+            "`expect.done_percent_max`: Largest share",
+            "unconfirmed tasks (the default)\nwindow = 256",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+}
