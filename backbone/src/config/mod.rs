@@ -253,7 +253,7 @@ pub enum ReplyQueue {
     /// One exclusive queue for each worker's connection.
     #[default]
     PerWorker,
-    /// A queue for each call, declared before and deleted after it, as in the thesis; about seven times as dear.
+    /// A queue for each call, declared before and deleted after it, as in the thesis; about seven times as expensive.
     PerCall,
 }
 
