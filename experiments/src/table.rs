@@ -120,7 +120,7 @@ fn latencies(out: &mut String, summary: &Summary) {
                     let _ = write!(out, "{:>11}", decimal(value));
                 }
             }
-            None => out.push_str("   no samples"),
+            None => out.push_str("     no samples"),
         }
         out.push('\n');
     }

@@ -34,7 +34,7 @@ pub(super) fn new(arguments: &NewArgs, program: Program) -> anyhow::Result<()> {
         return Err(SpecError::Wrong { at: format!("`{name}`"), reason }.into());
     }
     let library = arguments.specs.library(program);
-    let folder = if library.is_built_in() { Path::new("") } else { library.folder().unwrap_or(Path::new("")) };
+    let folder = library.folder().filter(|_| !library.is_built_in()).unwrap_or(Path::new(""));
     let path = folder.join(format!("{name}.toml"));
     let text = TEMPLATE.replace("{name}", name);
     let written = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));

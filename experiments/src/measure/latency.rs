@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// system is, not how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Latency {
-    /// From the moment at which the producer published a task to that at which it was done.
+    /// From the moment at which the producer had a task to publish to that at which it was done.
     EndToEnd,
     /// From there to the moment at which a worker took it for the first time.
     Waiting,
@@ -69,10 +69,10 @@ pub struct Latencies {
     pub calls: Option<Statistics>,
     /// See [`Latency::RouterToRouter`].
     pub router_to_router: Option<Statistics>,
-    /// What retries added to tasks that needed some: from the begin of the first try to that of the last one. Over these
-    /// tasks alone.
+    /// What retries added to tasks that needed some, over these alone: from the begin of the first try to that of the
+    /// last one.
     pub retries: Option<Statistics>,
-    /// How long it took, from the producer's publish on, until a task was given up. Over those that were.
+    /// How long it took, from when the producer had it, until a task was given up. Over those that were.
     pub given_up: Option<Statistics>,
 }
 
@@ -121,8 +121,8 @@ pub fn samples_us(outcome: &Outcome, latency: Latency) -> Vec<u64> {
     }
 }
 
-/// The last try of every task that has an end, done or given up, in microseconds and in ascending order. This is how the
-/// thesis counts: a task that timed out is in its figures with the time that it was waited for.
+/// The last try of every task that has an end, done or given up, in microseconds and in ascending order. So the thesis
+/// counts: a task that timed out is in its figures with the time that it was waited for.
 #[must_use]
 pub fn last_tries_us(outcome: &Outcome) -> Vec<u64> {
     sorted(outcome.tasks.iter().filter_map(|task| task.try_us))

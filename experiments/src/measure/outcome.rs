@@ -30,7 +30,7 @@ pub struct Outcome {
 pub struct TaskRecord {
     /// Counted from 0 in the order of dispatch.
     pub index: u32,
-    /// When the producer published it: gave it to the dispatcher, which had room for it.
+    /// When the producer had it to publish. If the dispatcher had no room for it, it waited with the producer.
     pub published_us: u64,
     /// When the broker confirmed it.
     pub dispatched_us: u64,

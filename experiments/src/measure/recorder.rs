@@ -140,17 +140,19 @@ impl Recorder {
         Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
     }
 
-    /// The tasks for the dispatcher, in order. Each counts as published when it is taken, which is when the dispatcher
-    /// has room for it: at `time_us`, counted from the start of the world.
+    /// The tasks for the dispatcher, in order. The producer has all of them to publish when the dispatcher first asks, at
+    /// `time_us`, counted from the start of the world: so what a dispatcher without room keeps waiting is not left out.
     pub(crate) fn publish<F>(&self, time_us: F) -> impl Stream<Item = Task> + Send + 'static + use<F>
     where
         F: Fn() -> u64 + Send + 'static,
     {
         let recorder = self.clone();
+        let mut start_us = None;
         self.0.workload.clone().tasks().enumerate().map(move |(index, task)| {
-            // A dispatcher that was started again begins anew; its first word counts.
+            let start_us = *start_us.get_or_insert_with(&time_us);
+            // A dispatcher that was started again begins anew; what was first counts.
             let published_us = &mut recorder.entries().tasks[index].published_us;
-            *published_us = published_us.or(NonZeroU64::new(time_us()));
+            *published_us = published_us.or(NonZeroU64::new(start_us));
             task
         })
     }

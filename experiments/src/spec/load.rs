@@ -192,7 +192,10 @@ fn chain(library: &Library, name: &str) -> Result<Vec<Layer>, SpecError> {
         let found = library.read(base, Some(source))?;
         let link = (base.clone(), found.as_ref().is_some_and(|found| found.own));
         let problem = match () {
-            () if seen.contains(&link) => Some("goes in a circle"),
+            // Nobody else has the name of a spec that extends itself.
+            () if seen.contains(&link) || found.is_none() && seen.iter().any(|(name, _)| name == base) => {
+                Some("goes in a circle")
+            }
             () if seen.len() >= EXTENDS_MAX => Some("makes too long a chain"),
             () => None,
         };

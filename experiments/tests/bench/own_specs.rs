@@ -142,7 +142,7 @@ fn failure_does_not_look_like_fast_success() {
     let output = away(folder.path(), &arguments);
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("! 0 % of the tasks were done; expected was at least 100 %"), "{shown}");
-    assert!(shown.contains("the try that ended it   no samples"), "{shown}");
+    assert!(shown.contains("the try that ended it      no samples"), "{shown}");
     let message = complaint(&output, 1);
     let again = "to run it again: experiments smoke --seed 1 --quiet --set backbone.task_worker.reply_timeout_ms=1";
     assert!(message.contains(again), "{message}");

@@ -154,7 +154,8 @@ fn a_wrong_override_is_named() {
 #[test]
 fn a_fault_on_something_unknown_is_refused() {
     let text = "[[faults]]\nat_ms = 1\nkind = 'crash'\ntarget = 'rabbit'";
-    assert!(error(&[("a", text)], "a", &[]).starts_with("a.toml:4: \"rabbit\" names nothing that can break"));
+    let error = error(&[("a", text)], "a", &[]);
+    assert!(error.starts_with("a.toml:4: `faults.0.target`: \"rabbit\" names nothing that can break"), "{error}");
 }
 
 #[test]
