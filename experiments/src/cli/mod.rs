@@ -94,6 +94,15 @@ impl Cli {
     }
 }
 
+/// Whether the program would take these `arguments`, for those who document them. Files are not looked at.
+///
+/// # Errors
+/// What it would say.
+pub fn check_arguments(arguments: &[String]) -> Result<(), String> {
+    let program = std::iter::once("experiments").chain(arguments.iter().map(String::as_str));
+    Cli::try_parse_from(program).map(drop).map_err(|error| error.to_string())
+}
+
 /// Does what the command line says.
 #[must_use]
 pub fn main(program: Program) -> ExitCode {

@@ -4,6 +4,7 @@
 mod baseline;
 mod choices;
 mod cli;
+mod documents;
 mod faults;
 mod floors;
 mod own_specs;
