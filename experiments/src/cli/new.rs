@@ -42,6 +42,7 @@ pub(super) fn new(arguments: &NewArgs, program: Program) -> anyhow::Result<()> {
     let program = if spec::repository().is_some() { "cargo run -p experiments --" } else { "experiments" };
     let file = quoted(&here(&path).display().to_string());
     print(&format!(
-        "wrote {file}\nto run it:             {program} {file}\nto see all its fields: {program} show {file} --explain\n"
+        "wrote {file}\nto run it:             {program} {file}\n\
+         to see all its fields: {program} show {file} --explain\n"
     ))
 }

@@ -140,8 +140,9 @@ impl Recorder {
         Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
     }
 
-    /// The tasks for the dispatcher, in order. The producer has all of them to publish when the dispatcher first asks, at
-    /// `time_us`, counted from the start of the world: so what a dispatcher without room keeps waiting is not left out.
+    /// The tasks for the dispatcher, in order. The producer has all of them to publish when the dispatcher first asks
+    /// for one: so what a dispatcher without room keeps waiting is not left out. `time_us` counts from the start of the
+    /// world.
     pub(crate) fn publish<F>(&self, time_us: F) -> impl Stream<Item = Task> + Send + 'static + use<F>
     where
         F: Fn() -> u64 + Send + 'static,

@@ -117,8 +117,8 @@ impl Library {
         }
     }
 
-    /// What `name` says; `None` if there is no such spec. `for_base_of`: for a spec that extends it. A spec of one's own
-    /// that has the name of what it extends means the built-in one.
+    /// What `name` says; `None` if there is no such spec. `for_base_of`: the spec that extends it, if one does. A spec of
+    /// one's own that has the name of what it extends means the built-in one.
     pub(super) fn read(&self, name: &str, for_base_of: Option<&Text>) -> Result<Option<Text>, SpecError> {
         // A name is no path: `../a` would be somebody else's file.
         if name.contains(['/', '\\']) {

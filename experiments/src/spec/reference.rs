@@ -2,6 +2,7 @@
 //! defaults, so that there is nothing to keep in step.
 
 use super::{Spec, range};
+use crate::digits::grouped;
 use backbone::config;
 use serde_json::Value as Json;
 use std::{
@@ -19,9 +20,12 @@ const UNITS: [(&str, &str); 7] = [
     ("_s", "s"),
     ("_s_max", "s"),
     ("_percent", "%"),
-    ("_ppm", "of a million"),
+    ("_ppm", "ppm"),
     ("_bytes", "bytes"),
 ];
+
+/// What docs say of units, which is said beside them.
+const SAID_BESIDE: [&str; 4] = [", in us", ", in ms", ", in percent", "; in us"];
 
 /// One field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,61 +90,76 @@ pub fn explain(spec: &Spec) -> String {
     let values = Value::Table(toml::Table::try_from(spec).expect("a spec came from TOML, so it fits into TOML"));
     let mut out = format!("# {}, every field written out. A file of your own says only what differs.\n", spec.name);
     let written = spec.to_toml();
-    let mut said = BTreeSet::new();
+    let (mut said, mut explained) = (BTreeSet::new(), BTreeSet::new());
     for Line { path, text } in lines(&written) {
         if let Some(field) = path.as_ref().and_then(|path| fields.get(path)) {
             said.insert(field.path.clone());
             out.push('\n');
             let value = value_at(&values, &field.path).map(ToString::to_string);
-            comment(&mut out, &field.told(value.as_deref()));
+            let is_new = match &field.accepted {
+                Accepted::Words(words) => explained.insert(words),
+                _ => false,
+            };
+            comment(&mut out, &field.told(value.as_deref(), is_new));
         }
         let _ = writeln!(out, "{text}");
     }
     out += "\n# Left out here:\n";
     for field in fields.values().filter(|field| !said.contains(&field.path)) {
-        comment(&mut out, &format!("`{}`: {}", field.path, field.told(None)));
+        comment(&mut out, &format!("`{}`: {}", field.path, field.told(None, true)));
     }
     out
 }
 
-/// The same as a table for documents, without the services' configuration, which has a file of its own.
+/// The same as a table for documents, without the services' configuration, which has a file of its own. `machines.*`
+/// stands for each kind of machine, as they have the same fields, and words are explained where they come first.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = "| field | default | accepted | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut explained = BTreeSet::new();
     for field in fields().iter().filter(|field| !field.path.starts_with("backbone.")) {
-        let default = field.default.as_ref().map_or(String::new(), |value| format!("`{value}`"));
-        let accepted = match &field.accepted {
-            Accepted::Numbers(min, max) => format!("{min} to {max} {}", field.unit).trim_end().to_owned(),
-            Accepted::Words(words) => words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
-            Accepted::Any => field.unit.to_owned(),
+        let path = match field.path.split('.').collect::<Vec<_>>()[..] {
+            ["machines", "amqp", key] => format!("machines.*.{key}"),
+            ["machines", _, _] => continue,
+            _ => field.path.clone(),
         };
-        let mut meaning = field.meaning.clone();
-        if let Accepted::Words(words) = &field.accepted {
-            for (word, what) in words.iter().filter(|(_, what)| !what.is_empty()) {
-                let _ = write!(meaning, " `{word}`: {what}");
-            }
+        let default = field.default.as_ref().map_or(String::new(), |value| format!("`{value}`"));
+        let (accepted, mut meaning) = (field.accepted(), field.meaning.clone());
+        if let Accepted::Words(words) = &field.accepted
+            && explained.insert(words)
+        {
+            words.iter().for_each(|(word, what)| meaning += &format!(" `{word}`: {what}"));
         }
-        let _ = writeln!(out, "| `{}` | {default} | {accepted} | {} |", field.path, meaning.replace('|', "\\|"));
+        let _ = writeln!(out, "| `{path}` | {default} | {accepted} | {} |", meaning.replace('|', "\\|"));
     }
     out
 }
 
 impl Field {
-    /// All that is known about it, in sentences. `value`: what it is here.
-    fn told(&self, value: Option<&str>) -> String {
+    /// What it may be, with the unit, in few words.
+    fn accepted(&self) -> String {
+        match &self.accepted {
+            Accepted::Numbers(min, max) => {
+                let [min, max] = [min, max].map(|number| grouped(&number.to_string()));
+                format!("{min} to {max} {}", self.unit).trim_end().to_owned()
+            }
+            Accepted::Words(words) => words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Accepted::Any => self.unit.to_owned(),
+        }
+    }
+
+    /// All that is known about it, in sentences. `value`: what it is here. `explains`: its words, too.
+    fn told(&self, value: Option<&str>, explains: bool) -> String {
         let mut text = self.meaning.clone();
         let mut facts = Vec::new();
-        if !self.unit.is_empty() {
-            facts.push(format!("in {}", self.unit));
-        }
         match &self.accepted {
-            Accepted::Numbers(min, max) => facts.push(format!("{min} to {max}")),
-            Accepted::Words(words) => {
-                for (word, what) in words {
-                    let _ = write!(text, " \"{word}\": {what}");
-                }
+            Accepted::Words(words) if explains => {
+                words.iter().for_each(|(word, what)| text += &format!(" \"{word}\": {what}"));
             }
-            Accepted::Any => {}
+            Accepted::Words(_) => facts.push(self.accepted().replace('`', "\"")),
+            Accepted::Numbers(..) => facts.push(self.accepted()),
+            Accepted::Any if self.unit.is_empty() => {}
+            Accepted::Any => facts.push(format!("in {}", self.unit)),
         }
         match (&self.default, value) {
             (Some(default), Some(value)) if default == value => facts.push("the default".to_owned()),
@@ -218,6 +237,7 @@ fn resolved<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
 /// A doc comment as one line, without the default, if that is all its sentence says: it stands beside it.
 fn description(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = SAID_BESIDE.iter().fold(text, |text, unit| text.replace(unit, ""));
     let Some(at) = text.find("Default: ") else { return text };
     let (before, sentence) = text.split_at(at);
     let rest = sentence.split_once(". ").map_or("", |(_, rest)| rest);
@@ -298,8 +318,8 @@ mod tests {
         spec.replicas.worker_stagger_ms = 5;
         let text = explain(&spec).replace("\n# ", " ");
         for part in [
-            "another label. Default: 2, as in the thesis. (1 to 1000; the default)\ncommands_per_task = 2",
-            "in ms. Default: 0, all at once. (in ms; 0 to 60000; default 0)\nworker_stagger_ms = 5",
+            "another label. Default: 2, as in the thesis. (1 to 1,000; the default)\ncommands_per_task = 2",
+            "of the next. Default: 0, all at once. (0 to 60,000 ms; default 0)\nworker_stagger_ms = 5",
             "\"concurrent\": All that arrive. (the default)\nmode = \"serial\"",
             "`expect.done_percent_max`: Largest share",
             "unconfirmed tasks (the default)\nwindow = 256",

@@ -123,9 +123,9 @@ pub enum Hosts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BleService {
-    /// In ms. Default: 0, as in the thesis' emulators.
+    /// The middle of what is drawn, in ms. Default: 0, as in the thesis' emulators.
     pub median: u32,
-    /// In ms, at most `median`. Default: 0.
+    /// How far from the middle at most, in ms; no more than `median`. Default: 0.
     pub spread: u32,
 }
 
@@ -134,7 +134,7 @@ pub struct BleService {
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Delivery times are rounded up to a multiple of this, so that one pass serves many packets; 0: exact, and several
-    /// times slower with many gateways. In us. Default: 50.
+    /// times slower with many gateways; in us. Default: 50.
     pub quantum_us: u32,
     /// Of a million segments, how many are lost (and come back by retransmission). Default: 0.
     pub loss_ppm: u32,
@@ -249,7 +249,7 @@ pub struct Machine {
     pub threads: u32,
     /// CPU time in each period, all threads together, in us; 0: no limit. Default: 0.
     pub cpu_quota_us: u32,
-    /// Default: 100,000 us, as in the kernel.
+    /// The period of `cpu_quota_us`, in us. Default: 100,000, as in the kernel.
     pub cpu_period_us: u32,
 }
 
