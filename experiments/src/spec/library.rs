@@ -117,7 +117,7 @@ impl Library {
         }
     }
 
-    /// What `name` says; `None` if there is no such spec. `for_base_of`: the spec that extends it, if one does. A spec of
+    /// What `name` says; `None` if there is no such spec. `for_base_of`: the spec that extends it, if one does. One of
     /// one's own that has the name of what it extends means the built-in one.
     pub(super) fn read(&self, name: &str, for_base_of: Option<&Text>) -> Result<Option<Text>, SpecError> {
         // A name is no path: `../a` would be somebody else's file.

@@ -74,7 +74,8 @@ pub fn fields() -> Vec<Field> {
             None => field(&schema, path, default),
         });
     }
-    // Those without a default are in no file that is written out.
+    // What has no default, or is not inherited, is in no file that is written out.
+    fields.extend(["extends", "abstract", "gate"].map(|key| field(&schema, key.to_owned(), None)));
     for (table, definition) in [("expect", "Expect"), ("faults", "Fault")] {
         let properties = schema["$defs"][definition]["properties"].as_object();
         let keys = properties.into_iter().flat_map(|properties| properties.keys());

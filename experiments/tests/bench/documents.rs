@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 27] = [
+const ELSEWHERE: [(&str, &str); 26] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -29,7 +29,6 @@ const ELSEWHERE: [(&str, &str); 27] = [
     ("systemd-run", "needs systemd"),
     ("RUSTFLAGS=\"--cfg tokio_unstable\" cargo +nightly fuzz", "needs a nightly toolchain"),
     ("cmp /tmp/", "compares what the commands before it have written"),
-    ("cargo bench", "scripts/test compiles it"),
     ("cargo install --path experiments", "tests/bench/own_specs.rs runs the program away from the repository"),
     ("experiments brokers", "experiments/tests/live/emulated_brokers.rs"),
     ("experiments calibrate", "needs real brokers; experiments/tests/live"),
