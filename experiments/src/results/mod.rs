@@ -5,15 +5,12 @@
 //! interrupted before leaves the old results as they were, one that is interrupted in the middle leaves no summary.
 
 mod latency;
+mod picture;
 mod summary;
 
 pub use summary::{Rpcs, Summary, Throughput};
 
-use crate::{
-    measure::Outcome,
-    plot::{self, Figure},
-    spec::Spec,
-};
+use crate::{measure::Outcome, plot::Figure, spec::Spec};
 use anyhow::Context;
 use std::{
     io::Write,
@@ -67,7 +64,7 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     let plot = to.plots.join(format!("histogram_{}", spec.name));
     let latencies_us = outcome.task_latencies_us();
     let (mut hgrm, mut svg, mut png) = (None, None, None);
-    if let Some(histogram) = plot::Histogram::of(spec, &latencies_us) {
+    if let Some(histogram) = picture::histogram(spec, outcome, summary) {
         hgrm = Some(latency::hgrm(&latencies_us)?);
         svg = Some(histogram.svg()?.into_bytes());
         png = Some(histogram.png()?);

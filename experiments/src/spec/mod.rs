@@ -7,6 +7,7 @@ mod error;
 mod fault;
 mod load;
 mod pod;
+mod published;
 mod validate;
 mod world;
 
@@ -15,6 +16,7 @@ pub use fault::{Fault, FaultKind};
 pub(crate) use load::parse;
 pub use load::{Listed, Override, default_directory, list, load};
 pub use pod::{Pod, UnknownPod, is_router};
+pub use published::has_figure_in_thesis;
 pub use world::{
     AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, MqttQuota,
     Network, Order,
