@@ -3,7 +3,7 @@
 use crate::{
     live::Conditions,
     measure::{Bins, Distribution, Statistics, last_tries_us},
-    plot::{Overlay, Shape},
+    plot::{Overlay, Shape, Wording},
     results::{Summary, Throughput},
     run::Run,
     spec::Spec,
@@ -277,17 +277,26 @@ impl Comparison {
         format!("{document:#}\n")
     }
 
-    /// All sources over one axis, in the bins of the last one: the thesis' bars behind, if there is a figure.
+    /// All sources over one axis: in the thesis' bins, with its bars behind and in its words, if there is a figure.
     #[must_use]
     pub fn overlay(&self) -> Overlay {
         let (digitised, sampled): (Vec<&Source>, Vec<&Source>) =
             self.sources.iter().partition(|source| source.samples_us.is_empty());
-        let grid = self.sources.last().map_or((0.0, 1.0), |source| (source.bins.low_ms, source.bins.width_ms));
-        let shape = |source: &&Source| Shape::of_samples(source.name.to_owned(), &source.samples_us, grid.0, grid.1);
+        let (name, title) = (self.spec.name.clone(), self.spec.title.clone());
+        let sampled: Vec<(String, &[u64])> =
+            sampled.into_iter().map(|source| (source.name.to_owned(), source.samples_us.as_slice())).collect();
+        let Some(Source { name: whose, bins, .. }) = digitised.first() else {
+            let ours = Shape::of_all(&sampled);
+            return Overlay { name, title, wording: Wording::Plain, measured: None, ours };
+        };
+        let shape = |(name, samples)| Shape::of_samples(name, samples, bins.low_ms, bins.width_ms);
+        let router_replicas = self.spec.replicas.routers;
         Overlay {
-            title: vec![self.spec.name.clone(), self.spec.title.clone()],
-            measured: digitised.first().map(|source| Shape::of_bins(source.name.to_owned(), &source.bins)),
-            ours: sampled.iter().map(shape).collect(),
+            name,
+            title,
+            wording: Wording::Thesis { router_replicas },
+            measured: Some(Shape::of_bins((*whose).to_owned(), bins)),
+            ours: sampled.into_iter().map(shape).collect(),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     digits::grouped,
     live::Conditions,
     measure::{Latency, Statistics},
-    results::{Note, Summary},
+    results::Summary,
 };
 use std::fmt::Write as _;
 
@@ -99,10 +99,7 @@ fn live(out: &mut String, summary: &Summary, conditions: &Conditions) {
 /// A line each; a warning is marked.
 fn notes(out: &mut String, summary: &Summary) {
     for note in summary.notes() {
-        let _ = match note {
-            Note::Warning(text) => writeln!(out, "  ! {text}"),
-            Note::Remark(text) => writeln!(out, "  - {text}"),
-        };
+        let _ = writeln!(out, "  {} {note}", if note.is_warning() { '!' } else { '-' });
     }
 }
 

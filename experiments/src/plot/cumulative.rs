@@ -1,17 +1,24 @@
 //! Cumulative distributions over a logarithmic axis: shows where each experiment's tasks are, whatever the scale.
 
 use super::{
-    Drawn, Figure, GRID, SERIES, along, axis::MarkedAxis, draw_legend, emptiest, font, log_ticks, tick, titled,
+    Drawn, Figure, GRID,
+    axis::{MarkedAxis, log_ticks, tick},
+    font,
+    legend::{self, Entry, Symbol},
+    marks::{Pixel, draw_line, draw_marker, marker, stroke},
+    titled,
 };
-use crate::measure::ms;
+use crate::measure::{Statistics, ms};
 use plotters::{coord::Shift, prelude::*};
 
 /// Steps of a drawn curve; finer ones could not be seen.
 const STEPS: usize = 400;
+/// Steps from one point on a curve to the next.
+const STEPS_A_POINT: usize = 80;
 /// Left end of the axis for what takes no time.
 const LEAST_MS: f64 = 0.01;
 
-/// FanOut experiments' cumulative distributions.
+/// Experiments' cumulative distributions.
 #[derive(Clone, Debug)]
 pub struct Cumulative {
     /// The first line is the largest.
@@ -25,8 +32,22 @@ impl Figure for Cumulative {
         (1_200, 640)
     }
 
+    fn description(&self) -> String {
+        let numbers = |(name, latencies): &(String, Vec<u64>)| {
+            let Statistics { p50, p90, p99, .. } = Statistics::of(latencies)?;
+            Some(format!("{name}: P50 {}, P90 {}, P99 {} ms", tick(&p50), tick(&p90), tick(&p99)))
+        };
+        let all: Vec<String> = self.experiments.iter().filter_map(numbers).collect();
+        format!("Cumulative distributions of latencies. {}. {}.", self.title.join(", "), all.join("; "))
+    }
+
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let rest = titled(area, &self.title)?;
+        let entry = |(place, (name, _)): (usize, &(String, Vec<u64>))| {
+            let symbol = Symbol::Line(stroke(place), Some(marker(place, false)));
+            Entry { text: name.clone(), symbol }
+        };
+        let entries: Vec<Entry> = self.experiments.iter().enumerate().map(entry).collect();
+        let rest = legend::draw(&titled(area, &self.title)?, &entries)?;
         let at = |us: u64| ms(us).max(LEAST_MS);
         let firsts = self.experiments.iter().filter_map(|(_, latencies)| latencies.first());
         let lasts = self.experiments.iter().filter_map(|(_, latencies)| latencies.last());
@@ -43,7 +64,7 @@ impl Figure for Cumulative {
             .configure_mesh()
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
-            .x_desc("latency of a task, in ms (logarithmic)")
+            .x_desc("latency of the try that ended a task, in ms (logarithmic)")
             .y_desc("tasks up to that, in per cent")
             .x_labels(20)
             .y_labels(6)
@@ -52,21 +73,19 @@ impl Figure for Cumulative {
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
-        let mut covered = Vec::new();
-        for (place, (name, latencies)) in self.experiments.iter().enumerate() {
-            let style = SERIES[place % SERIES.len()].stroke_width(3);
+        for (place, (_, latencies)) in self.experiments.iter().enumerate() {
             let curve = (0..=STEPS).filter(|_| !latencies.is_empty()).map(|step| {
                 let index = (latencies.len() - 1) * step / STEPS;
-                (libm::log10(at(latencies[index])), step as f64 * 100.0 / STEPS as f64)
+                chart.backend_coord(&(libm::log10(at(latencies[index])), step as f64 * 100.0 / STEPS as f64))
             });
-            let curve: Vec<(f64, f64)> = curve.collect();
-            let share = |(x, y): (f64, f64)| ((x - libm::log10(low)) / libm::log10(high / low), y / 102.0);
-            covered.extend(along(&curve).map(share));
-            chart
-                .draw_series(LineSeries::new(curve, style))?
-                .label(name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], style));
+            let curve: Vec<Pixel> = curve.collect();
+            draw_line(area, &curve, stroke(place))?;
+            // Each series has its points elsewhere, so that those of curves that lie on each other can all be seen.
+            let first = STEPS_A_POINT * (2 * place + 1) / (2 * self.experiments.len());
+            for point in curve.into_iter().skip(first).step_by(STEPS_A_POINT) {
+                draw_marker(area, point, marker(place, false))?;
+            }
         }
-        draw_legend(&mut chart, emptiest(&covered), 38)
+        Ok(())
     }
 }

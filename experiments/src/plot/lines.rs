@@ -1,9 +1,19 @@
 //! A quantity over the number of router replicas, a line a series.
 
 use super::{
-    Drawn, Figure, GRID, SERIES, along, axis::MarkedAxis, draw_legend, emptiest, font, log_ticks, tick, titled,
+    Drawn, Figure, GRID, INK,
+    axis::{MarkedAxis, linear_ticks, log_ticks, tick},
+    font,
+    legend::{self, Entry, Symbol},
+    marks::{Marker, Pixel, Stroke, draw_line, draw_marker, marker, stroke},
+    titled,
 };
-use plotters::{coord::Shift, prelude::*};
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A measured point, with how far its runs are apart.
 #[derive(Clone, Debug)]
@@ -16,6 +26,9 @@ pub struct Point {
     pub min: f64,
     /// Largest.
     pub max: f64,
+    /// What the run has otherwise than most of its curve, apart from the replicas. Only points with the same setting
+    /// are joined, since a line says that nothing but the axis changes along it.
+    pub setting: Option<String>,
 }
 
 /// One line.
@@ -25,13 +38,33 @@ pub struct Curve {
     pub name: String,
     /// By replicas.
     pub points: Vec<Point>,
-    /// Drawn dashed and hollow: not ours.
+    /// Drawn dotted and hollow: not ours.
     pub foreign: bool,
     /// Lines of one colour belong together.
     pub colour: usize,
 }
 
-/// FanOut lines over the replicas.
+impl Curve {
+    fn stroke(&self) -> Stroke {
+        let own = stroke(self.colour);
+        if self.foreign { Stroke { width: 2, dashes: &[3.0, 8.0], ..own } } else { own }
+    }
+
+    fn marker(&self) -> Marker {
+        marker(self.colour, self.foreign)
+    }
+
+    /// The points that a line may join, each group for itself.
+    fn joined(&self) -> Vec<Vec<&Point>> {
+        let mut groups: BTreeMap<Option<&str>, Vec<&Point>> = BTreeMap::new();
+        for point in &self.points {
+            groups.entry(point.setting.as_deref()).or_default().push(point);
+        }
+        groups.into_values().collect()
+    }
+}
+
+/// Lines over the replicas.
 #[derive(Clone, Debug)]
 pub struct Lines {
     /// The first line is the largest.
@@ -44,8 +77,6 @@ pub struct Lines {
     pub curves: Vec<Curve>,
 }
 
-type Chart<'a, DB> = ChartContext<'a, DB, Cartesian2d<MarkedAxis, MarkedAxis>>;
-
 impl Lines {
     fn points(&self) -> impl Iterator<Item = &Point> {
         self.curves.iter().flat_map(|curve| &curve.points)
@@ -53,9 +84,7 @@ impl Lines {
 
     /// Where the x axis has its marks: at the replicas that were measured. The axis is logarithmic.
     fn marks(&self) -> Vec<f64> {
-        let mut replicas: Vec<u32> = self.points().map(|point| point.replicas).collect();
-        replicas.sort_unstable();
-        replicas.dedup();
+        let replicas: BTreeSet<u32> = self.points().map(|point| point.replicas).collect();
         replicas.into_iter().map(|replicas| libm::log10(f64::from(replicas))).collect()
     }
 
@@ -68,47 +97,68 @@ impl Lines {
         let all = self.points();
         let (low, high) =
             all.fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point.min), high.max(point.max)));
-        if self.log_y { (low / 1.6, high * 1.6) } else { (0.0, high * 1.12) }
+        let has_settings = self.points().any(|point| point.setting.is_some());
+        match (self.log_y, has_settings) {
+            (true, false) => (low / 1.6, high * 1.6),
+            // Room for the words above the highest point.
+            (true, true) => (low / 1.6, high * 1.6 * libm::exp10(libm::log10(high / low) * 0.06)),
+            (false, false) => (0.0, high * 1.12),
+            (false, true) => (0.0, high * 1.2),
+        }
     }
 
-    /// Where the legend covers least, between the ends of the drawn axes.
-    fn legend(&self, x: (f64, f64), y: (f64, f64)) -> SeriesLabelPosition {
-        let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
-        let place =
-            |point: &Point| (share(libm::log10(f64::from(point.replicas)), x), share(self.height(point.value), y));
-        let lines = self.curves.iter().map(|curve| curve.points.iter().map(place).collect::<Vec<_>>());
-        emptiest(&lines.flat_map(|line| along(&line).collect::<Vec<_>>()).collect::<Vec<_>>())
+    fn legend(&self) -> Vec<Entry> {
+        let entry = |curve: &Curve| {
+            let joins = curve.joined().iter().any(|points| points.len() > 1);
+            let marker = curve.marker();
+            let symbol = if joins { Symbol::Line(curve.stroke(), Some(marker)) } else { Symbol::Point(marker) };
+            Entry { text: curve.name.clone(), symbol }
+        };
+        self.curves.iter().map(entry).collect()
     }
 
-    fn draw_curves<'a, DB: DrawingBackend + 'a>(&self, chart: &mut Chart<'a, DB>) -> Drawn<DB> {
+    fn draw_data<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+        at: &impl Fn(u32, f64) -> Pixel,
+    ) -> Drawn<DB> {
         for curve in &self.curves {
-            let (colour, foreign) = (SERIES[curve.colour % SERIES.len()], curve.foreign);
-            let at = |point: &Point, value: f64| (libm::log10(f64::from(point.replicas)), self.height(value));
-            let line = curve.points.iter().map(|point| at(point, point.value));
-            let style = colour.stroke_width(if foreign { 2 } else { 3 });
-            let inside = if foreign { WHITE.filled() } else { colour.filled() };
-            let series = if foreign {
-                chart.draw_series(DashedLineSeries::new(line, 7, 6, style))?
-            } else {
-                chart.draw_series(LineSeries::new(line, style))?
-            };
-            series.label(&curve.name).legend(move |at| {
-                let dash = |from: i32, to: i32| PathElement::new([(from, 0), (to, 0)], style);
-                let gap = if foreign { 4 } else { 0 };
-                EmptyElement::at(at)
-                    + dash(0, 15 - gap)
-                    + dash(15 + gap, 30)
-                    + Circle::new((15, 0), 5, inside)
-                    + Circle::new((15, 0), 5, colour.stroke_width(2))
-            });
-            let whiskers = curve.points.iter().filter(|point| point.max > point.min);
-            let whisker = |point| PathElement::new([at(point, point.min), at(point, point.max)], style);
-            chart.draw_series(whiskers.map(whisker))?;
-            let marks = curve.points.iter().flat_map(|point| {
-                let place = at(point, point.value);
-                [Circle::new(place, 6, inside), Circle::new(place, 6, colour.stroke_width(2))]
-            });
-            chart.draw_series(marks)?;
+            for points in curve.joined() {
+                let line: Vec<Pixel> = points.iter().map(|point| at(point.replicas, point.value)).collect();
+                draw_line(area, &line, curve.stroke())?;
+            }
+            for point in &curve.points {
+                if point.max > point.min {
+                    let whisker = [at(point.replicas, point.min), at(point.replicas, point.max)];
+                    draw_line(area, &whisker, Stroke { dashes: &[], ..curve.stroke() })?;
+                }
+                draw_marker(area, at(point.replicas, point.value), curve.marker())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is special about points that stand alone, above the highest of them with the same setting.
+    fn draw_settings<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+        at: &impl Fn(u32, f64) -> Pixel,
+    ) -> Drawn<DB> {
+        let mut labels: BTreeMap<(u32, &str), f64> = BTreeMap::new();
+        for point in self.points() {
+            if let Some(setting) = &point.setting {
+                let highest = labels.entry((point.replicas, setting)).or_insert(point.max);
+                *highest = highest.max(point.max);
+            }
+        }
+        let mut rows: BTreeMap<u32, i32> = BTreeMap::new();
+        for ((replicas, setting), highest) in labels {
+            // Several settings at one place stand above each other.
+            let row = rows.entry(replicas).or_default();
+            let (x, y) = at(replicas, highest);
+            let style = font(17).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+            area.draw(&Text::new(setting.to_owned(), (x, y - 12 - 20 * *row), style))?;
+            *row += 1;
         }
         Ok(())
     }
@@ -119,8 +169,21 @@ impl Figure for Lines {
         (1_200, 640)
     }
 
+    fn description(&self) -> String {
+        let point = |point: &Point| {
+            let setting = point.setting.as_ref().map_or(String::new(), |setting| format!(" ({setting})"));
+            format!("{} at {}{setting}", tick(&point.value), point.replicas)
+        };
+        let curves = self.curves.iter().map(|curve| {
+            let points: Vec<String> = curve.points.iter().map(point).collect();
+            format!("{}: {}", curve.name, points.join(", "))
+        });
+        let curves: Vec<String> = curves.collect();
+        format!("{}. {}, over router replicas. {}.", self.title.join(", "), self.y, curves.join("; "))
+    }
+
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let rest = titled(area, &self.title)?;
+        let rest = legend::draw(&titled(area, &self.title)?, &self.legend())?;
         let (low, high) = self.range();
         let marks = self.marks();
         let (first, last) = (marks.first().copied().unwrap_or(0.0), marks.last().copied().unwrap_or(1.0));
@@ -128,10 +191,8 @@ impl Figure for Lines {
         let heights: Vec<f64> = if self.log_y {
             log_ticks(low, high).into_iter().map(libm::log10).collect()
         } else {
-            let step = step(high);
-            (0..).map(|i| f64::from(i) * step).take_while(|tick| *tick <= high).collect()
+            linear_ticks(low, high)
         };
-        let legend = self.legend((first - margin, last + margin), (self.height(low), self.height(high)));
         let mut chart = ChartBuilder::on(&rest)
             .margin(12)
             .margin_right(30)
@@ -154,23 +215,33 @@ impl Figure for Lines {
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
-        self.draw_curves(&mut chart)?;
-        draw_legend(&mut chart, legend, 42)
+        let at = |replicas, value| chart.backend_coord(&(libm::log10(f64::from(replicas)), self.height(value)));
+        self.draw_data(area, &at)?;
+        self.draw_settings(area, &at)
     }
-}
-
-/// A step of 1, 2 or 5 times a power of ten that gives five to ten marks.
-fn step(high: f64) -> f64 {
-    let power = libm::exp10(libm::log10(high / 10.0).ceil());
-    [0.2, 0.5].into_iter().map(|part| part * power).find(|step| high / step <= 10.0).unwrap_or(power)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::step;
+    use super::*;
 
     #[test]
-    fn steps_are_round() {
-        assert_eq!([8.0, 45.0, 112.0, 1_900.0].map(step), [1.0, 5.0, 20.0, 200.0]);
+    fn only_points_with_the_same_setting_are_joined() {
+        let point = |replicas, setting: Option<&str>| Point {
+            replicas,
+            value: f64::from(replicas),
+            min: 1.0,
+            max: 2.0,
+            setting: setting.map(str::to_owned),
+        };
+        let points = vec![point(2, None), point(10, None), point(20, Some("10 gateways")), point(100, None)];
+        let curve = Curve { name: "P50".into(), points, foreign: false, colour: 0 };
+        let joined: Vec<Vec<u32>> =
+            curve.joined().iter().map(|points| points.iter().map(|point| point.replicas).collect()).collect();
+        assert_eq!(joined, [vec![2, 10, 100], vec![20]]);
+        let lines = Lines { title: vec!["x".into()], y: "y".into(), log_y: true, curves: vec![curve] };
+        let svg = lines.svg().unwrap();
+        assert!(svg.split("<text").any(|text| text.contains("10 gateways")), "the point that stands alone says why");
+        assert!(lines.description().contains("20 at 20 (10 gateways)"));
     }
 }

@@ -1,8 +1,19 @@
 //! Distributions laid over each other: what was measured elsewhere as filled bars, ours as outlines.
 
-use super::{Drawn, Figure, GRID, REFERENCE, REFERENCE_EDGE, SERIES, draw_legend, font, tick, titled};
+use super::{
+    Drawn, Figure, GRID, Wording,
+    axis::{MarkedAxis, linear_tick, linear_ticks, tick},
+    binning::Binning,
+    font,
+    legend::{self, Entry, Symbol},
+    marks::{Fill, Pixel, draw_bar, draw_line, stroke},
+    titled,
+};
 use crate::measure::{BINS, Bins, ms};
 use plotters::{coord::Shift, prelude::*};
+
+/// What was measured elsewhere, behind ours.
+const REFERENCE: Fill = Fill { colour: RGBColor(210, 210, 210), edge: RGBColor(160, 160, 160), hatch: None };
 
 /// One distribution of an [`Overlay`].
 #[derive(Clone, Debug)]
@@ -42,6 +53,23 @@ impl Shape {
         Self { name, bars }
     }
 
+    /// Of several sets of samples in ascending order, in common bins that lie between the values which they can have.
+    #[must_use]
+    pub fn of_all(sets: &[(String, &[u64])]) -> Vec<Self> {
+        let mut all: Vec<u64> = sets.iter().flat_map(|(_, samples)| samples.iter().copied()).collect();
+        all.sort_unstable();
+        let Some(binning) = Binning::of(&all) else { return Vec::new() };
+        let shape = |(name, samples): &(String, &[u64])| {
+            let bar = |(bin, count)| {
+                let (low_ms, high_ms) = binning.edges_ms(bin);
+                (low_ms, high_ms, count as f64 / samples.len() as f64)
+            };
+            let bars = binning.counts(samples).into_iter().enumerate().map(bar).filter(|bar| bar.2 > 0.0);
+            Self { name: name.clone(), bars: bars.collect() }
+        };
+        sets.iter().map(shape).collect()
+    }
+
     /// Lines around bars that touch each other, one for each group of them.
     fn outlines(&self) -> Vec<Vec<(f64, f64)>> {
         let mut lines: Vec<Vec<(f64, f64)>> = Vec::new();
@@ -61,22 +89,20 @@ impl Shape {
         lines
     }
 
-    /// The highest bar that touches the range.
-    fn highest_in(&self, (low_ms, high_ms): (f64, f64)) -> f64 {
-        let bars = self.bars.iter().filter(|bar| bar.1 >= low_ms && bar.0 <= high_ms);
-        bars.map(|bar| bar.2).fold(0.0, f64::max)
-    }
-
     fn highest(&self) -> f64 {
         self.bars.iter().map(|bar| bar.2).fold(0.0, f64::max)
     }
 }
 
-/// FanOut distributions over one axis.
+/// Distributions over one axis.
 #[derive(Clone, Debug)]
 pub struct Overlay {
-    /// The first line is the largest.
-    pub title: Vec<String>,
+    /// The experiment.
+    pub name: String,
+    /// One line about it.
+    pub title: String,
+    /// Whose words are used.
+    pub wording: Wording,
     /// Drawn as filled bars behind; if there is one.
     pub measured: Option<Shape>,
     /// Drawn as outlines.
@@ -92,23 +118,29 @@ impl Overlay {
         let bars = || self.shapes().flat_map(|shape| &shape.bars);
         (bars().map(|bar| bar.0).fold(f64::MAX, f64::min), bars().map(|bar| bar.1).fold(f64::MIN, f64::max))
     }
-}
 
-impl Overlay {
-    /// The third of the picture where the legend covers least.
-    fn emptiest(&self, (low_ms, high_ms): (f64, f64)) -> SeriesLabelPosition {
-        let third = (high_ms - low_ms) / 3.0;
-        let places = [
-            (SeriesLabelPosition::UpperRight, 2.0),
-            (SeriesLabelPosition::UpperLeft, 0.0),
-            (SeriesLabelPosition::UpperMiddle, 1.0),
-        ];
-        let covered = |place: &(SeriesLabelPosition, f64)| {
-            let from_ms = low_ms + third * place.1;
-            self.shapes().map(|shape| shape.highest_in((from_ms, from_ms + third))).fold(0.0, f64::max)
-        };
-        let least = places.into_iter().min_by(|a, b| covered(a).total_cmp(&covered(b)));
-        least.map_or(SeriesLabelPosition::UpperRight, |place| place.0)
+    fn legend(&self) -> Vec<Entry> {
+        let measured = self.measured.iter().map(|shape| (shape, Symbol::Bar(REFERENCE)));
+        let ours = self.ours.iter().enumerate().map(|(place, shape)| (shape, Symbol::Line(stroke(place), None)));
+        let entries = measured.chain(ours);
+        entries.map(|(shape, symbol)| Entry { text: shape.name.clone(), symbol }).collect()
+    }
+
+    fn draw_data<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, Shift>,
+        at: &impl Fn(f64, f64) -> Pixel,
+    ) -> Drawn<DB> {
+        for (low_ms, high_ms, share) in self.measured.iter().flat_map(|shape| &shape.bars) {
+            draw_bar(area, [at(*low_ms, share * 100.0), at(*high_ms, 0.0)], REFERENCE)?;
+        }
+        for (place, shape) in self.ours.iter().enumerate() {
+            for line in shape.outlines() {
+                let line: Vec<Pixel> = line.into_iter().map(|(at_ms, share)| at(at_ms, share * 100.0)).collect();
+                draw_line(area, &line, stroke(place))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -117,50 +149,48 @@ impl Figure for Overlay {
         (1_200, 640)
     }
 
+    fn description(&self) -> String {
+        let title = self.wording.title(&self.name, &self.title).join(", ");
+        let mean = |shape: &Shape| -> f64 { shape.bars.iter().map(|bar| (bar.0 + bar.1) / 2.0 * bar.2).sum() };
+        let highest = |shape: &Shape| shape.bars.iter().max_by(|a, b| a.2.total_cmp(&b.2)).map_or(0.0, |bar| bar.0);
+        let described = self.shapes().map(|shape| {
+            format!("{}: mean about {} ms, highest bar at {} ms", shape.name, tick(&mean(shape)), tick(&highest(shape)))
+        });
+        format!("Histograms over each other. {title}. {}.", described.collect::<Vec<_>>().join("; "))
+    }
+
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
-        let rest = titled(area, &self.title)?;
+        let rest = titled(area, &self.wording.title(&self.name, &self.title))?;
+        let rest = legend::draw(&rest, &self.legend())?;
         let (low_ms, high_ms) = self.range_ms();
         let margin_ms = (high_ms - low_ms) * 0.03;
         let highest = self.shapes().map(Shape::highest).fold(0.0, f64::max) * 106.0;
+        // No latency is negative, but an outline that begins at 0 must not lie on the axis.
+        let x = (low_ms - margin_ms).max(margin_ms / -3.0)..high_ms + margin_ms;
+        let (across, up) = (linear_ticks(x.start.max(0.0), x.end), linear_ticks(0.0, highest));
         let mut chart = ChartBuilder::on(&rest)
             .margin(12)
             .margin_right(30)
             .x_label_area_size(58)
             .y_label_area_size(84)
-            .build_cartesian_2d((low_ms - margin_ms).max(0.0)..high_ms + margin_ms, 0.0..highest)?;
+            .build_cartesian_2d(
+                MarkedAxis { range: x, marks: across.clone() },
+                MarkedAxis { range: 0.0..highest, marks: up.clone() },
+            )?;
         chart
             .configure_mesh()
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
-            .x_desc("latency of a task, in ms")
-            .y_desc("tasks in a bin, in per cent")
-            .x_labels(11)
-            .y_labels(8)
-            .x_label_formatter(&tick)
-            .y_label_formatter(&tick)
+            .x_desc(self.wording.latency())
+            .y_desc(self.wording.share_of_tasks())
+            .x_labels(20)
+            .y_labels(20)
+            .x_label_formatter(&linear_tick(&across))
+            .y_label_formatter(&linear_tick(&up))
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
-        if let Some(Shape { name, bars }) = &self.measured {
-            let bars = bars.iter().flat_map(|(low_ms, high_ms, share)| {
-                let corners = [(*low_ms, 0.0), (*high_ms, share * 100.0)];
-                [Rectangle::new(corners, REFERENCE.filled()), Rectangle::new(corners, REFERENCE_EDGE.stroke_width(1))]
-            });
-            chart
-                .draw_series(bars)?
-                .label(name)
-                .legend(|(x, y)| Rectangle::new([(x, y - 7), (x + 28, y + 7)], REFERENCE.filled()));
-        }
-        for (place, shape) in self.ours.iter().enumerate() {
-            let style = SERIES[place % SERIES.len()].stroke_width(3);
-            let lines = shape.outlines().into_iter();
-            let lines = lines.map(|line| line.into_iter().map(|(at_ms, share)| (at_ms, share * 100.0)));
-            chart
-                .draw_series(lines.map(|line| PathElement::new(line.collect::<Vec<_>>(), style)))?
-                .label(&shape.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], style));
-        }
-        draw_legend(&mut chart, self.emptiest((low_ms, high_ms)), 38)
+        self.draw_data(area, &|ms, percent| chart.backend_coord(&(ms, percent)))
     }
 }
 
@@ -174,6 +204,15 @@ mod tests {
         let low: Vec<f64> = shape.bars.iter().map(|bar| bar.0).collect();
         assert_eq!(low, [0.5, 2.5, 8.5]);
         assert!((shape.bars.iter().map(|bar| bar.2).sum::<f64>() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn sets_of_whole_milliseconds_share_bins_without_a_comb() {
+        let samples: Vec<u64> = (30..90).map(|ms| ms * 1_000).collect();
+        let shapes = Shape::of_all(&[("one".into(), samples.as_slice()), ("other".into(), &samples[..20])]);
+        assert!(shapes[0].bars.iter().all(|bar| (bar.2 - 2.0 / 60.0).abs() < 1e-9), "{shapes:?}");
+        assert_eq!(shapes[1].bars.len(), 10);
+        assert_eq!(shapes[0].bars[3].0, shapes[1].bars[3].0);
     }
 
     #[test]

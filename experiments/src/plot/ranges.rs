@@ -1,6 +1,12 @@
 //! Experiments one below the other: the median, the mean and the 99th percentile of each on one logarithmic axis.
 
-use super::{Drawn, Figure, GRID, SERIES, axis::MarkedAxis, font, log_ticks, tick, titled};
+use super::{
+    Drawn, Figure, GRID, SOFT,
+    axis::{MarkedAxis, log_ticks, tick},
+    font,
+    marks::SERIES,
+    titled,
+};
 use crate::measure::Statistics;
 use plotters::{
     coord::Shift,
@@ -39,6 +45,15 @@ impl Figure for Rows {
         (1_200, FRAME_HEIGHT + ROW_HEIGHT * self.rows.len() as u32)
     }
 
+    fn description(&self) -> String {
+        let row = |row: &Row| {
+            let Statistics { mean, p50, p99, .. } = row.statistics;
+            format!("{}: median {}, mean {}, P99 {} ms", row.name, tick(&p50), tick(&mean), tick(&p99))
+        };
+        let rows: Vec<String> = self.rows.iter().map(row).collect();
+        format!("Latencies of experiments one below the other. {}. {}.", self.title.join(", "), rows.join("; "))
+    }
+
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
         let key = "filled: median, hollow: mean, bar: from the median to the 99th percentile".to_owned();
         let rest = titled(area, &[self.title.as_slice(), &[key]].concat())?;
@@ -62,7 +77,7 @@ impl Figure for Rows {
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
             .disable_y_mesh()
-            .x_desc("latency of a task, in ms (logarithmic)")
+            .x_desc("latency of the try that ended a task, in ms (logarithmic)")
             .x_labels(20)
             .x_label_formatter(&|at| tick(&libm::exp10(*at)))
             .y_labels(0)
@@ -72,6 +87,10 @@ impl Figure for Rows {
         for (place, row) in self.rows.iter().enumerate() {
             let y = count - 1.0 - place as f64;
             let colour = SERIES[row.group % SERIES.len()];
+            if place > 0 && row.group != self.rows[place - 1].group {
+                let between = [libm::log10(low), libm::log10(high)].map(|x| (x, y + 0.5));
+                chart.draw_series([PathElement::new(between, SOFT)])?;
+            }
             let at = |value: f64| (libm::log10(value), y);
             let Statistics { mean, p50, p99, .. } = row.statistics;
             chart.draw_series([PathElement::new([at(p50), at(p99)], colour.mix(0.45).stroke_width(8))])?;

@@ -5,13 +5,14 @@
 //! interrupted before leaves the old results as they were, one that is interrupted in the middle leaves no summary.
 
 mod latency;
+mod picture;
 mod summary;
 
-pub use summary::{Note, Rpcs, Summary, Throughput};
+pub use summary::{Rpcs, Summary, Throughput};
 
 use crate::{
     measure::{Latency, Outcome, samples_us},
-    plot::{self, Figure},
+    plot::Figure,
     spec::{self, Spec},
 };
 use anyhow::Context;
@@ -83,9 +84,9 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     let results = to.results.join(&spec.name);
     let plot = to.plots.join(format!("histogram_{}", spec.name));
     let latencies_us = samples_us(outcome, Latency::DecidingTry);
-    let (mut hgrm, mut svg, mut png) = (None, None, None);
-    if let Some(histogram) = plot::Histogram::of(spec, &latencies_us) {
-        hgrm = Some(latency::hgrm(&latencies_us)?);
+    let hgrm = if latencies_us.is_empty() { None } else { Some(latency::hgrm(&latencies_us)?) };
+    let (mut svg, mut png) = (None, None);
+    if let Some(histogram) = picture::histogram(spec, outcome, summary) {
         svg = Some(histogram.svg()?.into_bytes());
         png = Some(histogram.png()?);
     }

@@ -4,7 +4,8 @@ use crate::{
     cost::Cost,
     digits::grouped,
     live::Conditions,
-    measure::{Expectation, Latencies, TaskCounts, per_second},
+    measure::{Expectation, Latencies, Statistics, TaskCounts, per_second},
+    plot::Note,
     run::Run,
     spec::{Change, Spec},
 };
@@ -55,15 +56,6 @@ pub struct Summary {
     /// [`Summary::to_file`].
     #[serde(rename = "machine")]
     pub cost: Cost,
-}
-
-/// What a reader of a run's numbers has to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    /// The numbers do not mean what they would mean otherwise.
-    Warning(String),
-    /// Good to know.
-    Remark(String),
 }
 
 /// What became of the requests.
@@ -133,29 +125,33 @@ impl Summary {
         }
     }
 
-    /// What a reader of the numbers has to know, in sentences; warnings first.
+    /// What a reader of the numbers has to know; warnings first.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
+        let count = |count: u64| grouped(&count.to_string());
         let mut notes = Vec::new();
-        notes.extend(self.expectation.miss().map(Note::Warning));
-        if let Some(given_up) = self.latency_ms.given_up {
-            let (count, p50) = (grouped(&given_up.count.to_string()), grouped(&format!("{:.2}", given_up.p50)));
-            let text = format!("{count} tasks were given up, half of them within {p50} ms; no latency here is of them");
-            let expected = self.expectation.met;
-            notes.push(if expected { Note::Remark(text) } else { Note::Warning(text) });
+        notes.extend(self.expectation.miss().map(Note::warning));
+        if let Some(Statistics { count: tasks, p50, .. }) = self.latency_ms.given_up {
+            let (tasks, p50) = (count(tasks), grouped(&format!("{p50:.2}")));
+            let text = format!("{tasks} tasks were given up, half of them within {p50} ms; no latency here is of them");
+            notes.push(if self.expectation.met { Note::remark(text) } else { Note::warning(text) });
         }
-        if let Some(retries) = self.latency_ms.retries {
-            let (count, mean) = (grouped(&retries.count.to_string()), grouped(&format!("{:.2}", retries.mean)));
-            let text = format!("{count} tasks needed more than one try, which took them {mean} ms more at the mean");
-            notes.push(Note::Remark(text));
+        if self.tasks.queued > 0 {
+            notes.push(Note::warning(format!("{} tasks had no end when the run ended", count(self.tasks.queued))));
+        }
+        if let Some(Statistics { count: tasks, mean, .. }) = self.latency_ms.retries {
+            let (tasks, mean) = (count(tasks), grouped(&format!("{mean:.2}")));
+            notes.push(Note::remark(format!(
+                "{tasks} tasks needed more than one try, which took them {mean} ms more at the mean"
+            )));
         }
         if self.live.is_none() && !self.resolved_spec.costs_cpu() {
             let text = "no work costs CPU time in this spec, so it can't tell how many replicas are needed";
-            notes.push(Note::Remark(text.to_owned()));
+            notes.push(Note::remark(text));
         }
         if !self.changes.is_empty() {
             let changes: Vec<String> = self.changes.iter().map(Change::to_string).collect();
-            notes.push(Note::Remark(format!("differs from the spec: {}", changes.join(", "))));
+            notes.push(Note::remark(format!("differs from the spec: {}", changes.join(", "))));
         }
         notes
     }

@@ -66,6 +66,31 @@ fn a_run_leaves_these_files_and_no_others() {
 }
 
 #[test]
+fn the_picture_says_how_the_tasks_ended_and_has_the_words_of_what_it_stands_beside() {
+    let root = tempfile::tempdir().unwrap();
+    let (spec, run) = run(1.0);
+    let picture = |name: &str, title: &str| {
+        let spec = Spec { name: name.into(), title: title.into(), seed: 7, ..spec.clone() };
+        write_run(root.path(), &(spec, run.clone()));
+        std::fs::read_to_string(root.path().join(format!("plots/histogram_{name}.svg"))).unwrap()
+    };
+    let plain = picture("example", "three tasks");
+    for text in [
+        "example: three tasks",
+        "seed 7",
+        "1 of 3 tasks were dead-lettered",
+        "1 of 3 tasks were not finished",
+        "done: 1 task<",
+        "given up: 1 task<",
+        "router to router",
+    ] {
+        assert!(plain.replace('\n', "").contains(text), "{text} is not in {plain}");
+    }
+    let wordings = ["custom_10k_20", "custom_10k_10"].map(|name| picture(name, "of the thesis").contains("DeltaTime"));
+    assert_eq!(wordings, [true, false], "the thesis published a figure of the one and not of the other");
+}
+
+#[test]
 fn the_summary_has_the_documented_keys() {
     let (spec, run) = run(1.0);
     let summary: serde_json::Value = serde_json::from_str(&Summary::of(&spec, &run).to_json()).unwrap();

@@ -9,6 +9,7 @@ mod fault;
 mod library;
 mod load;
 mod pod;
+mod published;
 mod ranges;
 pub mod reference;
 mod validate;
@@ -21,6 +22,7 @@ pub use library::{BuiltIn, Library, Listed, repository};
 pub(crate) use load::parse;
 pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
+pub use published::has_figure_in_thesis;
 pub use ranges::range;
 pub use world::{
     AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Hosts, LinkClass, Links, Machine, Machines, MqttQuota,

@@ -8,7 +8,8 @@ use super::{
     verdict::published_metric,
 };
 use crate::{
-    plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape},
+    digits::grouped,
+    plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape, Wording},
     spec::Spec,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +46,16 @@ impl Picture {
 pub(super) struct Family {
     pub(super) name: String,
     /// By replicas.
-    members: Vec<(u32, String)>,
+    members: Vec<Member>,
+}
+
+/// An experiment of a family.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    replicas: u32,
+    name: String,
+    /// What it has otherwise than most of its family, apart from the replicas.
+    setting: Option<String>,
 }
 
 /// The families of the thesis' own experiments that have more than one member.
@@ -54,28 +64,79 @@ pub(super) fn families(evaluation: &Evaluation) -> Vec<Family> {
 }
 
 fn families_of(evaluation: &Evaluation, wanted: impl Fn(Kind) -> bool) -> Vec<Family> {
-    let mut families: BTreeMap<&str, Vec<(u32, String)>> = BTreeMap::new();
+    let mut families: BTreeMap<&str, Vec<&Spec>> = BTreeMap::new();
     for (name, measured) in &evaluation.runs {
         let replicas = measured.spec.replicas.routers;
         if Kind::of(name).is_some_and(&wanted)
             && let Some(family) = name.strip_suffix(&format!("_{replicas}"))
         {
-            families.entry(family).or_default().push((replicas, name.clone()));
+            families.entry(family).or_default().push(&measured.spec);
         }
     }
-    let several = families.into_iter().filter(|(_, members)| members.len() > 1);
-    let family = several.map(|(name, mut members)| {
-        members.sort();
-        Family { name: name.to_owned(), members }
+    let several = families.into_iter().filter(|(_, specs)| specs.len() > 1);
+    several.map(|(name, specs)| Family { name: name.to_owned(), members: members(&specs) }).collect()
+}
+
+/// The experiments `specs` by replicas, each with what sets it apart.
+fn members(specs: &[&Spec]) -> Vec<Member> {
+    let alike = |spec: &Spec| {
+        let like = apart_from_replicas(spec);
+        specs.iter().filter(|other| apart_from_replicas(other) == like).count()
+    };
+    // Of equally many, those with the fewest replicas.
+    let mut by_replicas: Vec<&Spec> = specs.to_vec();
+    by_replicas.sort_by_key(|spec| spec.replicas.routers);
+    let common = by_replicas.iter().rev().max_by_key(|spec| alike(spec));
+    let member = |spec: &&Spec| Member {
+        replicas: spec.replicas.routers,
+        name: spec.name.clone(),
+        setting: common.and_then(|common| setting(spec, common)),
+    };
+    by_replicas.iter().map(member).collect()
+}
+
+/// What `spec` has otherwise than `common`, apart from the replicas; `None` if nothing.
+fn setting(spec: &Spec, common: &Spec) -> Option<String> {
+    let [own, common] = [spec, common].map(|spec| {
+        let table = toml::Table::try_from(apart_from_replicas(spec)).expect("a spec came from TOML");
+        let mut fields = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut fields);
+        fields
     });
-    family.collect()
+    let paths: BTreeSet<&String> = own.keys().chain(common.keys()).collect();
+    let differing = paths.into_iter().filter(|path| own.get(*path) != common.get(*path)).map(|path| {
+        let value = own.get(path).map_or("not set", String::as_str);
+        match path.as_str() {
+            "fleet.gateways" => format!("{value} gateways"),
+            "workload.tasks" => format!("{} tasks", grouped(value)),
+            _ => format!("{path} = {value}"),
+        }
+    });
+    let differing: Vec<String> = differing.collect();
+    (!differing.is_empty()).then(|| differing.join(", "))
+}
+
+/// The fields below `value` by their paths.
+fn flatten(path: &str, value: &toml::Value, fields: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, value, fields);
+            }
+        }
+        _ => {
+            fields.insert(path.to_owned(), value.to_string());
+        }
+    }
 }
 
 /// Says with how many gateways the members of a family ran.
 pub(super) fn gateways_of(evaluation: &Evaluation, family: &Family) -> String {
     let mut replicas: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for (count, name) in &family.members {
-        replicas.entry(evaluation.runs[name].spec.fleet.gateways).or_default().push(count.to_string());
+    for member in &family.members {
+        let gateways = evaluation.runs[&member.name].spec.fleet.gateways;
+        replicas.entry(gateways).or_default().push(member.replicas.to_string());
     }
     match replicas.into_iter().collect::<Vec<_>>().as_slice() {
         [(gateways, _)] => format!("{gateways} gateways"),
@@ -122,30 +183,34 @@ fn overlay(name: &str, published: &Published, measured: &Measured) -> Overlay {
     let seeds = measured.runs.len();
     let ours = if seeds == 1 { "simulation".to_owned() } else { format!("simulation, {seeds} seeds") };
     Overlay {
-        title: vec![name.to_owned(), measured.spec.title.clone()],
+        name: name.to_owned(),
+        title: measured.spec.title.clone(),
+        wording: Wording::Thesis { router_replicas: measured.spec.replicas.routers },
         measured: Some(Shape::of_bins("thesis".into(), &bins)),
         ours: vec![Shape::of_samples(ours, &measured.pooled_us(), bins.low_ms, bins.width_ms)],
     }
 }
 
-fn point(replicas: u32, measured: &Measured, metric: Metric) -> Point {
+fn point(measured: &Measured, metric: Metric, setting: Option<String>) -> Point {
     let spread = measured.metric(metric);
-    Point { replicas, value: spread.median, min: spread.min, max: spread.max }
+    let replicas = measured.spec.replicas.routers;
+    Point { replicas, value: spread.median, min: spread.min, max: spread.max, setting }
 }
 
-fn exact(replicas: u32, value: f64) -> Point {
-    Point { replicas, value, min: value, max: value }
+fn exact(replicas: u32, value: f64, setting: Option<String>) -> Point {
+    Point { replicas, value, min: value, max: value, setting }
 }
 
 fn curve(evaluation: &Evaluation, family: &Family, metric: Metric, name: &str, colour: usize) -> Curve {
-    let points = family.members.iter().map(|(replicas, name)| point(*replicas, &evaluation.runs[name], metric));
+    let of = |member: &Member| point(&evaluation.runs[&member.name], metric, member.setting.clone());
+    let points = family.members.iter().map(of);
     Curve { name: name.to_owned(), points: points.collect(), foreign: false, colour }
 }
 
 /// What the thesis published of a family; `None` if nothing.
 fn published(evaluation: &Evaluation, family: &Family, metric: Metric, name: &str, colour: usize) -> Option<Curve> {
-    let point = |(replicas, name): &(u32, String)| {
-        Some(exact(*replicas, published_metric(evaluation.reference.get(name)?, metric)?))
+    let point = |Member { replicas, name, setting }: &Member| {
+        Some(exact(*replicas, published_metric(evaluation.reference.get(name)?, metric)?, setting.clone()))
     };
     let points: Vec<Point> = family.members.iter().filter_map(point).collect();
     (!points.is_empty()).then(|| Curve { name: format!("{name}, thesis"), points, foreign: true, colour })
@@ -156,7 +221,12 @@ fn latency(evaluation: &Evaluation, family: &Family) -> Lines {
     let ours = metrics().map(|(colour, metric)| curve(evaluation, family, metric, metric.name(), colour));
     let theirs = metrics().filter_map(|(colour, metric)| published(evaluation, family, metric, metric.name(), colour));
     let title = vec![format!("Latency over replicas: {}", family.name), gateways_of(evaluation, family)];
-    Lines { title, y: "latency of a task, in ms".into(), log_y: true, curves: ours.chain(theirs).collect() }
+    Lines {
+        title,
+        y: "latency of the try that ended a task, in ms".into(),
+        log_y: true,
+        curves: ours.chain(theirs).collect(),
+    }
 }
 
 fn throughput(evaluation: &Evaluation, families: &[Family]) -> Lines {
@@ -177,10 +247,9 @@ fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
         families().map(|(colour, family)| curve(evaluation, family, metric, &family.name, colour)).collect();
     if let Some((colour, baseline)) = families().find(|(_, family)| family.name == "baseline_1k") {
         curves.extend(published(evaluation, baseline, metric, &baseline.name, colour));
-        let by_chance = baseline
-            .members
-            .iter()
-            .map(|(replicas, _)| exact(*replicas, 100.0 / (f64::from(*replicas) * f64::from(*replicas))));
+        let by_chance = baseline.members.iter().map(|Member { replicas, .. }| {
+            exact(*replicas, 100.0 / (f64::from(*replicas) * f64::from(*replicas)), None)
+        });
         let colour = families().count();
         curves.push(Curve { name: "by chance".into(), points: by_chance.collect(), foreign: true, colour });
     }
@@ -205,11 +274,18 @@ fn reason(evaluation: &Evaluation) -> Rows {
     Rows { title: vec!["What one change makes".to_owned()], rows }
 }
 
+/// `spec` without its name and its replicas.
+fn apart_from_replicas(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    (spec.name, spec.title, spec.gate, spec.extends) = (String::new(), String::new(), false, None);
+    spec.replicas.routers = 0;
+    spec
+}
+
 /// `spec` without its name and what the lines of [`gateways`] vary.
 fn apart_from_replicas_and_gateways(spec: &Spec) -> Spec {
-    let mut spec = spec.clone();
-    (spec.name, spec.title, spec.gate) = (String::new(), String::new(), false);
-    (spec.replicas.routers, spec.fleet.gateways) = (0, 0);
+    let mut spec = apart_from_replicas(spec);
+    spec.fleet.gateways = 0;
     spec
 }
 
@@ -222,14 +298,14 @@ fn gateways(evaluation: &Evaluation, slow: &Spec) -> Lines {
     let counts: BTreeSet<u32> = alike.iter().map(|measured| measured.spec.fleet.gateways).collect();
     let curves = counts.into_iter().enumerate().map(|(colour, count)| {
         let members = alike.iter().filter(|measured| measured.spec.fleet.gateways == count);
-        let mut points: Vec<Point> =
-            members.map(|measured| point(measured.spec.replicas.routers, measured, Metric::MeanMs)).collect();
+        let mut points: Vec<Point> = members.map(|measured| point(measured, Metric::MeanMs, None)).collect();
         points.sort_by_key(|point| point.replicas);
         Curve { name: format!("{count} gateways"), points, foreign: false, colour }
     });
     let (tasks, workers) = (slow.workload.tasks, slow.replicas.task_workers);
-    let title = vec!["Replicas or gateways?".to_owned(), format!("{tasks} tasks, {workers} workers")];
-    Lines { title, y: "mean latency of a task, in ms".into(), log_y: true, curves: curves.collect() }
+    let title =
+        vec!["Replicas or gateways?".to_owned(), format!("{} tasks, {workers} workers", grouped(&tasks.to_string()))];
+    Lines { title, y: "mean latency of the try that ended a task, in ms".into(), log_y: true, curves: curves.collect() }
 }
 
 fn cumulative(evaluation: &Evaluation, slow: &Measured) -> Cumulative {
@@ -240,4 +316,35 @@ fn cumulative(evaluation: &Evaluation, slow: &Measured) -> Cumulative {
         }
     }
     Cumulative { title: vec![format!("{SLOW}, and what one change makes of it")], experiments }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_more_than_the_replicas_is_set_apart_and_said() {
+        let spec = |routers: u32, gateways: u32, tasks: u32| {
+            let mut spec = Spec { name: format!("custom_{routers}"), ..Spec::default() };
+            spec.title = format!("{routers} replicas");
+            (spec.replicas.routers, spec.fleet.gateways, spec.workload.tasks) = (routers, gateways, tasks);
+            spec
+        };
+        let mut odd = spec(50, 2, 10_000);
+        odd.backbone.task_worker.prefetch += 1;
+        let prefetch = odd.backbone.task_worker.prefetch;
+        let specs = [spec(100, 2, 10_000), spec(2, 2, 10_000), spec(20, 10, 10_000), spec(10, 10, 5_000), odd];
+        let members = members(&specs.iter().collect::<Vec<_>>());
+        let settings: Vec<(u32, Option<&str>)> =
+            members.iter().map(|member| (member.replicas, member.setting.as_deref())).collect();
+        let changed = format!("backbone.task_worker.prefetch = {prefetch}");
+        let expected = [
+            (2, None),
+            (10, Some("10 gateways, 5,000 tasks")),
+            (20, Some("10 gateways")),
+            (50, Some(changed.as_str())),
+            (100, None),
+        ];
+        assert_eq!(settings, expected);
+    }
 }

@@ -144,6 +144,7 @@ fn check(published: &Published) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::has_figure_in_thesis;
 
     const LEGENDS: &str = "experiment,samples,mean_ms,p50_ms,p90_ms,p99_ms,max_ms_about,timeouts\nx,10,5,5,9,9,10,0\n";
 
@@ -152,6 +153,7 @@ mod tests {
         let reference = reference();
         assert_eq!(reference.len(), 6);
         for (name, published) in &reference {
+            assert!(has_figure_in_thesis(name), "{name}");
             let bins = published.bins();
             let kept: f64 = bins.counts.iter().sum();
             let all: f64 = published.bars.iter().map(|bar| bar.count).sum();

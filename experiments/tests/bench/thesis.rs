@@ -76,6 +76,11 @@ fn the_report_has_every_figure_and_claim_and_stays_the_same_to_the_byte() {
         assert!(markdown.contains(&format!("](../../plots/thesis/{name})")), "{name} is not in the report");
     }
     assert_eq!((html.matches("<svg").count(), markdown.matches("![").count()), (svgs.len(), svgs.len()));
+    assert_eq!(
+        html.matches("<svg role=\"img\" aria-label=\"").count(),
+        svgs.len(),
+        "each figure is described in words"
+    );
     assert!(!html.contains("<img") && !html.contains("href=\"http"));
 
     run();

@@ -140,7 +140,7 @@ fn experiments(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
             stem: charts::overlay_stem(name),
             caption: format!(
                 "`{name}`: the thesis' bars ({} tasks) and the outline of ours, all seeds together, in the same bins.",
-                published.legend.samples
+                number(published.legend.samples.into())
             ),
         });
     }
@@ -151,13 +151,16 @@ fn over_replicas(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     for family in charts::families(evaluation) {
         let caption = format!(
             "Latency of `{}_N` over the router replicas N: medians over the seeds, whiskers from the smallest to the \
-             largest; dashed: the thesis ({}).",
+             largest; hollow: the thesis ({}). Only points whose runs differ in nothing but the replicas are joined.",
             family.name,
             charts::gateways_of(evaluation, &family)
         );
         blocks.push(Block::Figure { stem: charts::latency_stem(&family.name), caption });
     }
-    let caption = "Tasks done in a second of virtual time, over the router replicas.".into();
+    let caption =
+        "Tasks done in a second of virtual time, over the router replicas. A point that stands alone says what else \
+                   its run has otherwise."
+            .into();
     blocks.push(Block::Figure { stem: charts::THROUGHPUT.into(), caption });
     let caption = "Tasks done of those dispatched, over the router replicas. By chance, a task of two requests whose \
                    replies go to any router is done once in the square of the replicas."

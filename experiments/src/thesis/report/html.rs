@@ -3,6 +3,8 @@
 use super::{Block, Cell, Document, Table, Tone, pieces};
 use std::{collections::BTreeMap, fmt::Write as _};
 
+/// A cell with a text as long as that is no word or number.
+const SENTENCE_BYTES: usize = 60;
 const STYLE: &str = include_str!("style.css");
 
 /// Renders `document`; `figures` has the SVG of each figure by its stem. A figure that is not there is left out.
@@ -11,7 +13,8 @@ pub(in crate::thesis) fn html(document: &Document, figures: &BTreeMap<String, St
     let (title, lead) = (escape(&document.title), inline(&document.lead));
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n\
          <p class=\"lead\">{lead}</p>\n</header>\n"
     );
@@ -32,7 +35,8 @@ pub(in crate::thesis) fn html(document: &Document, figures: &BTreeMap<String, St
                 Some(svg) => {
                     number += 1;
                     let caption = format!("<figcaption><b>Figure {number}.</b> {}</figcaption>", inline(caption));
-                    writeln!(out, "<figure>\n{svg}\n{caption}\n</figure>")
+                    let picture = scrolls("picture", &format!("Figure {number}"));
+                    writeln!(out, "<figure>\n{picture}\n{svg}\n</div>\n{caption}\n</figure>")
                 }
                 None => Ok(()),
             },
@@ -52,17 +56,27 @@ fn contents(out: &mut String, document: &Document) {
     out.push_str("</ol></nav>\n");
 }
 
+/// Opens a box that scrolls sideways by itself where the page is too narrow, also by the keyboard.
+fn scrolls(class: &str, name: &str) -> String {
+    format!("<div class=\"{class}\" role=\"region\" aria-label=\"{name}\" tabindex=\"0\">")
+}
+
+/// On a narrow page the rows of a table with sentences in it become cards, and other tables scroll.
 fn table(table: &Table) -> String {
-    let mut out = String::from("<div class=\"table\"><table>\n<thead><tr>");
+    let is_sentence = |cell: &Cell| cell.text.len() >= SENTENCE_BYTES;
+    let has_sentences = table.rows.iter().flatten().any(is_sentence);
+    let class = if has_sentences { "table cards" } else { "table" };
+    let mut out = format!("{}<table>\n<thead><tr>", scrolls(class, "Table"));
     for column in &table.head {
         let class = if column.numeric { " class=\"number\"" } else { "" };
-        let _ = write!(out, "<th{class}>{}</th>", inline(column.text));
+        let _ = write!(out, "<th scope=\"col\"{class}>{}</th>", inline(column.text));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
         out.push_str("<tr>");
         for (cell, column) in row.iter().zip(&table.head) {
-            let _ = write!(out, "<td{}>{}</td>", classes(cell, column.numeric), inline(&cell.text));
+            let label = if has_sentences { format!(" data-label=\"{}\"", escape(column.text)) } else { String::new() };
+            let _ = write!(out, "<td{label}{}>{}</td>", classes(cell, column.numeric), inline(&cell.text));
         }
         out.push_str("</tr>\n");
     }

@@ -37,6 +37,27 @@ fn html_is_escaped_and_has_its_figures_inside() {
 }
 
 #[test]
+fn html_can_be_read_on_a_phone_and_in_the_dark() {
+    let sentence = "as long as a sentence is that has to be broken into several lines";
+    let mut cards = Table::new(&["what it \"is\""], &["ms"]);
+    cards.row([Cell::from(sentence), Cell::from("5")]);
+    let mut document = document();
+    document.blocks.push(Block::Table(cards));
+    let html = html(&document, &BTreeMap::from([("overlay".to_owned(), "<svg>picture</svg>".to_owned())]));
+    for part in [
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">",
+        "@media (prefers-color-scheme: dark)",
+        // Both scroll in boxes of their own.
+        "<div class=\"table\" role=\"region\"",
+        "<div class=\"picture\" role=\"region\" aria-label=\"Figure 1\" tabindex=\"0\">\n<svg>",
+        // And a table of sentences needs no scrolling, as each cell says what it is.
+        &format!("<td data-label=\"what it &quot;is&quot;\">{sentence}</td><td data-label=\"ms\" class=\"number\">5"),
+    ] {
+        assert!(html.contains(part), "{part} is not in {html}");
+    }
+}
+
+#[test]
 fn markdown_keeps_its_tables_and_links_its_figures() {
     let stem = "overlay".to_owned();
     let markdown = markdown(&document(), &BTreeSet::from([&stem]), "../plots");
