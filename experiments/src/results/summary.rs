@@ -128,22 +128,26 @@ impl Summary {
     /// What a reader of the numbers has to know; warnings first.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
-        let count = |count: u64| grouped(&count.to_string());
+        let all = grouped(&self.tasks.dispatched.to_string());
+        let of_all = |count: u64| {
+            let were = if count == 1 { "was" } else { "were" };
+            format!("{} of {all} tasks {were}", grouped(&count.to_string()))
+        };
+        let ms = |ms: f64| grouped(&format!("{ms:.2}"));
         let mut notes = Vec::new();
         notes.extend(self.expectation.miss().map(Note::warning));
-        if let Some(Statistics { count: tasks, p50, .. }) = self.latency_ms.given_up {
-            let (tasks, p50) = (count(tasks), grouped(&format!("{p50:.2}")));
-            let text = format!("{tasks} tasks were given up, half of them within {p50} ms; no latency here is of them");
+        if let Some(Statistics { count, p50, .. }) = self.latency_ms.given_up {
+            let text =
+                format!("{} given up, at the median after {} ms; no latency is of these", of_all(count), ms(p50));
             notes.push(if self.expectation.met { Note::remark(text) } else { Note::warning(text) });
         }
         if self.tasks.queued > 0 {
-            notes.push(Note::warning(format!("{} tasks had no end when the run ended", count(self.tasks.queued))));
+            notes.push(Note::warning(format!("{} not finished when the run ended", of_all(self.tasks.queued))));
         }
-        if let Some(Statistics { count: tasks, mean, .. }) = self.latency_ms.retries {
-            let (tasks, mean) = (count(tasks), grouped(&format!("{mean:.2}")));
-            notes.push(Note::remark(format!(
-                "{tasks} tasks needed more than one try, which took them {mean} ms more at the mean"
-            )));
+        if let Some(Statistics { count, mean, .. }) = self.latency_ms.retries {
+            let text =
+                format!("{} done by a later try; retries added {} ms to these at the mean", of_all(count), ms(mean));
+            notes.push(Note::remark(text));
         }
         if self.live.is_none() && !self.resolved_spec.costs_cpu() {
             let text = "no work costs CPU time in this spec, so it can't tell how many replicas are needed";

@@ -78,8 +78,8 @@ fn the_picture_says_how_the_tasks_ended_and_has_the_words_of_what_it_stands_besi
     for text in [
         "example: three tasks",
         "seed 7",
-        "1 of 3 tasks were dead-lettered",
-        "1 of 3 tasks were not finished",
+        "1 of 3 tasks was given up",
+        "1 of 3 tasks was not finished",
         "done: 1 task<",
         "given up: 1 task<",
         "router to router",
@@ -232,7 +232,8 @@ fn the_table_says_it_all_in_a_few_lines() {
     let expected = "\
 example: a run
   ! 33.33 % of the tasks were done; expected was at least 100 %
-  ! 1 tasks were given up, half of them within 1,000.50 ms; no latency here is of them
+  ! 1 of 3 tasks was given up, at the median after 1,000.50 ms; no latency is of these
+  ! 1 of 3 tasks was not finished when the run ended
   - no work costs CPU time in this spec, so it can't tell how many replicas are needed
   tasks                 3 dispatched  ·  1 done  ·  1 timed out  ·  0 retried  ·  1 dead-lettered  ·  1 still queued
   RPCs                  4 sent  ·  2 replied  ·  1 timed out  ·  0 misrouted  ·  1 failed
