@@ -62,7 +62,9 @@
 //! | CPU time | `cpu` |
 //! | who lives in a world | [`broker`], [`fleet`] |
 //! | the record of a run | `trace` |
-//! | ground | `agenda`, `flow`, `seed`, `os` |
+//! | the real machine's clocks and entropy, and its doors | `os` |
+//! | what tried to get out of them | `escape` |
+//! | ground | `agenda`, `flow`, `seed` |
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -76,6 +78,7 @@ mod cluster;
 mod cpu;
 mod engine;
 mod env;
+mod escape;
 pub mod fleet;
 mod flow;
 mod host;

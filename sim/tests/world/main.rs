@@ -2,6 +2,7 @@
 //! cores.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod escapes;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;

@@ -264,20 +264,3 @@ fn nobody_listening_means_connection_refused() {
         run(Settings::default(), async |cluster: Cluster| all(start_pinging(cluster.env("client"), 1)).await);
     assert_eq!(finished.output, [Err(io::ErrorKind::ConnectionRefused)]);
 }
-
-#[test]
-#[expect(clippy::disallowed_methods, reason = "the forbidden call is what is tested")]
-fn a_task_spawned_past_the_environment_fails_the_run() {
-    let mut simulation = Simulation::new(Settings::default());
-    simulation.add_pod("pod", Class::Service);
-    let error = simulation
-        .run(async |cluster: Cluster| {
-            cluster.env("pod").spawn("careless", async {
-                tokio::spawn(async {});
-            });
-            sleep(Duration::from_millis(1)).await;
-        })
-        .unwrap_err();
-    let text = "the simulation (seed 1) panicked: task `careless` of pod: a task was spawned past Env::spawn";
-    assert!(error.to_string().starts_with(text), "{error}");
-}
