@@ -28,6 +28,8 @@ pub(crate) enum Door {
     Socket,
     /// `getaddrinfo`.
     Lookup,
+    /// tokio's IO driver, which a simulation's runtime lacks.
+    Driver,
 }
 
 /// What was done, and what is right, as two parts of a sentence.
@@ -54,6 +56,10 @@ const SOCKET: Attempt = Attempt {
 const LOOKUP: Attempt = Attempt {
     what: "looked up a host name on the real machine",
     instead: "use `Env::connect`, which finds pods by their names",
+};
+const DRIVER: Attempt = Attempt {
+    what: "waited for a socket, signal or process of the real machine (by `tokio::net`, `tokio::signal` or the like)",
+    instead: "use `Env::connect` and `Env::listen`, and give the service a token or a channel that tells it to stop",
 };
 const LAPIN: Attempt =
     Attempt { what: "let lapin dial by itself", instead: "open the connection by `backbone::amqp::connect`" };
@@ -158,6 +164,7 @@ fn attempt(door: Door, backtrace: &str) -> Attempt {
             Door::Thread => THREAD,
             Door::Socket => SOCKET,
             Door::Lookup => LOOKUP,
+            Door::Driver => DRIVER,
         },
     }
 }

@@ -17,6 +17,9 @@ use std::{
 };
 use tokio::task::AbortHandle;
 
+/// What tokio says, in a panic, to whoever wants its IO driver, which a simulation's runtime lacks.
+const NO_IO_DRIVER: &str = "context was found, but IO is disabled";
+
 thread_local! {
     /// The host that [`enter`] was last called with.
     static CURRENT: Cell<Option<u16>> = const { Cell::new(None) };
@@ -97,6 +100,9 @@ pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>,
             polled
         }
         Err(panic) => {
+            if message_of(&*panic).contains(NO_IO_DRIVER) {
+                os::refuse(Door::Driver);
+            }
             os::attribute_escape(who);
             LAST_PANIC.set(Some(format!("{}: {}", who(), message_of(&*panic))));
             resume_unwind(panic)

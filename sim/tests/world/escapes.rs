@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net,
+    net, signal,
     task::{JoinSet, spawn_blocking},
     time::sleep,
 };
@@ -122,6 +122,12 @@ fn a_socket_of_stds_ends_the_run() {
     let message = end_of(move |_| async move { drop(std::net::TcpStream::connect(addr)) });
     assert_says(&message, "opened a socket of the real machine", "use `Env::connect` and `Env::listen`");
     machine.assert_untouched();
+}
+
+#[test]
+fn a_wait_for_a_signal_ends_the_run() {
+    let message = end_of(|_| async { drop(signal::ctrl_c().await) });
+    assert_says(&message, "waited for a socket, signal or process", "a token or a channel that tells it to stop");
 }
 
 #[test]

@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod escapes;
+mod example;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;
 mod robustness;
 mod virtual_time;
+
+#[path = "../../examples/price_feed/main.rs"]
+mod price_feed;
