@@ -20,7 +20,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net, signal,
-    task::{JoinSet, spawn_blocking},
+    task::{JoinSet, spawn_blocking, spawn_local},
     time::sleep,
 };
 
@@ -33,10 +33,7 @@ fn world<F: Future<Output = ()>>(main: impl FnOnce(Cluster) -> F + Send + 'stati
 }
 
 /// How a run ends in which a service does `deed`, and nobody minds what comes of it.
-fn end_of<F: Future<Output = ()> + Send>(deed: impl FnOnce(Env) -> F + Send + 'static) -> String
-where
-    F: 'static,
-{
+fn end_of<F: Future<Output = ()> + Send + 'static>(deed: impl FnOnce(Env) -> F + Send + 'static) -> String {
     let run = world(async move |cluster: Cluster| {
         let env = cluster.env("shop");
         env.clone().spawn("careless", deed(env));
@@ -74,6 +71,8 @@ fn a_task_past_the_environment_ends_the_run() {
     let message = end_of(|_| async { drop(tokio::spawn(async {})) });
     assert_says(&message, "spawned a task past `Env::spawn`", "spawn it by `Env::spawn`");
     let message = end_of(|_| async { drop(JoinSet::new().spawn(async {})) });
+    assert_says(&message, "spawned a task past `Env::spawn`", "spawn it by `Env::spawn`");
+    let message = end_of(|_| async { drop(spawn_local(async {})) });
     assert_says(&message, "spawned a task past `Env::spawn`", "spawn it by `Env::spawn`");
 }
 
