@@ -7,7 +7,8 @@
 //! It knows nothing of experiments and keeps no latencies: that is the bench's business. Nor is it a general network
 //! simulator: it has the protocols, and of TCP the effects, that decide how a backbone behaves.
 //!
-//! [`Simulation`] is the way in: add pods, then run a future that starts services on them.
+//! [`Simulation`] is the way in: add pods, then run a future that starts services on them. `README.md` beside this crate
+//! says how to test a service of your own, and `examples/price_feed` shows it.
 //!
 //! ```
 //! use sim::{Class, Cluster, Settings, Simulation};
@@ -62,7 +63,9 @@
 //! | CPU time | `cpu` |
 //! | who lives in a world | [`broker`], [`fleet`] |
 //! | the record of a run | `trace` |
-//! | ground | `agenda`, `flow`, `seed`, `os` |
+//! | the real machine's clocks and entropy, and its doors | `os` |
+//! | what tried to get out of them | `escape` |
+//! | ground | `agenda`, `flow`, `seed` |
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -76,6 +79,7 @@ mod cluster;
 mod cpu;
 mod engine;
 mod env;
+mod escape;
 pub mod fleet;
 mod flow;
 mod host;

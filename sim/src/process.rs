@@ -3,17 +3,22 @@
 use crate::{
     cpu::Job,
     engine::{is_running, try_with, with},
+    escape::Door,
+    os,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
     any::Any,
     cell::{Cell, RefCell},
-    future::Future,
-    panic::{AssertUnwindSafe, resume_unwind},
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 use tokio::task::AbortHandle;
+
+/// What tokio says, in a panic, to whoever wants its IO driver, which a simulation's runtime lacks.
+const NO_IO_DRIVER: &str = "context was found, but IO is disabled";
 
 thread_local! {
     /// The host that [`enter`] was last called with.
@@ -88,21 +93,29 @@ impl<F> Drop for OnPod<F> {
             enter(self.host);
             self.future = None;
             (self.after)(self.host);
+            os::attribute_escape(|| format!("a destructor on {}", name_of(self.host)));
         }
     }
 }
 
 /// Starts a task that ends with its pod. Should it panic, [`last_panic`] says which task it was.
 pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>, after: fn(u16)) -> AbortHandle {
-    let task = OnPod::process(host, task, after);
-    let named = async move {
-        if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-            let pod = with(|engine| engine.pods.name_of(host).to_owned());
-            let message = format!("task `{name}` of {pod}: {}", message_of(&*panic));
-            LAST_PANIC.set(Some(message));
-            resume_unwind(panic);
+    let mut task = OnPod::process(host, task, after);
+    let who = move || format!("task `{name}` of {}", name_of(host));
+    let named = poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| task.poll_unpin(cx))) {
+        Ok(polled) => {
+            os::assert_no_escape(who);
+            polled
         }
-    };
+        Err(panic) => {
+            if message_of(&*panic).contains(NO_IO_DRIVER) {
+                os::refuse(Door::Driver);
+            }
+            os::attribute_escape(who);
+            LAST_PANIC.set(Some(format!("{}: {}", who(), message_of(&*panic))));
+            resume_unwind(panic)
+        }
+    });
     let handle = known_spawn(|| tokio_spawn(named));
     with(|engine| {
         if engine.hosts[host].is_alive() {
@@ -112,6 +125,10 @@ pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>,
         }
     });
     handle
+}
+
+fn name_of(host: u16) -> String {
+    with(|engine| engine.pods.name_of(host).to_owned())
 }
 
 /// Which task of this thread panicked last, and with what message.
@@ -146,5 +163,8 @@ pub(crate) fn known_spawn<R>(f: impl FnOnce() -> R) -> R {
 /// tokio's `on_task_spawn`: a task spawned past the environment would survive its pod, and its calls into lapin would
 /// not be noticed.
 pub(crate) fn assert_spawned_through_env() {
-    assert!(KNOWN.get(), "a task was spawned past Env::spawn; it would outlive its pod");
+    if !KNOWN.get() {
+        os::refuse(Door::Task);
+        panic!("a task was spawned past Env::spawn; it would outlive its pod");
+    }
 }

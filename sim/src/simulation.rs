@@ -4,6 +4,7 @@ use crate::{
     cluster::Cluster,
     cpu::{Cores, CoresPlan},
     engine::{self, Idle, Turns, is_running, with},
+    escape::{Attempt, Escape},
     host::{self, Class, Host, HostPlan},
     lapin_lockstep,
     network::{Distances, Network, NetworkCounters},
@@ -20,7 +21,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
-    task::Waker,
+    task::{Poll, Waker},
     thread,
 };
 use tokio::runtime::{Builder, LocalRuntime, RngSeed, UnhandledPanic};
@@ -38,6 +39,9 @@ const STACK_BYTES: usize = 16 << 20;
 /// Connections that may wait to be accepted. turmoil-net drops a SYN beyond it, and thousands of gateways may connect
 /// at one instant.
 const ACCEPT_BACKLOG: usize = 60_000;
+
+/// Who it was that tried to leave, if nobody knows better: in the end tasks are dropped without their pods.
+const OUTSIDE_OF_TASKS: &str = "something outside of any task (a destructor?)";
 
 /// What a run depends on beside the code.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,21 @@ pub enum SimulationError {
         /// The panic's message.
         message: String,
     },
+    /// Something in the world reached past its [`Env`](backbone::env::Env), for the real machine. It was refused.
+    #[error("the simulation (seed {seed}) ended, since something tried to leave it: {who} {what}; {instead}")]
+    Escaped {
+        /// To replay it.
+        seed: u64,
+        /// The task and its pod.
+        who: String,
+        /// What was done: begins with a verb.
+        what: &'static str,
+        /// What is right: an imperative.
+        instead: &'static str,
+    },
+    /// The event log that [`Simulation::write_trace_to`] asked for is not complete.
+    #[error("the event log could not be written: {0}")]
+    Log(io::Error),
     /// The operating system gave no thread.
     #[error("cannot start the simulation's thread: {0}")]
     Thread(io::Error),
@@ -165,14 +184,21 @@ impl Simulation {
             .spawn(move || {
                 // tokio's own panic only says that a task has panicked, not which.
                 let run = catch_unwind(AssertUnwindSafe(|| self.run_here(main)));
-                run.map_err(|panic| last_panic().unwrap_or_else(|| message_of(&*panic).to_owned()))
+                // Where something escaped, a panic is what it led to.
+                match (os::take_escape(), run) {
+                    (Some(escape), _) => Err(escaped(seed, escape)),
+                    (None, Ok(finished)) => finished.map_err(SimulationError::Log),
+                    (None, Err(panic)) => {
+                        let message = last_panic().unwrap_or_else(|| message_of(&*panic).to_owned());
+                        Err(SimulationError::Panicked { seed, message })
+                    }
+                }
             })
             .map_err(SimulationError::Thread)?;
-        let run = thread.join().expect("panics are caught");
-        run.map_err(|message| SimulationError::Panicked { seed, message })
+        thread.join().expect("panics are caught")
     }
 
-    fn run_here<T, F: Future<Output = T>>(self, main: impl FnOnce(Cluster) -> F) -> Finished<T> {
+    fn run_here<T, F: Future<Output = T>>(self, main: impl FnOnce(Cluster) -> F) -> io::Result<Finished<T>> {
         let _core = os::lease_core();
         let seed = Seed::new(self.settings.seed);
         let identity = os::Identity::new(self.settings.seed);
@@ -220,7 +246,9 @@ impl Simulation {
             let mut main = pin!(main(Cluster::new()));
             let output = std::future::poll_fn(|cx| {
                 ROOT.set(Some(cx.waker().clone()));
-                main.as_mut().poll(cx)
+                let polled = main.as_mut().poll(cx);
+                os::assert_no_escape(|| "the main future".into());
+                if with(|engine| engine.trace.has_failed()) { Poll::Ready(None) } else { polled.map(Some) }
             })
             .await;
             conclude(output)
@@ -233,11 +261,19 @@ impl Simulation {
     }
 }
 
-fn conclude<T>(output: T) -> Finished<T> {
+fn escaped(seed: u64, escape: Escape) -> SimulationError {
+    let Escape { attempt: Attempt { what, instead }, who } = escape;
+    let who = who.unwrap_or_else(|| OUTSIDE_OF_TASKS.into());
+    SimulationError::Escaped { seed, who, what, instead }
+}
+
+/// `output` is missing if the log has failed.
+fn conclude<T>(output: Option<T>) -> io::Result<Finished<T>> {
     with(|engine| {
-        engine.trace.finish().expect("the trace can be written; is its disk full?");
+        engine.trace.finish()?;
+        let output = output.expect("a log that can be finished has not failed");
         let (Turns { idle, passes }, lapin) = (engine.turns(), lapin_lockstep::turns());
-        Finished {
+        Ok(Finished {
             output,
             digest: engine.trace.digest(),
             virtual_us: engine.now_us(),
@@ -249,7 +285,7 @@ fn conclude<T>(output: T) -> Finished<T> {
                 lapin_idle_turns: lapin.idle,
                 trace_records: engine.trace.records(),
             },
-        }
+        })
     })
 }
 
@@ -270,6 +306,10 @@ fn build_runtime(seed: u64) -> LocalRuntime {
 fn on_idle() {
     if !is_running() {
         return;
+    }
+    os::assert_no_escape(|| OUTSIDE_OF_TASKS.into());
+    if with(|engine| engine.trace.has_failed()) {
+        return ROOT.with_borrow(|root| root.iter().for_each(Waker::wake_by_ref)); // the main future ends the run
     }
     if lapin_lockstep::settle_dirty() {
         // lapin's threads did something at this instant; look again before time moves.

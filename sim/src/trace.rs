@@ -15,6 +15,8 @@ use xxhash_rust::xxh3::Xxh3;
 pub(crate) struct Trace {
     hasher: Box<Xxh3>,
     log: Option<Box<dyn Write + Send>>,
+    /// Why the log has ended before the run.
+    failure: Option<io::Error>,
     /// Packets and events recorded.
     records: u64,
 }
@@ -22,7 +24,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// A trace that also writes a line a record to `log`.
     pub(crate) fn new(log: Option<Box<dyn Write + Send>>) -> Self {
-        Self { hasher: Box::default(), log, records: 0 }
+        Self { hasher: Box::default(), log, failure: None, records: 0 }
     }
 
     /// A segment reached its host.
@@ -43,16 +45,15 @@ impl Trace {
         self.hasher.update(&head);
         self.hasher.update(&segment.payload);
         self.records += 1;
-        if let Some(log) = &mut self.log {
+        if self.log.is_some() {
             let (seq, ack, len, digest) = (segment.seq, segment.ack, segment.payload.len(), self.hasher.digest());
             let letters: String = [(flags.syn, 'S'), (flags.ack, 'A'), (flags.fin, 'F'), (flags.rst, 'R')]
                 .iter()
                 .filter_map(|(set, letter)| set.then_some(*letter))
                 .collect();
-            write_or_stop(
-                log,
-                format_args!("{now_us} packet {flow} {letters} seq={seq} ack={ack} len={len} digest={digest:016x}"),
-            );
+            self.write(format_args!(
+                "{now_us} packet {flow} {letters} seq={seq} ack={ack} len={len} digest={digest:016x}"
+            ));
         }
     }
 
@@ -61,9 +62,9 @@ impl Trace {
         let text = format!("{now_us} event {pod} {event}");
         self.hasher.update(text.as_bytes());
         self.records += 1;
-        if let Some(log) = &mut self.log {
+        if self.log.is_some() {
             let digest = self.hasher.digest();
-            write_or_stop(log, format_args!("{text} digest={digest:016x}"));
+            self.write(format_args!("{text} digest={digest:016x}"));
         }
     }
 
@@ -77,15 +78,26 @@ impl Trace {
         self.records
     }
 
+    /// Whether the log could not be written. One that is cut short would be taken for that of a short run.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Writes out what the log still buffers.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.log.as_mut().map_or(Ok(()), |log| log.flush())
+        match self.failure.take() {
+            Some(failure) => Err(failure),
+            None => self.log.as_mut().map_or(Ok(()), |log| log.flush()),
+        }
     }
-}
 
-/// A log that is cut short by a full disk would be taken for a short run.
-fn write_or_stop(log: &mut (dyn Write + Send), line: fmt::Arguments<'_>) {
-    writeln!(log, "{line}").expect("the trace can be written; is its disk full?");
+    fn write(&mut self, line: fmt::Arguments<'_>) {
+        let Some(log) = &mut self.log else { return };
+        if let Err(error) = writeln!(log, "{line}") {
+            self.failure = Some(error);
+            self.log = None;
+        }
+    }
 }
 
 /// What a run did, in 128 bits (XXH3 over its packets and events).

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 26] = [
+const ELSEWHERE: [(&str, &str); 27] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -19,6 +19,7 @@ const ELSEWHERE: [(&str, &str); 26] = [
     ("SHELFWIRE_WRITE_CONFORMANCE=1", "sim/tests/real/conformance"),
     ("SHELFWIRE_WRITE_DOCUMENTS=1", "this file"),
     ("cargo run -p sim --example", "sim/tests/world"),
+    ("cargo test --test visits", "sim/tests/world/visits.rs"),
     ("target/release/backbone", "backbone/tests/cli.rs and experiments/tests/live"),
     ("echo '{\"task_id\"", "backbone/tests/cli.rs"),
     ("sudo scripts/brokers install", ".ci/run installs them"),
@@ -190,6 +191,16 @@ fn every_piece_of_toml_and_json_in_the_documents_is_accepted() {
             }
         }
     }
+}
+
+#[test]
+fn the_code_in_the_guide_is_that_of_a_test() {
+    let guide = std::fs::read_to_string(repository().join("sim/README.md")).unwrap();
+    let tested = std::fs::read_to_string(repository().join("sim/tests/world/visits.rs")).unwrap();
+    let code: Vec<String> =
+        blocks(&guide).into_iter().filter(|(language, _)| language == "rust").map(|(_, code)| code).collect();
+    assert_eq!(code.len(), 1);
+    assert!(tested.ends_with(&code[0]), "sim/tests/world/visits.rs has:\n{tested}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::{
     notice,
     pipe::Pipe,
 };
+use crate::engine::with;
 use std::{
     cell::{Cell, RefCell},
     sync::{
@@ -138,6 +139,11 @@ impl Bridge {
 
     pub(super) fn mark(self: &Arc<Self>) {
         BRIDGES.with_borrow_mut(|bridges| self.put_on(&mut bridges.dirty));
+    }
+
+    /// Who runs in one of lapin's own tasks: what it calls back, for one.
+    pub(super) fn task_of_lapin(&self) -> String {
+        format!("a task of lapin's on {}", with(|engine| engine.pods.name_of(self.host).to_owned()))
     }
 
     pub(super) fn pipe(&self) -> MutexGuard<'_, Pipe> {

@@ -6,11 +6,13 @@ use super::{
     kit::SimKit,
     stream::PipeStream,
 };
-use crate::{engine::with, process};
+use crate::{engine::with, os, process};
 use backbone::env::Stream;
 use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
 use std::{
+    future::{Future as _, poll_fn},
     io,
+    pin::pin,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -34,5 +36,6 @@ pub(crate) async fn open(
         }
         Ok(lapin::tcp::AsyncTcpStream::Plain(PipeStream::attach(&bridge, identity, &listener)))
     };
-    Connection::connector(uri, runtime, connect, properties).await
+    let mut opening = pin!(Connection::connector(uri, runtime, connect, properties));
+    poll_fn(|cx| os::permit_threads(|| opening.as_mut().poll(cx))).await
 }

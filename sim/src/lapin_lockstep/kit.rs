@@ -2,7 +2,7 @@
 //! connection becomes dirty. Everything that would reach a real socket or a real thread is refused.
 
 use super::{bridge::Bridge, notice, stream::PipeStream};
-use crate::process::known_spawn;
+use crate::{os, process::known_spawn};
 use async_rs::{
     traits::{Executor, Reactor, RuntimeKit},
     util::{DummyIO, DummyStream, Task, TaskImpl, simple_block_on},
@@ -61,6 +61,7 @@ impl Executor for SimKit {
         let (bridge, mut future) = (self.bridge.clone(), Box::pin(future));
         let marking = std::future::poll_fn(move |cx| {
             let polled = future.as_mut().poll(cx);
+            os::assert_no_escape(|| bridge.task_of_lapin());
             if notice::take_called() {
                 bridge.mark();
             }

@@ -2,8 +2,14 @@
 //! cores.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod escapes;
+mod example;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;
 mod robustness;
 mod virtual_time;
+mod visits;
+
+#[path = "../../examples/price_feed/main.rs"]
+mod price_feed;

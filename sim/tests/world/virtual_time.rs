@@ -265,19 +265,31 @@ fn nobody_listening_means_connection_refused() {
     assert_eq!(finished.output, [Err(io::ErrorKind::ConnectionRefused)]);
 }
 
+/// Takes so many bytes.
+struct Disk(usize);
+
+impl std::io::Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the forbidden call is what is tested")]
-fn a_task_spawned_past_the_environment_fails_the_run() {
+fn a_log_that_cannot_be_written_ends_the_run_at_once_and_is_told() {
     let mut simulation = Simulation::new(Settings::default());
-    simulation.add_pod("pod", Class::Service);
-    let error = simulation
-        .run(async |cluster: Cluster| {
-            cluster.env("pod").spawn("careless", async {
-                tokio::spawn(async {});
-            });
-            sleep(Duration::from_millis(1)).await;
-        })
-        .unwrap_err();
-    let text = "the simulation (seed 1) panicked: task `careless` of pod: a task was spawned past Env::spawn";
-    assert!(error.to_string().starts_with(text), "{error}");
+    simulation.add_pod("one", Class::Service).write_trace_to(Box::new(Disk(100)));
+    let ran = simulation.run(async |cluster: Cluster| {
+        let one = cluster.incarnation("one");
+        for hour in 0..1_000_000_000 {
+            one.trace(format_args!("hour {hour}"));
+            sleep(Duration::from_secs(3_600)).await;
+        }
+    });
+    let error = ran.map(|finished| finished.virtual_us).unwrap_err();
+    assert_eq!(error.to_string(), "the event log could not be written: no storage space");
 }

@@ -1,7 +1,7 @@
 //! Turns that are lost: fake threads in lapin's place that keep the baton.
 
 use super::{super::carrier::EndWithCarrier, *};
-use crate::{Class, Cluster, Settings, Simulation, SimulationError};
+use crate::{Class, Cluster, Settings, Simulation, SimulationError, os};
 
 /// A turn that is lost on purpose is waited for this long.
 const SHORT: Duration = Duration::from_millis(20);
@@ -10,7 +10,7 @@ const SHORT: Duration = Duration::from_millis(20);
 fn stuck_after(turns: u32, host: u16, turn_limit: Duration) -> EndWithCarrier {
     let bridge = Bridge::new(host, turn_limit);
     let theirs = bridge.clone();
-    let thread = thread::Builder::new().spawn(move || {
+    let run = move || {
         for _ in 0..turns {
             theirs.baton.pass_to(Holder::Simulation);
             theirs.baton.wait_for_turn();
@@ -18,8 +18,8 @@ fn stuck_after(turns: u32, host: u16, turn_limit: Duration) -> EndWithCarrier {
         loop {
             thread::park();
         }
-    });
-    drop(thread.unwrap());
+    };
+    drop(os::permit_threads(|| thread::Builder::new().spawn(run)).unwrap());
     EndWithCarrier(bridge)
 }
 

@@ -1,4 +1,5 @@
-//! What the operating system tells a simulation's threads: libc's clocks and entropy, interposed.
+//! What the operating system tells a simulation's threads: libc's clocks and entropy, interposed; and what it refuses
+//! them ([`doors`]).
 //!
 //! Libraries read `CLOCK_MONOTONIC` and `getrandom` past every seam (hash seeds, heartbeats, identifiers). On threads
 //! that belong to a simulation both come from the simulation: virtual time, and a stream drawn from the seed. All other
@@ -6,6 +7,11 @@
 //!
 //! std caches a thread's hash keys at first use: a simulation therefore runs on a fresh thread, joined to it first.
 
+mod doors;
+
+pub(crate) use doors::permit_threads;
+
+use crate::escape::{Door, Escape, Escapes};
 use std::{
     cell::Cell,
     io,
@@ -20,13 +26,21 @@ const MONOTONIC_START_S: u64 = 1_000_000;
 pub(crate) const UNIX_START_S: u64 = 1_735_689_600;
 const NS_PER_S: u64 = 1_000_000_000;
 
-/// The clock and seed of one simulation, as its threads see them.
+/// One simulation, as its threads see it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity {
-    /// Virtual nanoseconds since the start. Leaked, 8 bytes a simulation: a libc function that may run at any moment of
-    /// a thread's life must never find it gone.
-    now_ns: &'static AtomicU64,
+    /// Leaked, less than 100 bytes a simulation: a libc function that may run at any moment of a thread's life must
+    /// never find it gone.
+    shared: &'static Shared,
     seed: u64,
+}
+
+/// What the threads of one simulation share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Virtual nanoseconds since the start.
+    now_ns: AtomicU64,
+    escapes: Escapes,
 }
 
 thread_local! {
@@ -36,7 +50,7 @@ thread_local! {
 
 impl Identity {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { now_ns: Box::leak(Box::default()), seed }
+        Self { shared: Box::leak(Box::default()), seed }
     }
 
     /// Makes the calling thread one of the simulation's.
@@ -46,12 +60,47 @@ impl Identity {
     }
 
     pub(crate) fn now_ns(self) -> u64 {
-        self.now_ns.load(Ordering::Acquire)
+        self.shared.now_ns.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_now_ns(self, now_ns: u64) {
-        self.now_ns.store(now_ns, Ordering::Release);
+        self.shared.now_ns.store(now_ns, Ordering::Release);
     }
+
+    /// What tried to leave the simulation.
+    pub(crate) fn escapes(self) -> &'static Escapes {
+        &self.shared.escapes
+    }
+}
+
+/// Ends the run if something has tried to leave it. `who` did what came before this call.
+///
+/// # Panics
+/// Then; [`take_escape`] tells the rest.
+pub(crate) fn assert_no_escape(who: impl FnOnce() -> String) {
+    if let Some(identity) = identity().filter(|identity| identity.escapes().happened()) {
+        identity.escapes().attribute_to(who);
+        panic!("something has tried to leave the simulation");
+    }
+}
+
+/// Says that it was `who` who has tried to leave the simulation, if somebody has and that is not known yet.
+pub(crate) fn attribute_escape(who: impl FnOnce() -> String) {
+    if let Some(identity) = identity().filter(|identity| identity.escapes().happened()) {
+        identity.escapes().attribute_to(who);
+    }
+}
+
+/// Keeps an attempt to leave the calling thread's simulation. Whether there is one: other threads may do as they like.
+pub(crate) fn refuse(door: Door) -> bool {
+    let Some(identity) = identity() else { return false };
+    identity.escapes().refuse(door);
+    true
+}
+
+/// The first attempt to leave the calling thread's simulation.
+pub(crate) fn take_escape() -> Option<Escape> {
+    identity()?.escapes().take()
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the next number of the sequence whose state is `state`.
@@ -63,7 +112,8 @@ pub(crate) fn split_mix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn identity() -> Option<Identity> {
+/// The simulation that the calling thread belongs to.
+pub(crate) fn identity() -> Option<Identity> {
     IDENTITY.try_with(Cell::get).ok().flatten()
 }
 
