@@ -1,8 +1,8 @@
 //! What escapes a simulation: what code in the world asks of the real machine instead of its `Env`.
 //!
 //! Whatever it is, it comes to one of a few doors: a task spawned past the environment, a thread, a socket, a name
-//! lookup. All of them are shut (`os::doors`, `process`). Who finds one shut may panic, pass the error on, swallow it or
-//! try again for ever; so the first attempt of a run is kept here, with whose it was, and ends the run.
+//! lookup. All of them are shut (`os::doors`, `process`). Who finds one shut may panic, pass the error on, swallow it
+//! or try again for ever; so the first attempt of a run is kept here, with whose it was, and ends the run.
 
 use std::{
     backtrace::Backtrace,

@@ -7,7 +7,7 @@
 //! It knows nothing of experiments and keeps no latencies: that is the bench's business. Nor is it a general network
 //! simulator: it has the protocols, and of TCP the effects, that decide how a backbone behaves.
 //!
-//! [`Simulation`] is the way in: add pods, then run a future that starts services on them. `README.md` beside this crate
+//! [`Simulation`] is the way in: add pods, then run a future that starts services on them. This crate's `README.md`
 //! says how to test a service of your own, and `examples/price_feed` shows it.
 //!
 //! ```

@@ -1,8 +1,8 @@
 //! The service under test: it takes price changes from RabbitMQ, keeps the last price of each article in Redis, and
 //! tells the shops over MQTT. It knows nothing of a simulation.
 //!
-//! It promises that no change is lost whatever dies: a change is acknowledged to RabbitMQ when Redis and the MQTT broker
-//! have it, so one that was in work at a crash comes again. A shop may hear of a price twice.
+//! It promises that no change is lost whatever dies: a change is acknowledged to RabbitMQ when Redis and the MQTT
+//! broker have it, so one that was in work at a crash comes again. A shop may hear of a price twice.
 
 use super::connections::{Failure, to_mosquitto, to_rabbitmq, to_redis};
 use backbone::env::{Env, TaskGuard};
