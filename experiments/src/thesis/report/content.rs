@@ -26,8 +26,8 @@ pub(in crate::thesis) fn document(evaluation: &Evaluation) -> Document {
     not_reached(evaluation, &mut blocks);
     method(evaluation, &mut blocks);
     let lead = "Every experiment and every claim of \"Optimizing IoT Cloud Applications for Scalability: Leveraging \
-                RPC with Distributed Queues for Seamless Operations\" (UFSCar, 2025), run again with this repository's \
-                services in its simulator.";
+                RPC with Distributed Queues for Seamless Operations\" (Daniel Lombardi, UFSCar, 2025), run again with \
+                this repository's services in its simulator.";
     Document { title: "The thesis, measured again".into(), lead: lead.into(), blocks }
 }
 
