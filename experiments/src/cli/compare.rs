@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// What to compare.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// The experiment's name; `experiments list` shows all.
+    /// The experiment's name, as `experiments list` shows them, or the path of its file.
     #[arg(value_name = "SPEC")]
     name: String,
     #[command(flatten)]

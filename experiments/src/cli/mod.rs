@@ -23,13 +23,16 @@ use output::print;
 use run::RunOptions;
 use std::process::ExitCode;
 
+/// Least likeness (1 is equal) at which an unknown experiment may be a command.
+const COMMAND_LIKENESS_MIN: f64 = 0.85;
+
 /// Runs an experiment in the simulator, prints a table and leaves results and a plot behind.
 #[derive(Parser)]
 #[command(name = "experiments", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The experiment's name; `experiments list` shows all.
+    /// The experiment's name, as `experiments list` shows them, or the path of its file.
     name: Option<String>,
     #[command(flatten)]
     changes: Changes,
@@ -46,7 +49,7 @@ enum Action {
     },
     /// Prints an experiment in full: after `extends`, defaults and options.
     Show {
-        /// The experiment's name; `experiments list` shows all.
+        /// The experiment's name, as `experiments list` shows them, or the path of its file.
         name: String,
         #[command(flatten)]
         changes: Changes,
@@ -115,6 +118,11 @@ pub fn main(program: Program) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if let Some(SpecError::Unknown { name, .. }) = error.downcast_ref()
+                && let Some(command) = command_like(name)
+            {
+                eprintln!("there is a command `experiments {command}`");
+            }
             let wrong_input =
                 error.is::<SpecError>() || error.is::<AddressError>() || error.is::<brokers::ListenError>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
@@ -142,6 +150,15 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
             Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, missing).exit()
         }
     }
+}
+
+/// The command that `name` may have been meant for.
+fn command_like(name: &str) -> Option<String> {
+    let cli = Cli::command();
+    let commands = cli.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| command.get_name());
+    let likeness = |command: &&str| strsim::jaro_winkler(name, command);
+    let nearest = commands.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&nearest) >= COMMAND_LIKENESS_MIN).then(|| nearest.to_owned())
 }
 
 fn list(library: &Library) -> anyhow::Result<()> {

@@ -147,8 +147,12 @@ impl Library {
         let candidates: Vec<String> = runnable.collect();
         let suggestions = suggestions(name, candidates.iter().map(String::as_str));
         let is_built_in = !self.is_built_in() && matches!(self.read_built_in(name), Ok(Some(_)));
-        let note =
-            if is_built_in { format!("; the built-in `{name}` can be run without --specs") } else { String::new() };
+        let file = format!("{name}.toml");
+        let note = match () {
+            () if is_built_in => format!("; the built-in `{name}` can be run without --specs"),
+            () if Path::new(&file).is_file() => format!("; the file in this folder is run as `{file}`"),
+            () => String::new(),
+        };
         SpecError::Unknown { name: name.to_owned(), place: self.place(), suggestions, note }
     }
 

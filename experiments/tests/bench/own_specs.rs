@@ -136,6 +136,19 @@ fn a_template_is_an_experiment_that_runs() {
 }
 
 #[test]
+fn who_leaves_out_the_ending_or_misspells_a_command_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mine.toml"), SMALL).unwrap();
+    let message = complaint(&away(folder.path(), &["mine"]), 2);
+    assert!(
+        message.contains("no experiment is called `mine`; the file in this folder is run as `mine.toml`"),
+        "{message}"
+    );
+    let message = complaint(&away(folder.path(), &["chek"]), 2);
+    assert!(message.contains("there is a command `experiments check`"), "{message}");
+}
+
+#[test]
 fn failure_does_not_look_like_fast_success() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["smoke", "--set", "backbone.task_worker.reply_timeout_ms=1", "--quiet"];
