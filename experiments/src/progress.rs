@@ -78,15 +78,8 @@ impl Display {
     /// Shows where `progress` stands; to be called several times a second.
     pub fn update(&mut self, progress: &Progress) {
         let elapsed_s = self.since.elapsed_s();
-        let done = progress.tasks_done.load(Relaxed);
-        let total = progress.tasks_total.load(Relaxed);
-        let virtual_s = progress.virtual_us.load(Relaxed) as f64 / 1e6;
-        let rate = done as f64 / elapsed_s.max(1e-3);
-        let stage = progress.stage();
-        let state = match self.clock {
-            Clock::Virtual if stage.is_empty() => format!("{rate:.0} tasks/s, {virtual_s:.1} s virtual"),
-            Clock::Virtual | Clock::Real => stage,
-        };
+        let (done, total) = (progress.tasks_done.load(Relaxed), progress.tasks_total.load(Relaxed));
+        let state = state(progress, self.clock, elapsed_s);
         match &mut self.form {
             Form::Silent => {}
             Form::Bar(bar) => {
@@ -109,6 +102,17 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What is going on: the stage, or how fast the work goes.
+fn state(progress: &Progress, clock: Clock, elapsed_s: f64) -> String {
+    let stage = progress.stage();
+    if clock == Clock::Real || !stage.is_empty() {
+        return stage;
+    }
+    let rate = progress.tasks_done.load(Relaxed) as f64 / elapsed_s.max(1e-3);
+    let virtual_s = progress.virtual_us.load(Relaxed) as f64 / 1e6;
+    format!("{rate:.0} tasks/s, {virtual_s:.1} s virtual")
 }
 
 /// Shows how a batch of runs goes on: a bar on a terminal, a line for each run that has ended elsewhere.
@@ -182,4 +186,20 @@ fn bar() -> ProgressBar {
         .expect("the template is a constant")
         .progress_chars("━╸─");
     ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulation_that_still_connects_says_so_and_then_how_fast_it_works() {
+        let progress = Progress::default();
+        progress.enter("connecting: 1200 of 20000 gateways and routers");
+        assert_eq!(state(&progress, Clock::Virtual, 4.0), "connecting: 1200 of 20000 gateways and routers");
+        progress.enter("");
+        progress.tasks_done.store(100, Relaxed);
+        progress.virtual_us.store(2_500_000, Relaxed);
+        assert_eq!(state(&progress, Clock::Virtual, 4.0), "25 tasks/s, 2.5 s virtual");
+    }
 }

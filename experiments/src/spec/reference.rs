@@ -238,7 +238,7 @@ fn resolved<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
 /// A doc comment as one line, without the default, if that is all its sentence says: it stands beside it.
 fn description(schema: &Json) -> String {
     let text = schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = SAID_BESIDE.iter().fold(text, |text, unit| text.replace(unit, ""));
+    let text = SAID_BESIDE.iter().fold(text, |text, unit| text.replace(unit, "")).replace(" us.", " µs.");
     let Some(at) = text.find("Default: ") else { return text };
     let (before, sentence) = text.split_at(at);
     let rest = sentence.split_once(". ").map_or("", |(_, rest)| rest);
