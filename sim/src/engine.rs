@@ -20,10 +20,12 @@ use crate::{
     seed::Seed,
     trace::Trace,
 };
+use bytes::BytesMut;
 use std::{
     cell::{Cell, RefCell},
     fmt,
     future::Future,
+    io,
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -85,7 +87,7 @@ pub(crate) struct Parts {
 pub(crate) struct Turns {
     /// Moments at which no task could run.
     pub(crate) idle: u64,
-    /// Scans of all sockets for something to send.
+    /// Looks at all sockets for connections that begin or end.
     pub(crate) passes: u64,
 }
 
@@ -112,7 +114,7 @@ pub(crate) fn is_running() -> bool {
     ENGINE.try_with(|engine| engine.try_borrow().is_ok_and(|engine| engine.is_some())).unwrap_or(false)
 }
 
-/// Some socket may have something to send: the next idle moment looks at all of them.
+/// Some connection may begin or end: the next idle moment looks at all sockets.
 pub(crate) fn touch_network() {
     TOUCHED.set(true);
 }
@@ -234,14 +236,14 @@ impl Engine {
         }
     }
 
-    /// The application on `flow`'s source wrote so much in one call.
-    pub(crate) fn wrote(&mut self, flow: Flow, len_bytes: usize) {
-        self.network.wrote(&self.hosts, flow, len_bytes);
+    /// The application at `flow`'s source writes; see [`Network::write`].
+    pub(crate) fn write(&mut self, flow: Flow, bytes: &[u8], waker: &Waker) -> Poll<io::Result<usize>> {
+        self.network(|network, now| network.write(now, flow, bytes, waker))
     }
 
-    /// The application on `flow`'s source has read; `drained`: all there was.
-    pub(crate) fn application_read(&mut self, flow: Flow, drained: bool) {
-        self.network(|network, now| network.application_read(now, flow, drained));
+    /// The application at `flow`'s source reads; see [`Network::read`].
+    pub(crate) fn read(&mut self, flow: Flow, waker: &Waker, mut take: impl FnMut(&mut BytesMut)) -> usize {
+        self.network(|network, now| network.read(now, flow, waker, &mut take))
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -273,7 +275,8 @@ impl Engine {
         assert_eq!(self.now_ns, at_ns, "tokio's clock and the engine's agree");
     }
 
-    /// Takes what the hosts want to send onto the wire. Costs a look at every socket of every host.
+    /// Takes what the hosts' kernels have to say onto the wire. Costs a look at every socket of every host, so it is done
+    /// only where a connection may begin or end.
     fn pass(&mut self) {
         if !TOUCHED.replace(false) {
             return;
@@ -282,7 +285,10 @@ impl Engine {
         let mut leaving = std::mem::take(&mut self.leaving);
         self.guard.egress_all(&mut leaving);
         for packet in leaving.drain(..) {
-            self.network(|network, now| network.depart(now, packet));
+            if let Some(reset) = self.network(|network, now| network.depart(now, packet)) {
+                self.guard.deliver(reset);
+                touch_network();
+            }
         }
         self.leaving = leaving;
         // The pass above has sent the last words (FINs) of hosts that died since the one before.

@@ -1,22 +1,19 @@
 //! Simulated sockets: turmoil-net's, tied to their host, so that a library's task may use them without knowing where it
 //! runs.
 //!
-//! A stream reads ahead, because turmoil-net announces a reopened window only after a single read of at least half its
-//! receive buffer. It tells the network where writes end and when the application reads, which turmoil-net does not
-//! keep and Linux's TCP depends on; and on a pod whose CPU time counts it hands out bytes frame by frame (`meter`).
+//! turmoil-net makes and ends connections. What is written and read in between goes to the network, which has an inbox
+//! for each end; on a pod whose CPU time counts a stream hands out bytes frame by frame (`meter`).
 
 use crate::{
     engine::{is_running, touch_network, with},
     flow::Flow,
     host,
     meter::Meter,
-    network::Network,
     process::{OnPod, enter},
 };
 use backbone::env::{Accept, Listener, Stream};
 use bytes::{Buf, BytesMut};
 use std::{
-    cell::RefCell,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -25,25 +22,17 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil_net::shim::tokio::net::{TcpListener, TcpStream};
 
-/// turmoil-net's receive buffer: the most that one read can return.
-const READ_AHEAD_BYTES: usize = 64 << 10;
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AHEAD_BYTES]);
-}
-
 /// A connected TCP stream of a simulated host.
 #[derive(Debug)]
 pub(crate) struct SimStream {
     host: u16,
     /// Present until the drop.
     tcp: Option<TcpStream>,
-    ahead: BytesMut,
     /// From here to the peer.
     flow: Flow,
-    /// Whether the network wants to know of writes and reads.
-    is_modelled: bool,
     meter: Option<Box<Meter>>,
+    /// What the meter has still to release.
+    ahead: BytesMut,
 }
 
 impl SimStream {
@@ -52,9 +41,8 @@ impl SimStream {
         let [source, destination] =
             [tcp.local_addr()?, tcp.peer_addr()?].map(|addr| (host::index_of(addr.ip()), addr.port()));
         let flow = Flow { source, destination };
-        let is_modelled = with(|engine| Network::models_tcp(&engine.hosts, flow));
         let meter = Meter::new(host, destination.0);
-        Ok(Self { host, tcp: Some(tcp), ahead: BytesMut::new(), flow, is_modelled, meter })
+        Ok(Self { host, tcp: Some(tcp), flow, meter, ahead: BytesMut::new() })
     }
 
     pub(crate) async fn connect(host: u16, peer: &str, port: u16) -> io::Result<Self> {
@@ -73,30 +61,13 @@ impl SimStream {
 }
 
 impl SimStream {
-    /// Reads all there is: into `out` what fits, the rest ahead. Returns how much came.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, out: Option<&mut ReadBuf<'_>>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(self.tcp().poll_read(cx, &mut read))?;
-            let got = read.filled();
-            if self.is_modelled && !got.is_empty() {
-                let drained = got.len() < READ_AHEAD_BYTES;
-                with(|engine| engine.application_read(self.flow, drained));
-            }
-            if got.len() >= READ_AHEAD_BYTES / 2 {
-                touch_network(); // a window update has been queued
-            }
-            let now = out.map_or(0, |out| {
-                let len = got.len().min(out.remaining());
-                out.put_slice(&got[..len]);
-                len
-            });
-            self.ahead.extend_from_slice(&got[now..]);
-            Poll::Ready(Ok(got.len()))
-        })
+    /// Ready at the end of the stream, or when the connection was reset: nothing that is still to be read is in the way.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut none = [0; 1];
+        self.tcp().poll_read(cx, &mut ReadBuf::new(&mut none))
     }
 
-    /// How many of the bytes read ahead the application may have; 0 at the end of the stream.
+    /// How many of the bytes ahead the application may have; 0 at the end of the stream.
     fn poll_metered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
             if let Some(meter) = self.meter.as_mut().filter(|_| !self.ahead.is_empty())
@@ -104,8 +75,13 @@ impl SimStream {
             {
                 return Poll::Ready(Ok(len));
             }
-            if ready!(self.poll_fill(cx, None))? == 0 {
-                return Poll::Ready(Ok(0));
+            let ahead = &mut self.ahead;
+            let take = |inbox: &mut BytesMut| match ahead.is_empty() {
+                true => *ahead = std::mem::take(inbox),
+                false => ahead.unsplit(std::mem::take(inbox)),
+            };
+            if with(|engine| engine.read(self.flow, cx.waker(), take)) == 0 {
+                return self.poll_end(cx).map_ok(|()| 0);
             }
         }
     }
@@ -113,13 +89,20 @@ impl SimStream {
 
 impl AsyncRead for SimStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let allowed = if self.meter.is_some() {
-            ready!(self.poll_metered(cx))?
-        } else if self.ahead.is_empty() {
-            return self.poll_fill(cx, Some(out)).map_ok(drop);
-        } else {
-            self.ahead.len()
-        };
+        if out.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if self.meter.is_none() {
+            let take = |inbox: &mut BytesMut| {
+                let len = inbox.len().min(out.remaining());
+                out.put_slice(&inbox[..len]);
+                inbox.advance(len);
+            };
+            let flow = self.flow;
+            let nothing_is_there = with(|engine| engine.read(flow, cx.waker(), take)) == 0;
+            return if nothing_is_there { self.poll_end(cx) } else { Poll::Ready(Ok(())) };
+        }
+        let allowed = ready!(self.poll_metered(cx))?;
         let len = allowed.min(out.remaining());
         out.put_slice(&self.ahead[..len]);
         self.ahead.advance(len);
@@ -134,13 +117,8 @@ impl AsyncRead for SimStream {
 }
 
 impl AsyncWrite for SimStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        touch_network();
-        let len = ready!(self.tcp().poll_write(cx, bytes))?;
-        if self.is_modelled {
-            with(|engine| engine.wrote(self.flow, len));
-        }
-        Poll::Ready(Ok(len))
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        with(|engine| engine.write(self.flow, bytes, cx.waker()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -156,6 +134,7 @@ impl AsyncWrite for SimStream {
 impl Drop for SimStream {
     fn drop(&mut self) {
         if is_running() {
+            with(|engine| engine.network.close(self.flow, !self.ahead.is_empty()));
             enter(self.host);
             touch_network();
         }

@@ -135,7 +135,8 @@ mod tests {
         host::{Class, Host},
         trace::Trace,
     };
-    use bytes::Bytes;
+    use bytes::{Bytes, BytesMut};
+    use std::task::Waker;
     use turmoil_net::{TcpFlags, TcpSegment, Transport};
 
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
@@ -154,7 +155,8 @@ mod tests {
                 [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1, None)).into_iter().collect();
             let service_redis = Link::ethernet(100, 100);
             let distances = Distances { service_redis, ..Distances::default() };
-            let network = Network::new(distances, 50, loss_ppm, 1);
+            let mut network = Network::new(distances, 50, loss_ppm, 1);
+            network.flows.entry(FLOW.reversed().packed()).or_default().end.open = true;
             Self { hosts, network, agenda: Agenda::new(), trace: Trace::new(None) }
         }
 
@@ -164,18 +166,27 @@ mod tests {
         }
 
         fn depart(&mut self, ns: u64, packet: Packet) {
-            self.at(ns, |network, now| network.depart(now, packet));
+            self.at(ns, |network, now| network.send(now, FLOW, packet));
         }
 
-        /// Plays the agenda until it is empty: (time in us, sequence number) of all that reaches a kernel, and whether
-        /// the flow was reset by its own side.
+        /// Plays the agenda until it is empty: (time in us, sequence number) of all that reaches an inbox or a kernel, and
+        /// whether the flow was reset by its own side.
         fn play(&mut self) -> (Vec<(u64, u32)>, bool) {
             let (mut arrivals, mut reset) = (vec![], false);
             while let Some(ns) = self.agenda.next_ns() {
                 for event in self.agenda.take_due(ns).unwrap() {
                     let gives_up = matches!(event, Event::Retransmission { .. });
-                    let Some(packet) = self.at(ns, |network, now| network.handle(now, event)) else { continue };
-                    if gives_up { reset = true } else { arrivals.push((ns / 1_000, segment(&packet).seq)) }
+                    let packet = self.at(ns, |network, now| network.handle(now, event));
+                    match packet {
+                        Some(_) if gives_up => reset = true,
+                        Some(packet) => arrivals.push((ns / 1_000, segment(&packet).seq)),
+                        None => {}
+                    }
+                    let mut read = |inbox: &mut BytesMut| {
+                        arrivals.extend(inbox.iter().map(|byte| (ns / 1_000, u32::from(*byte))));
+                        inbox.clear();
+                    };
+                    self.at(ns, |network, now| network.read(now, FLOW.reversed(), Waker::noop(), &mut read));
                 }
             }
             (arrivals, reset)
@@ -190,7 +201,7 @@ mod tests {
             ack: 0,
             flags: TcpFlags { ack: true, ..TcpFlags::default() },
             window: 1_000,
-            payload: Bytes::from_static(b"x"),
+            payload: vec![seq as u8].into(),
         };
         Network::packet(FLOW, segment)
     }
@@ -249,6 +260,8 @@ mod tests {
             (segment.payload, segment.ack) = (Bytes::new(), number);
             packet
         };
+        // So that all of them are turmoil-net's business.
+        world.network.flows.entry(FLOW.reversed().packed()).or_default().closing = true;
         world.depart(0, ack(1)); // the end of the handshake
         for number in [2, 3] {
             world.network.loss_ppm = 1_000_000;

@@ -1,6 +1,7 @@
 //! What happens to packets between hosts: latency, order, loss, retransmission, cuts and stalls, dead hosts.
 //!
-//! turmoil-net has the sockets and TCP's state machine; this module has the wire. A lost segment comes back after a
+//! turmoil-net makes connections and ends them; this module has the wire, and the data of established connections
+//! ([`stream`]). A lost segment comes back after a
 //! retransmission timeout and all behind it on its flow waits: that is what loss looks like to an application.
 //! turmoil-net's own retransmission, which counts egress passes instead of time, stays off.
 
@@ -8,6 +9,7 @@ mod link;
 mod loss;
 mod segment;
 mod state;
+mod stream;
 mod tcp;
 
 pub use link::{Distances, Link};
@@ -21,7 +23,10 @@ use crate::{
 use rustc_hash::FxHashMap;
 use segment::{is_pure_ack, reset_segment, segment};
 use state::FlowState;
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    task::Waker,
+};
 use turmoil_net::{Packet, TcpSegment, Transport};
 
 /// Both ends may close while packets are still on their way; after this long none is.
@@ -62,6 +67,8 @@ pub(crate) enum Event {
     Retransmission { flow: Flow, timer: u64 },
     /// The peer of a lost acknowledgement has retransmitted, and is answered.
     LateAck { flow: Flow, timer: u64 },
+    /// A writer that waits hears that its peer has read.
+    Room(Waker),
 }
 
 /// What the network sees of the world while it does something.
@@ -131,22 +138,38 @@ impl Network {
         self.distances.between(from, to)
     }
 
-    /// A host's socket has something to send.
-    pub(crate) fn depart(&mut self, now: &mut Moment<'_>, packet: Packet) {
+    /// A host's kernel has something to say: that a connection begins or ends. Returns what that kernel itself must be
+    /// told.
+    pub(crate) fn depart(&mut self, now: &mut Moment<'_>, mut packet: Packet) -> Option<Packet> {
         let flow = Self::flow_of(&packet);
         if now.hosts[flow.source.0].reach == Reach::PoweredOff {
             self.counters.lost += 1;
-            return;
+            return None;
         }
-        let flags = segment(&packet).flags;
-        if flags.fin || flags.rst {
-            self.flows.entry(flow.packed()).or_default().closing = true;
+        let Transport::Tcp(leaving) = &mut packet.payload else { return None };
+        let flags = leaving.flags;
+        let state = self.flows.entry(flow.packed()).or_default();
+        if flags.syn {
+            *state = FlowState::default(); // of an earlier connection between the same ports
+            (state.first_seq, state.next_seq) = (leaving.seq.wrapping_add(1), leaving.seq.wrapping_add(1));
+            state.end.open = true;
+        }
+        state.closing |= flags.fin || flags.rst;
+        if flags.fin && state.end.aborts {
+            self.reset(now, flow);
+            return Some(Self::packet(flow.reversed(), reset_segment(flow.reversed())));
+        }
+        if flags.fin {
+            // turmoil-net knows nothing of the data before it.
+            leaving.seq = state.next_seq;
+            state.next_seq = state.next_seq.wrapping_add(1);
         }
         if Self::models_tcp(now.hosts, flow) {
             self.leave(now, flow, packet);
         } else {
             self.send(now, flow, packet);
         }
+        None
     }
 
     /// A kernel hands a packet to the wire.
@@ -157,7 +180,8 @@ impl Network {
         let state = self.flows.entry(flow.packed()).or_default();
         state.lost_ack = None;
         let first_ack = pure_ack && !state.established;
-        state.established |= !flags.syn;
+        // Data may leave before the end of the handshake, which has to come through all the same.
+        state.established |= pure_ack || flags.fin || flags.rst;
         if lost {
             self.counters.lost += 1;
             if flags.rst || (pure_ack && silent) {
@@ -191,9 +215,10 @@ impl Network {
     pub(crate) fn handle(&mut self, now: &mut Moment<'_>, event: Event) -> Option<Packet> {
         match event {
             Event::Arrival(packet) => return self.arrive(now, packet),
-            Event::Delivery(packet) => return Some(packet),
+            Event::Delivery(packet) => return self.take_in(packet),
+            Event::Room(writer) => writer.wake(),
             Event::Retransmission { flow, timer } => return self.retransmit(now, flow, timer),
-            Event::Write { flow, segment } => self.write(now, flow, segment),
+            Event::Write { flow, segment } => self.written(now, flow, segment),
             Event::LateAck { flow, timer } => self.late_ack(now, flow, timer),
             Event::AckTimer { flow, timer } => self.ack_timer(now, flow, timer),
         }
@@ -237,7 +262,7 @@ impl Network {
             now.put(now.ns + wake_us * 1_000, Event::Delivery(packet));
             return None;
         }
-        Some(packet)
+        self.take_in(packet)
     }
 
     fn is_closing(&self, flow: Flow) -> bool {
@@ -266,7 +291,8 @@ impl Network {
         let resets = inbound.iter().map(|flow| Self::packet(*flow, reset_segment(*flow))).collect();
         for flow in inbound {
             if now.hosts[host].reach == Reach::PoweredOff {
-                self.forget(flow);
+                // Its peers know nothing of it yet.
+                self.flows.remove(&flow.reversed().packed());
             } else if !self.is_closing(flow.reversed()) {
                 self.reset(now, flow.reversed());
             }
@@ -275,14 +301,22 @@ impl Network {
     }
 
     fn forget(&mut self, flow: Flow) {
-        self.flows.remove(&flow.packed());
-        self.flows.remove(&flow.reversed().packed());
+        for flow in [flow, flow.reversed()] {
+            if let Some(mut state) = self.flows.remove(&flow.packed()) {
+                state.end.wake_writer();
+            }
+        }
     }
 
-    /// Drops the memory of connections that have been closed for a while.
+    /// Drops the memory of connections that have been closed for a while, unless somebody still has to read.
     pub(crate) fn forget_closed(&mut self, now_ns: u64) {
         while let Some((_, flow)) = self.closed.pop_front_if(|(at_ns, _)| *at_ns + CLOSED_FLOW_MEMORY_NS <= now_ns) {
-            self.forget(flow);
+            let is_open = |flow: Flow| self.flows.get(&flow.packed()).is_some_and(|state| state.end.open);
+            if is_open(flow) || is_open(flow.reversed()) {
+                self.closed.push_back((now_ns, flow));
+            } else {
+                self.forget(flow);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the network knows of one flow.
 
-use super::tcp::Side;
+use super::{stream::End, tcp::Side};
 use turmoil_net::Packet;
 
 /// Order and retransmission of one flow.
@@ -17,6 +17,12 @@ pub(super) struct FlowState {
     pub(crate) lost_ack: Option<Box<(Packet, u64)>>,
     /// Lost segments and those held up behind them, by sequence number; `None` while nothing is lost.
     pub(crate) lost: Option<Box<Lost>>,
+    /// Sequence number of the first byte after the SYN.
+    pub(super) first_seq: u32,
+    /// That of the next byte that is written; a FIN counts as one.
+    pub(super) next_seq: u32,
+    /// The source's end of the connection.
+    pub(super) end: End,
     /// The source's side of a connection whose segments are modelled.
     pub(super) side: Option<Box<Side>>,
 }

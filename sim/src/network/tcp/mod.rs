@@ -1,10 +1,9 @@
 //! Linux's TCP between applications and the wire, where it decides how fast they are: Nagle's algorithm at the sender
 //! and delayed acknowledgements at the receiver.
 //!
-//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody
-//! waits for an acknowledgement, and turmoil-net's own, one a segment, will do. On a modelled connection the segments
-//! that turmoil-net hands over are cut where the application's writes ended, each takes its CPU time, and all pure ACKs
-//! are ours. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
+//! Only connections with a host that leaves Nagle on (`Kernel::nodelay = false`) are modelled so: elsewhere nobody ever
+//! waits for an acknowledgement, so none is sent. On a modelled connection each write takes its CPU time, and
+//! acknowledgements travel. This file is the glue; the rules are in [`delayed_ack`] and [`nagle`].
 
 mod delayed_ack;
 mod nagle;
@@ -25,8 +24,8 @@ use turmoil_net::{Packet, TcpFlags, TcpSegment};
 pub(super) struct Side {
     ack: DelayedAck,
     sender: Sender,
-    /// Where the receive window ends, as turmoil-net last said. What arrives later uses the window up, so a segment
-    /// that acknowledges it must advertise less.
+    /// Where the receive window ends: what the application has read, and the whole window behind it. What arrives uses
+    /// it up, so a segment that acknowledges it must advertise less.
     window_end: u32,
     /// Where it ends for all that the peer has been told.
     window_end_told: u32,
@@ -78,59 +77,47 @@ impl Network {
         })
     }
 
-    fn mss_bytes(&self, hosts: &Hosts, flow: Flow) -> usize {
+    pub(super) fn mss_bytes(&self, hosts: &Hosts, flow: Flow) -> usize {
         self.link(hosts, flow).mss_bytes as usize
     }
 
-    /// The application on `flow`'s source wrote so much in one call.
-    pub(crate) fn wrote(&mut self, hosts: &Hosts, flow: Flow, len_bytes: usize) {
-        if Self::models_tcp(hosts, flow) {
-            let len_bytes = u32::try_from(len_bytes).expect("a write fits into a socket's buffer");
-            self.side(hosts, flow).sender.wrote(len_bytes);
+    /// The application on `flow`'s source has read so much; `drained`: all there was.
+    pub(super) fn application_read(&mut self, now: &mut Moment<'_>, flow: Flow, len_bytes: usize, drained: bool) {
+        if !Self::models_tcp(now.hosts, flow) {
+            return;
+        }
+        let side = self.side(now.hosts, flow);
+        side.window_end = side.window_end.wrapping_add(len_bytes as u32);
+        let action = side.ack.application_read(drained);
+        self.obey(now, flow, action);
+        if self.side(now.hosts, flow).must_tell_window() {
+            self.obey(now, flow, AckAction::Now);
         }
     }
 
-    /// The application on `flow`'s source has read; `drained`: all there was.
-    pub(crate) fn application_read(&mut self, now: &mut Moment<'_>, flow: Flow, drained: bool) {
-        if Self::models_tcp(now.hosts, flow) && self.flows.contains_key(&flow.packed()) {
-            let action = self.side(now.hosts, flow).ack.application_read(drained);
-            self.obey(now, flow, action);
-        }
-    }
-
-    /// turmoil-net hands over what the application wrote, and what its own state machine has to say.
+    /// turmoil-net says that a connection begins or ends.
     pub(super) fn leave(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let leaving = segment(&packet).clone();
         let peer_has_closed = self.is_closing(flow.reversed());
-        let mss_bytes = self.mss_bytes(now.hosts, flow);
         let side = self.side(now.hosts, flow);
-        side.window_end = leaving.ack.wrapping_add(leaving.window.into());
         if leaving.flags.syn {
             side.sender.start(leaving.seq);
         }
-        // Beside resets: the handshake, and the ACK of a FIN.
         let is_first_ack = is_pure_ack(&leaving) && side.ack.acknowledges().is_none();
+        if leaving.flags.syn || is_first_ack {
+            side.window_end = leaving.ack.wrapping_add(leaving.window.into());
+            side.window_end_told = side.window_end;
+        }
         let closes = is_pure_ack(&leaving) && peer_has_closed;
         if leaving.flags.syn || leaving.flags.rst || is_first_ack || closes {
-            side.window_end_told = side.window_end;
-            return self.send(now, flow, packet);
-        }
-        if is_pure_ack(&leaving) {
-            if side.must_tell_window() {
-                self.obey(now, flow, AckAction::Now);
-            }
-            return; // all other ACKs are ours
-        }
-        if leaving.payload.is_empty() {
-            return self.write_later(now, flow, leaving); // a FIN
-        }
-        for part in side.sender.cut(leaving, mss_bytes) {
-            self.write_later(now, flow, part);
+            self.send(now, flow, packet);
+        } else if leaving.flags.fin {
+            self.write_later(now, flow, leaving);
         }
     }
 
     /// Each write takes CPU time of its pod, one after the other.
-    fn write_later(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
+    pub(super) fn write_later(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
         let done_ns = match &mut now.hosts[flow.source.0].cpu {
             Some(cpu) if cpu.plan().write_us > 0 => {
                 let job = cpu.work(now.ns, cpu.plan().write_us);
@@ -144,12 +131,12 @@ impl Network {
         if side.written_at_ns > now.ns {
             now.put(side.written_at_ns, Event::Write { flow, segment: part });
         } else {
-            self.write(now, flow, part);
+            self.written(now, flow, part);
         }
     }
 
     /// A write has reached the kernel.
-    pub(super) fn write(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
+    pub(super) fn written(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
         if !self.flows.contains_key(&flow.packed()) {
             return; // the connection was reset meanwhile
         }

@@ -16,16 +16,12 @@ const WRITES_PER_SEGMENT_MAX: usize = 17;
 /// The sending side of a flow.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
-    /// Sequence number of the first byte; `None` before the SYN.
-    first: Option<u32>,
+    /// The SYN has left.
+    started: bool,
     snd_nxt: u32,
     snd_una: u32,
     /// End of the last partial segment (`snd_sml`).
     snd_sml: u32,
-    /// Bytes written so far, modulo 2^32.
-    written: u32,
-    /// Where writes ended, counted as `written`: turmoil-net merges all writes of one instant.
-    write_ends: VecDeque<u32>,
     waiting: VecDeque<TcpSegment>,
     /// Writes in the last waiting segment.
     writes: usize,
@@ -35,46 +31,17 @@ impl Sender {
     /// The SYN leaves.
     pub(crate) fn start(&mut self, seq: u32) {
         let next = seq.wrapping_add(1);
-        self.first = Some(next);
+        self.started = true;
         (self.snd_nxt, self.snd_una, self.snd_sml) = (next, next, next);
     }
 
     pub(crate) fn has_started(&self) -> bool {
-        self.first.is_some()
+        self.started
     }
 
     /// The sequence number that the next segment has.
     pub(crate) fn next_seq(&self) -> u32 {
         self.snd_nxt
-    }
-
-    /// The application wrote `len_bytes` in one call.
-    pub(crate) fn wrote(&mut self, len_bytes: u32) {
-        self.written = self.written.wrapping_add(len_bytes);
-        self.write_ends.push_back(self.written);
-    }
-
-    /// Cuts what turmoil-net merged at the boundaries of the writes and of the maximum segment size.
-    pub(crate) fn cut(&mut self, mut rest: TcpSegment, mss_bytes: usize) -> Vec<TcpSegment> {
-        let first = self.first.expect("data follows the SYN");
-        let mut parts = Vec::with_capacity(self.write_ends.len().max(1));
-        while !rest.payload.is_empty() {
-            let mut len = rest.payload.len().min(mss_bytes);
-            while let Some(end) = self.write_ends.front() {
-                let left = first.wrapping_add(*end).wrapping_sub(rest.seq).cast_signed();
-                if left > 0 {
-                    len = len.min(left.unsigned_abs() as usize);
-                    break;
-                }
-                self.write_ends.pop_front();
-            }
-            let mut part = rest.clone();
-            part.payload = rest.payload.split_to(len);
-            part.flags.fin &= rest.payload.is_empty();
-            rest.seq = rest.seq.wrapping_add(part.payload.len() as u32);
-            parts.push(part);
-        }
-        parts
     }
 
     /// A write reaches the kernel: returns what may leave now.
@@ -199,16 +166,5 @@ mod tests {
         assert_eq!(lengths(&big), [4], "it is no longer the last of the queue");
         assert!(sender.acknowledged(1_552, LAN_MSS, false).is_empty(), "the second small segment is in flight now");
         assert_eq!(lengths(&sender.acknowledged(1_556, LAN_MSS, false)), [LAN_MSS - 2]);
-    }
-
-    #[test]
-    fn what_was_merged_is_cut_where_the_writes_ended() {
-        let mut sender = sender();
-        sender.wrote(4);
-        sender.wrote(6);
-        sender.wrote(2_000);
-        let parts = sender.cut(segment(100, 2_010), LAN_MSS);
-        assert_eq!(lengths(&parts), [4, 6, LAN_MSS, 2_000 - LAN_MSS]);
-        assert_eq!(parts.iter().map(|part| part.seq).collect::<Vec<_>>(), [100, 104, 110, 110 + LAN_MSS as u32]);
     }
 }

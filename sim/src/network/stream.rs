@@ -1,0 +1,171 @@
+//! The bytes of established connections, from a write into the inbox of the peer's socket.
+//!
+//! turmoil-net makes connections and ends them; between the two it knows of no data. What a socket writes becomes
+//! segments at once, which the network delays, loses and brings back like any other packet, and what arrives lies in
+//! the receiver's inbox until the application reads it. So work costs, and a socket without work costs nothing.
+//! Control packets (SYN, FIN, RST, their ACKs) travel the same way in order with the data, and only they reach
+//! turmoil-net's kernels.
+
+use super::{Event, Moment, Network, segment::segment};
+use crate::flow::Flow;
+use bytes::{Bytes, BytesMut};
+use std::{
+    io,
+    task::{Poll, Waker},
+};
+use turmoil_net::{Packet, TcpFlags, TcpSegment, Transport};
+
+/// What a sender may have under way and unread at its peer: the largest window without scaling. A write beyond it
+/// waits.
+const WINDOW_BYTES: usize = 65_535;
+
+/// The end of a connection at a flow's source.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// A socket is there.
+    pub(super) open: bool,
+    /// The socket was closed before everything was read: as Linux does, the connection is reset instead of ended.
+    pub(super) aborts: bool,
+    /// What has arrived and was not read yet.
+    inbox: BytesMut,
+    /// Bytes written here that are not in the peer's inbox yet.
+    under_way_bytes: usize,
+    reader: Option<Waker>,
+    /// Waits for room.
+    writer: Option<Waker>,
+}
+
+impl End {
+    /// The socket is gone.
+    fn close(&mut self, unread: bool) {
+        self.aborts = unread || !self.inbox.is_empty();
+        (self.open, self.inbox) = (false, BytesMut::new());
+        (self.reader, self.writer) = (None, None);
+    }
+
+    /// Whoever waits to write to a connection that is no more shall hear of it.
+    pub(super) fn wake_writer(&mut self) {
+        self.writer.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Network {
+    /// The application at `flow`'s source writes. Returns how much of it was taken.
+    pub(crate) fn write(
+        &mut self,
+        now: &mut Moment<'_>,
+        flow: Flow,
+        bytes: &[u8],
+        waker: &Waker,
+    ) -> Poll<io::Result<usize>> {
+        let peer = self.flows.get(&flow.reversed().packed());
+        let (unread_bytes, ack) = peer.map_or((0, 0), |peer| (peer.end.inbox.len(), peer.first_seq));
+        let Some(state) = self.flows.get_mut(&flow.packed()).filter(|state| state.end.open) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        if state.closing {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room_bytes = WINDOW_BYTES.saturating_sub(state.end.under_way_bytes + unread_bytes);
+        if room_bytes == 0 && !bytes.is_empty() {
+            state.end.writer = Some(waker.clone());
+            return Poll::Pending;
+        }
+        let bytes = &bytes[..room_bytes.min(bytes.len())];
+        state.end.under_way_bytes += bytes.len();
+        let mut seq = state.next_seq;
+        state.next_seq = seq.wrapping_add(bytes.len() as u32);
+        let (is_modelled, mss_bytes) = (Self::models_tcp(now.hosts, flow), self.mss_bytes(now.hosts, flow));
+        for part in bytes.chunks(mss_bytes) {
+            let segment = TcpSegment {
+                src_port: flow.source.1,
+                dst_port: flow.destination.1,
+                seq,
+                ack,
+                flags: TcpFlags { ack: true, ..TcpFlags::default() },
+                window: u16::MAX,
+                payload: Bytes::copy_from_slice(part),
+            };
+            seq = seq.wrapping_add(part.len() as u32);
+            if is_modelled {
+                self.write_later(now, flow, segment);
+            } else {
+                self.send(now, flow, Self::packet(flow, segment));
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Lets `take` take from what has arrived at `flow`'s source, and returns how much that was. 0: nothing is there;
+    /// `waker` hears of what comes.
+    pub(crate) fn read(
+        &mut self,
+        now: &mut Moment<'_>,
+        flow: Flow,
+        waker: &Waker,
+        take: &mut dyn FnMut(&mut BytesMut),
+    ) -> usize {
+        let Some(state) = self.flows.get_mut(&flow.packed()) else { return 0 };
+        let inbox = &mut state.end.inbox;
+        let arrived_bytes = inbox.len();
+        if arrived_bytes == 0 {
+            state.end.reader = Some(waker.clone());
+            return 0;
+        }
+        take(inbox);
+        let taken_bytes = arrived_bytes - inbox.len();
+        let drained = inbox.is_empty();
+        if drained {
+            *inbox = BytesMut::new(); // thousands of streams: keep no memory that a burst once needed
+        }
+        self.application_read(now, flow, taken_bytes, drained);
+        let back = flow.reversed();
+        if let Some(writer) = self.flows.get_mut(&back.packed()).and_then(|peer| peer.end.writer.take()) {
+            // The window update takes its time.
+            let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
+            now.put((now.ns + latency_ns).next_multiple_of(self.quantum_ns), Event::Room(writer));
+        }
+        taken_bytes
+    }
+
+    /// The socket at `flow`'s source is gone. `unread`: it had taken more from here than the application has read.
+    pub(crate) fn close(&mut self, flow: Flow, unread: bool) {
+        if let Some(state) = self.flows.get_mut(&flow.packed()) {
+            state.end.close(unread);
+        }
+    }
+
+    /// A packet has come through its destination's kernel: data go into the inbox. Returns what is turmoil-net's
+    /// business, in its numbers: for it no byte was ever sent.
+    pub(super) fn take_in(&mut self, mut packet: Packet) -> Option<Packet> {
+        let flow = Self::flow_of(&packet);
+        let Transport::Tcp(arrived) = &mut packet.payload else { return None };
+        let payload = std::mem::take(&mut arrived.payload);
+        if !payload.is_empty() {
+            self.take_in_data(flow, &payload);
+        }
+        if arrived.flags.fin {
+            arrived.seq = self.flows.get(&flow.packed()).map_or(arrived.seq, |state| state.first_seq);
+        }
+        arrived.window = u16::MAX;
+        let control = arrived.flags.syn || arrived.flags.fin || arrived.flags.rst;
+        (control || payload.is_empty() && self.acknowledges_control(flow, segment(&packet))).then_some(packet)
+    }
+
+    fn take_in_data(&mut self, flow: Flow, payload: &[u8]) {
+        if let Some(sender) = self.flows.get_mut(&flow.packed()) {
+            sender.end.under_way_bytes = sender.end.under_way_bytes.saturating_sub(payload.len());
+        }
+        let receiver = self.flows.get_mut(&flow.reversed().packed()).filter(|receiver| receiver.end.open);
+        if let Some(receiver) = receiver {
+            receiver.end.inbox.extend_from_slice(payload);
+            receiver.end.reader.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Whether a pure ACK may be that of a SYN or of a FIN. All others are of data.
+    fn acknowledges_control(&self, flow: Flow, ack: &TcpSegment) -> bool {
+        let peer = self.flows.get(&flow.reversed().packed());
+        peer.is_none_or(|peer| peer.closing || ack.ack == peer.first_seq)
+    }
+}
