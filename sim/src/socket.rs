@@ -61,7 +61,7 @@ impl SimStream {
 }
 
 impl SimStream {
-    /// Ready at the end of the stream, or when the connection was reset: nothing that is still to be read is in the way.
+    /// Ready at the end of the stream, or when the connection was reset. Nothing that is still to be read is in the way.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut none = [0; 1];
         self.tcp().poll_read(cx, &mut ReadBuf::new(&mut none))
@@ -80,7 +80,7 @@ impl SimStream {
                 true => *ahead = std::mem::take(inbox),
                 false => ahead.unsplit(std::mem::take(inbox)),
             };
-            if with(|engine| engine.read(self.flow, cx.waker(), take)) == 0 {
+            if ready!(with(|engine| engine.read(self.flow, cx.waker(), take))) == 0 {
                 return self.poll_end(cx).map_ok(|()| 0);
             }
         }
@@ -99,8 +99,8 @@ impl AsyncRead for SimStream {
                 inbox.advance(len);
             };
             let flow = self.flow;
-            let nothing_is_there = with(|engine| engine.read(flow, cx.waker(), take)) == 0;
-            return if nothing_is_there { self.poll_end(cx) } else { Poll::Ready(Ok(())) };
+            let taken_bytes = ready!(with(|engine| engine.read(flow, cx.waker(), take)));
+            return if taken_bytes == 0 { self.poll_end(cx) } else { Poll::Ready(Ok(())) };
         }
         let allowed = ready!(self.poll_metered(cx))?;
         let len = allowed.min(out.remaining());

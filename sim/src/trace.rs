@@ -5,7 +5,7 @@
 
 use crate::flow::Flow;
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     io::{self, Write},
 };
 use turmoil_net::TcpSegment;
@@ -19,12 +19,14 @@ pub(crate) struct Trace {
     failure: Option<io::Error>,
     /// Packets and events recorded.
     records: u64,
+    /// Reused by every event.
+    text: String,
 }
 
 impl Trace {
     /// A trace that also writes a line a record to `log`.
     pub(crate) fn new(log: Option<Box<dyn Write + Send>>) -> Self {
-        Self { hasher: Box::default(), log, failure: None, records: 0 }
+        Self { hasher: Box::default(), log, failure: None, records: 0, text: String::new() }
     }
 
     /// A segment reached its host.
@@ -59,13 +61,16 @@ impl Trace {
 
     /// Something happened on a pod.
     pub(crate) fn event(&mut self, now_us: u64, pod: &str, event: fmt::Arguments<'_>) {
-        let text = format!("{now_us} event {pod} {event}");
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        write!(text, "{now_us} event {pod} {event}").expect("a string takes everything");
         self.hasher.update(text.as_bytes());
         self.records += 1;
         if self.log.is_some() {
             let digest = self.hasher.digest();
             self.write(format_args!("{text} digest={digest:016x}"));
         }
+        self.text = text;
     }
 
     /// The digest so far.

@@ -25,8 +25,8 @@ impl Incarnation {
     /// Puts an event of this pod into the trace.
     pub fn trace(self, event: fmt::Arguments<'_>) {
         with(|engine| {
-            let name = engine.pods.name_of(self.host).to_owned();
-            engine.record(&name, event);
+            let now_us = engine.now_us();
+            engine.trace.event(now_us, engine.pods.name_of(self.host), event);
         });
     }
 

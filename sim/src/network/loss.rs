@@ -169,8 +169,8 @@ mod tests {
             self.at(ns, |network, now| network.send(now, FLOW, packet));
         }
 
-        /// Plays the agenda until it is empty: (time in us, sequence number) of all that reaches an inbox or a kernel, and
-        /// whether the flow was reset by its own side.
+        /// Plays the agenda until it is empty: (time in us, sequence number) of all that reaches an inbox or a kernel,
+        /// and whether the flow was reset by its own side.
         fn play(&mut self) -> (Vec<(u64, u32)>, bool) {
             let (mut arrivals, mut reset) = (vec![], false);
             while let Some(ns) = self.agenda.next_ns() {
@@ -186,7 +186,7 @@ mod tests {
                         arrivals.extend(inbox.iter().map(|byte| (ns / 1_000, u32::from(*byte))));
                         inbox.clear();
                     };
-                    self.at(ns, |network, now| network.read(now, FLOW.reversed(), Waker::noop(), &mut read));
+                    let _ = self.at(ns, |network, now| network.read(now, FLOW.reversed(), Waker::noop(), &mut read));
                 }
             }
             (arrivals, reset)

@@ -303,7 +303,7 @@ impl Network {
     fn forget(&mut self, flow: Flow) {
         for flow in [flow, flow.reversed()] {
             if let Some(mut state) = self.flows.remove(&flow.packed()) {
-                state.end.wake_writer();
+                state.end.wake();
             }
         }
     }

@@ -6,7 +6,7 @@
 //! Control packets (SYN, FIN, RST, their ACKs) travel the same way in order with the data, and only they reach
 //! turmoil-net's kernels.
 
-use super::{Event, Moment, Network, segment::segment};
+use super::{Event, Moment, Network, segment::segment, state::FlowState};
 use crate::flow::Flow;
 use bytes::{Bytes, BytesMut};
 use std::{
@@ -26,6 +26,8 @@ pub(super) struct End {
     pub(super) open: bool,
     /// The socket was closed before everything was read: as Linux does, the connection is reset instead of ended.
     pub(super) aborts: bool,
+    /// The peer has ended the connection, or somebody has reset it: after what is in the inbox turmoil-net knows more.
+    ended: bool,
     /// What has arrived and was not read yet.
     inbox: BytesMut,
     /// Bytes written here that are not in the peer's inbox yet.
@@ -43,9 +45,9 @@ impl End {
         (self.reader, self.writer) = (None, None);
     }
 
-    /// Whoever waits to write to a connection that is no more shall hear of it.
-    pub(super) fn wake_writer(&mut self) {
-        self.writer.take().into_iter().for_each(Waker::wake);
+    /// Whoever waits here for something shall look again.
+    pub(super) fn wake(&mut self) {
+        [self.reader.take(), self.writer.take()].into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -96,22 +98,25 @@ impl Network {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Lets `take` take from what has arrived at `flow`'s source, and returns how much that was. 0: nothing is there;
-    /// `waker` hears of what comes.
+    /// Lets `take` take from what has arrived at `flow`'s source, and returns how much that was. 0: there is nothing
+    /// and will be nothing, and turmoil-net knows why.
     pub(crate) fn read(
         &mut self,
         now: &mut Moment<'_>,
         flow: Flow,
         waker: &Waker,
         take: &mut dyn FnMut(&mut BytesMut),
-    ) -> usize {
-        let Some(state) = self.flows.get_mut(&flow.packed()) else { return 0 };
-        let inbox = &mut state.end.inbox;
-        let arrived_bytes = inbox.len();
+    ) -> Poll<usize> {
+        let Some(FlowState { end, .. }) = self.flows.get_mut(&flow.packed()) else { return Poll::Ready(0) };
+        let arrived_bytes = end.inbox.len();
         if arrived_bytes == 0 {
-            state.end.reader = Some(waker.clone());
-            return 0;
+            if end.ended {
+                return Poll::Ready(0);
+            }
+            end.reader = Some(waker.clone());
+            return Poll::Pending;
         }
+        let inbox = &mut end.inbox;
         take(inbox);
         let taken_bytes = arrived_bytes - inbox.len();
         let drained = inbox.is_empty();
@@ -125,7 +130,7 @@ impl Network {
             let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
             now.put((now.ns + latency_ns).next_multiple_of(self.quantum_ns), Event::Room(writer));
         }
-        taken_bytes
+        Poll::Ready(taken_bytes)
     }
 
     /// The socket at `flow`'s source is gone. `unread`: it had taken more from here than the application has read.
@@ -148,6 +153,12 @@ impl Network {
             arrived.seq = self.flows.get(&flow.packed()).map_or(arrived.seq, |state| state.first_seq);
         }
         arrived.window = u16::MAX;
+        if (arrived.flags.fin || arrived.flags.rst)
+            && let Some(receiver) = self.flows.get_mut(&flow.reversed().packed())
+        {
+            receiver.end.ended = true;
+            receiver.end.wake();
+        }
         let control = arrived.flags.syn || arrived.flags.fin || arrived.flags.rst;
         (control || payload.is_empty() && self.acknowledges_control(flow, segment(&packet))).then_some(packet)
     }
