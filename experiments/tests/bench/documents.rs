@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 27] = [
+const ELSEWHERE: [(&str, &str); 30] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -19,6 +19,9 @@ const ELSEWHERE: [(&str, &str); 27] = [
     ("SHELFWIRE_WRITE_CONFORMANCE=1", "sim/tests/real/conformance"),
     ("SHELFWIRE_WRITE_DOCUMENTS=1", "this file"),
     ("cargo run -p sim --example", "sim/tests/world"),
+    ("RUSTFLAGS=\"--cfg tokio_unstable -C target-cpu=native\" cargo build --profile sweep", "takes ten minutes"),
+    ("target/sweep/experiments", "the same program in another profile"),
+    ("scripts/instructions", ".ci/run"),
     ("cargo test --test visits", "sim/tests/world/visits.rs"),
     ("target/release/backbone", "backbone/tests/cli.rs and experiments/tests/live"),
     ("echo '{\"task_id\"", "backbone/tests/cli.rs"),

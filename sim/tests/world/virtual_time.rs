@@ -1,6 +1,6 @@
 //! Time, order and faults of the simulated network, seen through plain sockets.
 
-use backbone::env::Env;
+use backbone::env::{Env, Stream};
 use sim::{Class, Cluster, Finished, Settings, Simulation};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -263,6 +263,104 @@ fn nobody_listening_means_connection_refused() {
     let finished =
         run(Settings::default(), async |cluster: Cluster| all(start_pinging(cluster.env("client"), 1)).await);
     assert_eq!(finished.output, [Err(io::ErrorKind::ConnectionRefused)]);
+}
+
+/// Runs `server` with the connection that `client` makes, and gives what both report, in order.
+fn converse<S, C>(
+    server: impl FnOnce(Stream, mpsc::UnboundedSender<String>) -> S + Send + 'static,
+    client: impl FnOnce(Stream, mpsc::UnboundedSender<String>) -> C + Send + 'static,
+) -> Vec<String>
+where
+    S: Future<Output = ()> + Send + 'static,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let finished = run(Settings::default(), async move |cluster: Cluster| {
+        let (near, far) = (cluster.env("server"), cluster.env("client"));
+        let (report, reports) = mpsc::unbounded_channel();
+        let servers_report = report.clone();
+        near.clone().spawn("server", async move {
+            let mut listener = near.listen(any_address(PORT)).await.unwrap();
+            server(listener.accept().await.unwrap(), servers_report).await;
+        });
+        sleep(Duration::from_millis(1)).await;
+        far.clone().spawn("client", async move { client(far.connect("server", PORT).await.unwrap(), report).await });
+        all(reports).await
+    });
+    finished.output
+}
+
+#[test]
+fn what_was_written_before_a_close_arrives_before_the_end() {
+    let read_all = async |mut stream: Stream, report: mpsc::UnboundedSender<String>| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        report.send(text).unwrap();
+    };
+    let seen = converse(read_all, async |mut stream, _report| {
+        for part in ["to", " be", " read"] {
+            stream.write_all(part.as_bytes()).await.unwrap();
+        }
+        drop(stream);
+    });
+    assert_eq!(seen, ["to be read"]);
+}
+
+#[test]
+fn a_peer_that_closes_with_unread_data_resets_the_connection() {
+    let leave = async |stream: Stream, _report| {
+        sleep(Duration::from_millis(10)).await;
+        drop(stream);
+    };
+    let seen = converse(leave, async |mut stream, report| {
+        stream.write_all(b"nobody reads this").await.unwrap();
+        report.send(format!("{:?}", stream.read_u8().await.map_err(|error| error.kind()))).unwrap();
+        report.send(format!("{:?}", stream.write_all(b"more").await.map_err(|error| error.kind()))).unwrap();
+    });
+    assert_eq!(seen, ["Err(ConnectionReset)", "Err(ConnectionReset)"]);
+}
+
+#[test]
+fn a_peer_that_has_read_everything_ends_the_connection_without_a_reset() {
+    let read_and_leave = async |mut stream: Stream, _report| drop(stream.read_u8().await);
+    let seen = converse(read_and_leave, async |mut stream, report| {
+        stream.write_all(b"?").await.unwrap();
+        report.send(format!("{:?}", stream.read_u8().await.map_err(|error| error.kind()))).unwrap();
+    });
+    assert_eq!(seen, ["Err(UnexpectedEof)"]);
+}
+
+#[test]
+fn a_writer_that_waits_for_room_hears_that_its_peer_is_gone() {
+    let leave = async |stream: Stream, report: mpsc::UnboundedSender<String>| {
+        sleep(Duration::from_millis(50)).await;
+        report.send("the reader leaves".into()).unwrap();
+        drop(stream);
+    };
+    let seen = converse(leave, async |mut stream, report| {
+        let written = stream.write_all(&vec![7; 1 << 20]).await;
+        report.send(format!("{:?}", written.map_err(|error| error.kind()))).unwrap();
+    });
+    assert_eq!(seen, ["the reader leaves", "Err(ConnectionReset)"]);
+}
+
+#[test]
+fn a_writer_goes_on_as_the_reader_reads_and_no_faster_than_the_news_of_it() {
+    const WINDOW: usize = 65_535;
+    let read_slowly = async |mut stream: Stream, _report| {
+        let mut buffer = vec![0; WINDOW];
+        for _ in 0..4 {
+            sleep(Duration::from_millis(10)).await;
+            stream.read_exact(&mut buffer).await.unwrap();
+        }
+    };
+    let seen = converse(read_slowly, async |mut stream, report| {
+        let start = Instant::now();
+        for _ in 0..4 {
+            stream.write_all(&vec![7; WINDOW]).await.unwrap();
+            report.send((start.elapsed().as_micros() / 10_000).to_string()).unwrap();
+        }
+    });
+    assert_eq!(seen, ["0", "1", "2", "3"], "each window waits for the one before it to be read");
 }
 
 /// Takes so many bytes.
