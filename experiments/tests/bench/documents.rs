@@ -254,6 +254,36 @@ fn the_reference_of_all_fields_is_that_of_the_types() {
 }
 
 #[test]
+fn the_numbers_in_the_readme_are_those_of_the_committed_results() {
+    let read = |path: &str| std::fs::read_to_string(repository().join(path)).unwrap();
+    let readme = read("README.md");
+    let summary: serde_json::Value = serde_json::from_str(&read("results/custom_10k_20/summary.json")).unwrap();
+    let digest = summary["trace_digest"].as_str().unwrap();
+    for document in [&readme, &read("experiments/README.md")] {
+        assert!(document.contains(&format!("trace digest          {digest}\n")), "a run prints {digest} now");
+    }
+    let comparisons = read("results/thesis/comparisons.csv");
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(comparisons.as_bytes()).records().flatten().collect();
+    let figures: Vec<&csv::StringRecord> = rows.iter().filter(|row| &row[0] == "figure").collect();
+    let reproduced = figures.iter().filter(|row| &row[10] == "holds").count();
+    let sentence = format!("Of the {} numbers and shapes compared, {reproduced} are reproduced", figures.len());
+    assert!(readme.contains(&sentence), "README.md does not say: {sentence}");
+    let mut seen = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| `custom_") || line.starts_with("| `baseline_")) {
+        let (name, ours) = (line.split('`').nth(1).unwrap(), line.trim_end_matches(" |").rsplit(" | ").next().unwrap());
+        let number = |says: &str| {
+            let row = figures.iter().find(|row| &row[1] == name && &row[2] == says).unwrap();
+            row[5].parse::<f64>().unwrap().round()
+        };
+        let expected = ["mean", "median", "P90", "P99"].map(number);
+        let written: Vec<f64> = ours.split(", ").map(|number| number.replace(',', "").parse().unwrap()).collect();
+        assert_eq!(written, expected, "{line}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
+#[test]
 fn the_door_and_the_map_are_short() {
     for document in ["README.md", "ARCHITECTURE.md"] {
         let lines = std::fs::read_to_string(repository().join(document)).unwrap().lines().count();
