@@ -43,7 +43,7 @@ pub struct NetworkCounters {
     pub lost: u64,
     /// Retransmission timers that fired.
     pub retransmissions: u64,
-    /// Resets sent in the name of dead hosts.
+    /// Resets sent in the name of dead hosts and of sockets that were closed.
     pub resets: u64,
     /// Writes that Nagle's algorithm held back.
     pub held_back: u64,
@@ -215,7 +215,7 @@ impl Network {
     pub(crate) fn handle(&mut self, now: &mut Moment<'_>, event: Event) -> Option<Packet> {
         match event {
             Event::Arrival(packet) => return self.arrive(now, packet),
-            Event::Delivery(packet) => return self.take_in(packet),
+            Event::Delivery(packet) => return self.take_in(now, packet),
             Event::Room(writer) => writer.wake(),
             Event::Retransmission { flow, timer } => return self.retransmit(now, flow, timer),
             Event::Write { flow, segment } => self.written(now, flow, segment),
@@ -252,7 +252,7 @@ impl Network {
             self.receive(now, flow, segment(&packet));
         }
         if rst {
-            self.forget(flow);
+            self.take_in_reset(flow);
         } else if self.is_closing(flow) && self.is_closing(flow.reversed()) {
             self.closed.push_back((now.ns, flow));
         }
@@ -262,7 +262,7 @@ impl Network {
             now.put(now.ns + wake_us * 1_000, Event::Delivery(packet));
             return None;
         }
-        self.take_in(packet)
+        self.take_in(now, packet)
     }
 
     fn is_closing(&self, flow: Flow) -> bool {

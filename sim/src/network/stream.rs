@@ -26,8 +26,10 @@ pub(super) struct End {
     pub(super) open: bool,
     /// The socket was closed before everything was read: as Linux does, the connection is reset instead of ended.
     pub(super) aborts: bool,
-    /// The peer has ended the connection, or somebody has reset it: after what is in the inbox turmoil-net knows more.
+    /// The peer has ended the connection or reset it: after what is in the inbox turmoil-net knows more.
     ended: bool,
+    /// The peer has reset it: nothing can be written any more, but what came before can be read, as on Linux.
+    was_reset: bool,
     /// What has arrived and was not read yet.
     inbox: BytesMut,
     /// Bytes written here that are not in the peer's inbox yet.
@@ -65,8 +67,9 @@ impl Network {
         let Some(state) = self.flows.get_mut(&flow.packed()).filter(|state| state.end.open) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
-        if state.closing {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        if state.end.was_reset || state.closing {
+            let kind = if state.end.was_reset { io::ErrorKind::ConnectionReset } else { io::ErrorKind::BrokenPipe };
+            return Poll::Ready(Err(kind.into()));
         }
         let room_bytes = WINDOW_BYTES.saturating_sub(state.end.under_way_bytes + unread_bytes);
         if room_bytes == 0 && !bytes.is_empty() {
@@ -135,19 +138,35 @@ impl Network {
 
     /// The socket at `flow`'s source is gone. `unread`: it had taken more from here than the application has read.
     pub(crate) fn close(&mut self, flow: Flow, unread: bool) {
-        if let Some(state) = self.flows.get_mut(&flow.packed()) {
-            state.end.close(unread);
+        let Some(FlowState { end, .. }) = self.flows.get_mut(&flow.packed()) else { return };
+        end.close(unread);
+        if end.was_reset {
+            self.flows.remove(&flow.packed());
+        }
+    }
+
+    /// A reset has reached the end of `flow`.
+    pub(super) fn take_in_reset(&mut self, flow: Flow) {
+        if let Some(mut sender) = self.flows.remove(&flow.packed()) {
+            sender.end.wake();
+        }
+        let back = flow.reversed().packed();
+        let Some(FlowState { end, .. }) = self.flows.get_mut(&back) else { return };
+        (end.ended, end.was_reset) = (true, true);
+        end.wake();
+        if !end.open {
+            self.flows.remove(&back);
         }
     }
 
     /// A packet has come through its destination's kernel: data go into the inbox. Returns what is turmoil-net's
     /// business, in its numbers: for it no byte was ever sent.
-    pub(super) fn take_in(&mut self, mut packet: Packet) -> Option<Packet> {
+    pub(super) fn take_in(&mut self, now: &mut Moment<'_>, mut packet: Packet) -> Option<Packet> {
         let flow = Self::flow_of(&packet);
         let Transport::Tcp(arrived) = &mut packet.payload else { return None };
         let payload = std::mem::take(&mut arrived.payload);
-        if !payload.is_empty() {
-            self.take_in_data(flow, &payload);
+        if !payload.is_empty() && !self.take_in_data(flow, &payload) {
+            self.reset(now, flow.reversed()); // there is no socket any more
         }
         if arrived.flags.fin {
             arrived.seq = self.flows.get(&flow.packed()).map_or(arrived.seq, |state| state.first_seq);
@@ -163,15 +182,15 @@ impl Network {
         (control || payload.is_empty() && self.acknowledges_control(flow, segment(&packet))).then_some(packet)
     }
 
-    fn take_in_data(&mut self, flow: Flow, payload: &[u8]) {
-        if let Some(sender) = self.flows.get_mut(&flow.packed()) {
-            sender.end.under_way_bytes = sender.end.under_way_bytes.saturating_sub(payload.len());
-        }
+    /// Whether somebody is there to read, or nobody to be told.
+    fn take_in_data(&mut self, flow: Flow, payload: &[u8]) -> bool {
+        let Some(sender) = self.flows.get_mut(&flow.packed()) else { return true };
+        sender.end.under_way_bytes = sender.end.under_way_bytes.saturating_sub(payload.len());
         let receiver = self.flows.get_mut(&flow.reversed().packed()).filter(|receiver| receiver.end.open);
-        if let Some(receiver) = receiver {
-            receiver.end.inbox.extend_from_slice(payload);
-            receiver.end.reader.take().into_iter().for_each(Waker::wake);
-        }
+        let Some(receiver) = receiver else { return false };
+        receiver.end.inbox.extend_from_slice(payload);
+        receiver.end.reader.take().into_iter().for_each(Waker::wake);
+        true
     }
 
     /// Whether a pure ACK may be that of a SYN or of a FIN. All others are of data.

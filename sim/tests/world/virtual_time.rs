@@ -363,6 +363,38 @@ fn a_writer_goes_on_as_the_reader_reads_and_no_faster_than_the_news_of_it() {
     assert_eq!(seen, ["0", "1", "2", "3"], "each window waits for the one before it to be read");
 }
 
+#[test]
+fn data_for_a_socket_that_is_gone_are_answered_with_a_reset_and_what_came_before_can_still_be_read() {
+    let say_goodbye = async |mut stream: Stream, _report| {
+        stream.read_u8().await.unwrap();
+        stream.write_all(b"goodbye").await.unwrap();
+        drop(stream); // nothing is unread, so no reset yet
+    };
+    let seen = converse(say_goodbye, async |mut stream, report| {
+        stream.write_all(b"?").await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+        stream.write_all(b"too late").await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+        let mut last_words = [0; 7];
+        stream.read_exact(&mut last_words).await.unwrap();
+        report.send(String::from_utf8_lossy(&last_words).into_owned()).unwrap();
+        report.send(format!("{:?}", stream.read_u8().await.map_err(|error| error.kind()))).unwrap();
+        report.send(format!("{:?}", stream.write_all(b"!").await.map_err(|error| error.kind()))).unwrap();
+    });
+    assert_eq!(seen, ["goodbye", "Err(ConnectionReset)", "Err(ConnectionReset)"]);
+}
+
+#[test]
+fn a_writer_that_fills_the_window_of_a_socket_that_is_gone_does_not_wait_for_ever() {
+    let leave = async |mut stream: Stream, _report| drop(stream.read_u8().await);
+    let seen = converse(leave, async |mut stream, report| {
+        stream.write_all(b"?").await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+        report.send(format!("{:?}", stream.write_all(&vec![7; 1 << 20]).await.map_err(|error| error.kind()))).unwrap();
+    });
+    assert_eq!(seen, ["Err(ConnectionReset)"]);
+}
+
 /// Takes so many bytes.
 struct Disk(usize);
 
