@@ -19,7 +19,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("SHELFWIRE_WRITE_CONFORMANCE=1", "sim/tests/real/conformance"),
     ("SHELFWIRE_WRITE_DOCUMENTS=1", "this file"),
     ("cargo run -p sim --example", "sim/tests/world"),
-    ("RUSTFLAGS=\"--cfg tokio_unstable -C target-cpu=native\" cargo build --profile sweep", "takes ten minutes"),
+    ("RUSTFLAGS=\"--cfg tokio_unstable -C target-cpu=native\" cargo build --profile sweep", "takes eight minutes"),
     ("target/sweep/experiments", "the same program in another profile"),
     ("scripts/instructions", ".ci/run"),
     ("cargo test --test visits", "sim/tests/world/visits.rs"),
