@@ -61,7 +61,7 @@ impl SimStream {
 }
 
 impl SimStream {
-    /// Ready at the end of the stream, or when the connection was reset. Nothing that is still to be read is in the way.
+    /// Ready at the end of the stream, or when the connection was reset. Whatever there was to read has been read.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut none = [0; 1];
         self.tcp().poll_read(cx, &mut ReadBuf::new(&mut none))

@@ -250,6 +250,9 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             }
             Event::TaskStarted { task, .. } => {
                 let task = &mut entries.tasks[Recorder::index_of(task)];
+                if task.end.is_some() {
+                    return; // delivered again after its end: no try of those that it took
+                }
                 task.try_began_us = NonZeroU64::new(now_us);
                 task.started_us = task.started_us.or(task.try_began_us);
                 task.attempts += 1;
@@ -338,5 +341,26 @@ impl<T> PodTelemetry<T> {
             Event::RequestFailed { request, .. } => drop(entries.requests.remove(&request)),
             _ => unreachable!("called for the events of requests"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+
+    #[test]
+    fn a_task_that_is_delivered_again_after_its_end_was_not_retried() {
+        let mut spec = Spec::default();
+        spec.workload.tasks = 1;
+        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here);
+        let worker = recorder.telemetry(Pod::TaskWorker(0), |_| Some(5));
+        let task: TaskId = task_id(0).parse().unwrap();
+        let started = || worker.record(&Event::TaskStarted { task: &task, attempt: 1 });
+        started();
+        started();
+        worker.record(&Event::TaskDone { task: &task, attempt: 1, latency_us: 3 });
+        started();
+        assert_eq!(recorder.entries().tasks[0].attempts, 2);
     }
 }

@@ -133,8 +133,8 @@ pub struct BleService {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
-    /// Delivery times are rounded up to a multiple of this, so that one idle moment serves many packets; 0: exact, and a
-    /// little slower; in us. Default: 50.
+    /// Delivery times are rounded up to a multiple of this, so that one idle moment serves many packets; 0: exact, and
+    /// a little slower; in us. Default: 50.
     pub quantum_us: u32,
     /// Of a million segments, how many are lost (and come back by retransmission). Default: 0.
     pub loss_ppm: u32,

@@ -70,8 +70,8 @@ impl Baton {
     /// time.
     #[must_use]
     pub(super) fn wait_for_return(&self) -> bool {
-        // Both threads are on one core: to give that up is all it takes to let lapin's run, and it is cheaper than to fall
-        // asleep and to be woken.
+        // Both threads are on one core: to give that up is all it takes to let lapin's run, and it is cheaper than to
+        // fall asleep and to be woken.
         for _ in 0..YIELDS_MAX {
             if self.holder() != Holder::Lapin {
                 return true;
