@@ -58,9 +58,7 @@ impl SimStream {
         enter(self.host);
         Pin::new(self.tcp.as_mut().expect("present until the drop"))
     }
-}
 
-impl SimStream {
     /// Ready at the end of the stream, or when the connection was reset. Whatever there was to read has been read.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut none = [0; 1];

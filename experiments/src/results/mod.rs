@@ -67,8 +67,8 @@ impl Directories {
     }
 }
 
-/// Whether a run of `spec` is one whose results are kept under the spec's name: nothing was changed about it, and in the
-/// repository it is one of its specs.
+/// Whether a run of `spec` is one whose results are kept under the spec's name: nothing was changed about it, and in
+/// the repository it is one of its specs.
 #[must_use]
 pub fn is_of_record(spec: &Spec) -> bool {
     spec.origin.changes.is_empty() && (spec.origin.built_in || spec::repository().is_none())

@@ -44,8 +44,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
 /// So many tasks are enough to see that a command works.
 const FEW: [&str; 3] = ["--tasks", "30", "--quiet"];
 /// Commands of the bench that take such options.
-const OTHER_ACTIONS: [&str; 9] =
-    ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate", "--help"];
+const OTHER_ACTIONS: [&str; 8] = ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate"];
 /// Between these the reference of all fields stands.
 const REFERENCE: [&str; 2] = ["<!-- spec reference: generated -->\n", "<!-- end -->\n"];
 /// Longest README and map: a reader's patience.

@@ -1,9 +1,9 @@
 //! What happens to packets between hosts: latency, order, loss, retransmission, cuts and stalls, dead hosts.
 //!
 //! turmoil-net makes connections and ends them; this module has the wire, and the data of established connections
-//! ([`stream`]). A lost segment comes back after a
-//! retransmission timeout and all behind it on its flow waits: that is what loss looks like to an application.
-//! turmoil-net's own retransmission, which counts egress passes instead of time, stays off.
+//! ([`stream`]). A lost segment comes back after a retransmission timeout and all behind it on its flow waits: that is
+//! what loss looks like to an application. turmoil-net's own retransmission, which counts egress passes instead of
+//! time, stays off.
 
 mod link;
 mod loss;
@@ -128,7 +128,7 @@ impl Network {
         }
     }
 
-    fn packet(flow: Flow, segment: turmoil_net::TcpSegment) -> Packet {
+    fn packet(flow: Flow, segment: TcpSegment) -> Packet {
         let [src, dst] = [flow.source.0, flow.destination.0].map(host::address);
         Packet { src, dst, ttl: 64, payload: Transport::Tcp(segment) }
     }

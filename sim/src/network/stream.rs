@@ -172,7 +172,7 @@ impl Network {
             arrived.seq = self.flows.get(&flow.packed()).map_or(arrived.seq, |state| state.first_seq);
         }
         arrived.window = u16::MAX;
-        if (arrived.flags.fin || arrived.flags.rst)
+        if arrived.flags.fin
             && let Some(receiver) = self.flows.get_mut(&flow.reversed().packed())
         {
             receiver.end.ended = true;
