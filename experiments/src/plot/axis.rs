@@ -31,14 +31,13 @@ impl Ranged for MarkedAxis {
     }
 }
 
-/// Numbers on an axis: no digits that say nothing, and groups of three in long ones.
+/// Numbers on an axis: no digits that say nothing, and groups of three.
 pub(super) fn tick(value: &f64) -> String {
     let size = value.abs();
     // What comes back from a logarithm is off by the last digit.
     let is_whole = (value - value.round()).abs() < 1e-9 * size;
     let digits = if size >= 10.0 || is_whole || size == 0.0 { 0 } else { 1 + usize::from(size < 0.095) };
-    let text = format!("{value:.digits$}");
-    if text.len() < "10000".len() { text } else { grouped(&text) }
+    grouped(&format!("{value:.digits$}"))
 }
 
 /// 1, 2 and 5 of each power of ten between `low` and `high`, both positive; only the powers if that is too many.
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn ticks_read_well() {
         let texts = [0.0, 0.05, 0.5, libm::exp10(libm::log10(5.0)), 20.4, 1_500.0, 60_000.0].map(|value| tick(&value));
-        assert_eq!(texts, ["0", "0.05", "0.5", "5", "20", "1500", "60,000"]);
+        assert_eq!(texts, ["0", "0.05", "0.5", "5", "20", "1,500", "60,000"]);
         assert_eq!(log_ticks(3.0, 120.0), [5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(log_ticks(3.0, 60_000.0), [10.0, 100.0, 1_000.0, 10_000.0]);
     }
