@@ -59,13 +59,13 @@ pub(super) fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, entries: &
     let width = area.dim_in_pixel().0 as i32;
     let rows = balanced_rows(&widths, width - 2 * MARGIN_PIXELS);
     let (strip, rest) = area.split_vertically(ROW_PIXELS * rows.len() as i32);
-    let mut places = entries.iter().zip(&widths);
-    for (row, count) in rows.into_iter().enumerate() {
-        let row: (usize, Vec<(&Entry, &i32)>) = (row, places.by_ref().take(count).collect());
-        let all: i32 = row.1.iter().map(|(_, width)| *width).sum::<i32>() + SPACE_PIXELS * (count as i32 - 1);
+    let mut places = entries.iter().zip(widths);
+    for (row, count) in (0..).zip(rows) {
+        let places: Vec<_> = places.by_ref().take(count).collect();
+        let all: i32 = places.iter().map(|(_, width)| width).sum::<i32>() + SPACE_PIXELS * (count as i32 - 1);
         let mut x = (width - all) / 2;
-        for (entry, entry_width) in row.1 {
-            draw_entry(&strip, entry, (x, ROW_PIXELS * row.0 as i32 + ROW_PIXELS / 2))?;
+        for (entry, entry_width) in places {
+            draw_entry(&strip, entry, (x, ROW_PIXELS * row + ROW_PIXELS / 2))?;
             x += entry_width + SPACE_PIXELS;
         }
     }

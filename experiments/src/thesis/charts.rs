@@ -10,7 +10,7 @@ use super::{
 use crate::{
     digits::grouped,
     plot::{Cumulative, Curve, Figure, Lines, Overlay, Point, Row, Rows, Shape, Wording},
-    spec::Spec,
+    spec::{Change, Spec, changes},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,38 +97,17 @@ fn members(specs: &[&Spec]) -> Vec<Member> {
 
 /// What `spec` has otherwise than `common`, apart from the replicas; `None` if nothing.
 fn setting(spec: &Spec, common: &Spec) -> Option<String> {
-    let [own, common] = [spec, common].map(|spec| {
-        let table = toml::Table::try_from(apart_from_replicas(spec)).expect("a spec came from TOML");
-        let mut fields = BTreeMap::new();
-        flatten("", &toml::Value::Table(table), &mut fields);
-        fields
-    });
-    let paths: BTreeSet<&String> = own.keys().chain(common.keys()).collect();
-    let differing = paths.into_iter().filter(|path| own.get(*path) != common.get(*path)).map(|path| {
-        let value = own.get(path).map_or("not set", String::as_str);
-        match path.as_str() {
+    let [common, own] = [common, spec].map(apart_from_replicas);
+    let differing = changes(&common, &own).expect("a spec came from TOML, so it fits into TOML");
+    let told = |change: &Change| {
+        let value = change.to.as_ref().map_or("not set".to_owned(), ToString::to_string);
+        match change.path.as_str() {
             "fleet.gateways" => format!("{value} gateways"),
-            "workload.tasks" => format!("{} tasks", grouped(value)),
-            _ => format!("{path} = {value}"),
+            "workload.tasks" => format!("{} tasks", grouped(&value)),
+            path => format!("{path} = {value}"),
         }
-    });
-    let differing: Vec<String> = differing.collect();
-    (!differing.is_empty()).then(|| differing.join(", "))
-}
-
-/// The fields below `value` by their paths.
-fn flatten(path: &str, value: &toml::Value, fields: &mut BTreeMap<String, String>) {
-    match value {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&path, value, fields);
-            }
-        }
-        _ => {
-            fields.insert(path.to_owned(), value.to_string());
-        }
-    }
+    };
+    (!differing.is_empty()).then(|| differing.iter().map(told).collect::<Vec<_>>().join(", "))
 }
 
 /// Says with how many gateways the members of a family ran.
