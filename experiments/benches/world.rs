@@ -3,13 +3,14 @@
 //! The dev profile is the one that the documented command uses; `cargo bench --profile dev` measures that.
 #![expect(clippy::expect_used, reason = "a bench that cannot go on stops")]
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use experiments::{
     measure::Outcome,
+    run::batch::run_at_a_time,
     simulate::simulate,
     spec::{Fault, FaultKind, Library, Pod, Spec},
 };
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZero, sync::Arc, time::Duration};
 
 fn shipped(name: &str) -> Spec {
     Library::repository().load(name).expect("a shipped spec is valid")
@@ -33,19 +34,50 @@ fn idle_hour() -> Spec {
     spec
 }
 
+/// A shipped experiment with so many tasks.
+fn with_tasks(name: &str, tasks: u32) -> Spec {
+    let mut spec = shipped(name);
+    spec.workload.tasks = tasks;
+    spec
+}
+
+/// `custom_10k_20` beside gateways that it could do without.
+fn with_gateways(gateways: u32) -> Spec {
+    let mut spec = shipped("custom_10k_20");
+    spec.fleet.gateways = gateways;
+    spec
+}
+
+/// A chain five times as large as the shipped one.
+fn nation() -> Spec {
+    let mut spec = shipped("chain");
+    (spec.fleet.gateways, spec.fleet.esls) = (10_000, 250_000);
+    spec
+}
+
 fn worlds(c: &mut Criterion) {
     let mut group = c.benchmark_group("world");
-    group.sample_size(10).measurement_time(Duration::from_secs(20));
-    group.bench_function("smoke", |b| b.iter(|| run(&shipped("smoke"))));
+    group.sample_size(10).sampling_mode(SamplingMode::Flat).measurement_time(Duration::from_secs(10));
     let idle = idle_hour();
     group.bench_function("idle hour, 100 pods", |b| {
         b.iter(|| assert!(run(&idle).virtual_us >= 3_600_000_000));
     });
-    for gateways in [10, 500] {
-        let mut spec = shipped("custom_10k_20");
-        (spec.workload.tasks, spec.fleet.gateways) = (2_000, gateways);
-        group.bench_with_input(BenchmarkId::new("2,000 tasks, gateways", gateways), &spec, |b, spec| {
-            b.iter(|| run(spec));
+    let specs = [
+        ("smoke", shipped("smoke")),
+        ("throughput", shipped("throughput")),
+        ("custom_10k_20", shipped("custom_10k_20")),
+        ("custom_10k_20, 500 more gateways", with_gateways(510)),
+        ("custom_10k_20, 100,000 tasks", with_tasks("custom_10k_20", 100_000)),
+        ("chain", shipped("chain")),
+        ("chain, 10,000 gateways, 250,000 labels", nation()),
+    ];
+    for (what, spec) in &specs {
+        group.bench_function(*what, |b| b.iter(|| run(spec)));
+    }
+    let two = [with_tasks("custom_10k_20", 2_000), with_tasks("custom_10k_20", 2_000)];
+    for at_a_time in [1, 2] {
+        group.bench_function(format!("2,000 tasks of custom_10k_20, {at_a_time} at a time"), |b| {
+            b.iter(|| run_at_a_time(NonZero::new(at_a_time).expect("not zero"), &two[..at_a_time], simulate, true));
         });
     }
     group.finish();

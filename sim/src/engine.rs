@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     pub(crate) trace: Trace,
     now_ns: u64,
     started: Instant,
+    /// The last idle moment ended so: only then does tokio's clock move by itself.
+    quiet: bool,
     /// Those of the one machine that all pods are on, if they are.
     cores: Option<Rc<RefCell<Cores>>>,
     seed: Seed,
@@ -131,6 +133,7 @@ pub(crate) fn start(parts: Parts) {
         trace,
         now_ns: 0,
         started: Instant::now(),
+        quiet: false,
         cores,
         seed,
         identity,
@@ -255,6 +258,10 @@ impl Engine {
     }
 
     fn sync_clock(&mut self) {
+        if !self.quiet {
+            return;
+        }
+        self.quiet = false;
         let now_ns = u64::try_from(self.started.elapsed().as_nanos()).expect("virtual time stays below 584 years");
         assert!(now_ns >= self.now_ns, "tokio's clock is behind the engine's");
         self.now_ns = now_ns;
@@ -355,7 +362,10 @@ impl Engine {
                     self.advance_to(next_ms_ns);
                     return Idle::Over;
                 }
-                None => return Idle::Quiet,
+                None => {
+                    self.quiet = true;
+                    return Idle::Quiet;
+                }
             }
         }
     }

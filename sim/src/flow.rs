@@ -20,8 +20,8 @@ impl Flow {
 
     /// All of it in a number.
     pub(crate) fn packed(self) -> u64 {
-        let [a, b, c, d] = [self.source.0, self.source.1, self.destination.0, self.destination.1].map(u64::from);
-        a << 48 | b << 32 | c << 16 | d
+        let end = |(host, port): End| u64::from(host) << 16 | u64::from(port);
+        end(self.source) << 32 | end(self.destination)
     }
 
     /// The inverse of [`Flow::packed`].

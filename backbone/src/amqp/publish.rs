@@ -2,7 +2,7 @@
 
 use super::{Properties, QueueName, Session};
 use crate::reconnect::Unavailable;
-use lapin::{Confirmation, options::BasicPublishOptions};
+use lapin::options::BasicPublishOptions;
 use std::{
     collections::BTreeSet,
     sync::{
@@ -119,8 +119,7 @@ impl Session {
                 return Err(PublishError::Unconfirmed { queue: name() });
             }
         };
-        let refused = confirmation.is_nack();
-        debug_assert_ne!(confirmation, Confirmation::NotRequested, "the channel is in confirm mode");
+        let refused = !confirmation.is_ack();
         let carried = confirmation.take_message().and_then(|message| {
             message.delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok())
         });

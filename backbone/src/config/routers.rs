@@ -38,7 +38,7 @@ impl RouterKind {
         }
     }
 
-    /// FanOut of them, in words.
+    /// Several of them, in words.
     #[must_use]
     pub const fn plural(self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
 //! Identifiers: MAC addresses of labels and gateways, request ids, task ids.
 
 use crate::env::Env;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+use std::{fmt, marker::PhantomData, str::FromStr};
 
 /// Longest task id, in characters.
 const TASK_ID_CHARS_MAX: usize = 64;
@@ -96,7 +96,13 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).expect("hex digits are UTF-8"))
     }
 }
 
@@ -152,6 +158,21 @@ fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
+/// Reads an identifier from a text without a copy of the text.
+struct Text<Id>(PhantomData<Id>);
+
+impl<Id: FromStr<Err = IdError>> Visitor<'_> for Text<Id> {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 macro_rules! serde_as_text {
     ($($id:ty),*) => {$(
         impl Serialize for $id {
@@ -162,7 +183,7 @@ macro_rules! serde_as_text {
 
         impl<'de> Deserialize<'de> for $id {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                deserializer.deserialize_str(Text(PhantomData))
             }
         }
     )*};

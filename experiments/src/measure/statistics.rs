@@ -28,7 +28,7 @@ impl Statistics {
     /// Of `sorted_us`, which must be in ascending order; `None` without samples.
     #[must_use]
     pub fn of(sorted_us: &[u64]) -> Option<Self> {
-        debug_assert!(sorted_us.is_sorted(), "percentiles need sorted samples");
+        assert!(sorted_us.is_sorted(), "percentiles need sorted samples");
         let max = *sorted_us.last()?;
         let sum: u128 = sorted_us.iter().map(|value| u128::from(*value)).sum();
         // Rounded to a nanosecond, so that the shortest form of the number is a short one.

@@ -9,6 +9,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use std::{
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -26,14 +27,27 @@ enum Report {
     Ended(usize, anyhow::Result<Box<Run>>),
 }
 
-/// Runs all `specs` and gives their runs in the order of `specs`, showing progress unless `quiet`. A run that fails
-/// does not stop the others. How much memory one of them takes can't be told apart, so none says.
+/// Runs all `specs`, as many at a time as there are cores, and gives their runs in the order of `specs`, showing
+/// progress unless `quiet`. A run that fails does not stop the others. How much memory one of them takes can't be told
+/// apart, so none says.
 #[must_use]
 pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::Result<Run>> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    run_at_a_time(cores, specs, simulate, quiet)
+}
+
+/// The same, `at_a_time` of them.
+#[must_use]
+pub fn run_at_a_time(
+    at_a_time: NonZero<usize>,
+    specs: &[Spec],
+    simulate: Simulate,
+    quiet: bool,
+) -> Vec<anyhow::Result<Run>> {
     let order = longest_first(specs);
     let progress: Vec<Arc<Progress>> = specs.iter().map(|_| Arc::default()).collect();
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(specs.len());
+    let workers = at_a_time.get().min(specs.len());
     let mut results: Vec<Option<anyhow::Result<Run>>> = specs.iter().map(|_| None).collect();
     let mut display = BatchDisplay::start(specs.len(), quiet);
     let (report, reports) = mpsc::channel();

@@ -1,6 +1,14 @@
 //! Runs replay from their seed, in processes of their own and side by side.
 
-use std::process::{Child, Command, Stdio};
+use experiments::{
+    run::batch::run_at_a_time,
+    simulate::simulate,
+    spec::{Library, Spec},
+};
+use std::{
+    num::NonZero,
+    process::{Child, Command, Stdio},
+};
 
 fn start(seed: u64, directory: &std::path::Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_experiments"))
@@ -34,4 +42,34 @@ fn another_seed_is_another_run() {
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let [one, two] = [1, 2].map(|seed| digest(start(seed, directories[seed as usize - 1].path())));
     assert_ne!(one, two);
+}
+
+/// Runs of different kinds and lengths, so that each has other neighbours when several run at a time.
+fn sweep() -> Vec<Spec> {
+    let library = Library::repository();
+    let specs =
+        ["smoke", "custom_1k_2", "throughput", "store", "baseline_1k_1"].map(|name| library.load(name).unwrap());
+    specs
+        .into_iter()
+        .flat_map(|spec| (1..=2).map(move |seed| (spec.clone(), seed)))
+        .map(|(mut spec, seed)| {
+            (spec.seed, spec.workload.tasks) = (seed, 60);
+            spec
+        })
+        .collect()
+}
+
+#[test]
+fn a_sweep_gives_the_same_however_many_runs_go_at_a_time() {
+    let sweep = sweep();
+    let outcomes = |at_a_time| {
+        let runs = run_at_a_time(NonZero::new(at_a_time).unwrap(), &sweep, simulate, true);
+        runs.into_iter().map(|run| run.unwrap().outcome).collect::<Vec<_>>()
+    };
+    let one_by_one = outcomes(1);
+    for at_a_time in [2, sweep.len()] {
+        for ((spec, alone), beside) in sweep.iter().zip(&one_by_one).zip(outcomes(at_a_time)) {
+            assert!(*alone == beside, "{} seed {}, {at_a_time} at a time", spec.name, spec.seed);
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub struct GatewayPlan {
     pub client_id: String,
     /// The address it answers to.
     pub mac: Mac,
-    /// FanOut gateways answer to one address, as members of one shared subscription.
+    /// Several gateways answer to one address, as members of one shared subscription.
     pub shared_mac: bool,
     /// Whether replies carry the request's id. Some vendors' gateways echo nothing but the label's address.
     pub echoes_request_id: bool,

@@ -64,7 +64,7 @@ impl Network {
     /// Keeps a lost packet, or one behind a lost packet, for retransmission.
     pub(super) fn hold(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let (seq, syn) = (segment(&packet).seq, segment(&packet).flags.syn);
-        let state = self.flows.entry(flow.packed()).or_default();
+        let state = self.flows.get_or_default(flow);
         let lost = state.lost.get_or_insert_default();
         let place =
             lost.packets.iter().position(|other| !at_or_after(seq, segment(other).seq)).unwrap_or(lost.packets.len());
@@ -84,13 +84,13 @@ impl Network {
     pub(super) fn lose_ack(&mut self, now: &mut Moment<'_>, flow: Flow, ack: Packet) {
         self.loss_episodes += 1;
         let timer = self.loss_episodes;
-        self.flows.entry(flow.packed()).or_default().lost_ack = Some(Box::new((ack, timer)));
+        self.flows.get_or_default(flow).lost_ack = Some(Box::new((ack, timer)));
         now.put(now.ns + RTO_NS, Event::LateAck { flow, timer });
     }
 
     /// The lost ACK of that timer is due, if nothing has made it needless.
     pub(super) fn late_ack(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
-        let Some(state) = self.flows.get_mut(&flow.packed()) else { return };
+        let Some(state) = self.flows.get_mut(flow) else { return };
         if let Some(lost) = state.lost_ack.take_if(|lost| lost.1 == timer) {
             self.counters.retransmissions += 1;
             self.send(now, flow, lost.0);
@@ -100,11 +100,11 @@ impl Network {
     /// A retransmission timer fires. A flow that was given up is reset: returns what its source's kernel is to be told.
     pub(super) fn retransmit(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) -> Option<Packet> {
         let silent = self.is_silent(now.hosts, flow);
-        self.flows.get(&flow.packed())?.lost.as_ref().filter(|lost| lost.timer == timer)?;
+        self.flows.get(flow)?.lost.as_ref().filter(|lost| lost.timer == timer)?;
         self.counters.retransmissions += 1;
         let lost_again = silent || self.is_lost_by_chance();
         self.counters.lost += u64::from(lost_again);
-        let state = self.flows.get_mut(&flow.packed()).expect("found above");
+        let state = self.flows.get_mut(flow).expect("found above");
         let lost = state.lost.as_mut().expect("found above");
         if !lost_again {
             let Lost { packets, .. } = *state.lost.take().expect("found above");
@@ -156,7 +156,7 @@ mod tests {
             let service_redis = Link::ethernet(100, 100);
             let distances = Distances { service_redis, ..Distances::default() };
             let mut network = Network::new(distances, 50, loss_ppm, 1);
-            network.flows.entry(FLOW.reversed().packed()).or_default().end.open = true;
+            network.flows.get_or_default(FLOW.reversed()).end.open = true;
             Self { hosts, network, agenda: Agenda::new(), trace: Trace::new(None) }
         }
 
@@ -226,7 +226,7 @@ mod tests {
         world.depart(0, data(1));
         let (arrivals, reset) = world.play();
         assert!(arrivals.is_empty() && reset);
-        assert!(world.network.flows.is_empty());
+        assert!(world.network.flows.names().is_empty());
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
             packet
         };
         // So that all of them are turmoil-net's business.
-        world.network.flows.entry(FLOW.reversed().packed()).or_default().closing = true;
+        world.network.flows.get_or_default(FLOW.reversed()).closing = true;
         world.depart(0, ack(1)); // the end of the handshake
         for number in [2, 3] {
             world.network.loss_ppm = 1_000_000;

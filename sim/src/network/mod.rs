@@ -5,6 +5,7 @@
 //! what loss looks like to an application. turmoil-net's own retransmission, which counts egress passes instead of
 //! time, stays off.
 
+mod flows;
 mod link;
 mod loss;
 mod segment;
@@ -20,9 +21,8 @@ use crate::{
     os::split_mix,
     trace::Trace,
 };
-use rustc_hash::FxHashMap;
+use flows::Flows;
 use segment::{is_pure_ack, reset_segment, segment};
-use state::FlowState;
 use std::{
     collections::{BTreeMap, VecDeque},
     task::Waker,
@@ -88,7 +88,7 @@ impl Moment<'_> {
 }
 
 pub(crate) struct Network {
-    flows: FxHashMap<u64, FlowState>,
+    flows: Flows,
     closed: VecDeque<(u64, Flow)>,
     distances: Distances,
     /// Arrivals happen at multiples of this.
@@ -107,7 +107,7 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(distances: Distances, quantum_us: u64, loss_ppm: u64, rng: u64) -> Self {
         Self {
-            flows: FxHashMap::default(),
+            flows: Flows::default(),
             closed: VecDeque::new(),
             distances,
             quantum_ns: quantum_us.max(1) * 1_000,
@@ -148,9 +148,9 @@ impl Network {
         }
         let Transport::Tcp(leaving) = &mut packet.payload else { return None };
         let flags = leaving.flags;
-        let state = self.flows.entry(flow.packed()).or_default();
+        let state = self.flows.get_or_default(flow);
         if flags.syn {
-            *state = FlowState::default(); // of an earlier connection between the same ports
+            *state = Default::default(); // of an earlier connection between the same ports
             (state.first_seq, state.next_seq) = (leaving.seq.wrapping_add(1), leaving.seq.wrapping_add(1));
             state.end.open = true;
         }
@@ -177,7 +177,7 @@ impl Network {
         let (pure_ack, flags) = (is_pure_ack(segment(&packet)), segment(&packet).flags);
         let silent = self.is_silent(now.hosts, flow);
         let lost = silent || self.is_lost_by_chance();
-        let state = self.flows.entry(flow.packed()).or_default();
+        let state = self.flows.get_or_default(flow);
         state.lost_ack = None;
         let first_ack = pure_ack && !state.established;
         // Data may leave before the end of the handshake, which has to come through all the same.
@@ -191,7 +191,7 @@ impl Network {
             } else {
                 self.hold(now, flow, packet);
             }
-        } else if !pure_ack && self.flows.get(&flow.packed()).is_some_and(|f| f.lost.is_some()) {
+        } else if !pure_ack && self.flows.get(flow).is_some_and(|f| f.lost.is_some()) {
             self.hold(now, flow, packet);
         } else {
             self.travel(now, flow, packet);
@@ -206,7 +206,7 @@ impl Network {
         let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
         let stalled_until_ns = if self.stalls.is_empty() { 0 } else { self.stalled_until_ns(now.ns, flow) };
         let earliest_ns = (now.ns + latency_ns).max(stalled_until_ns).next_multiple_of(self.quantum_ns);
-        let state = self.flows.entry(flow.packed()).or_default();
+        let state = self.flows.get_or_default(flow);
         state.last_arrival_ns = state.last_arrival_ns.max(earliest_ns);
         now.put(state.last_arrival_ns, Event::Arrival(packet));
     }
@@ -266,7 +266,7 @@ impl Network {
     }
 
     fn is_closing(&self, flow: Flow) -> bool {
-        self.flows.get(&flow.packed()).is_some_and(|f| f.closing)
+        self.flows.get(flow).is_some_and(|f| f.closing)
     }
 
     /// Sends a reset along `flow` in the name of its dead source.
@@ -280,19 +280,19 @@ impl Network {
     pub(crate) fn bury(&mut self, now: &mut Moment<'_>, host: u16) -> Vec<Packet> {
         let mut inbound: Vec<Flow> = self
             .flows
-            .keys()
-            .map(|packed| Flow::unpack(*packed))
+            .names()
+            .into_iter()
             .filter_map(|flow| {
                 if flow.destination.0 == host { Some(flow) } else { (flow.source.0 == host).then(|| flow.reversed()) }
             })
             .collect();
-        inbound.sort_unstable(); // the map's order is not the seed's
+        inbound.sort_unstable();
         inbound.dedup();
         let resets = inbound.iter().map(|flow| Self::packet(*flow, reset_segment(*flow))).collect();
         for flow in inbound {
             if now.hosts[host].reach == Reach::PoweredOff {
                 // Its peers know nothing of it yet.
-                self.flows.remove(&flow.reversed().packed());
+                self.flows.remove(flow.reversed());
             } else if !self.is_closing(flow.reversed()) {
                 self.reset(now, flow.reversed());
             }
@@ -302,7 +302,7 @@ impl Network {
 
     fn forget(&mut self, flow: Flow) {
         for flow in [flow, flow.reversed()] {
-            if let Some(mut state) = self.flows.remove(&flow.packed()) {
+            if let Some(mut state) = self.flows.remove(flow) {
                 state.end.wake();
             }
         }
@@ -311,7 +311,7 @@ impl Network {
     /// Drops the memory of connections that have been closed for a while, unless somebody still has to read.
     pub(crate) fn forget_closed(&mut self, now_ns: u64) {
         while let Some((_, flow)) = self.closed.pop_front_if(|(at_ns, _)| *at_ns + CLOSED_FLOW_MEMORY_NS <= now_ns) {
-            let is_open = |flow: Flow| self.flows.get(&flow.packed()).is_some_and(|state| state.end.open);
+            let is_open = |flow: Flow| self.flows.get(flow).is_some_and(|state| state.end.open);
             if is_open(flow) || is_open(flow.reversed()) {
                 self.closed.push_back((now_ns, flow));
             } else {

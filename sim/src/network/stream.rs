@@ -62,9 +62,9 @@ impl Network {
         bytes: &[u8],
         waker: &Waker,
     ) -> Poll<io::Result<usize>> {
-        let peer = self.flows.get(&flow.reversed().packed());
+        let peer = self.flows.get(flow.reversed());
         let (unread_bytes, ack) = peer.map_or((0, 0), |peer| (peer.end.inbox.len(), peer.first_seq));
-        let Some(state) = self.flows.get_mut(&flow.packed()).filter(|state| state.end.open) else {
+        let Some(state) = self.flows.get_mut(flow).filter(|state| state.end.open) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
         if state.end.was_reset || state.closing {
@@ -110,7 +110,7 @@ impl Network {
         waker: &Waker,
         take: &mut dyn FnMut(&mut BytesMut),
     ) -> Poll<usize> {
-        let Some(FlowState { end, .. }) = self.flows.get_mut(&flow.packed()) else { return Poll::Ready(0) };
+        let Some(FlowState { end, .. }) = self.flows.get_mut(flow) else { return Poll::Ready(0) };
         let arrived_bytes = end.inbox.len();
         if arrived_bytes == 0 {
             if end.ended {
@@ -128,7 +128,7 @@ impl Network {
         }
         self.application_read(now, flow, taken_bytes, drained);
         let back = flow.reversed();
-        if let Some(writer) = self.flows.get_mut(&back.packed()).and_then(|peer| peer.end.writer.take()) {
+        if let Some(writer) = self.flows.get_mut(back).and_then(|peer| peer.end.writer.take()) {
             // The window update takes its time.
             let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
             now.put((now.ns + latency_ns).next_multiple_of(self.quantum_ns), Event::Room(writer));
@@ -138,24 +138,24 @@ impl Network {
 
     /// The socket at `flow`'s source is gone. `unread`: it had taken more from here than the application has read.
     pub(crate) fn close(&mut self, flow: Flow, unread: bool) {
-        let Some(FlowState { end, .. }) = self.flows.get_mut(&flow.packed()) else { return };
+        let Some(FlowState { end, .. }) = self.flows.get_mut(flow) else { return };
         end.close(unread);
         if end.was_reset {
-            self.flows.remove(&flow.packed());
+            self.flows.remove(flow);
         }
     }
 
     /// A reset has reached the end of `flow`.
     pub(super) fn take_in_reset(&mut self, flow: Flow) {
-        if let Some(mut sender) = self.flows.remove(&flow.packed()) {
+        if let Some(mut sender) = self.flows.remove(flow) {
             sender.end.wake();
         }
-        let back = flow.reversed().packed();
-        let Some(FlowState { end, .. }) = self.flows.get_mut(&back) else { return };
+        let back = flow.reversed();
+        let Some(FlowState { end, .. }) = self.flows.get_mut(back) else { return };
         (end.ended, end.was_reset) = (true, true);
         end.wake();
         if !end.open {
-            self.flows.remove(&back);
+            self.flows.remove(back);
         }
     }
 
@@ -169,11 +169,11 @@ impl Network {
             self.reset(now, flow.reversed()); // there is no socket any more
         }
         if arrived.flags.fin {
-            arrived.seq = self.flows.get(&flow.packed()).map_or(arrived.seq, |state| state.first_seq);
+            arrived.seq = self.flows.get(flow).map_or(arrived.seq, |state| state.first_seq);
         }
         arrived.window = u16::MAX;
         if arrived.flags.fin
-            && let Some(receiver) = self.flows.get_mut(&flow.reversed().packed())
+            && let Some(receiver) = self.flows.get_mut(flow.reversed())
         {
             receiver.end.ended = true;
             receiver.end.wake();
@@ -184,9 +184,9 @@ impl Network {
 
     /// Whether somebody is there to read, or nobody to be told.
     fn take_in_data(&mut self, flow: Flow, payload: &[u8]) -> bool {
-        let Some(sender) = self.flows.get_mut(&flow.packed()) else { return true };
+        let Some(sender) = self.flows.get_mut(flow) else { return true };
         sender.end.under_way_bytes = sender.end.under_way_bytes.saturating_sub(payload.len());
-        let receiver = self.flows.get_mut(&flow.reversed().packed()).filter(|receiver| receiver.end.open);
+        let receiver = self.flows.get_mut(flow.reversed()).filter(|receiver| receiver.end.open);
         let Some(receiver) = receiver else { return false };
         receiver.end.inbox.extend_from_slice(payload);
         receiver.end.reader.take().into_iter().for_each(Waker::wake);
@@ -195,7 +195,7 @@ impl Network {
 
     /// Whether a pure ACK may be that of a SYN or of a FIN. All others are of data.
     fn acknowledges_control(&self, flow: Flow, ack: &TcpSegment) -> bool {
-        let peer = self.flows.get(&flow.reversed().packed());
+        let peer = self.flows.get(flow.reversed());
         peer.is_none_or(|peer| peer.closing || ack.ack == peer.first_seq)
     }
 }

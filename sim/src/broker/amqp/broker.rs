@@ -4,7 +4,7 @@ use super::{config::Config, message::Message, metadata::MetadataCost, state::Sta
 use std::{
     convert::Infallible,
     future::pending,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -23,7 +23,7 @@ pub struct Broker {
 struct Shared {
     state: Mutex<State>,
     /// What "now" counts from: the first `Broker::serve` or `Broker::attach`.
-    epoch: Mutex<Option<Instant>>,
+    epoch: OnceLock<Instant>,
     rescheduled: Arc<Notify>,
 }
 
@@ -38,7 +38,7 @@ impl Broker {
         assert!(config.channel_max >= 1, "a connection without channels is of no use");
         let state = State::new(config);
         let rescheduled = Arc::clone(&state.rescheduled);
-        let shared = Shared { state: Mutex::new(state), epoch: Mutex::new(None), rescheduled };
+        let shared = Shared { state: Mutex::new(state), epoch: OnceLock::new(), rescheduled };
         Self { shared: Arc::new(shared), metadata_cost: None }
     }
 
@@ -91,16 +91,13 @@ impl Broker {
 
     /// Lets time begin, if it hasn't. `unix` is the wall-clock time.
     pub(super) fn start_clock(&self, unix: Duration) {
-        let mut epoch = self.shared.epoch.lock().expect("nobody panics with the epoch in hand");
-        if epoch.is_none() {
-            *epoch = Some(Instant::now());
-            drop(epoch);
+        if self.shared.epoch.set(Instant::now()).is_ok() {
             self.state().unix_us_at_start = micros(unix);
         }
     }
 
     fn epoch(&self) -> Option<Instant> {
-        *self.shared.epoch.lock().expect("nobody panics with the epoch in hand")
+        self.shared.epoch.get().copied()
     }
 
     /// The state, with its clock set.

@@ -40,9 +40,9 @@ async fn read<R: AsyncRead>(
     let mut input = BytesMut::new();
     let mut deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let mut phase = Phase::Header;
+    let mut silence_max = None;
     loop {
         input.reserve(READ_BYTES);
-        let silence_max = broker.state().silence_max(id);
         let arrived = async {
             match (phase, silence_max) {
                 (Phase::Running, None) => reader.read_buf(&mut input).await.ok(),
@@ -80,7 +80,10 @@ async fn read<R: AsyncRead>(
         if now == Phase::Closing && phase != Phase::Closing {
             deadline = Instant::now() + CLOSING_TIMEOUT;
         }
-        phase = now;
+        if now != phase {
+            phase = now;
+            silence_max = broker.state().silence_max(id); // negotiated before the connection runs, and for good
+        }
     }
     broker.state().disconnect(id);
 }
@@ -107,8 +110,10 @@ async fn handle(broker: &Broker, id: ConnectionId, signals: &Signals, input: &mu
 }
 
 async fn write<W: AsyncWrite>(broker: Broker, id: ConnectionId, signals: Arc<Signals>, mut writer: WriteHalf<W>) {
+    let mut bytes = Vec::new();
     loop {
-        let (bytes, last) = broker.state().take_output(id);
+        let last;
+        (bytes, last) = broker.state().take_output(id, bytes);
         if !bytes.is_empty() {
             if let Err(error) = writer.write_all(&bytes).await {
                 tracing::debug!(connection = id.0, %error, "writing to an AMQP client failed");

@@ -24,10 +24,12 @@ use std::{
 use tokio::sync::Notify;
 
 /// Output that waits for a slow reader before its consumers get nothing more, as RabbitMQ's credit flow between queue
-/// and writer has it. FanOut times a socket's send buffer, so that it stays fed.
+/// and writer has it. Several times a socket's send buffer, so that it stays fed.
 const WRITE_BUFFER_HIGH_BYTES: usize = 256 * 1024;
 /// Output that a connection may leave unread (confirms, returns, replies to `basic.get`) before it is dropped.
 const WRITE_BUFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A buffer that grew beyond this in a burst is given back after it.
+const IDLE_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// A subscription of a channel to a queue.
 #[derive(Debug)]
@@ -233,10 +235,14 @@ impl State {
         }
     }
 
-    /// All output so far, and whether it is the last.
-    pub(super) fn take_output(&mut self, id: ConnectionId) -> (Vec<u8>, bool) {
+    /// All output so far, and whether it is the last. `spent` is a buffer to be used again.
+    pub(super) fn take_output(&mut self, id: ConnectionId, mut spent: Vec<u8>) -> (Vec<u8>, bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return (Vec::new(), true) };
+        spent.clear();
+        if spent.capacity() > IDLE_BUFFER_BYTES_MAX {
+            spent = Vec::new();
+        }
         connection.writing_bytes = connection.write_buffer.len();
-        (mem::take(&mut connection.write_buffer), connection.phase.is_over())
+        (mem::replace(&mut connection.write_buffer, spent), connection.phase.is_over())
     }
 }

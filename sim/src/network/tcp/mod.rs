@@ -58,14 +58,15 @@ impl Network {
     }
 
     fn side(&mut self, hosts: &Hosts, flow: Flow) -> &mut Side {
-        let kernel = hosts[flow.source.0].plan.kernel;
-        let link = self.link(hosts, flow);
-        let receiver = Receiver {
-            pingpong_thresh: kernel.pingpong_thresh,
-            window_bytes: link.window_bytes,
-            mss_bytes: link.mss_bytes,
-        };
-        self.flows.entry(flow.packed()).or_default().side.get_or_insert_with(|| {
+        let Self { flows, distances, .. } = self;
+        flows.get_or_default(flow).side.get_or_insert_with(|| {
+            let [from, to] = [flow.source, flow.destination].map(|(host, _port)| &hosts[host].plan);
+            let link = distances.between(from.class, to.class);
+            let receiver = Receiver {
+                pingpong_thresh: from.kernel.pingpong_thresh,
+                window_bytes: link.window_bytes,
+                mss_bytes: link.mss_bytes,
+            };
             Box::new(Side {
                 ack: DelayedAck::new(receiver),
                 sender: Sender::default(),
@@ -137,7 +138,7 @@ impl Network {
 
     /// A write has reached the kernel.
     pub(super) fn written(&mut self, now: &mut Moment<'_>, flow: Flow, part: TcpSegment) {
-        if !self.flows.contains_key(&flow.packed()) {
+        if self.flows.get(flow).is_none() {
             return; // the connection was reset meanwhile
         }
         let (nodelay, mss_bytes) = (now.hosts[flow.source.0].plan.kernel.nodelay, self.mss_bytes(now.hosts, flow));
@@ -183,7 +184,7 @@ impl Network {
 
     /// The delayed-ACK timer of `flow`'s source fires.
     pub(super) fn ack_timer(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
-        let side = self.flows.get_mut(&flow.packed()).and_then(|state| state.side.as_mut());
+        let side = self.flows.get_mut(flow).and_then(|state| state.side.as_mut());
         let Some(side) = side.filter(|side| side.timer == timer) else { return };
         let action = side.ack.timer_fired();
         self.counters.delayed_acks += u64::from(action == AckAction::Now);

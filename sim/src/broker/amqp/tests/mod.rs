@@ -105,7 +105,7 @@ impl Bench {
     }
 
     fn output(&mut self, id: ConnectionId) -> Vec<AMQPFrame> {
-        let (bytes, _) = self.state.take_output(id);
+        let (bytes, _) = self.state.take_output(id, Vec::new());
         self.state.written(id);
         let mut rest = &bytes[..];
         let mut frames = Vec::new();

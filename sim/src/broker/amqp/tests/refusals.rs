@@ -81,7 +81,7 @@ fn another_protocol_gets_ours_and_a_closed_connection() {
     let mut bench = Bench::new();
     let (id, _) = bench.state.connect();
     bench.feed(id, b"GET / HTTP/1.1\r\n");
-    assert_eq!(bench.state.take_output(id), (b"AMQP\0\0\x09\x01".to_vec(), true));
+    assert_eq!(bench.state.take_output(id, Vec::new()), (b"AMQP\0\0\x09\x01".to_vec(), true));
 }
 
 #[test]
