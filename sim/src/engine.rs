@@ -214,6 +214,15 @@ impl Engine {
         cpu.work(now_ns, cpu.plan().poll_us)
     }
 
+    /// A process of `host` does work that takes `cost_ns` of CPU time.
+    pub(crate) fn work(&mut self, host: u16, cost_ns: u64) -> Job {
+        let Self { hosts, seed, cores, now_ns, .. } = self;
+        let Host { plan, cpu, .. } = &mut hosts[host];
+        // Where nothing else costs anything, this is the first of it.
+        let cpu = cpu.get_or_insert_with(|| Cpu::new(plan.cpu, seed.of_cpu(host), cores.as_ref()));
+        cpu.charge(*now_ns, cost_ns)
+    }
+
     /// Ready when `job` is done; until then the task is woken to the nanosecond, unlike by tokio's timers.
     pub(crate) fn poll_job(&mut self, host: u16, job: Job, cx: &Context<'_>) -> Poll<()> {
         let now_ns = self.now_ns;

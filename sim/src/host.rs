@@ -74,7 +74,7 @@ pub(crate) enum Reach {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) plan: HostPlan,
-    /// `None`: it costs nothing.
+    /// `None`: nothing has cost anything yet.
     pub(crate) cpu: Option<Cpu>,
     pub(crate) reach: Reach,
 }

@@ -38,9 +38,32 @@ impl Seed {
     }
 }
 
+/// A number whose logarithm is normally distributed, as times are that vary by a factor; `bits` are even draws.
+/// `spread_percent` is the logarithm's sigma; 0: it is always `median`, and nothing is drawn.
+pub(crate) fn log_normal(median: u64, spread_percent: u32, mut bits: impl FnMut() -> u64) -> u64 {
+    if spread_percent == 0 || median == 0 {
+        return median;
+    }
+    // Twelve even draws make a normal one that is good enough, and the same on every machine.
+    let even = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
+    let normal = (0..12).map(|_| even(bits())).sum::<f64>() - 6.0;
+    (median as f64 * libm::exp(f64::from(spread_percent) / 100.0 * normal)) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_normal_number_has_its_median_and_its_spread() {
+        let mut rng = Seed::new(1).stream("a");
+        let mut draws: Vec<u64> = (0..10_001).map(|_| log_normal(100_000, 80, || rng.next_u64())).collect();
+        draws.sort_unstable();
+        let (median, p84) = (draws[5_000] as f64, draws[8_413] as f64);
+        assert!((0.97..1.03).contains(&(median / 100_000.0)), "{median}");
+        assert!((0.96..1.04).contains(&(p84 / median / libm::exp(0.8))), "one sigma above it: {p84}");
+        assert_eq!(log_normal(100_000, 0, || unreachable!("nothing is drawn")), 100_000);
+    }
 
     #[test]
     fn streams_depend_on_seed_and_component() {

@@ -7,7 +7,7 @@ use crate::{
 use backbone::config;
 use sim::{
     Seed,
-    fleet::{AckOrder, GatewayPlan, Heard, Online, StorePlan, Work, place_store},
+    fleet::{AckOrder, GatewayPlan, Handling, Heard, Online, Processor, StorePlan, Work, place_store},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -50,9 +50,10 @@ impl Gateways {
         self.online.count()
     }
 
-    /// What gateway `index` is and does, with the MQTT broker at `broker`.
-    pub(crate) fn plan(&self, index: u32, broker: config::Mqtt) -> GatewayPlan {
+    /// What gateway `index` is and does, with the MQTT broker at `broker`; `processor` does its work.
+    pub(crate) fn plan(&self, index: u32, broker: config::Mqtt, processor: Arc<dyn Processor>) -> GatewayPlan {
         let fleet = &self.spec.fleet;
+        let handling = fleet.handling;
         let BleService { median, spread } = fleet.ble_service_ms;
         GatewayPlan {
             broker,
@@ -68,6 +69,8 @@ impl Gateways {
                 Order::AcknowledgeFirst => AckOrder::AcknowledgeFirst,
                 Order::ReplyFirst => AckOrder::ReplyFirst,
             },
+            handling: Handling { median_us: handling.median_us.into(), spread_percent: handling.spread_percent },
+            processor,
             ble_us: (u64::from(median - spread) * 1_000, u64::from(median + spread) * 1_000),
             heard: self.heard[index as usize].clone(),
             online: self.online.clone(),

@@ -28,7 +28,7 @@ use backbone::{
 use futures_util::future::{join_all, try_join_all};
 use sim::{
     Seed,
-    fleet::Gateway,
+    fleet::{BusyProcessor, Gateway},
     real::cgroup::{Group, Hierarchy},
 };
 use std::{
@@ -162,7 +162,7 @@ impl World {
     fn start_gateways(&self, pod: Pod) {
         let env = self.env(pod);
         for index in self.spec.fleet.gateways_on(pod) {
-            let mut plan = self.gateways.plan(index, self.brokers.mqtt.clone());
+            let mut plan = self.gateways.plan(index, self.brokers.mqtt.clone(), Arc::new(BusyProcessor));
             // A client with the same name would be thrown out.
             plan.client_id = format!("{}-{}", self.run_id, plan.client_id);
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index}"));

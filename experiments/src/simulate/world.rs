@@ -186,7 +186,7 @@ impl World {
     fn boot_gateways(&self, life: Incarnation, pod: Pod) {
         for index in self.spec.fleet.gateways_on(pod) {
             let rng = Seed::new(self.spec.seed).stream(&format!("gateway {index} from {} us", life.now_us()));
-            let plan = self.gateways.plan(index, self.config.mqtt.clone());
+            let plan = self.gateways.plan(index, self.config.mqtt.clone(), life.processor());
             let gateway = Gateway::run(life.env(), plan, self.recorder.labels(), rng);
             life.env().spawn("gateway", gateway);
         }

@@ -25,7 +25,7 @@ const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 31] = [
+const RANGES: [(&str, u32, u32); 33] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
     ("replicas.task_workers", 1, HOSTS_MAX),
@@ -36,6 +36,8 @@ const RANGES: [(&str, u32, u32); 31] = [
     ("fleet.stores", 1, HOSTS_MAX),
     ("fleet.esls", 0, ESLS_MAX),
     ("fleet.gateways_in_range", 1, HOSTS_MAX),
+    ("fleet.handling.median_us", 0, COST_US_MAX),
+    ("fleet.handling.spread_percent", 0, SPREAD_PERCENT_MAX),
     ("network.quantum_us", 0, QUANTUM_US_MAX),
     ("network.loss_ppm", 0, MILLION),
     ("machines.cores", 0, THREADS_MAX),

@@ -31,6 +31,8 @@ pub struct Fleet {
     pub rssi_period_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
+    /// What a command takes of the gateway's processor.
+    pub handling: Handling,
     /// What a command takes between gateway and label.
     pub ble_service_ms: BleService,
 }
@@ -48,6 +50,7 @@ impl Default for Fleet {
             gateways_in_range: 3,
             rssi_period_ms: 2_000,
             hosts: Hosts::PerGateway,
+            handling: Handling::default(),
             ble_service_ms: BleService::default(),
         }
     }
@@ -117,6 +120,16 @@ pub enum Hosts {
     PerGateway,
     /// The gateways of a store share one host, as behind one router: cheaper to simulate.
     PerStore,
+}
+
+/// CPU time of a gateway for each command: reading it, a line of log, the reply. Log-normal, and in live runs as busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Handling {
+    /// Half of all commands take less; 0: it takes no time; in us. Default: 0.
+    pub median_us: u32,
+    /// Sigma of its logarithm, in percent. Default: 0.
+    pub spread_percent: u32,
 }
 
 /// Time between gateway and label, drawn evenly from `median - spread ..= median + spread`.

@@ -114,6 +114,36 @@ fn a_window_of_one_message_for_each_client_is_enough() {
     assert_eq!(done(&run(&spec)), 60);
 }
 
+/// How long the one gateway was at work, from the first task's start to the last one's end, in microseconds.
+fn busy_us(mode: GatewayMode, median_us: u32, spread_percent: u32) -> u64 {
+    let mut spec = small();
+    (spec.fleet.gateways, spec.fleet.mode) = (1, mode);
+    (spec.fleet.handling.median_us, spec.fleet.handling.spread_percent) = (median_us, spread_percent);
+    let outcome = run(&spec);
+    assert_eq!(done(&outcome), 60);
+    let first = outcome.tasks.iter().filter_map(|task| task.started_us).min().unwrap();
+    let last = outcome.tasks.iter().filter_map(|task| task.finished_us).max().unwrap();
+    last - first
+}
+
+#[test]
+fn a_gateways_processor_handles_one_command_after_the_other_and_each_takes_its_time() {
+    let commands = u64::from(60 * small().workload.commands_per_task);
+    // In microseconds, unlike the radio's milliseconds: 3.7 ms are not 4. A serial gateway waits for PUBACKs, too.
+    for (mode, pause_us) in [(GatewayMode::Concurrent, 250), (GatewayMode::Serial, 450)] {
+        let busy_us = busy_us(mode, 3_700, 0);
+        assert!((commands * 3_700..commands * (3_700 + pause_us)).contains(&busy_us), "{mode:?}: {busy_us} us");
+    }
+}
+
+#[test]
+fn handling_that_varies_takes_longer_than_its_median_at_the_mean() {
+    // exp(0.8^2 / 2) = 1.38 times.
+    let [even_us, varied_us] = [0, 80].map(|spread_percent| busy_us(GatewayMode::Serial, 3_700, spread_percent));
+    let ratio = varied_us as f64 / even_us as f64;
+    assert!((1.15..1.65).contains(&ratio), "{ratio}");
+}
+
 #[test]
 fn a_run_that_cannot_end_in_time_says_what_was_open() {
     let mut spec = small();

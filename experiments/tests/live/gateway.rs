@@ -3,9 +3,9 @@
 use backbone::{config, env::Env, message::Mac};
 use sim::{
     Seed,
-    fleet::{AckOrder, Gateway, GatewayPlan, Heard, Labels, Online, Work},
+    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One of its labels, counted from 0.
 pub(crate) const fn label(index: u64) -> Mac {
@@ -24,6 +24,8 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
         echoes_request_id: true,
         work: Work::Concurrent,
         order: AckOrder::ReplyFirst,
+        handling: Handling::default(),
+        processor: Arc::new(BusyProcessor),
         ble_us: (0, 0),
         heard,
         online: Online::default(),

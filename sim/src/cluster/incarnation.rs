@@ -4,10 +4,11 @@ use crate::{
     broker::amqp::MetadataCost,
     engine::{is_running, with},
     env,
+    fleet::Processor,
 };
 use backbone::env::Env;
 use futures_util::future::BoxFuture;
-use std::{fmt, sync::Arc};
+use std::{fmt, future::poll_fn, sync::Arc};
 
 /// One incarnation of a pod, from its start to its end. A restarted pod has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,25 @@ impl Incarnation {
     pub fn metadata_cost(self) -> Option<Arc<dyn MetadataCost>> {
         let plan = with(|engine| engine.hosts[self.host].plan.cpu);
         plan.receiving_costs().then(|| Arc::new(PodMetadata { host: self.host }) as Arc<dyn MetadataCost>)
+    }
+
+    /// What does the work of a gateway that runs in it: the pod's CPU, beside whatever else costs time there.
+    #[must_use]
+    pub fn processor(self) -> Arc<dyn Processor> {
+        Arc::new(PodProcessor { host: self.host })
+    }
+}
+
+/// The CPU of a pod.
+#[derive(Debug)]
+struct PodProcessor {
+    host: u16,
+}
+
+impl Processor for PodProcessor {
+    fn work(&self, cost_ns: u64) -> BoxFuture<'_, ()> {
+        let job = with(|engine| engine.work(self.host, cost_ns));
+        Box::pin(poll_fn(move |cx| with(|engine| engine.poll_job(self.host, job, cx))))
     }
 }
 

@@ -4,8 +4,8 @@
 //! each other is in `cores`, what a quota makes of a pod's in `bandwidth`.
 //!
 //! Plain state without a clock of its own. Where work is charged: `meter` (a frame read), `network` (a write, the way
-//! from the kernel to the application), `cluster::on_pod` (a poll of a task), `cluster::incarnation` (a queue that
-//! begins or ends).
+//! from the kernel to the application), `process` (a poll of a task), `cluster::incarnation` (a queue that begins or
+//! ends, a command that a gateway handles).
 
 mod bandwidth;
 mod cores;
@@ -17,7 +17,7 @@ pub(crate) use cores::Cores;
 pub use cores::CoresPlan;
 pub use metadata::MetadataPlan;
 
-use crate::os::split_mix;
+use crate::{os::split_mix, seed::log_normal};
 use bandwidth::{Bandwidth, Thread};
 use cores::Share;
 use metadata::MetadataStore;
@@ -118,14 +118,7 @@ impl Cpu {
 
     /// A cost with median `us`, in ns: log-normal, since on shared machines most steps take their time by a factor.
     fn draw_ns(&mut self, us: u64, spread_percent: u32) -> u64 {
-        let median_ns = us * 1_000;
-        if spread_percent == 0 || us == 0 {
-            return median_ns;
-        }
-        // Twelve even draws make a normal one that is good enough, and the same on every machine.
-        let even = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
-        let normal = (0..12).map(|_| even(split_mix(&mut self.rng))).sum::<f64>() - 6.0;
-        (median_ns as f64 * libm::exp(f64::from(spread_percent) / 100.0 * normal)) as u64
+        log_normal(us * 1_000, spread_percent, || split_mix(&mut self.rng))
     }
 
     /// Takes on work of `us` at the median.
@@ -191,7 +184,7 @@ impl Cpu {
     }
 
     /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
-    fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
+    pub(crate) fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
         match &mut self.threads {
             Threads::On(cores, own) => Job::Share(cores.borrow_mut().run(own.clone(), now_ns, cost_ns)),
             Threads::Limited(threads, bandwidth) => Job::Until(bandwidth.run(threads, now_ns, cost_ns)),

@@ -2,6 +2,7 @@
 
 use super::{
     connection::{Connection, Incoming, Online, ReplyTo},
+    handling::{Handling, Processor},
     label::Labels,
     radio::Heard,
 };
@@ -56,6 +57,10 @@ pub struct GatewayPlan {
     pub work: Work,
     /// See [`AckOrder`].
     pub order: AckOrder,
+    /// What a command takes of the processor.
+    pub handling: Handling,
+    /// See [`Processor`].
+    pub processor: Arc<dyn Processor>,
     /// What a command takes over the air: shortest and longest, in microseconds. Timers have a resolution of 1 ms.
     pub ble_us: (u64, u64),
     /// The labels it hears; used only if `rssi_period` is not zero.
@@ -64,6 +69,13 @@ pub struct GatewayPlan {
     pub online: Online,
     /// How often labels broadcast and the gateway reports what it heard; zero: never.
     pub rssi_period: Duration,
+}
+
+/// What one command takes.
+#[derive(Clone, Copy)]
+struct Effort {
+    ble: Duration,
+    handling_ns: u64,
 }
 
 /// A running gateway. Cheap to clone; all clones are the same one.
@@ -89,14 +101,14 @@ impl Gateway {
         let mut rng = rng;
         let free = Arc::new(Semaphore::new(CONCURRENT_COMMANDS_MAX));
         while let Some(command) = commands.recv().await {
-            let ble = gateway.draw_ble_time(&mut rng);
+            let effort = gateway.draw_effort(&mut rng);
             match gateway.plan.work {
-                Work::Serial => gateway.serve(&connection, command, ble).await,
+                Work::Serial => gateway.serve(&connection, command, effort).await,
                 Work::Concurrent => {
                     let permit = free.clone().acquire_owned().await.expect("never closed");
                     let (gateway, connection) = (gateway.clone(), connection.clone());
                     env.spawn("command", async move {
-                        gateway.serve(&connection, command, ble).await;
+                        gateway.serve(&connection, command, effort).await;
                         drop(permit);
                     });
                 }
@@ -104,13 +116,14 @@ impl Gateway {
         }
     }
 
-    fn draw_ble_time(&self, rng: &mut ChaCha8Rng) -> Duration {
+    fn draw_effort(&self, rng: &mut ChaCha8Rng) -> Effort {
         let (low_us, high_us) = self.plan.ble_us;
         assert!(low_us <= high_us, "a range goes from low to high");
-        Duration::from_micros(low_us + rng.next_u64() % (high_us - low_us + 1))
+        let ble = Duration::from_micros(low_us + rng.next_u64() % (high_us - low_us + 1));
+        Effort { ble, handling_ns: self.plan.handling.draw_ns(rng) }
     }
 
-    async fn serve(&self, connection: &Connection, command: Incoming, ble: Duration) {
+    async fn serve(&self, connection: &Connection, command: Incoming, effort: Effort) {
         if !connection.is_current(&command) {
             return;
         }
@@ -119,8 +132,11 @@ impl Gateway {
         }
         let replied = match Request::parse(command.payload()) {
             Ok(request) => {
-                if !ble.is_zero() {
-                    sleep(ble).await;
+                if effort.handling_ns > 0 {
+                    self.plan.processor.work(effort.handling_ns).await;
+                }
+                if !effort.ble.is_zero() {
+                    sleep(effort.ble).await;
                 }
                 let reply = self.execute(&request).to_bytes();
                 // Where it was asked to answer, or else where everybody looks.

@@ -6,10 +6,12 @@
 
 mod connection;
 mod gateway;
+mod handling;
 mod label;
 mod radio;
 
 pub use connection::Online;
 pub use gateway::{AckOrder, Gateway, GatewayPlan, Work};
+pub use handling::{BusyProcessor, Handling, Processor};
 pub use label::{Execution, Labels};
 pub use radio::{Heard, StorePlan, place_store};
