@@ -90,6 +90,8 @@ pub enum Metric {
     P99Ms,
     /// Largest.
     MaxMs,
+    /// From the 10th to the 90th percentile.
+    WidthMs,
     /// Done tasks of those dispatched.
     SuccessPercent,
     /// Replies that reached somebody who had not asked, a worker or a router.
@@ -116,6 +118,7 @@ impl Metric {
             Self::P90Ms => "P90",
             Self::P99Ms => "P99",
             Self::MaxMs => "max",
+            Self::WidthMs => "width (P90 - P10)",
             Self::SuccessPercent => "tasks done",
             Self::MisroutedReplies => "replies to the wrong one",
             Self::TasksPerS => "tasks/s",
@@ -131,7 +134,7 @@ impl Metric {
     pub fn unit(self) -> &'static str {
         match self {
             Self::MeanMs | Self::P50Ms | Self::P90Ms | Self::P99Ms | Self::MaxMs => "ms",
-            Self::MainModeMs | Self::FirstModeMs => "ms",
+            Self::WidthMs | Self::MainModeMs | Self::FirstModeMs => "ms",
             Self::SuccessPercent | Self::FastAtTheEdgesPercent => "%",
             Self::TasksPerS => "/s",
             Self::MisroutedReplies | Self::Modes => "",

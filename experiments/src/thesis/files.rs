@@ -16,12 +16,13 @@ use std::{
 };
 
 /// The numbers of a run that `runs.csv` has, in its order.
-const METRICS: [(&str, Metric); 9] = [
+const METRICS: [(&str, Metric); 10] = [
     ("mean_ms", Metric::MeanMs),
     ("p50_ms", Metric::P50Ms),
     ("p90_ms", Metric::P90Ms),
     ("p99_ms", Metric::P99Ms),
     ("max_ms", Metric::MaxMs),
+    ("width_ms", Metric::WidthMs),
     ("tasks_done_percent", Metric::SuccessPercent),
     ("tasks_per_s", Metric::TasksPerS),
     ("misrouted_replies", Metric::MisroutedReplies),

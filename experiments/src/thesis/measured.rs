@@ -83,6 +83,7 @@ impl MeasuredRun {
             Metric::P90Ms => statistics.p90,
             Metric::P99Ms => statistics.p99,
             Metric::MaxMs => statistics.max,
+            Metric::WidthMs => self.bins.spread_ms(),
             Metric::SuccessPercent => 100.0 * summary.tasks.done as f64 / summary.tasks.dispatched.max(1) as f64,
             Metric::MisroutedReplies => (summary.rpcs.misrouted + summary.rpcs.dropped_replies) as f64,
             Metric::TasksPerS => summary.throughput.tasks_per_s,
@@ -111,6 +112,13 @@ impl Measured {
     #[must_use]
     pub fn modes_in(&self, reference: &Bins) -> Spread {
         self.spread(|run| reference.with(&run.latencies_us).modes_ms().len() as f64)
+    }
+
+    /// From the 10th to the 90th percentile in the bins of `reference`, over the seeds: what is narrower than a bar can't
+    /// be read off a figure, so it may not be read off ours.
+    #[must_use]
+    pub fn width_in(&self, reference: &Bins) -> Spread {
+        self.spread(|run| reference.with(&run.latencies_us).spread_ms())
     }
 
     fn spread(&self, number: impl Fn(&MeasuredRun) -> f64) -> Spread {

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub(super) const WITHIN_PERCENT: f64 = 25.0;
 /// How far P99 may be: the tail of one run of 1,000 tasks rests on ten of them.
 pub(super) const P99_WITHIN_PERCENT: f64 = 40.0;
+/// How far the width may be, from the 10th to the 90th percentile: a needle is no hill.
+pub(super) const WIDTH_WITHIN_PERCENT: f64 = 33.3;
 /// Largest normalised Wasserstein distance.
 pub(super) const DISTANCE_MAX: f64 = 0.25;
 
@@ -62,7 +64,8 @@ pub struct Row {
     pub thesis_contradicts_itself: bool,
 }
 
-/// The figures' legends and shapes: six rows a figure, in this order: mean, median, P90, P99, distance, modes.
+/// The figures' legends and shapes: seven rows a figure, in this order: mean, median, P90, P99, width,
+/// distance, modes.
 #[must_use]
 pub(super) fn figures(reference: &Reference, runs: &Runs) -> Vec<Row> {
     reference.iter().flat_map(|(name, published)| figure_rows(name, published, runs.get(name))).collect()
@@ -73,6 +76,7 @@ fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -
     let number = |metric: Metric, bounds: Bounds| {
         let ours = measured.map(|measured| match metric {
             Metric::Modes => measured.modes_in(&published.bins()),
+            Metric::WidthMs => measured.width_in(&published.bins()),
             _ => measured.metric(metric),
         });
         let row = Row { says: metric.name().to_owned(), unit: metric.unit(), ..Row::default() };
@@ -86,6 +90,7 @@ fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -
         number(Metric::P50Ms, within(WITHIN_PERCENT)),
         number(Metric::P90Ms, within(WITHIN_PERCENT)),
         number(Metric::P99Ms, within(P99_WITHIN_PERCENT)),
+        number(Metric::WidthMs, within(WIDTH_WITHIN_PERCENT)),
         judged(Row { says, ..Row::default() }, at_most, None, distance),
         number(Metric::Modes, within(0.0)),
     ];
@@ -165,6 +170,7 @@ pub(super) fn published_metric(published: &Published, metric: Metric) -> Option<
         Metric::P90Ms => legend.p90_ms,
         Metric::P99Ms => legend.p99_ms,
         Metric::MaxMs => legend.max_ms_about,
+        Metric::WidthMs => published.bins().spread_ms(),
         Metric::SuccessPercent => legend.success_percent(),
         Metric::Modes => published.bins().modes_ms().len() as f64,
         Metric::MainModeMs => published.bins().main_mode_ms(),
@@ -226,7 +232,7 @@ mod tests {
     #[test]
     fn without_runs_every_figure_has_its_rows_and_none_a_verdict() {
         let rows = figures(&reference(), &Runs::new());
-        assert_eq!(rows.len(), 6 * reference().len());
+        assert_eq!(rows.len(), 7 * reference().len());
         assert!(rows.iter().all(|row| row.verdict == Verdict::NotRun));
     }
 

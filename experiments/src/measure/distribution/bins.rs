@@ -55,6 +55,24 @@ impl Bins {
         self.low_ms + self.width_ms * BINS as f64
     }
 
+    /// How wide it is without its tails: from the 10th to the 90th percentile, in ms, with the values of a bin spread
+    /// evenly over it. 0 without values.
+    #[must_use]
+    pub fn spread_ms(&self) -> f64 {
+        self.percentile_ms(90.0) - self.percentile_ms(10.0)
+    }
+
+    fn percentile_ms(&self, percent: f64) -> f64 {
+        let mut missing = self.counts.iter().sum::<f64>() * percent / 100.0;
+        for (bin, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
+            if missing <= *count {
+                return self.edges_ms(bin).0 + self.width_ms * missing / count;
+            }
+            missing -= count;
+        }
+        self.low_ms
+    }
+
     /// Where the humps are, in ms, from left to right.
     ///
     /// The counts are smoothed with (1, 2, 1). A peak counts if it rises above the dips around it, towards whatever is
@@ -150,6 +168,19 @@ mod tests {
         assert_eq!(humps(&[(20.0, 5.0, 100.0)], 0.0).modes_ms(), [20.5]);
         assert_eq!(humps(&[(5.0, 2.0, 60.0), (25.0, 4.0, 140.0)], 0.0).modes_ms(), [5.5, 25.5]);
         assert_eq!(humps(&[(5.0, 2.0, 60.0), (20.0, 3.0, 90.0), (40.0, 3.0, 30.0)], 0.0).modes_ms().len(), 3);
+    }
+
+    #[test]
+    fn a_needle_is_narrow_and_a_hill_is_wide() {
+        let mut needle = humps(&[], 0.0);
+        needle.counts[20] = 7.0;
+        assert!((needle.spread_ms() - 0.8).abs() < 1e-9, "eight tenths of its bin: {}", needle.spread_ms());
+        // A bell of this width has a sigma of 5 / sqrt(2), and 2.56 of these between its tenths.
+        let hill = humps(&[(24.0, 5.0, 10_000.0)], 0.0).spread_ms();
+        assert!((9.0..9.2).contains(&hill), "{hill}");
+        let even = Bins { low_ms: 3.0, width_ms: 2.0, counts: [1.0; BINS] };
+        assert!((even.spread_ms() - 0.8 * 2.0 * BINS as f64).abs() < 1e-9);
+        assert_eq!(humps(&[], 0.0).spread_ms(), 0.0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 use crate::thesis::{
     Evaluation, Kind, charts,
     claims::Metric,
-    verdict::{DISTANCE_MAX, P99_WITHIN_PERCENT, Row, Verdict, WITHIN_PERCENT},
+    verdict::{DISTANCE_MAX, P99_WITHIN_PERCENT, Row, Verdict, WIDTH_WITHIN_PERCENT, WITHIN_PERCENT},
 };
 
 /// Writes the report.
@@ -47,7 +47,7 @@ fn summary(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     ]));
     let mut table = Table::new(
         &["experiment"],
-        &["mean", "ours", "median", "ours", "P90", "ours", "P99", "ours", "distance", "met"],
+        &["mean", "ours", "median", "ours", "P90", "ours", "P99", "ours", "width", "ours", "distance", "met"],
     );
     for name in evaluation.reference.keys() {
         let rows: Vec<&Row> = figures.iter().filter(|row| row.of == *name).collect();
@@ -67,8 +67,8 @@ fn summary(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Table(table));
     blocks.push(Block::Text(format!(
         "Latencies in ms, the thesis' to the left of ours, which is the median over the seeds. Green is within \
-         {WITHIN_PERCENT} % of the thesis, {P99_WITHIN_PERCENT} % for P99, and a normalised Wasserstein distance of at \
-         most {DISTANCE_MAX}. The last column counts these and the number of modes."
+         {WITHIN_PERCENT} % of the thesis, {P99_WITHIN_PERCENT} % for P99, {WIDTH_WITHIN_PERCENT} % for the width (P90 \
+         - P10), and a normalised Wasserstein distance of at most {DISTANCE_MAX}. The last column counts these and the number of modes."
     )));
 }
 
@@ -187,11 +187,12 @@ fn claims(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
 }
 
 fn predictions(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
-    const METRICS: [Metric; 7] = [
+    const METRICS: [Metric; 8] = [
         Metric::MeanMs,
         Metric::P50Ms,
         Metric::P90Ms,
         Metric::P99Ms,
+        Metric::WidthMs,
         Metric::Modes,
         Metric::SuccessPercent,
         Metric::TasksPerS,
@@ -266,6 +267,9 @@ fn method(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
         "The normalised Wasserstein distance is the area between the two cumulative distributions, divided by the mean \
          of the thesis': 0 is equal, and 0.25 means that the average task would have to be moved by a quarter of the \
          thesis' mean latency. A bar of the thesis' figure counts as spread evenly over its width."
+            .into(),
+        "The width of a figure is what lies between its 10th and its 90th percentile, in the bins of the thesis' figure \
+         for both: what is narrower than one of its bars can't be told."
             .into(),
         "Modes are counted in the 49 bins of the thesis' figure (without one: over the data's own range), smoothed \
          with (1, 2, 1): a peak counts if it rises above the dips beside it by 5 % of the tallest peak and by twice \
