@@ -1,13 +1,13 @@
 //! The gateways of a spec: where they stand, what they hear and how they work.
 
 use crate::{
-    spec::{BleService, GatewayMode, Order, Pod, Spec},
+    spec::{BleService, GatewayMode, GatewayWrites, Order, Pod, Spec},
     workload::{fleet_label, gateway_mac},
 };
 use backbone::config;
 use sim::{
     Seed,
-    fleet::{AckOrder, GatewayPlan, Handling, Heard, Online, Processor, StorePlan, Work, place_store},
+    fleet::{AckOrder, GatewayPlan, Handling, Heard, Online, Processor, StorePlan, Work, Writes, place_store},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -68,6 +68,10 @@ impl Gateways {
             order: match fleet.order {
                 Order::AcknowledgeFirst => AckOrder::AcknowledgeFirst,
                 Order::ReplyFirst => AckOrder::ReplyFirst,
+            },
+            writes: match fleet.writes {
+                GatewayWrites::Packets => Writes::Packets,
+                GatewayWrites::Fields => Writes::Fields,
             },
             handling: Handling { median_us: handling.median_us.into(), spread_percent: handling.spread_percent },
             processor,

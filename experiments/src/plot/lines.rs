@@ -1,4 +1,4 @@
-//! A quantity over the number of router replicas, a line a series.
+//! A quantity over a whole number, router replicas for one, a line a series.
 
 use super::{
     Drawn, Figure, GRID, INK,
@@ -18,15 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A measured point, with how far its runs are apart.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// Router replicas.
-    pub replicas: u32,
+    /// Where it stands on the x axis.
+    pub x: u32,
     /// Median over the seeds.
     pub value: f64,
-    /// Smallest over the seeds.
+    /// Where its whisker begins: at the smallest over the seeds, if nothing else is said.
     pub min: f64,
-    /// Largest.
+    /// Where it ends.
     pub max: f64,
-    /// What the run has otherwise than most of its curve, apart from the replicas. Only points with the same setting
+    /// What the run has otherwise than most of its curve, apart from `x`. Only points with the same setting
     /// are joined, since a line says that nothing but the axis changes along it.
     pub setting: Option<String>,
 }
@@ -36,7 +36,7 @@ pub struct Point {
 pub struct Curve {
     /// For the legend.
     pub name: String,
-    /// By replicas.
+    /// By x.
     pub points: Vec<Point>,
     /// Drawn dotted and hollow: not ours.
     pub foreign: bool,
@@ -64,11 +64,13 @@ impl Curve {
     }
 }
 
-/// Lines over the replicas.
+/// Lines over a logarithmic axis.
 #[derive(Clone, Debug)]
 pub struct Lines {
     /// The first line is the largest.
     pub title: Vec<String>,
+    /// What the points differ in, and its unit.
+    pub x: String,
     /// The quantity and its unit.
     pub y: String,
     /// Whether the y axis is logarithmic; then all values must be positive.
@@ -82,10 +84,10 @@ impl Lines {
         self.curves.iter().flat_map(|curve| &curve.points)
     }
 
-    /// Where the x axis has its marks: at the replicas that were measured. The axis is logarithmic.
+    /// Where the x axis has its marks: where something was measured.
     fn marks(&self) -> Vec<f64> {
-        let replicas: BTreeSet<u32> = self.points().map(|point| point.replicas).collect();
-        replicas.into_iter().map(|replicas| libm::log10(f64::from(replicas))).collect()
+        let measured: BTreeSet<u32> = self.points().map(|point| point.x).collect();
+        measured.into_iter().map(|x| libm::log10(f64::from(x))).collect()
     }
 
     /// The place of `value` on the drawn y axis.
@@ -124,15 +126,15 @@ impl Lines {
     ) -> Drawn<DB> {
         for curve in &self.curves {
             for points in curve.joined() {
-                let line: Vec<Pixel> = points.iter().map(|point| at(point.replicas, point.value)).collect();
+                let line: Vec<Pixel> = points.iter().map(|point| at(point.x, point.value)).collect();
                 draw_line(area, &line, curve.stroke())?;
             }
             for point in &curve.points {
                 if point.max > point.min {
-                    let whisker = [at(point.replicas, point.min), at(point.replicas, point.max)];
+                    let whisker = [at(point.x, point.min), at(point.x, point.max)];
                     draw_line(area, &whisker, Stroke { dashes: &[], ..curve.stroke() })?;
                 }
-                draw_marker(area, at(point.replicas, point.value), curve.marker())?;
+                draw_marker(area, at(point.x, point.value), curve.marker())?;
             }
         }
         Ok(())
@@ -147,15 +149,15 @@ impl Lines {
         let mut labels: BTreeMap<(u32, &str), f64> = BTreeMap::new();
         for point in self.points() {
             if let Some(setting) = &point.setting {
-                let highest = labels.entry((point.replicas, setting)).or_insert(point.max);
+                let highest = labels.entry((point.x, setting)).or_insert(point.max);
                 *highest = highest.max(point.max);
             }
         }
         let mut rows: BTreeMap<u32, i32> = BTreeMap::new();
-        for ((replicas, setting), highest) in labels {
+        for ((at_x, setting), highest) in labels {
             // Several settings at one place stand above each other.
-            let row = rows.entry(replicas).or_default();
-            let (x, y) = at(replicas, highest);
+            let row = rows.entry(at_x).or_default();
+            let (x, y) = at(at_x, highest);
             let style = font(17).color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
             area.draw(&Text::new(setting.to_owned(), (x, y - 12 - 20 * *row), style))?;
             *row += 1;
@@ -172,14 +174,14 @@ impl Figure for Lines {
     fn description(&self) -> String {
         let point = |point: &Point| {
             let setting = point.setting.as_ref().map_or(String::new(), |setting| format!(" ({setting})"));
-            format!("{} at {}{setting}", tick(&point.value), point.replicas)
+            format!("{} at {}{setting}", tick(&point.value), point.x)
         };
         let curves = self.curves.iter().map(|curve| {
             let points: Vec<String> = curve.points.iter().map(point).collect();
             format!("{}: {}", curve.name, points.join(", "))
         });
         let curves: Vec<String> = curves.collect();
-        format!("{}. {}, over router replicas. {}.", self.title.join(", "), self.y, curves.join("; "))
+        format!("{}. {}, over {}. {}.", self.title.join(", "), self.y, self.x, curves.join("; "))
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
@@ -206,7 +208,7 @@ impl Figure for Lines {
             .configure_mesh()
             .bold_line_style(GRID)
             .light_line_style(TRANSPARENT)
-            .x_desc("router replicas (logarithmic)")
+            .x_desc(format!("{} (logarithmic)", self.x))
             .y_desc(&self.y)
             .x_labels(20)
             .y_labels(20)
@@ -215,7 +217,7 @@ impl Figure for Lines {
             .label_style(font(17))
             .axis_desc_style(font(19))
             .draw()?;
-        let at = |replicas, value| chart.backend_coord(&(libm::log10(f64::from(replicas)), self.height(value)));
+        let at = |x, value| chart.backend_coord(&(libm::log10(f64::from(x)), self.height(value)));
         self.draw_data(area, &at)?;
         self.draw_settings(area, &at)
     }
@@ -227,9 +229,9 @@ mod tests {
 
     #[test]
     fn only_points_with_the_same_setting_are_joined() {
-        let point = |replicas, setting: Option<&str>| Point {
-            replicas,
-            value: f64::from(replicas),
+        let point = |x, setting: Option<&str>| Point {
+            x,
+            value: f64::from(x),
             min: 1.0,
             max: 2.0,
             setting: setting.map(str::to_owned),
@@ -237,9 +239,9 @@ mod tests {
         let points = vec![point(2, None), point(10, None), point(20, Some("10 gateways")), point(100, None)];
         let curve = Curve { name: "P50".into(), points, foreign: false, colour: 0 };
         let joined: Vec<Vec<u32>> =
-            curve.joined().iter().map(|points| points.iter().map(|point| point.replicas).collect()).collect();
+            curve.joined().iter().map(|points| points.iter().map(|point| point.x).collect()).collect();
         assert_eq!(joined, [vec![2, 10, 100], vec![20]]);
-        let lines = Lines { title: vec!["x".into()], y: "y".into(), log_y: true, curves: vec![curve] };
+        let lines = Lines { title: vec!["x".into()], x: "n".into(), y: "y".into(), log_y: true, curves: vec![curve] };
         let svg = lines.svg().unwrap();
         assert!(svg.split("<text").any(|text| text.contains("10 gateways")), "the point that stands alone says why");
         assert!(lines.description().contains("20 at 20 (10 gateways)"));

@@ -46,6 +46,7 @@ pub(super) fn host(spec: &Spec, pod: Pod) -> HostPlan {
             frame_us: machine.frame_us.into(),
             write_us: machine.write_us.into(),
             wake_us: machine.wake_us.into(),
+            wake_spread_percent: machine.wake_spread_percent,
             poll_us: machine.poll_us.into(),
             spread_percent: machine.spread_percent,
             metadata: if class == Class::Amqp {

@@ -25,8 +25,8 @@ pub use pod::{Pod, UnknownPod, is_router};
 pub use published::has_figure_in_thesis;
 pub use ranges::range;
 pub use world::{
-    AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, Handling, Hosts, LinkClass, Links, Machine, Machines,
-    MqttQuota, Network, Order,
+    AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, GatewayWrites, Handling, Hosts, LinkClass, Links, Machine,
+    Machines, MqttQuota, Network, Order,
 };
 
 use backbone::config::{Config, RouterKind};

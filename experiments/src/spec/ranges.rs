@@ -25,7 +25,7 @@ const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 33] = [
+const RANGES: [(&str, u32, u32); 34] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
     ("replicas.task_workers", 1, HOSTS_MAX),
@@ -45,6 +45,7 @@ const RANGES: [(&str, u32, u32); 33] = [
     ("machines.*.frame_us", 0, COST_US_MAX),
     ("machines.*.write_us", 0, COST_US_MAX),
     ("machines.*.wake_us", 0, COST_US_MAX),
+    ("machines.*.wake_spread_percent", 0, SPREAD_PERCENT_MAX),
     ("machines.*.poll_us", 0, COST_US_MAX),
     ("machines.*.spread_percent", 0, SPREAD_PERCENT_MAX),
     ("machines.*.threads", 1, THREADS_MAX),

@@ -31,6 +31,8 @@ pub struct Fleet {
     pub rssi_period_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
+    /// Default: `packets`.
+    pub writes: GatewayWrites,
     /// What a command takes of the gateway's processor.
     pub handling: Handling,
     /// What a command takes between gateway and label.
@@ -50,6 +52,7 @@ impl Default for Fleet {
             gateways_in_range: 3,
             rssi_period_ms: 2_000,
             hosts: Hosts::PerGateway,
+            writes: GatewayWrites::Packets,
             handling: Handling::default(),
             ble_service_ms: BleService::default(),
         }
@@ -110,6 +113,16 @@ pub enum Order {
     AcknowledgeFirst,
     /// Execute and reply, wait until the broker has the reply, then acknowledge: a crash in between loses nothing.
     ReplyFirst,
+}
+
+/// How a gateway's MQTT library writes to its socket, and so what a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayWrites {
+    /// All packets that are ready at once.
+    Packets,
+    /// Each field of each packet by itself, as paho.golang does.
+    Fields,
 }
 
 /// Which gateways share a network host.
@@ -254,9 +267,11 @@ pub struct Machine {
     pub write_us: u32,
     /// From a segment's arrival to the application's waking, in us. Default: 0.
     pub wake_us: u32,
+    /// Sigma of its logarithm, in percent. Default: 0, no spread.
+    pub wake_spread_percent: u32,
     /// CPU time for each time that a task runs, in us. Default: 0.
     pub poll_us: u32,
-    /// Sigma of the logarithm of all these, in percent. Default: 0, no spread.
+    /// Sigma of the logarithm of all these CPU times, in percent. Default: 0, no spread.
     pub spread_percent: u32,
     /// Threads that work at the same time. Default: 1.
     pub threads: u32,
@@ -274,6 +289,7 @@ impl Default for Machine {
             frame_us: 0,
             write_us: 0,
             wake_us: 0,
+            wake_spread_percent: 0,
             poll_us: 0,
             spread_percent: 0,
             threads: 1,

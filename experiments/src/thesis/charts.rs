@@ -5,6 +5,7 @@ use super::{
     claims::{Metric, SLOW},
     measured::Measured,
     reference::Published,
+    sensitivity,
     verdict::published_metric,
 };
 use crate::{
@@ -19,6 +20,10 @@ pub(super) const SUCCESS: &str = "success_over_replicas";
 pub(super) const REASON: &str = "reason";
 pub(super) const GATEWAYS: &str = "reason_gateways";
 pub(super) const CUMULATIVE: &str = "reason_cumulative";
+pub(super) const SENSITIVITY: &str = "sensitivity";
+
+/// What most figures have on their x axis.
+const REPLICAS: &str = "router replicas";
 
 pub(super) fn overlay_stem(experiment: &str) -> String {
     format!("overlay_{experiment}")
@@ -140,7 +145,7 @@ pub(super) fn draw(evaluation: &Evaluation) -> anyhow::Result<BTreeMap<String, P
     for family in families(evaluation) {
         pictures.insert(latency_stem(&family.name), Picture::of(&latency(evaluation, &family))?);
     }
-    let families = families_of(evaluation, |kind| kind != Kind::Reason);
+    let families = families_of(evaluation, |kind| matches!(kind, Kind::Thesis | Kind::Repair));
     if !families.is_empty() {
         pictures.insert(THROUGHPUT.into(), Picture::of(&throughput(evaluation, &families))?);
         pictures.insert(SUCCESS.into(), Picture::of(&success(evaluation, &families))?);
@@ -152,6 +157,10 @@ pub(super) fn draw(evaluation: &Evaluation) -> anyhow::Result<BTreeMap<String, P
     if let Some(slow) = evaluation.runs.get(SLOW) {
         pictures.insert(GATEWAYS.into(), Picture::of(&gateways(evaluation, &slow.spec))?);
         pictures.insert(CUMULATIVE.into(), Picture::of(&cumulative(evaluation, slow))?);
+    }
+    let sensitivity = sensitivity::lines(evaluation);
+    if !sensitivity.curves.is_empty() {
+        pictures.insert(SENSITIVITY.into(), Picture::of(&sensitivity)?);
     }
     Ok(pictures)
 }
@@ -173,11 +182,11 @@ fn overlay(name: &str, published: &Published, measured: &Measured) -> Overlay {
 fn point(measured: &Measured, metric: Metric, setting: Option<String>) -> Point {
     let spread = measured.metric(metric);
     let replicas = measured.spec.replicas.routers;
-    Point { replicas, value: spread.median, min: spread.min, max: spread.max, setting }
+    Point { x: replicas, value: spread.median, min: spread.min, max: spread.max, setting }
 }
 
 fn exact(replicas: u32, value: f64, setting: Option<String>) -> Point {
-    Point { replicas, value, min: value, max: value, setting }
+    Point { x: replicas, value, min: value, max: value, setting }
 }
 
 fn curve(evaluation: &Evaluation, family: &Family, metric: Metric, name: &str, colour: usize) -> Curve {
@@ -202,6 +211,7 @@ fn latency(evaluation: &Evaluation, family: &Family) -> Lines {
     let title = vec![format!("Latency over replicas: {}", family.name), gateways_of(evaluation, family)];
     Lines {
         title,
+        x: REPLICAS.into(),
         y: "latency of the try that ended a task, in ms".into(),
         log_y: true,
         curves: ours.chain(theirs).collect(),
@@ -216,7 +226,7 @@ fn throughput(evaluation: &Evaluation, families: &[Family]) -> Lines {
         curve
     });
     let title = vec!["Throughput over replicas".to_owned()];
-    Lines { title, y: "tasks a second (virtual)".into(), log_y: true, curves: curves.collect() }
+    Lines { title, x: REPLICAS.into(), y: "tasks a second (virtual)".into(), log_y: true, curves: curves.collect() }
 }
 
 fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
@@ -233,7 +243,7 @@ fn success(evaluation: &Evaluation, families: &[Family]) -> Lines {
         curves.push(Curve { name: "by chance".into(), points: by_chance.collect(), foreign: true, colour });
     }
     let title = vec!["Tasks done over replicas".to_owned(), "of 1,000 tasks".to_owned()];
-    Lines { title, y: "tasks done, in per cent".into(), log_y: false, curves }
+    Lines { title, x: REPLICAS.into(), y: "tasks done, in per cent".into(), log_y: false, curves }
 }
 
 /// Each base followed by what was derived from it.
@@ -278,13 +288,19 @@ fn gateways(evaluation: &Evaluation, slow: &Spec) -> Lines {
     let curves = counts.into_iter().enumerate().map(|(colour, count)| {
         let members = alike.iter().filter(|measured| measured.spec.fleet.gateways == count);
         let mut points: Vec<Point> = members.map(|measured| point(measured, Metric::MeanMs, None)).collect();
-        points.sort_by_key(|point| point.replicas);
+        points.sort_by_key(|point| point.x);
         Curve { name: format!("{count} gateways"), points, foreign: false, colour }
     });
     let (tasks, workers) = (slow.workload.tasks, slow.replicas.task_workers);
     let title =
         vec!["Replicas or gateways?".to_owned(), format!("{} tasks, {workers} workers", grouped(&tasks.to_string()))];
-    Lines { title, y: "mean latency of the try that ended a task, in ms".into(), log_y: true, curves: curves.collect() }
+    Lines {
+        title,
+        x: REPLICAS.into(),
+        y: "mean latency of the try that ended a task, in ms".into(),
+        log_y: true,
+        curves: curves.collect(),
+    }
 }
 
 fn cumulative(evaluation: &Evaluation, slow: &Measured) -> Cumulative {

@@ -114,8 +114,8 @@ impl Measured {
         self.spread(|run| reference.with(&run.latencies_us).modes_ms().len() as f64)
     }
 
-    /// From the 10th to the 90th percentile in the bins of `reference`, over the seeds: what is narrower than a bar can't
-    /// be read off a figure, so it may not be read off ours.
+    /// From the 10th to the 90th percentile in the bins of `reference`, over the seeds: what is narrower than a bar
+    /// can't be read off a figure, so it may not be read off ours.
     #[must_use]
     pub fn width_in(&self, reference: &Bins) -> Spread {
         self.spread(|run| reference.with(&run.latencies_us).spread_ms())

@@ -9,6 +9,7 @@ mod files;
 mod measured;
 mod reference;
 mod report;
+mod sensitivity;
 mod verdict;
 
 pub use claims::{Claim, Claims, Metric, Remark, Remedy, Test, Variation, claims};
@@ -33,6 +34,8 @@ pub enum Kind {
     Repair,
     /// `reason_*`: differs in one thing from another one, run with the first seed.
     Reason,
+    /// `sensitivity_*`: the slow one with other times, made here, run with the first seed.
+    Sensitivity,
 }
 
 impl Kind {
@@ -44,6 +47,7 @@ impl Kind {
             () if begins(&["custom_", "baseline_"]) => Some(Self::Thesis),
             () if begins(&["broadcast_", "response_topic_"]) => Some(Self::Repair),
             () if begins(&["reason_"]) => Some(Self::Reason),
+            () if begins(&["sensitivity_"]) => Some(Self::Sensitivity),
             () => None,
         }
     }
@@ -74,7 +78,8 @@ pub struct Evaluation {
     pub cost: Cost,
 }
 
-/// The specs of `library` that belong to the report, each with the seeds it is run with: 1 to `seeds`, or 1.
+/// The specs of `library` that belong to the report, each with the seeds it is run with: 1 to `seeds`, or 1. Behind
+/// them those that are made of the slow one.
 ///
 /// # Errors
 /// When a spec can't be read.
@@ -83,7 +88,7 @@ pub fn specs(library: &Library, seeds: u32) -> Result<Vec<Spec>, SpecError> {
     for listed in library.list_all()? {
         let runs = match Kind::of(&listed.name) {
             Some(Kind::Thesis) => seeds,
-            Some(Kind::Repair | Kind::Reason) => 1,
+            Some(Kind::Repair | Kind::Reason | Kind::Sensitivity) => 1,
             None => continue,
         };
         for seed in 1..=runs {
@@ -92,6 +97,8 @@ pub fn specs(library: &Library, seeds: u32) -> Result<Vec<Spec>, SpecError> {
             specs.push(spec::load(library, &listed.name, &[option])?);
         }
     }
+    let slow = specs.iter().find(|spec| spec.name == claims::SLOW);
+    specs.extend(slow.map(sensitivity::specs).unwrap_or_default());
     Ok(specs)
 }
 

@@ -8,7 +8,7 @@ use backbone::{
 use experiments::{
     measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{CommandedEsls, GatewayMode, Library, Order, Spec},
+    spec::{CommandedEsls, GatewayMode, GatewayWrites, Library, Order, Spec},
 };
 use std::sync::Arc;
 
@@ -142,6 +142,37 @@ fn handling_that_varies_takes_longer_than_its_median_at_the_mean() {
     let [even_us, varied_us] = [0, 80].map(|spread_percent| busy_us(GatewayMode::Serial, 3_700, spread_percent));
     let ratio = varied_us as f64 / even_us as f64;
     assert!((1.15..1.65).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn gateways_that_write_field_by_field_do_the_same_in_more_segments() {
+    let segments = |writes: GatewayWrites| {
+        let mut spec = small();
+        (spec.fleet.writes, spec.machines.mqtt.nodelay, spec.fleet.rssi_period_ms) = (writes, false, 10_000);
+        let outcome = run(&spec);
+        assert_eq!(done(&outcome), 60, "{writes:?}");
+        outcome.counters.segments
+    };
+    let [whole, fields] = [GatewayWrites::Packets, GatewayWrites::Fields].map(segments);
+    // Two more for each reply and one more for each PUBACK, at the least: 60 tasks of two commands.
+    assert!(fields >= whole + 60 * 2 * 3, "{fields} segments instead of {whole}");
+}
+
+#[test]
+fn processes_that_wake_unevenly_get_their_bytes_in_order() {
+    let mut spec = small();
+    for machine in [&mut spec.machines.amqp, &mut spec.machines.mqtt, &mut spec.machines.gateway] {
+        (machine.wake_us, machine.wake_spread_percent) = (300, 200);
+    }
+    assert_eq!(done(&run(&spec)), 60);
+    let even = {
+        let mut spec = spec.clone();
+        for machine in [&mut spec.machines.amqp, &mut spec.machines.mqtt, &mut spec.machines.gateway] {
+            machine.wake_spread_percent = 0;
+        }
+        run(&spec)
+    };
+    assert_ne!(even.trace_digest, run(&spec).trace_digest);
 }
 
 #[test]

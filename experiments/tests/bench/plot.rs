@@ -73,11 +73,11 @@ fn the_legend_is_above_the_data() {
     let sets = [("simulation", &latencies[..]), ("live", &late)].map(|(name, us)| (name.to_owned(), us.to_vec()));
     let cumulative = Cumulative { title: vec!["x".into()], experiments: sets.into() }.svg().unwrap();
     let curves = ["simulation", "live"].into_iter().enumerate().map(|(colour, name)| {
-        let point = |replicas| Point { replicas, value: 5.0, min: 4.0, max: 6.0, setting: None };
+        let point = |x| Point { x, value: 5.0, min: 4.0, max: 6.0, setting: None };
         Curve { name: name.into(), points: [1, 2, 4].map(point).into(), foreign: colour == 1, colour }
     });
     let curves = curves.collect();
-    let lines = Lines { title: vec!["x".into()], y: "y".into(), log_y: false, curves }.svg().unwrap();
+    let lines = Lines { title: vec!["x".into()], x: "n".into(), y: "y".into(), log_y: false, curves }.svg().unwrap();
     for (svg, entries) in [
         (&histogram, ["Mean (done)", "P99 (done)", "given up: 30 tasks", "done: 1,000 tasks"].as_slice()),
         (&overlay, &["simulation", "live"]),

@@ -3,7 +3,7 @@
 use backbone::{config, env::Env, message::Mac};
 use sim::{
     Seed,
-    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work},
+    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -24,6 +24,7 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
         echoes_request_id: true,
         work: Work::Concurrent,
         order: AckOrder::ReplyFirst,
+        writes: Writes::Packets,
         handling: Handling::default(),
         processor: Arc::new(BusyProcessor),
         ble_us: (0, 0),

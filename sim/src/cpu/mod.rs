@@ -42,6 +42,8 @@ pub struct CpuPlan {
     pub write_us: u64,
     /// From a segment's arrival in the kernel to the application's waking, in microseconds. Takes no CPU time.
     pub wake_us: u64,
+    /// Sigma of its logarithm, in percent. 0: it is always the same.
+    pub wake_spread_percent: u32,
     /// CPU time for each time that a task of the pod runs, in microseconds.
     pub poll_us: u64,
     /// Costs vary: sigma of their logarithm, in percent. 0: they don't.
@@ -119,6 +121,11 @@ impl Cpu {
     /// A cost with median `us`, in ns: log-normal, since on shared machines most steps take their time by a factor.
     fn draw_ns(&mut self, us: u64, spread_percent: u32) -> u64 {
         log_normal(us * 1_000, spread_percent, || split_mix(&mut self.rng))
+    }
+
+    /// How long it takes until a process wakes.
+    pub(crate) fn draw_wake_ns(&mut self) -> u64 {
+        self.draw_ns(self.plan.wake_us, self.plan.wake_spread_percent)
     }
 
     /// Takes on work of `us` at the median.

@@ -1,5 +1,6 @@
 //! A gateway's MQTT connection: rumqttc with an event loop that connects, subscribes and connects again.
 
+use super::writes::Writes;
 use backbone::{
     config,
     env::{DIAL_LIMIT, Env, TaskGuard},
@@ -133,10 +134,11 @@ impl Connection {
         broker: &config::Mqtt,
         client_id: String,
         filter: String,
+        writes: Writes,
         online: Online,
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (client, events) =
-            AsyncClient::builder(options(env, broker, client_id)).capacity(IN_FLIGHT_MAX.into()).build();
+            AsyncClient::builder(options(env, broker, client_id, writes)).capacity(IN_FLIGHT_MAX.into()).build();
         // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker
         // overruns.
         let (incoming, received) = mpsc::channel(READ_AHEAD_MAX);
@@ -183,12 +185,12 @@ impl Connection {
     }
 }
 
-fn options(env: &Env, broker: &config::Mqtt, client_id: String) -> MqttOptions {
+fn options(env: &Env, broker: &config::Mqtt, client_id: String, writes: Writes) -> MqttOptions {
     let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
     let (env, host, port, tls) = (env.clone(), broker.host.clone(), broker.port, broker.tls());
     options.set_socket_connector(move |_address: String, _network| {
         let (env, host, tls) = (env.clone(), host.clone(), tls.clone());
-        async move { tls::connect(&env, &host, port, tls.as_ref()).await }
+        async move { tls::connect(&env, &host, port, tls.as_ref()).await.map(|stream| writes.on(stream)) }
     });
     if !broker.username.is_empty() {
         options.set_credentials(broker.username.clone(), broker.password.clone());

@@ -5,6 +5,7 @@ use super::{
     handling::{Handling, Processor},
     label::Labels,
     radio::Heard,
+    writes::Writes,
 };
 use backbone::{
     config,
@@ -57,6 +58,8 @@ pub struct GatewayPlan {
     pub work: Work,
     /// See [`AckOrder`].
     pub order: AckOrder,
+    /// See [`Writes`].
+    pub writes: Writes,
     /// What a command takes of the processor.
     pub handling: Handling,
     /// See [`Processor`].
@@ -93,7 +96,7 @@ impl Gateway {
             false => action_topic(plan.mac),
         };
         let (client_id, online) = (plan.client_id.clone(), plan.online.clone());
-        let (connection, mut commands) = Connection::start(&env, &plan.broker, client_id, filter, online);
+        let (connection, mut commands) = Connection::start(&env, &plan.broker, client_id, filter, plan.writes, online);
         let gateway = Self { plan: Arc::new(plan), labels };
         if !gateway.plan.rssi_period.is_zero() {
             env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));

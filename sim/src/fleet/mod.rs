@@ -9,9 +9,11 @@ mod gateway;
 mod handling;
 mod label;
 mod radio;
+mod writes;
 
 pub use connection::Online;
 pub use gateway::{AckOrder, Gateway, GatewayPlan, Work};
 pub use handling::{BusyProcessor, Handling, Processor};
 pub use label::{Execution, Labels};
 pub use radio::{Heard, StorePlan, place_store};
+pub use writes::Writes;

@@ -16,6 +16,7 @@ mod tcp;
 pub use link::{Distances, Link};
 
 use crate::{
+    cpu::Cpu,
     flow::Flow,
     host::{self, Hosts, Reach},
     os::split_mix,
@@ -256,10 +257,11 @@ impl Network {
         } else if self.is_closing(flow) && self.is_closing(flow.reversed()) {
             self.closed.push_back((now.ns, flow));
         }
-        // Always as long: segments of a flow must not overtake each other.
-        let wake_us = now.hosts[flow.destination.0].cpu.as_ref().map_or(0, |cpu| cpu.plan().wake_us);
-        if wake_us > 0 && !rst {
-            now.put(now.ns + wake_us * 1_000, Event::Delivery(packet));
+        let wake_ns = now.hosts[flow.destination.0].cpu.as_mut().map_or(0, Cpu::draw_wake_ns);
+        if wake_ns > 0 && !rst {
+            let state = self.flows.get_or_default(flow);
+            state.last_delivery_ns = state.last_delivery_ns.max(now.ns + wake_ns); // none overtakes another
+            now.put(state.last_delivery_ns, Event::Delivery(packet));
             return None;
         }
         self.take_in(now, packet)

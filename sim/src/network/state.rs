@@ -8,6 +8,8 @@ use turmoil_net::Packet;
 pub(super) struct FlowState {
     /// When the latest packet arrives: none behind it may be earlier.
     pub(crate) last_arrival_ns: u64,
+    /// When the application hears of the latest packet.
+    pub(crate) last_delivery_ns: u64,
     /// Its sender has sent a FIN or a RST.
     pub(crate) closing: bool,
     /// It has carried more than a SYN.

@@ -68,7 +68,8 @@ fn summary(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Text(format!(
         "Latencies in ms, the thesis' to the left of ours, which is the median over the seeds. Green is within \
          {WITHIN_PERCENT} % of the thesis, {P99_WITHIN_PERCENT} % for P99, {WIDTH_WITHIN_PERCENT} % for the width (P90 \
-         - P10), and a normalised Wasserstein distance of at most {DISTANCE_MAX}. The last column counts these and the number of modes."
+         - P10), and a normalised Wasserstein distance of at most {DISTANCE_MAX}. The last column counts these and the \
+         number of modes."
     )));
 }
 
@@ -268,8 +269,8 @@ fn method(evaluation: &Evaluation, blocks: &mut Vec<Block>) {
          of the thesis': 0 is equal, and 0.25 means that the average task would have to be moved by a quarter of the \
          thesis' mean latency. A bar of the thesis' figure counts as spread evenly over its width."
             .into(),
-        "The width of a figure is what lies between its 10th and its 90th percentile, in the bins of the thesis' figure \
-         for both: what is narrower than one of its bars can't be told."
+        "The width of a figure is what lies between its 10th and its 90th percentile, in the bins of the thesis' \
+         figure for both: what is narrower than one of its bars can't be told."
             .into(),
         "Modes are counted in the 49 bins of the thesis' figure (without one: over the data's own range), smoothed \
          with (1, 2, 1): a peak counts if it rises above the dips beside it by 5 % of the tallest peak and by twice \
