@@ -88,6 +88,8 @@ pub enum Event<'a> {
         reason: FailReason,
         /// As in [`Event::TaskDone`], up to the failure.
         latency_us: u64,
+        /// For people: which label, and what was said of it; what is wrong with a malformed task.
+        detail: &'a str,
     },
     /// Worker: the task was given up and put into the dead-letter queue.
     TaskDeadLettered {
@@ -99,7 +101,7 @@ pub enum Event<'a> {
         reason: FailReason,
         /// As in [`Event::TaskDone`], up to the failure.
         latency_us: u64,
-        /// For people: what is wrong with a malformed task; else empty.
+        /// As in [`Event::TaskRetried`].
         detail: &'a str,
     },
     /// Worker: a request is on its way to the routers.
@@ -153,6 +155,15 @@ pub enum Event<'a> {
         gateway: Mac,
         /// How many labels.
         labels: usize,
+    },
+    /// Any router: a gateway's message has parts that we don't know, or that make no sense. The rest of it counts.
+    LeftOut {
+        /// Whose message; `None` if its topic doesn't say.
+        gateway: Option<Mac>,
+        /// How many parts: fields and readings.
+        parts: usize,
+        /// The first of them, for people.
+        example: &'a str,
     },
     /// Any service: a message was dropped for good, or handed back to its broker.
     Dropped {
@@ -292,10 +303,24 @@ pub(crate) struct Dropped {
     pub(crate) detail: String,
 }
 
+/// Longest text that others have a say in, in characters, in a log line or a header.
+const DETAIL_CHARS_MAX: usize = 300;
+
+/// `detail`, cut where it gets too long for people. Names and values of others may be in it, as long as they like.
+pub(crate) fn bounded(detail: &dyn fmt::Display) -> String {
+    let mut text = detail.to_string();
+    if let Some((end, _)) = text.char_indices().nth(DETAIL_CHARS_MAX) {
+        let left_out_bytes = text.len() - end;
+        text.truncate(end);
+        text += &format!("... ({left_out_bytes} bytes more)");
+    }
+    text
+}
+
 impl Dropped {
     /// A message that does not parse.
     pub(crate) fn malformed(detail: impl fmt::Display) -> Self {
-        Self { reason: DropReason::Malformed, detail: detail.to_string() }
+        Self { reason: DropReason::Malformed, detail: bounded(&detail) }
     }
 
     pub(crate) fn event(&self) -> Event<'_> {

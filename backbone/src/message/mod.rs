@@ -1,16 +1,20 @@
 //! What travels between the services: tasks, requests, replies, RSSI reports, and the names of the topics and queues
-//! that carry them. All of it is JSON with strict fields; every kind has a size limit that is checked before parsing.
+//! that carry them. All of it is JSON with strict fields, and every kind has a size limit that is checked before parsing.
+//! Tasks and requests are a contract with our own producers and workers: an unknown field is an error. Replies and
+//! reports come from other people's gateways, whose own fields are left out and counted ([`foreign`]).
 //!
 //! A [`Request`] goes to the gateway byte for byte as the worker wrote it, and a [`Reply`] comes back the same way: the
 //! routers read what they need and pass the bytes on.
 
 mod address;
+mod foreign;
 mod id;
 
 pub use address::{
     DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic,
     response_topic, retry_queue, router_topic, rssi_topic,
 };
+pub(crate) use foreign::LeftOut;
 pub use id::{IdError, Mac, RequestId, TaskId};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -164,7 +164,7 @@ async fn take_in(replies: &mut ReplyQueue, waiting: &WaitingCalls<RequestId>, te
 
 /// Gives what came over a reply queue to the call that waits for it.
 fn deliver(delivery: &Delivery, waiting: &WaitingCalls<RequestId>) -> Result<(), Dropped> {
-    let reply = Reply::parse(delivery.body()).map_err(Dropped::malformed)?;
+    let (reply, _) = Reply::parse_foreign(delivery.body()).map_err(Dropped::malformed)?; // its router has told
     let request = delivery.correlation_id().and_then(|id| id.parse().ok());
     let request = request.ok_or_else(|| Dropped::malformed("a reply without a correlation id"))?;
     Ok(waiting.deliver(request, Some(request), reply, DropReason::ReplyMisrouted)?)

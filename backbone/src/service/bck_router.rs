@@ -6,12 +6,12 @@
 
 mod aside;
 
-use super::reports::{malformed, retry, store_report};
+use super::reports::{malformed, retry, store_report, tell_left_out};
 use crate::{
     amqp::{Properties, PublishError, QueueName, Session},
     config::Config,
     env::Env,
-    message::{Message, Reply},
+    message::Reply,
     mqtt::{Incoming, Mqtt},
     store::{Caller, CorrelationKey, Store},
     telemetry::{DropReason, Dropped, Event, Telemetry},
@@ -120,7 +120,8 @@ impl BckRouter {
     }
 
     async fn return_reply(&self, message: &Incoming) -> Outcome {
-        let reply = Reply::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+        let (reply, left_out) = Reply::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
+        tell_left_out(self.telemetry.as_ref(), message, &left_out);
         let key = CorrelationKey::of_reply(self.config.correlation, &reply).ok_or(DropReason::CallerUnknown)?;
         // Its request's deadline is not in a reply, but no request has more time than this.
         let give_up = Instant::now() + Duration::from_millis(self.config.task_worker.reply_timeout_ms);

@@ -4,7 +4,7 @@ use super::HAND_BACK_DELAY;
 use crate::{
     config::Routing,
     env::Env,
-    message::{Message, RssiReport, gateway_of_topic},
+    message::{LeftOut, RssiReport, gateway_of_topic},
     mqtt::Incoming,
     store::{Store, report_limit},
     telemetry::{DropReason, Dropped, Event, Telemetry},
@@ -25,11 +25,21 @@ pub(super) async fn store_report(
 ) -> Result<(), Dropped> {
     let topic = std::str::from_utf8(&message.topic).ok();
     let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
-    let report = RssiReport::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+    let (report, left_out) = RssiReport::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
+    tell_left_out(telemetry, message, &left_out);
     let give_up = report_limit(env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
     retry(give_up, || store.store_report(routing, gateway, &report)).await?;
     telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
     Ok(())
+}
+
+/// Says what of a gateway's message makes no sense to us, if there is anything.
+pub(super) fn tell_left_out(telemetry: &dyn Telemetry, message: &Incoming, left_out: &LeftOut) {
+    let &LeftOut { parts, ref example } = left_out;
+    if parts > 0 {
+        let gateway = std::str::from_utf8(&message.topic).ok().and_then(gateway_of_topic);
+        telemetry.record(&Event::LeftOut { gateway, parts, example });
+    }
 }
 
 /// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.

@@ -19,7 +19,7 @@ use crate::{
     env::Env,
     message::{Message, Reply, Request, RequestId, TASK_ID_HEADER, Task, TaskId},
     rpc::{CallError, RpcClient},
-    telemetry::{DropReason, Event, FailReason, Telemetry},
+    telemetry::{DropReason, Event, FailReason, Telemetry, bounded},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -59,7 +59,7 @@ struct Tried {
     interruptions: u32,
     latency_us: u64,
     outcome: Result<(), FailReason>,
-    /// What is wrong with a malformed task; else empty.
+    /// For people: which label, and what was said of it; what is wrong with a malformed task.
     detail: String,
 }
 
@@ -99,7 +99,7 @@ impl TaskWorker {
         let task = match Task::parse(delivery.body()) {
             Ok(task) => task,
             Err(error) => {
-                return self.settle(&delivery, None, &failed(FailReason::Malformed, error.to_string())).await;
+                return self.settle(&delivery, None, &failed(FailReason::Malformed, bounded(&error))).await;
             }
         };
         if delivery.is_redelivered() {
@@ -110,7 +110,8 @@ impl TaskWorker {
         let results = self.rpc.call_all(&task.task_id, self.requests(&task)).await;
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
         let outcome = results.iter().try_for_each(outcome_of);
-        let tried = Tried { attempt, interruptions, latency_us, outcome, detail: String::new() };
+        let detail = if outcome.is_ok() { String::new() } else { detail(&task, &results) };
+        let tried = Tried { attempt, interruptions, latency_us, outcome, detail };
         self.settle(&delivery, Some(&task.task_id), &tried).await
     }
 
@@ -146,7 +147,8 @@ impl TaskWorker {
                 (Some(headers), Some(task)) => {
                     let settlement = self.set_aside(delivery, &self.retry_queue, &headers).await;
                     if settlement == Settlement::Done {
-                        self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us });
+                        let detail = &tried.detail;
+                        self.telemetry.record(&Event::TaskRetried { task, attempt, reason, latency_us, detail });
                     }
                     settlement
                 }
@@ -210,9 +212,50 @@ fn outcome_of(result: &Result<Reply, CallError>) -> Result<(), FailReason> {
     }
 }
 
+/// The first label that does not show what it should, and what was said of it; how many others there are.
+fn detail(task: &Task, results: &[Result<Reply, CallError>]) -> String {
+    let said = |result: &Result<Reply, CallError>| match result {
+        Ok(Reply { status, detail, .. }) => {
+            let words = detail.as_deref().map(|detail| format!(", {detail}"));
+            format!("{}{}", FailReason::Refused(*status), words.unwrap_or_default())
+        }
+        Err(error) => error.to_string(),
+    };
+    let mut failed = task.commands.iter().zip(results).filter(|(_, result)| outcome_of(result).is_err());
+    let Some((command, result)) = failed.next() else { return String::new() };
+    let others = match failed.count() {
+        0 => String::new(),
+        others => format!("; and {others} more of {} labels", task.commands.len()),
+    };
+    format!("label {}: {}{others}", command.esl_mac, bounded(&said(result)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{Mac, Status};
+
+    #[test]
+    fn a_detail_names_the_label_and_what_its_gateway_said() {
+        let task = r#"{"task_id":"t","commands":[
+            {"esl_mac":"00:00:00:00:00:01","version":1,"body":1},{"esl_mac":"00:00:00:00:00:02","version":1,"body":1},
+            {"esl_mac":"00:00:00:00:00:03","version":1,"body":1}]}"#;
+        let task = Task::parse(task.as_bytes()).unwrap();
+        let reply = |status, detail: Option<&str>| {
+            let esl_mac = Mac::new(9);
+            Ok(Reply { request_id: None, esl_mac, status, detail: detail.map(str::to_owned) })
+        };
+        let results =
+            [reply(Status::Done, None), reply(Status::Failed, Some("battery empty")), Err(CallError::Timeout)];
+        let said = detail(&task, &results);
+        assert!(said.starts_with("label 00:00:00:00:00:02: "), "{said}");
+        assert!(said.ends_with(", battery empty; and 1 more of 3 labels"), "{said}");
+        let results = [reply(Status::Done, None), reply(Status::Done, None), Err(CallError::Timeout)];
+        assert_eq!(detail(&task, &results), "label 00:00:00:00:00:03: no reply before the deadline");
+        let long = "x".repeat(20_000);
+        let results = [reply(Status::Failed, Some(&long)), reply(Status::Done, None), reply(Status::Done, None)];
+        assert!(detail(&task, &results).len() < 500);
+    }
 
     #[test]
     fn a_task_is_on_its_first_try_unless_its_header_says_something_sensible() {

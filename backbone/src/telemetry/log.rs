@@ -27,6 +27,7 @@ impl Telemetry for LogTelemetry {
             Event::TaskDeadLettered { reason, .. } => (kind("dead letter", reason), true),
             Event::TaskRetried { reason, .. } => (kind("retry", reason), false),
             Event::Dropped { reason, .. } => (kind("drop", reason), reason.is_fault()),
+            Event::LeftOut { .. } => (kind("left out", &()), true),
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
             Event::Disconnected { broker, .. } => (kind("disconnected", broker), true),
             Event::Connected { broker } => (kind("connected", broker), false),

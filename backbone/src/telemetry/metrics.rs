@@ -1,14 +1,14 @@
 //! Events as numbers, in Prometheus' text format.
 
 use super::{Event, Telemetry};
-use crate::message::{RequestId, Status};
+use crate::message::{Mac, RequestId, Status};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Metric, Registry},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Mutex, MutexGuard},
 };
@@ -19,6 +19,8 @@ const LATENCY_BUCKETS_S: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
 /// Most requests whose start is remembered: far above what a replica has under way. More are counted, but not timed.
 const TIMED_MAX: usize = 100_000;
+/// Most gateways that are counted by name: a metric must not grow with a fleet. The others are counted together.
+const NAMED_GATEWAYS_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -28,6 +30,11 @@ struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Gateway {
+    gateway: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,10 +58,13 @@ pub struct Metrics {
     replies_returned: Counter,
     reports_stored: Counter,
     routes_stored: Counter,
+    left_out: Family<Gateway, Counter>,
     dropped: Family<Reason, Counter>,
     corrupt_values: Counter,
     connects: Family<Broker, Counter>,
     disconnects: Family<Broker, Counter>,
+    /// Gateways that are counted by name.
+    odd_gateways: Mutex<BTreeSet<Mac>>,
     /// When the worker's requests that are under way were sent.
     sent: Mutex<BTreeMap<RequestId, Instant>>,
 }
@@ -90,10 +100,16 @@ impl Metrics {
             replies_returned: names.add("replies_returned", "Replies on their way to callers", Counter::default()),
             reports_stored: names.add("rssi_reports_stored", "RSSI reports that are in Redis", Counter::default()),
             routes_stored: names.add("routes_stored", "Routes that were in those reports", Counter::default()),
+            left_out: names.add(
+                "gateway_parts_left_out",
+                "Parts of gateways' messages that make no sense",
+                Family::default(),
+            ),
             dropped: names.add("dropped", "Messages dropped or handed back", Family::default()),
             corrupt_values: names.add("corrupt_values", "Values in Redis that make no sense", Counter::default()),
             connects: names.add("connects", "Connections made", Family::default()),
             disconnects: names.add("disconnects", "Connections lost, and dials that failed", Family::default()),
+            odd_gateways: Mutex::default(),
             sent: Mutex::default(),
             registry: names.0,
         }
@@ -128,6 +144,19 @@ impl Metrics {
 
     fn show_in_flight(&self, requests: usize) {
         self.rpcs_in_flight.set(i64::try_from(requests).expect("it has a limit"));
+    }
+
+    /// Under what name a gateway is counted.
+    fn name_of_gateway(&self, gateway: Option<Mac>) -> String {
+        let mut named = self.odd_gateways.lock().expect("no holder of this lock panics");
+        match gateway {
+            Some(gateway) if named.len() < NAMED_GATEWAYS_MAX || named.contains(&gateway) => {
+                named.insert(gateway);
+                gateway.to_string()
+            }
+            Some(_) => "others".to_owned(),
+            None => "unknown".to_owned(),
+        }
     }
 
     fn sent(&self) -> MutexGuard<'_, BTreeMap<RequestId, Instant>> {
@@ -174,6 +203,9 @@ impl Telemetry for Metrics {
             Event::RoutesStored { labels, .. } => {
                 self.reports_stored.inc();
                 self.routes_stored.inc_by(labels as u64);
+            }
+            Event::LeftOut { gateway, parts, .. } => {
+                self.left_out.get_or_create(&Gateway { gateway: self.name_of_gateway(gateway) }).inc_by(parts as u64);
             }
             Event::Dropped { reason, .. } => count(&self.dropped, reason.name()),
             Event::CorruptValue { .. } => drop(self.corrupt_values.inc()),
@@ -231,12 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_a_gateways_messages_is_counted_by_its_name_up_to_a_hundred_of_them() {
+        let metrics = Metrics::new();
+        for gateway in (0..=NAMED_GATEWAYS_MAX as u64).map(Mac::new) {
+            metrics.record(&Event::LeftOut { gateway: Some(gateway), parts: 2, example: "127 dBm" });
+        }
+        metrics.record(&Event::LeftOut { gateway: Some(Mac::new(0)), parts: 3, example: "" });
+        metrics.record(&Event::LeftOut { gateway: None, parts: 1, example: "" });
+        let text = metrics.to_text();
+        let of = |gateway| value(&text, &format!("backbone_gateway_parts_left_out_total{{gateway=\"{gateway}\"}}"));
+        assert_eq!(["00:00:00:00:00:00", "00:00:00:00:00:63"].map(of), [Some(5.0), Some(2.0)], "{text}");
+        assert_eq!(["others", "unknown"].map(of), [Some(2.0), Some(1.0)]);
+    }
+
+    #[test]
     fn drops_retries_and_connections_are_counted_by_reason_and_broker() {
         let (metrics, task) = (Metrics::new(), "task".parse::<TaskId>().unwrap());
         metrics.record(&Event::Dropped { reason: DropReason::Malformed, detail: "" });
         metrics.record(&Event::Dropped { reason: DropReason::Malformed, detail: "" });
         let reason = FailReason::Refused(Status::NoRoute);
-        metrics.record(&Event::TaskRetried { task: &task, attempt: 1, reason, latency_us: 1 });
+        metrics.record(&Event::TaskRetried { task: &task, attempt: 1, reason, latency_us: 1, detail: "" });
         metrics.record(&Event::Disconnected { broker: "redis", reason: "reset" });
         let text = metrics.to_text();
         assert_eq!(value(&text, "backbone_dropped_total{reason=\"malformed\"}"), Some(2.0), "{text}");

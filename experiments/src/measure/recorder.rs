@@ -282,6 +282,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             Event::Disconnected { .. } => entries.counters.disconnects += 1,
             Event::RequestForwarded { .. }
             | Event::RoutesStored { .. }
+            | Event::LeftOut { .. }
             | Event::CorruptValue { .. }
             | Event::Connected { .. } => {}
         }

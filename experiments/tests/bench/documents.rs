@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 30] = [
+const ELSEWHERE: [(&str, &str); 31] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -28,6 +28,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("sudo scripts/brokers install", ".ci/run installs them"),
     ("scripts/brokers", "sim/tests/real and .ci/run"),
     ("eval \"$(scripts/brokers", "by hand, with perf"),
+    ("sudo scripts/measure/bridge", "by hand: half an hour on a quiet machine, as root"),
     ("docker compose", "needs Docker; its settings are tried by experiments/tests/live"),
     ("perf ", "needs perf and its rights"),
     ("systemd-run", "needs systemd"),
@@ -57,7 +58,7 @@ fn repository() -> PathBuf {
 /// All documents, by path. The report is written by a program.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut documents = Vec::new();
-    for folder in ["", "backbone", "sim", "sim/examples", "experiments", "experiments/reference"] {
+    for folder in ["", "backbone", "sim", "sim/examples", "experiments", "experiments/reference", "scripts/measure"] {
         let Ok(entries) = std::fs::read_dir(repository().join(folder)) else { continue };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.extension().is_some_and(|extension| extension == "md") {

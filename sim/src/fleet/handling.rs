@@ -43,3 +43,15 @@ impl Processor for BusyProcessor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_real_processor_is_busy_for_as_long_as_it_was_told() {
+        let begin = Instant::now();
+        BusyProcessor.work(300_000).await;
+        assert!(begin.elapsed() >= Duration::from_micros(300));
+    }
+}

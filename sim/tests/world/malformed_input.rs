@@ -119,17 +119,29 @@ async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicP
     assert!(confirm.await.unwrap().is_ack());
 }
 
-/// Publishes over MQTT 3.1.1 with QoS 0; messages that need two bytes for their length are longer than any here.
+/// Publishes over MQTT 3.1.1 with QoS 0; two bytes are enough for the length of any message here.
 async fn publish_over_mqtt(env: &Env, messages: &[(&str, &[u8])]) {
     let mut stream = env.connect("mqtt", 1883).await.unwrap();
     stream.write_all(b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0").await.unwrap();
     stream.read_exact(&mut [0; 4]).await.unwrap();
     for (topic, payload) in messages {
-        let [topic_len, len] = [topic.len(), 2 + topic.len() + payload.len()].map(|len| u8::try_from(len).unwrap());
-        assert!(len < 128);
-        stream.write_all(&[&[0x30, len, 0, topic_len], topic.as_bytes(), payload].concat()).await.unwrap();
+        let (topic_len, len) = (u8::try_from(topic.len()).unwrap(), 2 + topic.len() + payload.len());
+        let head = [0x30, (len % 128) as u8 | 128, u8::try_from(len / 128).unwrap(), 0, topic_len];
+        stream.write_all(&[&head, topic.as_bytes(), payload].concat()).await.unwrap();
     }
     sleep(Duration::from_secs(1)).await;
+}
+
+/// The next dead letter: its body, and its headers by name.
+async fn dead_letter(channel: &Channel) -> (Vec<u8>, impl Fn(&str) -> String + use<>) {
+    let get = channel.basic_get(dead_letter_queue().into(), BasicGetOptions { no_ack: true });
+    let letter = get.await.unwrap().unwrap().delivery;
+    let headers = letter.properties.headers().clone().unwrap();
+    let header = move |name: &str| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    };
+    (letter.data, header)
 }
 
 #[test]
@@ -150,14 +162,8 @@ fn a_malformed_task_is_a_dead_letter_with_what_is_wrong_with_it() {
         }
         sleep(Duration::from_secs(2)).await;
         for (body, problem) in &tasks {
-            let get = channel.basic_get(dead_letter_queue().into(), BasicGetOptions { no_ack: true });
-            let letter = get.await.unwrap().unwrap().delivery;
-            assert_eq!(letter.data, body.as_bytes());
-            let headers = letter.properties.headers().clone().unwrap();
-            let header = |name: &str| match headers.inner().get(name) {
-                Some(AMQPValue::LongString(text)) => text.to_string(),
-                other => panic!("{name}: {other:?}"),
-            };
+            let (data, header) = dead_letter(&channel).await;
+            assert_eq!(data, body.as_bytes());
             assert_eq!(header("x-reason"), "malformed");
             assert!(header("x-detail").contains(problem), "{}", header("x-detail"));
         }
@@ -196,4 +202,34 @@ fn malformed_requests_replies_and_reports_are_dropped_with_their_reason_and_coun
         assert!(dropped.iter().any(|detail| detail.contains(problem)), "{problem} in {dropped:?}");
     }
     assert!(metrics.contains("backbone_dropped_total{reason=\"malformed\"} 5"), "{metrics}");
+}
+
+#[test]
+fn what_is_good_in_a_gateways_report_counts_and_what_is_not_is_counted_by_its_name() {
+    let (dropped, metrics) = run(async |env, notes| {
+        let report = format!(
+            r#"{{"heard_unix_ms":{},"labels":[["00:00:00:00:00:01",-60],["00:00:00:00:00:02",127]],"v":1}}"#,
+            env.unix_ms()
+        );
+        publish_over_mqtt(&env, &[("/gw/00:00:00:00:00:64/rssi", report.as_bytes())]).await;
+        (notes.dropped.lock().unwrap().clone(), notes.admin.metrics.to_text())
+    });
+    assert_eq!(dropped, Vec::<String>::new());
+    assert!(metrics.contains("backbone_routes_stored_total 1"), "{metrics}");
+    assert!(metrics.contains("backbone_gateway_parts_left_out_total{gateway=\"00:00:00:00:00:64\"} 2"), "{metrics}");
+}
+
+#[test]
+fn a_dead_letter_names_the_label_that_failed_and_what_was_said_of_it() {
+    run(async |env, _notes| {
+        let (_connection, channel) = connect(&env).await;
+        let task = br#"{"task_id":"a","commands":[{"esl_mac":"00:00:00:00:00:01","version":1,"body":1}]}"#;
+        publish(&channel, TASK_QUEUE, task, BasicProperties::default()).await;
+        sleep(Duration::from_secs(60)).await; // all tries and the pauses between them
+        let (data, header) = dead_letter(&channel).await;
+        assert_eq!(data, task);
+        let detail = header("x-detail");
+        assert!(detail.starts_with("label 00:00:00:00:00:01: "), "{detail}");
+        assert!(detail.ends_with(", no gateway has heard the label lately"), "{detail}");
+    });
 }

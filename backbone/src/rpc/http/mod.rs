@@ -106,7 +106,7 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
         StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Overloaded),
         StatusCode::GATEWAY_TIMEOUT => Err(CallError::Timeout),
         StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::BAD_GATEWAY => {
-            let reply = Reply::parse(&answer.body).map_err(|error| refused(error.to_string()))?;
+            let (reply, _) = Reply::parse_foreign(&answer.body).map_err(|error| refused(error.to_string()))?;
             let is_mine = reply.answers(request.request_id, request.esl_mac);
             is_mine.then_some(reply).ok_or_else(|| refused("the reply is to another request".into()))
         }

@@ -7,7 +7,7 @@
 
 mod answer;
 
-use super::reports::{malformed, store_report};
+use super::reports::{malformed, store_report, tell_left_out};
 use crate::{
     config::{Config, Replies},
     deadline::Deadline,
@@ -249,7 +249,8 @@ impl HttpRouter {
     }
 
     fn deliver(&self, message: &Incoming) -> Result<(), Dropped> {
-        let reply = Reply::parse(&message.payload).map_err(|error| malformed(message, &error))?;
+        let (reply, left_out) = Reply::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
+        tell_left_out(self.telemetry.as_ref(), message, &left_out);
         let (key, foreign) = match self.config.http_router.replies {
             Replies::ResponseTopic => {
                 let data = message.correlation.as_deref().and_then(|data| std::str::from_utf8(data).ok());
