@@ -2,6 +2,7 @@
 //! good counts; what is left out is counted and named. Our own messages are parsed strictly.
 
 use super::{Mac, Message, MessageError, Reply, RssiReport};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::{fmt, ops::RangeInclusive};
 
@@ -81,7 +82,7 @@ impl RssiReport {
         }
         let mut labels = Vec::with_capacity(readings.len());
         for reading in readings {
-            match serde_json::from_value::<(Mac, i8)>(reading.clone()) {
+            match <(Mac, i8)>::deserialize(&reading) {
                 Ok(reading) => labels.push(reading),
                 Err(_) => left_out.add(&format_args!("the reading {}", short(&reading))),
             }

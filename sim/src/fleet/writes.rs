@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn a_publish_has_its_header_its_head_its_properties_and_its_payload() {
-        let topic = *b"\x32\x0b\x00\x02ab\x00\x07\x00pay"; // QoS 1, no properties
-        assert_eq!(fields(&topic).unwrap(), [2, 7, 4 - 1]);
+        let topic = *b"\x32\x0a\x00\x02ab\x00\x07\x00pay"; // QoS 1, no properties
+        assert_eq!(fields(&topic).unwrap(), [2, 7, 3]);
         let properties = *b"\x30\x0a\x00\x01a\x02\x01\x01pay!"; // QoS 0, a payload format
         assert_eq!(fields(&properties).unwrap(), [2, 4, 2, 4]);
         assert_eq!(fields(b"\x40\x02\x00\x07").unwrap(), [2, 2]);
@@ -134,7 +134,7 @@ mod tests {
     async fn the_bytes_stay_the_same() {
         let (here, mut there) = tokio::io::duplex(1_024);
         let mut writer = Writes::Fields.on(Box::new(here));
-        let packets = b"\x32\x0b\x00\x02ab\x00\x07\x00pay\x40\x02\x00\x07\xc0\x00";
+        let packets = b"\x32\x0a\x00\x02ab\x00\x07\x00pay\x40\x02\x00\x07\xc0\x00";
         writer.write_all(packets).await.unwrap();
         let mut read = vec![0; packets.len()];
         there.read_exact(&mut read).await.unwrap();
