@@ -1,16 +1,14 @@
 //! What gateways write. They are other people's: they add fields of their own, and a single value may be wrong. What is
 //! good counts; what is left out is counted and named. Our own messages are parsed strictly.
 
-use super::{Mac, Message, MessageError, Reply, RssiReport};
+use super::{Mac, Message, MessageError, Reply, RssiReport, id::shorten};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::{fmt, ops::RangeInclusive};
 
-/// What a BLE receiver can measure, in dBm. 127 stands for "no reading" (Bluetooth Core, LE Meta events), some radios
+/// What a BLE receiver can measure, in dBm. 127 stands for "no reading" (HCI's LE Advertising Report), some radios
 /// say 0, 20 or -127, and nothing arrives as strongly as it was sent.
 const READING_DBM: RangeInclusive<i64> = -126..=-1;
-/// Longest name or value in an example, in characters.
-const EXAMPLE_CHARS_MAX: usize = 40;
 
 /// The parts of a message that were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +26,6 @@ impl LeftOut {
         }
         self.parts += 1;
     }
-}
-
-fn short(text: &dyn fmt::Display) -> String {
-    text.to_string().chars().take(EXAMPLE_CHARS_MAX).collect()
 }
 
 impl Reply {
@@ -84,7 +78,7 @@ impl RssiReport {
         for reading in readings {
             match <(Mac, i8)>::deserialize(&reading) {
                 Ok(reading) => labels.push(reading),
-                Err(_) => left_out.add(&format_args!("the reading {}", short(&reading))),
+                Err(_) => left_out.add(&format_args!("the reading {}", shorten(&reading.to_string()))),
             }
         }
         Some(Self { heard_unix_ms, labels })
@@ -97,7 +91,7 @@ fn known_fields(bytes: &[u8], known: &[&str], left_out: &mut LeftOut) -> Option<
     let is_known = |(name, _): &(String, Value)| {
         let is_known = known.contains(&name.as_str());
         if !is_known {
-            left_out.add(&format_args!("the field `{}`", short(name)));
+            left_out.add(&format_args!("the field `{}`", shorten(name)));
         }
         is_known
     };
@@ -167,6 +161,6 @@ mod tests {
     #[test]
     fn an_example_is_short_whatever_was_sent() {
         let text = format!(r#"{{"esl_mac":"00:11:22:33:44:55","status":"done","{}":1}}"#, "x".repeat(3_000));
-        assert!(Reply::parse_foreign(text.as_bytes()).unwrap().1.example.len() < 80);
+        assert!(Reply::parse_foreign(text.as_bytes()).unwrap().1.example.len() < 100);
     }
 }

@@ -154,7 +154,7 @@ impl FromStr for TaskId {
 }
 
 /// An error message must not repeat a megabyte of input.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

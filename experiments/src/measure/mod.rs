@@ -14,4 +14,5 @@ pub use expectation::Expectation;
 pub use latency::{Latencies, Latency, last_tries_us, samples_us};
 pub use outcome::{Counters, Outcome, TaskCounts, TaskEnd, TaskRecord};
 pub(crate) use recorder::{Recorder, RouterReports};
+pub(crate) use statistics::percentile;
 pub use statistics::{Statistics, ms, per_second};

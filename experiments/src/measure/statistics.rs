@@ -53,7 +53,7 @@ pub fn ms(us: u64) -> f64 {
 }
 
 /// The nearest-rank percentile.
-fn percentile(sorted: &[u64], percent: usize) -> u64 {
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted[rank.max(1) - 1]
 }

@@ -141,7 +141,7 @@ pub enum Hosts {
 pub struct Handling {
     /// Half of all commands take less; 0: it takes no time; in us. Default: 0.
     pub median_us: u32,
-    /// Sigma of its logarithm, in percent. Default: 0.
+    /// Sigma of the logarithm of that time, in percent. Default: 0.
     pub spread_percent: u32,
 }
 
@@ -267,7 +267,7 @@ pub struct Machine {
     pub write_us: u32,
     /// From a segment's arrival to the application's waking, in us. Default: 0.
     pub wake_us: u32,
-    /// Sigma of its logarithm, in percent. Default: 0, no spread.
+    /// Sigma of the logarithm of `wake_us`, in percent. Default: 0, no spread.
     pub wake_spread_percent: u32,
     /// CPU time for each time that a task runs, in us. Default: 0.
     pub poll_us: u32,

@@ -14,7 +14,7 @@ use crate::{
     deadline::Deadline,
     env::Env,
     message::{Message, REPLY_BYTES_MAX, Reply, Request, TaskId},
-    telemetry::{Event, Telemetry},
+    telemetry::{Event, Telemetry, bounded},
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -25,8 +25,6 @@ use tokio::{sync::Semaphore, time::timeout_at};
 
 /// Most calls of a worker at a time: bounds its connections. More wait their turn; the thesis' tasks have two.
 const CALLS_MAX: usize = 64;
-/// Longest part of a router's explanation that goes into an error.
-const DETAIL_CHARS_MAX: usize = 200;
 
 /// Calls over HTTP.
 pub(crate) struct HttpClient {
@@ -110,7 +108,7 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
             let is_mine = reply.answers(request.request_id, request.esl_mac);
             is_mine.then_some(reply).ok_or_else(|| refused("the reply is to another request".into()))
         }
-        _ => Err(refused(String::from_utf8_lossy(&answer.body).chars().take(DETAIL_CHARS_MAX).collect())),
+        _ => Err(refused(bounded(&String::from_utf8_lossy(&answer.body)))),
     }
 }
 
