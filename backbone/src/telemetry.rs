@@ -77,6 +77,9 @@ pub enum Event<'a> {
         /// How long the calls of this try took: from its first request sent to its last reply received, and with a
         /// reply queue for each call also the time to declare and delete that.
         latency_us: u64,
+        /// How long ago the task was published, or as far as that is not known, first tried: retries and waiting
+        /// included.
+        age_us: u64,
     },
     /// Worker: the try failed; the task waits for the next one.
     TaskRetried {
@@ -208,6 +211,10 @@ pub enum FailReason {
     Malformed,
     /// The worker was lost, or its connection was, before it could say how the try went.
     Interrupted,
+    /// The task's time was over.
+    Expired,
+    /// The worker's handler said no.
+    Handler,
 }
 
 impl FailReason {
@@ -223,6 +230,8 @@ impl FailReason {
             Self::Overloaded => "overloaded",
             Self::Malformed => "malformed",
             Self::Interrupted => "interrupted",
+            Self::Expired => "expired",
+            Self::Handler => "handler",
         }
     }
 }

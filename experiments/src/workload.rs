@@ -80,6 +80,8 @@ impl Workload {
         };
         Task {
             task_id: task_id(index as u32).parse().expect("made of the right characters"),
+            expires_unix_ms: None,
+            priority: None,
             commands: self.labels_of(index).iter().map(command).collect(),
         }
     }

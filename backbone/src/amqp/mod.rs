@@ -18,7 +18,7 @@ pub use connect::connect;
 pub(crate) use deliveries::{Acknowledge, Deliveries};
 pub(crate) use message::{Delivery, HeaderValue, Properties, QueueName};
 pub(crate) use publish::PublishError;
-pub(crate) use queues::DurableQueue;
+pub(crate) use queues::{DurableQueue, Topology};
 pub(crate) use reply_queue::{Ownership, REPLY_QUEUE_LIMIT, ReplyQueue, ReplyQueueError};
 pub(crate) use serve::{Served, serve};
 pub(crate) use settling::Settlement;
@@ -64,22 +64,23 @@ struct AmqpDialer {
     uri: AMQPUri,
     tls: Option<Tls>,
     service: &'static str,
-    queues: Vec<DurableQueue>,
+    topology: Topology,
 }
 
 impl Session {
-    /// A session for `service` that makes sure that `queues` exist before anything is published. Connects at first use.
+    /// A session for `service` that makes sure that `topology` exists before anything is published. Connects at first
+    /// use.
     pub(crate) fn new(
         env: &Env,
         config: &config::Amqp,
         service: &'static str,
-        queues: Vec<DurableQueue>,
+        topology: impl Into<Topology>,
         telemetry: Arc<dyn Telemetry>,
     ) -> Self {
         let mut uri = config.uri().expect("the configuration was validated");
         uri.query.frame_max = Some(FRAME_BYTES_MAX);
         uri.query.heartbeat = Some(config.heartbeat_s);
-        let dialer = AmqpDialer { env: env.clone(), uri, tls: config.tls(), service, queues };
+        let dialer = AmqpDialer { env: env.clone(), uri, tls: config.tls(), service, topology: topology.into() };
         Self { env: env.clone(), reconnect: Reconnect::new(env.clone(), telemetry, dialer) }
     }
 
@@ -141,9 +142,7 @@ impl Dialer for AmqpDialer {
         let connection = connect(&self.env, self.uri.clone(), self.tls.as_ref(), properties).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        for queue in &self.queues {
-            queue.declare(&channel).await?;
-        }
+        self.topology.declare(&channel).await?;
         Ok(OpenConnection { connection: Arc::new(connection), channel, returns: Arc::default() })
     }
 

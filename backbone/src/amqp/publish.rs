@@ -104,13 +104,41 @@ impl Session {
         properties: Properties,
         deadline: Instant,
     ) -> Result<(), PublishError> {
+        self.publish_over("", queue, body, properties, deadline).await
+    }
+
+    /// Publishes `body` to a topic exchange, for whoever has bound a queue to it, and waits until the broker has taken
+    /// it over. If nobody has, that is no error: then nobody wants it.
+    ///
+    /// # Errors
+    /// [`PublishError`], with the key in the place of a queue.
+    pub(crate) async fn announce(
+        &self,
+        exchange: &'static str,
+        key: &str,
+        body: &[u8],
+        properties: Properties,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        self.publish_over(exchange, &key.into(), body, properties, deadline).await
+    }
+
+    async fn publish_over(
+        &self,
+        exchange: &'static str,
+        queue: &QueueName,
+        body: &[u8],
+        properties: Properties,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
         let name = || queue.as_str().to_owned();
         let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { queue: name(), source })?;
         let (link, number) = (&line.connection, line.connection.returns.next_number());
         let properties = properties.0.with_message_id(number.to_string().into());
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let confirm =
-            async { link.channel.basic_publish("".into(), queue.0.clone(), options, body, properties).await?.await };
+        let options = BasicPublishOptions { mandatory: exchange.is_empty(), ..Default::default() };
+        let confirm = async {
+            link.channel.basic_publish(exchange.into(), queue.0.clone(), options, body, properties).await?.await
+        };
         let confirmation = match timeout(CONFIRM_LIMIT, confirm).await {
             Ok(Ok(confirmation)) => confirmation,
             Ok(Err(source)) => return Err(PublishError::Lost { queue: name(), source }),

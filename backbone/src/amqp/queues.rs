@@ -1,9 +1,42 @@
-//! The queues and their arguments. A queue keeps its arguments for life: to change one, delete the queue first.
+//! The queues, their arguments, and the exchange for results. A queue keeps its arguments for life: to change one,
+//! delete the queue first.
 
 use super::QueueName;
-use crate::message;
-use lapin::{Channel, options::QueueDeclareOptions, types::FieldTable};
+use crate::{config, message};
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
 use std::time::Duration;
+
+/// What a service makes sure of before it publishes anything.
+#[derive(Clone, Debug)]
+pub(crate) struct Topology {
+    pub(crate) queues: Vec<DurableQueue>,
+    /// A durable topic exchange, which survives a restart of the broker.
+    pub(crate) exchange: Option<&'static str>,
+}
+
+impl From<Vec<DurableQueue>> for Topology {
+    fn from(queues: Vec<DurableQueue>) -> Self {
+        Self { queues, exchange: None }
+    }
+}
+
+impl Topology {
+    pub(super) async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        for queue in &self.queues {
+            queue.declare(channel).await?;
+        }
+        if let Some(exchange) = self.exchange {
+            let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let arguments = FieldTable::default();
+            channel.exchange_declare(exchange.into(), ExchangeKind::Topic, options, arguments).await?;
+        }
+        Ok(())
+    }
+}
 
 /// A queue that survives a restart of the broker.
 #[derive(Clone, Debug)]
@@ -13,9 +46,13 @@ pub(crate) struct DurableQueue {
 }
 
 impl DurableQueue {
-    /// Tasks that wait for a worker.
-    pub(crate) fn tasks() -> Self {
-        Self { name: message::TASK_QUEUE.into(), arguments: FieldTable::default() }
+    /// Tasks that wait for a worker. If there are priorities, those with the highest go first.
+    pub(crate) fn tasks(config: &config::TaskQueue) -> Self {
+        let mut arguments = FieldTable::default();
+        if config.priority_max > 0 {
+            arguments.insert("x-max-priority".into(), i32::from(config.priority_max).into());
+        }
+        Self { name: message::TASK_QUEUE.into(), arguments }
     }
 
     /// Requests that wait for a forward router.

@@ -1,10 +1,14 @@
 //! Checking: which values make no sense, and what would do.
 
 use super::{Config, ConfigError, Mqtt, secret::mask_url};
+use crate::message::PRIORITY_MAX;
 use std::path::PathBuf;
 
 /// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
 const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
+/// Longest reply timeout, in milliseconds: 25 minutes. RabbitMQ takes a delivery back that is not acknowledged within 30
+/// minutes (`consumer_timeout`), and closes the channel.
+const REPLY_TIMEOUT_MS_MAX: u64 = 25 * 60 * 1000;
 /// Largest window, number of messages in work, or retries.
 const COUNT_MAX: u64 = 10_000;
 /// Most addresses of routers.
@@ -39,8 +43,9 @@ impl Config {
         number("mqtt.in_flight_max", self.mqtt.in_flight_max.into(), 1, COUNT_MAX);
         number("routing.route_fresh_ms", self.routing.route_fresh_ms, 1, DELAY_MS_MAX);
         number("dispatcher.window", self.dispatcher.window as u64, 1, COUNT_MAX);
+        number("task_queue.priority_max", self.task_queue.priority_max.into(), 0, PRIORITY_MAX.into());
         number("task_worker.prefetch", self.task_worker.prefetch.into(), 1, COUNT_MAX);
-        number("task_worker.reply_timeout_ms", self.task_worker.reply_timeout_ms, 1, DELAY_MS_MAX);
+        number("task_worker.reply_timeout_ms", self.task_worker.reply_timeout_ms, 1, REPLY_TIMEOUT_MS_MAX);
         number("task_worker.attempts_max", self.task_worker.attempts_max.into(), 1, COUNT_MAX);
         number("task_worker.retry_delay_ms", self.task_worker.retry_delay_ms, 1, DELAY_MS_MAX);
         number("fwd_router.prefetch", self.fwd_router.prefetch.into(), 1, COUNT_MAX);

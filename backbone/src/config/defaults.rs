@@ -2,7 +2,7 @@
 
 use super::{
     Acknowledgement, Amqp, BckRouter, Connections, Dispatcher, FwdRouter, HttpRouter, Mqtt, Redis, Replies, ReplyQueue,
-    Routing, RoutingMode, Rpc, RpcKind, TaskWorker,
+    Results, Routing, RoutingMode, Rpc, RpcKind, TaskWorker,
 };
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -63,13 +63,19 @@ impl Default for Redis {
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { mode: RoutingMode::Rssi, route_fresh_ms: 6_000 }
+        Self { mode: RoutingMode::Rssi, newest_wins: true, route_fresh_ms: 6_000 }
     }
 }
 
 impl Default for Dispatcher {
     fn default() -> Self {
         Self { window: 256, waiting_max: 2_000 }
+    }
+}
+
+impl Default for Results {
+    fn default() -> Self {
+        Self { publish: true }
     }
 }
 

@@ -47,8 +47,12 @@ pub struct Config {
     pub routing: Routing,
     /// Puts tasks into the task queue.
     pub dispatcher: Dispatcher,
+    /// The task queue, which dispatchers and workers declare: all must agree.
+    pub task_queue: TaskQueue,
     /// Takes tasks and calls labels.
     pub task_worker: TaskWorker,
+    /// What producers learn of their tasks.
+    pub results: Results,
     /// Carries requests from RabbitMQ to MQTT.
     pub fwd_router: FwdRouter,
     /// Carries replies from MQTT to RabbitMQ, and RSSI reports into the routing table.
@@ -200,6 +204,10 @@ pub enum Correlation {
 pub struct Routing {
     /// Default `rssi`.
     pub mode: RoutingMode,
+    /// Whether a command that is older than the newest one that was accepted for its label is answered with `superseded`
+    /// instead of sent. Redis remembers the newest version of each label for a day. Switch it off where versions mean
+    /// nothing. Default true.
+    pub newest_wins: bool,
     /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts
     /// of a label that broadcasts each 2 s.
     pub route_fresh_ms: u64,
@@ -230,6 +238,25 @@ pub struct Dispatcher {
     pub waiting_max: u32,
 }
 
+/// The task queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskQueue {
+    /// Highest priority that it knows, up to 9; of tasks that wait, those with a higher one are taken first. A queue
+    /// keeps this for life: to change it, let the queue run empty and delete it. Default 0: first come, first served.
+    pub priority_max: u8,
+}
+
+/// What producers learn of their tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Results {
+    /// Whether the outcome of each task is published before the task is acknowledged: to the queue that the task's
+    /// `reply_to` names, else to the topic exchange `shelfwire.results`. Tasks then also carry when they were published
+    /// and first tried. Default true.
+    pub publish: bool,
+}
+
 /// Takes tasks and calls labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -238,7 +265,9 @@ pub struct TaskWorker {
     pub prefetch: u16,
     /// Where replies arrive. Default `per_worker`.
     pub reply_queue: ReplyQueue,
-    /// How long a try waits for its replies, in milliseconds: the deadline of its requests. Default 25,000.
+    /// How long a try waits for its replies, in milliseconds: the deadline of its requests. At most 25 minutes, since
+    /// RabbitMQ takes a delivery back that is not acknowledged within its `consumer_timeout`, 30 minutes unless its
+    /// operator set less. Default 25,000.
     pub reply_timeout_ms: u64,
     /// Tries before a task goes to the dead-letter queue. Default 5.
     pub attempts_max: u32,

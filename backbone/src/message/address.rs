@@ -10,6 +10,12 @@ pub const ROUTING_QUEUE: &str = "routing";
 
 /// The Redis key of fixed routing: the address of the one gateway.
 pub const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
+/// The durable topic exchange to which the results of tasks go whose producers name no queue of their own. The routing
+/// key is the outcome: `done`, `failed`, `expired`.
+pub const RESULTS_EXCHANGE: &str = "shelfwire.results";
+
+/// Header of a task: when it was published, in milliseconds since 1970 by its producer's clock.
+pub const PUBLISHED_HEADER: &str = "x-published-unix-ms";
 /// Header of a dead letter that names its task; empty if that was too malformed to have a name.
 pub const TASK_ID_HEADER: &str = "x-task-id";
 

@@ -1,7 +1,8 @@
-//! What travels between the services: tasks, requests, replies, RSSI reports, and the names of the topics and queues
-//! that carry them. All of it is JSON, and every kind has a size limit that is checked before parsing. Tasks and
-//! requests are a contract with our own producers and workers: an unknown field is an error. Replies and reports come
-//! from other people's gateways, whose own fields are left out and counted.
+//! What travels between the services: tasks, their results, requests, replies, RSSI reports, and the names of the topics
+//! and queues that carry them. All of it is JSON, and every kind has a size limit that is checked before parsing. Tasks
+//! and requests are a contract with our own producers and workers: an unknown field is an error. Replies and reports
+//! come from other people's gateways, whose own fields are left out and counted. What crosses the border of the
+//! backbone has a JSON Schema in `backbone/schemas/`, made from these types.
 //!
 //! A [`Request`] goes to the gateway byte for byte as the worker wrote it, and a [`Reply`] comes back the same way: the
 //! routers read what they need and pass the bytes on.
@@ -9,13 +10,21 @@
 mod address;
 mod foreign;
 mod id;
+mod result;
+#[cfg(test)]
+mod schemas;
+mod task;
 
 pub use address::{
-    DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic, dead_letter_queue, gateway_of_topic,
-    response_topic, retry_queue, router_topic, rssi_topic,
+    DEFAULT_ROUTE_KEY, PUBLISHED_HEADER, RESULTS_EXCHANGE, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic,
+    dead_letter_queue, gateway_of_topic, response_topic, retry_queue, router_topic, rssi_topic,
 };
 pub(crate) use foreign::LeftOut;
 pub use id::{IdError, Mac, RequestId, TaskId};
+pub use result::{CommandOutcome, CommandResult, RESULT_VERSION, TaskOutcome, TaskResult};
+pub use task::{Command, Task, TaskMessage};
+
+pub(crate) use task::PRIORITY_MAX;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -24,6 +33,8 @@ use serde_json::value::RawValue;
 pub const TASK_BYTES_MAX: usize = 256 * 1024;
 /// Most commands in one task; more belong into several tasks.
 pub const TASK_COMMANDS_MAX: usize = 1_000;
+/// Largest result, in bytes of JSON: [`TASK_COMMANDS_MAX`] commands that all failed with many words.
+pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest request, in bytes of JSON. An image for a label of 4.2 inches has 15 KB.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// Largest reply, in bytes of JSON.
@@ -34,31 +45,9 @@ pub const RSSI_BYTES_MAX: usize = 256 * 1024;
 /// Most labels in one RSSI report.
 pub const RSSI_LABELS_MAX: usize = 8_192;
 
-/// Work for a task worker: commands for one or more labels, done when all labels have confirmed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Task {
-    /// Chosen by whoever dispatches; names the task in logs, metrics and dead letters.
-    pub task_id: TaskId,
-    /// At least one, at most [`TASK_COMMANDS_MAX`].
-    pub commands: Vec<Command>,
-}
-
-/// One command for one label.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Command {
-    /// The label.
-    pub esl_mac: Mac,
-    /// Grows with every new content of this label. A label ignores what is not newer than what it shows, so that a
-    /// command delivered twice or late does no harm.
-    pub version: u64,
-    /// What the label shall do; passed through unread.
-    pub body: Box<RawValue>,
-}
-
 /// A command on its way to a label.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Names this attempt; the gateway echoes it.
@@ -70,11 +59,13 @@ pub struct Request {
     /// When the caller stops waiting, in milliseconds since 1970. Every hop drops the request after that.
     pub deadline_unix_ms: u64,
     /// See [`Command::body`].
+    #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub body: Box<RawValue>,
 }
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
     /// The request that is answered. Some vendors' gateways echo nothing but the label's address.
@@ -95,6 +86,12 @@ impl Reply {
         Self::from_router(request, Status::NoRoute, "no gateway has heard the label lately".into())
     }
 
+    /// What a router answers in the gateway's stead when a newer command was accepted for the label.
+    pub(crate) fn superseded(request: &Request, newest: u64) -> Self {
+        let detail = format!("version {newest} was accepted for the label before this one, {}", request.version);
+        Self::from_router(request, Status::Superseded, detail)
+    }
+
     /// What a router answers in the stead of `gateway`, which nobody but itself subscribes for.
     pub(crate) fn gateway_offline(request: &Request, gateway: Mac) -> Self {
         Self::from_router(request, Status::GatewayOffline, format!("gateway {gateway} is not connected"))
@@ -113,11 +110,12 @@ impl Reply {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// The label shows it.
     Done,
-    /// The label already shows something newer.
+    /// The label already shows something newer, or has been sent it.
     Superseded,
     /// The gateway tried and failed.
     Failed,
@@ -137,11 +135,13 @@ impl Status {
 
 /// The labels that one gateway has heard since its last report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RssiReport {
     /// When the report was made, in milliseconds since 1970 by the gateway's clock.
     pub heard_unix_ms: u64,
     /// Label and received signal strength in dBm (negative; nearer to 0 is stronger).
+    #[cfg_attr(test, schemars(length(max = 8_192)))]
     pub labels: Vec<(Mac, i8)>,
 }
 
@@ -212,14 +212,6 @@ pub trait Message: Serialize + DeserializeOwned {
     /// The JSON bytes of this message.
     fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("messages have string keys and no failing serializer")
-    }
-}
-
-impl Message for Task {
-    const KIND: &'static str = "task";
-    const BYTES_MAX: usize = TASK_BYTES_MAX;
-    fn item_count(&self) -> Option<(usize, usize, usize)> {
-        Some((self.commands.len(), 1, TASK_COMMANDS_MAX))
     }
 }
 

@@ -4,10 +4,10 @@ mod room;
 
 use super::HAND_BACK_DELAY;
 use crate::{
-    amqp::{DurableQueue, Properties, QueueName, Session},
+    amqp::{DurableQueue, HeaderValue, Properties, QueueName, Session},
     config::Config,
     env::Env,
-    message::{Message, TASK_QUEUE, Task},
+    message::{Message, PUBLISHED_HEADER, TASK_QUEUE, Task},
     telemetry::{Event, Telemetry},
 };
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
@@ -53,7 +53,10 @@ impl Dispatcher {
         shutdown: CancellationToken,
         tasks: impl Stream<Item = Task> + Send,
     ) -> Result<u64, DispatchError> {
-        let session = Session::new(&env, &config.amqp, "dispatcher", vec![DurableQueue::tasks()], telemetry.clone());
+        let queue = DurableQueue::tasks(&config.task_queue);
+        let session = Session::new(&env, &config.amqp, "dispatcher", vec![queue.clone()], telemetry.clone());
+        // Who gets results wants to know how long their tasks took.
+        let clock = config.results.publish.then_some(&env);
         let mut tasks = pin!(tasks);
         let mut unconfirmed = FuturesUnordered::new();
         let mut confirmed = 0;
@@ -66,7 +69,7 @@ impl Dispatcher {
                 () = shutdown.cancelled() => break,
                 Some(()) = unconfirmed.next(), if !unconfirmed.is_empty() => confirmed += 1,
                 // Only when nothing is under way: each confirm would end the look, and it would begin again.
-                () = room.make(&session), if next.is_some() && !room.is_left() && unconfirmed.is_empty() => {}
+                () = room.make(&session, &queue), if next.is_some() && !room.is_left() && unconfirmed.is_empty() => {}
                 task = tasks.next(), if more && next.is_none() && unconfirmed.len() < window => match task {
                     Some(task) => next = Some(task),
                     None => more = false,
@@ -76,7 +79,7 @@ impl Dispatcher {
                 && let Some(task) = next.take()
             {
                 room.take();
-                unconfirmed.push(dispatch(&session, telemetry.as_ref(), task));
+                unconfirmed.push(dispatch(&session, telemetry.as_ref(), clock, task));
             }
         }
         let stopped = more || next.is_some() || !unconfirmed.is_empty();
@@ -93,12 +96,19 @@ impl Dispatcher {
     }
 }
 
-/// Publishes `task` until that succeeds.
-async fn dispatch(session: &Session, telemetry: &dyn Telemetry, task: Task) {
+/// Publishes `task` until that succeeds; with a `clock` it says when it was first published.
+async fn dispatch(session: &Session, telemetry: &dyn Telemetry, clock: Option<&Env>, task: Task) {
     let (queue, body) = (QueueName::from(TASK_QUEUE), task.to_bytes());
+    let mut properties = Properties::persistent();
+    if let Some(clock) = clock {
+        properties = properties.headers(&[(PUBLISHED_HEADER, HeaderValue::UnixMs(clock.unix_ms()))]);
+    }
+    if let Some(priority) = task.priority {
+        properties = properties.priority(priority);
+    }
     loop {
         let limit = Instant::now() + CONNECTION_LIMIT;
-        match session.publish(&queue, &body, Properties::persistent(), limit).await {
+        match session.publish(&queue, &body, properties.clone(), limit).await {
             Ok(()) => break,
             Err(error) => tracing::warn!(task = %task.task_id, %error, "task not confirmed; publishing it again"),
         }

@@ -11,7 +11,7 @@ use crate::{
     env::Env,
     message::{Message, Reply, Request, action_topic},
     mqtt::{Handover, Mqtt, MqttError},
-    store::{Caller, CorrelationKey, Store, StoreError},
+    store::{Caller, CorrelationKey, Destination, Store, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use std::{sync::Arc, time::Duration};
@@ -111,8 +111,10 @@ impl FwdRouter {
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
         let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
-        let Some(gateway) = route else {
-            return self.refuse(taken, Reply::no_route(request)).await;
+        let gateway = match route {
+            Destination::Gateway(gateway) => gateway,
+            Destination::Unknown => return self.refuse(taken, Reply::no_route(request)).await,
+            Destination::Outranked { newest } => return self.refuse(taken, Reply::superseded(request, newest)).await,
         };
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
         match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {

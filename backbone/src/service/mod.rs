@@ -7,12 +7,14 @@ mod http_router;
 mod reports;
 mod settle;
 mod task_worker;
+mod worker;
 
 pub use bck_router::BckRouter;
 pub use dispatcher::{DispatchError, Dispatcher};
 pub use fwd_router::FwdRouter;
 pub use http_router::{HttpRouter, ListenError};
 pub use task_worker::TaskWorker;
+pub use worker::{Calls, Failure, Handler, Worker};
 
 use std::time::Duration;
 

@@ -4,10 +4,11 @@
 //! one pipeline, so that a request costs one round trip. Every key expires: nothing here outlives its use.
 
 mod correlations;
+mod newest;
 mod routes;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
-pub(crate) use routes::report_limit;
+pub(crate) use routes::{Destination, report_limit};
 
 use crate::{
     config,

@@ -6,14 +6,14 @@
 //! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
 //! their hash alive, at most one for each gateway that ever heard the label.
 
-use super::{Caller, CorrelationKey, Store, StoreError};
+use super::{Caller, CorrelationKey, Store, StoreError, newest};
 use crate::{
     config::{Routing, RoutingMode},
     deadline::Deadline,
     env::Env,
     message::{DEFAULT_ROUTE_KEY, Mac, Request, RssiReport},
 };
-use redis::Pipeline;
+use redis::{Pipeline, Value};
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -26,6 +26,20 @@ const FORGOTTEN_AFTER: u64 = 4;
 
 fn key(esl: Mac) -> String {
     format!("shelfwire:route:{esl}")
+}
+
+/// Where a request has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To this gateway.
+    Gateway(Mac),
+    /// Nobody knows.
+    Unknown,
+    /// Nowhere: a newer command was accepted for its label.
+    Outranked {
+        /// That one's version.
+        newest: u64,
+    },
 }
 
 /// What a label's hash says.
@@ -90,8 +104,8 @@ impl Store {
         request: &Request,
         (key, caller): (CorrelationKey, &Caller),
         deadline: Deadline,
-    ) -> Result<Option<Mac>, StoreError> {
-        let mut pipeline = Pipeline::with_capacity(2);
+    ) -> Result<Destination, StoreError> {
+        let mut pipeline = Pipeline::with_capacity(5);
         caller.remember(&mut pipeline, key, deadline.left_ms());
         self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
     }
@@ -105,11 +119,11 @@ impl Store {
         env: &Env,
         config: &Routing,
         request: &Request,
-    ) -> Result<Option<Mac>, StoreError> {
-        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
+    ) -> Result<Destination, StoreError> {
+        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(4)).await
     }
 
-    /// Sends `pipeline`, whose answers are of no interest, with the look-up behind it.
+    /// Sends `pipeline`, whose answers are of no interest, with the look-ups behind it.
     async fn run_and_route(
         &self,
         doing: &'static str,
@@ -117,31 +131,49 @@ impl Store {
         config: &Routing,
         request: &Request,
         mut pipeline: Pipeline,
-    ) -> Result<Option<Mac>, StoreError> {
+    ) -> Result<Destination, StoreError> {
+        let esl = request.esl_mac;
+        if config.newest_wins {
+            newest::accept(&mut pipeline, esl, request.version);
+        }
         match config.mode {
+            RoutingMode::Rssi => drop(pipeline.cmd("HGETALL").arg(key(esl))),
+            RoutingMode::Fixed => drop(pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY)),
+        }
+        let Some(mut answers) = self.run::<Vec<Value>>(doing, &pipeline).await? else {
+            return Ok(Destination::Unknown);
+        };
+        let of_another_kind = |source| StoreError::Redis { doing, source };
+        let route = answers.pop().unwrap_or(Value::Nil);
+        let route = match config.mode {
             RoutingMode::Rssi => {
-                let key = self::key(request.esl_mac);
-                pipeline.cmd("HGETALL").arg(&key);
-                let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run(doing, &pipeline).await?;
-                let Some((fields,)) = answer else { return Ok(None) };
+                let fields = redis::from_redis_value(route).map_err(|error| of_another_kind(error.into()))?;
                 let Lookup { best, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
-                self.forget(&key, &forgotten).await;
-                Ok(best)
+                self.remove("remove old routes", &key(esl), &forgotten).await;
+                best
             }
             RoutingMode::Fixed => {
-                pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY);
-                let answer: Option<(Option<Vec<u8>>,)> = self.run(doing, &pipeline).await?;
-                Ok(answer.and_then(|(value,)| self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())))
+                let value = redis::from_redis_value(route).map_err(|error| of_another_kind(error.into()))?;
+                self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())
+            }
+        };
+        if let Some(versions) = answers.pop().filter(|_| config.newest_wins) {
+            let versions = redis::from_redis_value(versions).map_err(|error| of_another_kind(error.into()))?;
+            let accepted = newest::read(versions);
+            self.remove("remove old versions", &newest::key(esl), &accepted.outranked).await;
+            if let Some(newest) = accepted.newest.filter(|newest| *newest > request.version) {
+                return Ok(Destination::Outranked { newest });
             }
         }
+        Ok(route.map_or(Destination::Unknown, Destination::Gateway))
     }
 
-    /// Removes `fields`: a round trip more, but only for the first request after they have become that old.
-    async fn forget(&self, key: &str, fields: &[Vec<u8>]) {
+    /// Removes `fields`: a round trip more, but only for the first request after they have become of no use.
+    async fn remove(&self, doing: &'static str, key: &str, fields: &[Vec<u8>]) {
         if !fields.is_empty() {
             let mut pipeline = Pipeline::with_capacity(1);
             pipeline.cmd("HDEL").arg(key).arg(fields).ignore();
-            if let Err(error) = self.run::<()>("remove old routes", &pipeline).await {
+            if let Err(error) = self.run::<()>(doing, &pipeline).await {
                 tracing::debug!(%error, "the next look-up removes them");
             }
         }

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// Upper ends of the histograms' buckets, in seconds: from one hop on one machine to the default reply timeout.
 const LATENCY_BUCKETS_S: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
+/// The same for what includes retries and waiting: up to half an hour.
+const AGE_BUCKETS_S: [f64; 15] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 1_800.0];
 /// Most requests whose start is remembered: far above what a replica has under way. More are counted, but not timed.
 const TIMED_MAX: usize = 100_000;
 /// Most gateways that are counted by name: a metric must not grow with a fleet. The others are counted together.
@@ -50,6 +53,7 @@ pub struct Metrics {
     tasks_retried: Family<Reason, Counter>,
     tasks_dead_lettered: Family<Reason, Counter>,
     task_latency: Histogram,
+    task_age: Histogram,
     rpcs: Family<Outcome, Counter>,
     rpc_latency: Histogram,
     rpcs_in_flight: Gauge,
@@ -92,6 +96,11 @@ impl Metrics {
             tasks_retried: names.add("tasks_retried", "Tries that failed and whose tasks wait", Family::default()),
             tasks_dead_lettered: names.add("tasks_dead_lettered", "Tasks that were given up", Family::default()),
             task_latency: names.add("task_latency_seconds", "What the calls of done tasks took", latency()),
+            task_age: names.add(
+                "task_end_to_end_seconds",
+                "From publishing a done task to its end, retries and waiting included",
+                Histogram::new(AGE_BUCKETS_S),
+            ),
             rpcs: names.add("rpcs", "Requests of this worker that ended", Family::default()),
             rpc_latency: names.add("rpc_latency_seconds", "From a request sent to its reply", latency()),
             rpcs_in_flight: names.add("rpcs_in_flight", "Requests that wait for their replies", Gauge::default()),
@@ -187,9 +196,10 @@ impl Telemetry for Metrics {
         match *event {
             Event::TaskDispatched { .. } => drop(self.tasks_dispatched.inc()),
             Event::TaskStarted { .. } => {}
-            Event::TaskDone { latency_us, .. } => {
+            Event::TaskDone { latency_us, age_us, .. } => {
                 self.tasks_done.inc();
                 self.task_latency.observe(latency_us as f64 / 1e6);
+                self.task_age.observe(age_us as f64 / 1e6);
             }
             Event::TaskRetried { reason, .. } => count(&self.tasks_retried, reason.name()),
             Event::TaskDeadLettered { reason, .. } => count(&self.tasks_dead_lettered, reason.name()),

@@ -5,10 +5,12 @@
 //! service is run is in `service`, what a gateway is and does in `gateways`.
 
 mod gateways;
+mod producer;
 mod service;
 
 pub(crate) use gateways::Gateways;
-pub(crate) use service::{Process, run_service};
+pub(crate) use producer::RESULTS_QUEUE;
+pub(crate) use service::{Process, Work, run_service};
 
 use crate::spec::{Pod, Spec};
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! The services of a deployment: which one runs on which pod, and how it is stopped.
 
+use super::producer::Results;
 use crate::spec::Pod;
 use backbone::{
     config::{Config, RouterKind},
     env::Env,
-    message::Task,
+    message::{Task, TaskResult},
     service::{BckRouter, DispatchError, Dispatcher, FwdRouter, HttpRouter, TaskWorker},
     telemetry::Telemetry,
 };
@@ -13,7 +14,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the service that belongs on `pod` until `stop` is cancelled. `tasks` are for the dispatcher.
+/// What the producer has to do, and what it does with what it learns.
+pub(crate) struct Work<S, F> {
+    pub(crate) tasks: S,
+    pub(crate) take_result: F,
+}
+
+/// Runs the service that belongs on `pod` until `stop` is cancelled. `work` is for the dispatcher, beside which its
+/// producer takes in results, if the services publish them.
 ///
 /// # Errors
 /// When the dispatcher was stopped before the broker had all tasks.
@@ -25,11 +33,22 @@ pub(crate) async fn run_service(
     env: Env,
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
-    tasks: impl Stream<Item = Task> + Send,
+    work: Work<impl Stream<Item = Task> + Send, impl Fn(Result<TaskResult, String>) + Send>,
     stop: CancellationToken,
 ) -> Result<(), DispatchError> {
     match pod {
-        Pod::Dispatcher => drop(Dispatcher::run(env, config, telemetry, stop, tasks).await?),
+        Pod::Dispatcher if config.results.publish => {
+            let mut results = Results::new(&env, &config.amqp);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = results.open() => {}
+            }
+            let dispatching = Dispatcher::run(env, config, telemetry, stop.clone(), work.tasks);
+            let (dispatched, ()) = tokio::join!(dispatching, results.run(stop, work.take_result));
+            dispatched?;
+        }
+        Pod::Dispatcher => drop(Dispatcher::run(env, config, telemetry, stop, work.tasks).await?),
         Pod::TaskWorker(_) => TaskWorker::run(env, config, telemetry, stop).await,
         Pod::Router(RouterKind::Forward, _) => FwdRouter::run(env, config, telemetry, stop).await,
         Pod::Router(RouterKind::Backward, _) => BckRouter::run(env, config, telemetry, stop).await,

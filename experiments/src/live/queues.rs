@@ -1,16 +1,18 @@
 //! The queues of RabbitMQ before and after a run.
 
-use crate::measure::invariants::BrokerState;
+use crate::{deployment::RESULTS_QUEUE, measure::invariants::BrokerState};
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config::{self, Config},
     env::Env,
-    message::{Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+    message::{
+        Message as _, RESULTS_EXCHANGE, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue,
+    },
 };
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     message::BasicGetMessage,
-    options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{BasicAckOptions, BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::{AMQPValue, FieldTable},
 };
@@ -32,9 +34,9 @@ pub(super) struct Queues {
 }
 
 /// The queues that the services declare and never delete.
-fn names(config: &Config) -> [String; 4] {
+fn names(config: &Config) -> [String; 5] {
     let retry_queue = retry_queue(Duration::from_millis(config.task_worker.retry_delay_ms));
-    [TASK_QUEUE.into(), ROUTING_QUEUE.into(), retry_queue, dead_letter_queue()]
+    [TASK_QUEUE.into(), ROUTING_QUEUE.into(), retry_queue, dead_letter_queue(), RESULTS_QUEUE.into()]
 }
 
 /// Deletes the queues of a run, with whatever is in them. Nobody may use them any more.
@@ -49,6 +51,14 @@ pub(super) async fn delete(config: &Config) -> anyhow::Result<()> {
         for queue in &queues {
             let deleted = channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await;
             deleted.with_context(|| format!("deleting `{queue}`"))?;
+        }
+        // Not one that somebody has bound a queue to: then it is theirs, too.
+        let options = ExchangeDeleteOptions { if_unused: true, ..Default::default() };
+        match channel.exchange_delete(RESULTS_EXCHANGE.into(), options).await {
+            Err(error) if !is(&error, &AMQPSoftError::PRECONDITIONFAILED) => {
+                return Err(error).with_context(|| format!("deleting `{RESULTS_EXCHANGE}`"));
+            }
+            _ => {}
         }
         connection.close(REPLY_SUCCESS, "OK".into()).await.context("closing the connection to RabbitMQ")
     };
@@ -69,7 +79,7 @@ impl Queues {
     /// or lose his own.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let open = async {
-            let [_, _, retry_queue, _] = names(config);
+            let [_, _, retry_queue, ..] = names(config);
             let queues = Self { connection: connect(&config.amqp).await?, retry_queue };
             queues.mark().await?;
             for queue in names(config) {

@@ -11,7 +11,7 @@ use super::{
     router::{Launcher, Router, free_port},
 };
 use crate::{
-    deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, called_routers, run_service},
+    deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
     measure::{
         Outcome, Recorder, RouterReports,
         invariants::{self, BrokerState},
@@ -117,7 +117,12 @@ impl World {
         let queues = claim(&spec, &config, &brokers, cleanup).await?;
         Ok(Self {
             config,
-            recorder: Recorder::new(Workload::draw(&spec), progress, RouterReports::Elsewhere),
+            recorder: Recorder::new(
+                Workload::draw(&spec),
+                progress,
+                RouterReports::Elsewhere,
+                spec.backbone.results.publish,
+            ),
             gateways: Gateways::place(spec.clone()),
             start,
             run_id,
@@ -182,9 +187,13 @@ impl World {
     fn start_service(&mut self, pod: Pod) {
         let (env, start) = (self.env(pod), self.start);
         let telemetry = self.recorder.telemetry(pod, move |_| Some(since(start)));
-        let (config, tasks) = (self.config.clone(), self.recorder.publish(move || since(start)));
+        let (config, recorder) = (self.config.clone(), self.recorder.clone());
+        let work = Work {
+            tasks: recorder.publish(move || since(start)),
+            take_result: move |result| recorder.take_result(since(start), result),
+        };
         self.services.push(Process::start(&env.clone(), |stop| async move {
-            if let Err(error) = run_service(pod, env, config, telemetry, tasks, stop).await {
+            if let Err(error) = run_service(pod, env, config, telemetry, work, stop).await {
                 tracing::error!(%error, "the dispatcher gave up");
             }
         }));

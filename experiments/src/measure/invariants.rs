@@ -4,6 +4,8 @@ use super::{
     outcome::{Outcome, TaskEnd, TaskRecord},
     recorder::Recorder,
 };
+use crate::workload::{Workload, task_id};
+use backbone::message::Mac;
 use std::collections::BTreeSet;
 
 /// What the brokers know when a run is over.
@@ -21,6 +23,7 @@ pub(crate) struct BrokerState {
 /// nothing broke.
 pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bool) -> Outcome {
     let mut entries = recorder.entries();
+    let superseded = std::mem::take(&mut entries.superseded);
     let tasks = std::mem::take(&mut entries.tasks);
     let tasks: Vec<_> = tasks.into_iter().enumerate().filter_map(|(i, task)| task.record(i)).collect();
     let mut counters = std::mem::take(&mut entries.counters);
@@ -42,7 +45,28 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
     }
     let lost = lost_tasks(brokers, is_faultless, &outcome);
     outcome.violations.extend(lost);
+    outcome.violations.extend(never_shown(recorder, &superseded, &outcome));
     outcome
+}
+
+/// Labels of tasks that were done because something newer was accepted, and which show neither. The newer one may have
+/// failed, and then its own task says so.
+fn never_shown(recorder: &Recorder, superseded: &BTreeSet<usize>, outcome: &Outcome) -> Vec<String> {
+    let (workload, labels) = (recorder.workload(), recorder.labels());
+    let not_done = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done);
+    let excused: BTreeSet<Mac> = not_done.flat_map(|task| workload.labels_of(task.index as usize)).copied().collect();
+    let done = outcome.tasks.iter().filter(|task| task.end == TaskEnd::Done);
+    let done = done.map(|task| task.index as usize).filter(|index| superseded.contains(index));
+    let lines = done.flat_map(|index| {
+        let version = Workload::version_of(index);
+        let shows_neither =
+            |label: &&Mac| !excused.contains(label) && labels.version(**label).is_none_or(|shown| shown < version);
+        let tell = move |label: &Mac| {
+            format!("{} was superseded on label {label}, which shows nothing newer", task_id(index as u32))
+        };
+        workload.labels_of(index).iter().filter(shows_neither).map(tell).collect::<Vec<_>>()
+    });
+    lines.collect()
 }
 
 /// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what

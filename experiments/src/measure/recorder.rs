@@ -10,13 +10,14 @@ use crate::{
     workload::{Workload, task_id},
 };
 use backbone::{
-    message::{RequestId, Status, Task, TaskId},
+    message::{CommandOutcome, Mac, RequestId, Status, Task, TaskId, TaskOutcome, TaskResult},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
 use futures_util::{Stream, StreamExt as _};
 use rustc_hash::FxHashMap;
 use sim::fleet::Labels;
 use std::{
+    collections::BTreeSet,
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
 };
@@ -41,6 +42,8 @@ pub(crate) enum RouterReports {
 struct Shared {
     workload: Workload,
     routers: RouterReports,
+    /// Whether a task has ended only when its producer has its result, too.
+    expects_results: bool,
     labels: Labels,
     progress: Arc<Progress>,
     entries: Mutex<Entries>,
@@ -55,6 +58,8 @@ pub(crate) struct Entries {
     pub(crate) rpc_latencies_us: Vec<u32>,
     pub(crate) counters: Counters,
     pub(crate) violations: Vec<String>,
+    /// Tasks that are done although a label of theirs was not asked, since a newer command was accepted for it.
+    pub(crate) superseded: BTreeSet<usize>,
     finished: usize,
 }
 
@@ -70,7 +75,10 @@ pub(crate) struct TaskEntry {
     sent_us: Option<NonZeroU64>,
     /// Last reply to it.
     replied_us: Option<NonZeroU64>,
+    /// What its worker says.
     end: Option<End>,
+    /// What its producer learnt, and when first.
+    result: Option<(NonZeroU64, TaskOutcome)>,
     attempts: u32,
     timeouts: u32,
 }
@@ -95,11 +103,17 @@ struct RequestEntry {
 
 impl Recorder {
     /// Of a run with this to do.
-    pub(crate) fn new(workload: Workload, progress: Arc<Progress>, routers: RouterReports) -> Self {
+    pub(crate) fn new(
+        workload: Workload,
+        progress: Arc<Progress>,
+        routers: RouterReports,
+        expects_results: bool,
+    ) -> Self {
         let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
         Self(Arc::new(Shared {
             workload,
             routers,
+            expects_results,
             labels: Labels::default(),
             progress,
             entries: Mutex::new(entries),
@@ -120,7 +134,7 @@ impl Recorder {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether every task is done or given up.
+    /// Whether every task is done or given up, and its producer knows.
     pub(crate) fn is_finished(&self) -> bool {
         self.entries().finished == self.0.workload.len()
     }
@@ -166,15 +180,61 @@ impl Recorder {
         Workload::index_of(task.as_str()).expect("all tasks of a run come from its workload")
     }
 
-    /// A task reported done must show on all its labels, unless something newer does.
+    /// A task reported done must show on all its labels, unless something newer does, or will.
     fn check_labels(&self, entries: &mut Entries, index: usize) {
-        let version = Workload::version_of(index);
+        if entries.superseded.contains(&index) {
+            return; // see `invariants`
+        }
         for label in self.0.workload.labels_of(index) {
-            let shown = self.0.labels.version(*label);
-            if shown.is_none_or(|shown| shown < version) {
-                let task = task_id(index as u32);
-                entries.violate(format!("{task} is done, but label {label} shows {shown:?} instead of {version}"));
+            self.check_label(entries, index, *label);
+        }
+    }
+
+    fn check_label(&self, entries: &mut Entries, index: usize, label: Mac) {
+        let (version, shown) = (Workload::version_of(index), self.0.labels.version(label));
+        if shown.is_none_or(|shown| shown < version) {
+            let task = task_id(index as u32);
+            entries.violate(format!("{task} is done, but label {label} shows {shown:?} instead of {version}"));
+        }
+    }
+
+    /// Takes in what the producer learnt of a task. It may learn the same twice, but not two things.
+    pub(crate) fn take_result(&self, now_us: u64, result: Result<TaskResult, String>) {
+        let mut entries = self.entries();
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => return entries.violate(format!("the producer got a result that is none: {error}")),
+        };
+        let Some(id) = &result.task_id else {
+            return entries.violate("the producer got a result without a task".into());
+        };
+        let index = Self::index_of(id);
+        self.check_lines(&mut entries, index, &result);
+        let known = entries.tasks[index].result;
+        if let Some((_, known)) = known {
+            if known != result.outcome {
+                entries.violate(format!("the producer learnt that {id} is {known:?}, and then {:?}", result.outcome));
             }
+            return;
+        }
+        entries.tasks[index].result = NonZeroU64::new(now_us).map(|now_us| (now_us, result.outcome));
+        if entries.tasks[index].end.is_some() {
+            self.finish(&mut entries, index);
+        }
+    }
+
+    /// A result has a line for each command, and no line says more than the label shows.
+    fn check_lines(&self, entries: &mut Entries, index: usize, result: &TaskResult) {
+        let (labels, task) = (self.0.workload.labels_of(index), task_id(index as u32));
+        let named = result.commands.iter().map(|line| line.esl_mac);
+        if !named.eq(labels.iter().copied()) {
+            entries.violate(format!("the result of {task} has other lines than the task has commands"));
+        }
+        if (result.outcome == TaskOutcome::Done) != result.commands.iter().all(|line| line.outcome.is_success()) {
+            entries.violate(format!("the result of {task} is {:?}, but its lines say otherwise", result.outcome));
+        }
+        for line in result.commands.iter().filter(|line| line.outcome == CommandOutcome::Done) {
+            self.check_label(entries, index, line.esl_mac);
         }
     }
 
@@ -186,9 +246,26 @@ impl Recorder {
         let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
         let last_try_us = task.try_began_us.map(NonZeroU64::get);
         task.end = Some(End { at_us: now_us, last_try_us, try_us, calls_us, how });
+        if !self.0.expects_results || task.result.is_some() {
+            self.finish(entries, index);
+        }
+    }
+
+    /// All is known of this task: it ended when its producer learnt of it, if it does.
+    fn finish(&self, entries: &mut Entries, index: usize) {
+        let task = &mut entries.tasks[index];
+        let Some(end) = &mut task.end else { return };
+        if let Some((at_us, result)) = task.result {
+            end.at_us = at_us.get();
+            if (end.how == TaskEnd::Done) != (result == TaskOutcome::Done) {
+                let (task, how) = (task_id(index as u32), end.how);
+                entries.violate(format!("{task} ended as {how:?}, and its producer learnt {result:?}"));
+            }
+        }
+        let at_us = entries.tasks[index].end.map_or(0, |end| end.at_us);
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
-        self.0.progress.virtual_us.store(now_us, Ordering::Relaxed);
+        self.0.progress.virtual_us.store(at_us, Ordering::Relaxed);
         if entries.finished == entries.tasks.len() {
             self.0.finished.notify_one();
         }
@@ -322,6 +399,9 @@ impl<T> PodTelemetry<T> {
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {
                         entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
+                        if status == Status::Superseded {
+                            entries.superseded.insert(entry.task);
+                        }
                         (entry.received, entry.returned) = (true, entry.returned || from_router);
                     }
                     Some(entry) => {
@@ -354,13 +434,13 @@ mod tests {
     fn a_task_that_is_delivered_again_after_its_end_was_not_retried() {
         let mut spec = Spec::default();
         spec.workload.tasks = 1;
-        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here);
+        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here, false);
         let worker = recorder.telemetry(Pod::TaskWorker(0), |_| Some(5));
         let task: TaskId = task_id(0).parse().unwrap();
         let started = || worker.record(&Event::TaskStarted { task: &task, attempt: 1 });
         started();
         started();
-        worker.record(&Event::TaskDone { task: &task, attempt: 1, latency_us: 3 });
+        worker.record(&Event::TaskDone { task: &task, attempt: 1, latency_us: 3, age_us: 3 });
         started();
         assert_eq!(recorder.entries().tasks[0].attempts, 2);
     }

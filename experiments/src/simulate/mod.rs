@@ -78,7 +78,8 @@ fn settings(spec: &Spec) -> Settings {
 
 /// Starts everything in its order, waits for the end, and gives what came of it.
 async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
-    let recorder = Recorder::new(Workload::draw(&spec), progress.clone(), RouterReports::Here);
+    let recorder =
+        Recorder::new(Workload::draw(&spec), progress.clone(), RouterReports::Here, spec.backbone.results.publish);
     let world = World::new(cluster, spec.clone(), recorder.clone(), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;

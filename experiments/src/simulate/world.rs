@@ -2,7 +2,7 @@
 //! again, and what can be seen of it from outside.
 
 use crate::{
-    deployment::{CONNECT_LIMIT, Gateways, Process, Step, called_routers, routers, run_service},
+    deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, routers, run_service},
     measure::{
         Outcome, Recorder,
         invariants::{self, BrokerState},
@@ -199,9 +199,17 @@ impl World {
                 life.now_us()
             })
         });
-        let (config, tasks) = (self.config.clone(), self.recorder.publish(move || life.now_us()));
+        let (config, recorder) = (self.config.clone(), self.recorder.clone());
+        let work = Work {
+            tasks: recorder.publish(move || life.now_us()),
+            take_result: move |result| {
+                if life.is_alive() {
+                    recorder.take_result(life.now_us(), result);
+                }
+            },
+        };
         let process = Process::start(&life.env(), |stop| async move {
-            if let Err(error) = run_service(pod, life.env(), config, telemetry, tasks, stop).await {
+            if let Err(error) = run_service(pod, life.env(), config, telemetry, work, stop).await {
                 life.trace(format_args!("{error}"));
             }
         });

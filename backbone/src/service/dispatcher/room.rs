@@ -44,10 +44,10 @@ impl Room {
     }
 
     /// Looks at the queue until there is room. Dropping the future loses nothing.
-    pub(super) async fn make(&mut self, session: &Session) {
+    pub(super) async fn make(&mut self, session: &Session, queue: &DurableQueue) {
         let mut said = false;
         while !self.is_left() {
-            match session.waiting(&DurableQueue::tasks(), Instant::now() + CONNECTION_LIMIT).await {
+            match session.waiting(queue, Instant::now() + CONNECTION_LIMIT).await {
                 Ok(waiting) => self.saw(waiting.into()),
                 Err(error) => tracing::warn!(error, "cannot see how many tasks wait; trying again"),
             }

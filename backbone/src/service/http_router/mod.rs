@@ -18,7 +18,7 @@ use crate::{
         http::ROUTE_PATH,
         waiting::{Call, WaitingCalls},
     },
-    store::{CorrelationKey, Store},
+    store::{CorrelationKey, Destination, Store},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use answer::{Answer, Refusal, answer};
@@ -194,8 +194,10 @@ impl HttpRouter {
     }
 
     async fn forward(&self, request: &Request, body: Bytes, deadline: Deadline) -> Result<Reply, Refusal> {
-        let Some(gateway) = self.store.route(&self.env, &self.config.routing, request).await? else {
-            return Ok(Reply::no_route(request));
+        let gateway = match self.store.route(&self.env, &self.config.routing, request).await? {
+            Destination::Gateway(gateway) => gateway,
+            Destination::Unknown => return Ok(Reply::no_route(request)),
+            Destination::Outranked { newest } => return Ok(Reply::superseded(request, newest)),
         };
         let id = request.request_id;
         let mut call = self.waiting.enter(self.key_of(request), id, request.esl_mac);

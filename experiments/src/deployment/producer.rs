@@ -1,0 +1,109 @@
+//! What a producer does beside dispatching: it takes in the results of its tasks.
+//!
+//! Its queue is durable, so that a producer that was away finds what came meanwhile, and bound to the exchange for
+//! results before the first task is published.
+
+use anyhow::Context as _;
+use backbone::{
+    config,
+    env::Env,
+    message::{Message as _, RESULTS_EXCHANGE, TaskResult},
+};
+use futures_util::StreamExt as _;
+use lapin::{
+    Connection, ConnectionProperties, Consumer, ExchangeKind,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions,
+    },
+    types::FieldTable,
+};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The producer's queue.
+pub(crate) const RESULTS_QUEUE: &str = "shelfwire.bench.results";
+/// Results that RabbitMQ sends before it waits for acknowledgements.
+const PREFETCH: u16 = 256;
+/// Limit of connecting and of setting up the queue.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// Pause before the next try to connect.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Takes in results: gives each to `take` and acknowledges it.
+pub(crate) struct Results {
+    env: Env,
+    config: config::Amqp,
+    open: Option<(Connection, Consumer)>,
+}
+
+impl Results {
+    pub(crate) fn new(env: &Env, config: &config::Amqp) -> Self {
+        Self { env: env.clone(), config: config.clone(), open: None }
+    }
+
+    /// Waits until its queue is there and bound.
+    pub(crate) async fn open(&mut self) {
+        while self.open.is_none() {
+            match timeout(OPEN_LIMIT, self.try_open()).await {
+                Ok(Ok(open)) => self.open = Some(open),
+                Ok(Err(error)) => {
+                    tracing::info!("no queue for results yet: {error:#}");
+                    sleep(PAUSE).await;
+                }
+                Err(_) => tracing::info!("no queue for results within {OPEN_LIMIT:?}"),
+            }
+        }
+    }
+
+    async fn try_open(&self) -> anyhow::Result<(Connection, Consumer)> {
+        let uri = self.config.uri().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let tls = self.config.tls();
+        let properties = ConnectionProperties::default();
+        let connect = backbone::amqp::connect(&self.env, uri, tls.as_ref(), properties);
+        let connection = connect.await.context("connecting to RabbitMQ")?;
+        let channel = connection.create_channel().await.context("opening a channel")?;
+        let none = FieldTable::default;
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let declared = channel.exchange_declare(RESULTS_EXCHANGE.into(), ExchangeKind::Topic, durable, none()).await;
+        declared.with_context(|| format!("declaring the exchange `{RESULTS_EXCHANGE}`"))?;
+        let declared = channel.queue_declare(RESULTS_QUEUE.into(), QueueDeclareOptions::durable(), none()).await;
+        declared.with_context(|| format!("declaring `{RESULTS_QUEUE}`"))?;
+        let options = QueueBindOptions::default();
+        let bound = channel.queue_bind(RESULTS_QUEUE.into(), RESULTS_EXCHANGE.into(), "#".into(), options, none());
+        bound.await.with_context(|| format!("binding `{RESULTS_QUEUE}`"))?;
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.context("setting the prefetch")?;
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(RESULTS_QUEUE.into(), "".into(), options, none()).await;
+        Ok((connection, consumer.with_context(|| format!("consuming `{RESULTS_QUEUE}`"))?))
+    }
+
+    /// Takes in results until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken, take: impl Fn(Result<TaskResult, String>)) {
+        let listen = async {
+            loop {
+                self.open().await;
+                let Some((_, consumer)) = &mut self.open else { continue };
+                match consumer.next().await {
+                    Some(Ok(delivery)) => {
+                        take(TaskResult::parse(&delivery.data).map_err(|error| error.to_string()));
+                        // Not acknowledged, it comes again, which does no harm.
+                        if delivery.ack(BasicAckOptions::default()).await.is_err() {
+                            self.open = None;
+                        }
+                    }
+                    Some(Err(_)) | None => self.open = None,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = listen => {}
+        }
+        if let Some((connection, _)) = self.open.take() {
+            let _: Result<_, _> = timeout(Duration::from_secs(1), connection.close(200, "OK".into())).await;
+        }
+    }
+}
