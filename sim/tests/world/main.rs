@@ -7,7 +7,10 @@ mod example;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;
+mod own_handler;
+mod results;
 mod robustness;
+mod services;
 mod virtual_time;
 mod visits;
 
