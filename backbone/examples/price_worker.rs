@@ -5,10 +5,10 @@
 //! cargo run -p backbone --example price_worker -- backbone.toml products.csv
 //! ```
 //!
-//! A line of `products.csv` is a product's number, its version, its price, and its labels' addresses with spaces between
-//! them. A task is `{"task_id": "t-1", "product": 17}` in the queue `task_queue`. The handler knows its products through
-//! a trait of its own, so that the same handler runs in production with a database, and in the simulator with a table
-//! (`sim/tests/world/own_handler.rs`).
+//! A line of `products.csv` is a product's number, its version, its price, and its labels' addresses with spaces
+//! between them. A task is `{"task_id": "t-1", "product": 17}` in the queue `task_queue`. The handler knows its products
+//! through a trait of its own, so that the same handler runs in production with a database, and in the simulator with
+//! another one (`sim/tests/world/own_handler.rs`).
 
 use anyhow::Context as _;
 use backbone::{

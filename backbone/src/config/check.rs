@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// Longest delay or timeout, in milliseconds: an hour. RabbitMQ's TTLs, and patience, end somewhere.
 const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
-/// Longest reply timeout, in milliseconds: 25 minutes. RabbitMQ takes a delivery back that is not acknowledged within 30
-/// minutes (`consumer_timeout`), and closes the channel.
+/// Longest reply timeout, in milliseconds: 25 minutes. RabbitMQ takes a delivery back that is not acknowledged within
+/// 30 minutes (`consumer_timeout`), and closes the channel.
 const REPLY_TIMEOUT_MS_MAX: u64 = 25 * 60 * 1000;
 /// Largest window, number of messages in work, or retries.
 const COUNT_MAX: u64 = 10_000;

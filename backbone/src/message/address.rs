@@ -11,7 +11,7 @@ pub const ROUTING_QUEUE: &str = "routing";
 /// The Redis key of fixed routing: the address of the one gateway.
 pub const DEFAULT_ROUTE_KEY: &str = "shelfwire:route:default";
 /// The durable topic exchange to which the results of tasks go whose producers name no queue of their own. The routing
-/// key is the outcome: `done`, `failed`, `expired`.
+/// key is the outcome: `done`, `superseded`, `failed`, `expired`.
 pub const RESULTS_EXCHANGE: &str = "shelfwire.results";
 
 /// Header of a task: when it was published, in milliseconds since 1970 by its producer's clock.

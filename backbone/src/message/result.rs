@@ -20,10 +20,10 @@ pub struct TaskResult {
     pub task_id: Option<TaskId>,
     /// How it ended.
     pub outcome: TaskOutcome,
-    /// Unless it is done: why, in one of the words that `x-reason` of a dead letter has.
+    /// Unless it succeeded: why, in one of the words that `x-reason` of a dead letter has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Unless it is done: for people, what was said of it.
+    /// Unless it succeeded: for people, what was said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// How many tries it took; 0: it was not tried.
@@ -58,8 +58,10 @@ impl Message for TaskResult {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskOutcome {
-    /// Every label shows what it should, or something newer.
+    /// Every label shows what it should.
     Done,
+    /// Every label shows what it should, or something newer was accepted for it; at least for one.
+    Superseded,
     /// It was given up, and lies in the dead-letter queue.
     Failed,
     /// Its time was over before it was done. It lies in the dead-letter queue, too.
@@ -72,9 +74,16 @@ impl TaskOutcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Superseded => "superseded",
             Self::Failed => "failed",
             Self::Expired => "expired",
         }
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Done | Self::Superseded)
     }
 }
 
@@ -100,7 +109,7 @@ pub struct CommandResult {
 pub enum CommandOutcome {
     /// The label shows it.
     Done,
-    /// The label has been sent something newer.
+    /// Something newer was accepted for the label.
     Superseded,
     /// The gateway tried and failed.
     Failed,
@@ -123,7 +132,7 @@ pub enum CommandOutcome {
 }
 
 impl CommandOutcome {
-    /// Whether the label shows what was asked for, or something newer.
+    /// Whether the label shows what was asked for, or something newer was accepted for it.
     #[must_use]
     pub fn is_success(self) -> bool {
         matches!(self, Self::Done | Self::Superseded)

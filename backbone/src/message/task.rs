@@ -51,8 +51,7 @@ impl Message for Task {
     }
 }
 
-/// A message that a worker can take for a task: [`Task`], or one of your own for your own
-/// [`Handler`](crate::service::Handler).
+/// A message that a worker can take for a task: [`Task`], or one of your own for a handler of your own.
 pub trait TaskMessage: Message + Send + Sync {
     /// Names the task in logs, metrics, results and dead letters.
     fn task_id(&self) -> &TaskId;

@@ -19,10 +19,11 @@ pub(super) fn key(esl: Mac) -> String {
     format!("shelfwire:newest:{esl}")
 }
 
-/// Adds to `pipeline` that `version` is accepted, and the question which there are: one answer.
+/// Adds to `pipeline` that `version` is accepted, and the question which there are. Two answers: whether it is new, and
+/// the fields.
 pub(super) fn accept(pipeline: &mut Pipeline, esl: Mac, version: u64) {
     let key = key(esl);
-    pipeline.cmd("HSET").arg(&key).arg(version).arg("").ignore();
+    pipeline.cmd("HSET").arg(&key).arg(version).arg("");
     pipeline.cmd("PEXPIRE").arg(&key).arg(REMEMBERED_MS).ignore();
     pipeline.cmd("HKEYS").arg(&key);
 }

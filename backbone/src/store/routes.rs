@@ -6,7 +6,10 @@
 //! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
 //! their hash alive, at most one for each gateway that ever heard the label.
 
-use super::{Caller, CorrelationKey, Store, StoreError, newest};
+use super::{
+    Caller, CorrelationKey, Store, StoreError,
+    newest::{self, Accepted},
+};
 use crate::{
     config::{Routing, RoutingMode},
     deadline::Deadline,
@@ -157,12 +160,17 @@ impl Store {
                 self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())
             }
         };
-        if let Some(versions) = answers.pop().filter(|_| config.newest_wins) {
+        if let (true, Some(versions), Some(is_new)) = (config.newest_wins, answers.pop(), answers.pop()) {
             let versions = redis::from_redis_value(versions).map_err(|error| of_another_kind(error.into()))?;
-            let accepted = newest::read(versions);
-            self.remove("remove old versions", &newest::key(esl), &accepted.outranked).await;
-            if let Some(newest) = accepted.newest.filter(|newest| *newest > request.version) {
+            let Accepted { newest, outranked } = newest::read(versions);
+            let key = newest::key(esl);
+            self.remove("remove old versions", &key, &outranked).await;
+            if let Some(newest) = newest.filter(|newest| *newest > request.version) {
                 return Ok(Destination::Outranked { newest });
+            }
+            if route.is_none() && is_new == Value::Int(1) {
+                // It will not be sent, so it is not accepted. An earlier try of it may have been.
+                self.remove("take back a version", &key, &[request.version.to_string().into_bytes()]).await;
             }
         }
         Ok(route.map_or(Destination::Unknown, Destination::Gateway))

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// A latency of tasks that were done, or of their requests.
 ///
-/// For each task [`EndToEnd`](Self::EndToEnd) is the sum of [`Waiting`](Self::Waiting), of what retries added, and of
-/// [`DecidingTry`](Self::DecidingTry). Tasks that were given up count in none of them: their time says how patient the
-/// system is, not how fast.
+/// For each task [`EndToEnd`](Self::EndToEnd) is the sum of [`Waiting`](Self::Waiting), of what retries added, of
+/// [`DecidingTry`](Self::DecidingTry), and of its result's way to the producer, if results are published. Tasks that
+/// were given up count in none of them: their time says how patient the system is, not how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Latency {
-    /// From the moment at which the producer had a task to publish to that at which it was done.
+    /// From the moment at which the producer had a task to publish to that at which it learnt that it was done, or at
+    /// which it was, if producers learn nothing (`backbone.results.publish`).
     EndToEnd,
     /// From there to the moment at which a worker took it for the first time.
     Waiting,

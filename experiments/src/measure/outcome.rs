@@ -38,7 +38,7 @@ pub struct TaskRecord {
     pub started_us: Option<u64>,
     /// When a worker took it for the last time before its end.
     pub last_try_us: Option<u64>,
-    /// When it was done, or given up.
+    /// When it was done, or given up; if results are published, when its producer learnt of it.
     pub finished_us: Option<u64>,
     /// How long its last try took, as the worker measured it: from the moment at which it took the task to the last
     /// reply (or the failure).

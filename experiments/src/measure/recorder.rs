@@ -212,7 +212,7 @@ impl Recorder {
         self.check_lines(&mut entries, index, &result);
         let known = entries.tasks[index].result;
         if let Some((_, known)) = known {
-            if known != result.outcome {
+            if known.is_success() != result.outcome.is_success() {
                 entries.violate(format!("the producer learnt that {id} is {known:?}, and then {:?}", result.outcome));
             }
             return;
@@ -230,7 +230,7 @@ impl Recorder {
         if !named.eq(labels.iter().copied()) {
             entries.violate(format!("the result of {task} has other lines than the task has commands"));
         }
-        if (result.outcome == TaskOutcome::Done) != result.commands.iter().all(|line| line.outcome.is_success()) {
+        if result.outcome.is_success() != result.commands.iter().all(|line| line.outcome.is_success()) {
             entries.violate(format!("the result of {task} is {:?}, but its lines say otherwise", result.outcome));
         }
         for line in result.commands.iter().filter(|line| line.outcome == CommandOutcome::Done) {
@@ -257,7 +257,7 @@ impl Recorder {
         let Some(end) = &mut task.end else { return };
         if let Some((at_us, result)) = task.result {
             end.at_us = at_us.get();
-            if (end.how == TaskEnd::Done) != (result == TaskOutcome::Done) {
+            if (end.how == TaskEnd::Done) != result.is_success() {
                 let (task, how) = (task_id(index as u32), end.how);
                 entries.violate(format!("{task} ended as {how:?}, and its producer learnt {result:?}"));
             }

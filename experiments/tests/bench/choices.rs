@@ -20,6 +20,8 @@ fn small() -> Spec {
     spec.fleet.gateways = 3;
     spec.fleet.esls = 30;
     spec.limits.virtual_s_max = 600;
+    // Each command goes its whole way, whatever else there is for its label.
+    spec.backbone.routing.newest_wins = false;
     spec
 }
 

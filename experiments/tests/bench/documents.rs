@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 31] = [
+const ELSEWHERE: [(&str, &str); 32] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -19,6 +19,7 @@ const ELSEWHERE: [(&str, &str); 31] = [
     ("SHELFWIRE_WRITE_CONFORMANCE=1", "sim/tests/real/conformance"),
     ("SHELFWIRE_WRITE_DOCUMENTS=1", "this file"),
     ("cargo run -p sim --example", "sim/tests/world"),
+    ("cargo run -p backbone --example", "sim/tests/world/own_handler.rs; as a program it needs its own files"),
     ("RUSTFLAGS=\"--cfg tokio_unstable -C target-cpu=native\" cargo build --profile sweep", "takes eight minutes"),
     ("target/sweep/experiments", "the same program in another profile"),
     ("scripts/instructions", ".ci/run"),

@@ -250,7 +250,7 @@ fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted
     (spec.workload.tasks, spec.workload.commands_per_task) = (1_280, 2);
     (spec.replicas.task_workers, spec.replicas.routers, spec.backbone.task_worker.prefetch) = (40, 1, 32);
     spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
-    spec.backbone.routing.mode = RoutingMode::Fixed;
+    (spec.backbone.routing.mode, spec.backbone.routing.newest_wins) = (RoutingMode::Fixed, false);
     spec.fleet.shared_mac = true;
     spec.backbone.task_worker.attempts_max = 1;
     spec.backbone.task_worker.reply_timeout_ms = 20_000;

@@ -153,14 +153,15 @@ fn who_leaves_out_the_ending_or_misspells_a_command_is_told_so() {
 #[test]
 fn failure_does_not_look_like_fast_success() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["smoke", "--set", "backbone.task_worker.reply_timeout_ms=1", "--quiet"];
+    let [slow, all] = ["backbone.task_worker.reply_timeout_ms=1", "backbone.routing.newest_wins=false"];
+    let arguments = ["smoke", "--set", slow, "--set", all, "--quiet"];
     let output = away(folder.path(), &arguments);
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("! 0 % of the tasks were done; expected was at least 100 %"), "{shown}");
     assert!(shown.contains("the try that ended it      no samples"), "{shown}");
     let message = complaint(&output, 1);
-    let again = "to run it again: experiments smoke --seed 1 --quiet --set backbone.task_worker.reply_timeout_ms=1";
-    assert!(message.contains(again), "{message}");
+    let again = format!("to run it again: experiments smoke --seed 1 --quiet --set {slow} --set {all}");
+    assert!(message.contains(&again), "{message}");
     assert!(folder.path().join("results/trial/smoke/summary.json").is_file());
 }
 

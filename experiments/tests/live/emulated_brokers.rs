@@ -109,6 +109,60 @@ async fn the_backbone_binary_does_a_task_on_the_emulated_brokers() {
     assert!(brokers.stop().await.success());
 }
 
+/// A Python that has the clients of the examples. If none has, the test is skipped and says so.
+fn python() -> Option<&'static str> {
+    let has = |python: &&str| {
+        let import = Command::new(python).args(["-c", "import pika, paho.mqtt.client"]).output();
+        import.is_ok_and(|import| import.status.success())
+    };
+    // Debian's packages are for its own Python, whatever else is in PATH.
+    let python = ["/usr/bin/python3", "python3"].into_iter().find(has);
+    if python.is_none() {
+        let why = "no Python with pika and paho-mqtt; `scripts/brokers install` installs them on Debian";
+        assert!(std::env::var_os("SHELFWIRE_REQUIRE_BROKERS").is_none(), "{why}");
+        eprintln!("skipped: {why}");
+    }
+    python
+}
+
+#[tokio::test]
+async fn the_examples_in_python_change_prices_and_learn_what_became_of_them() {
+    let Some(python) = python() else { return };
+    let _machine = MACHINE.read().await;
+    let (brokers, environment) = start_brokers();
+    let value = |name| &environment.iter().find(|(known, _)| known == name).unwrap().1;
+    let example = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../backbone/examples").join(name);
+        let mut command = Command::new(python);
+        command.arg(path).env("AMQP_URL", value("BACKBONE_AMQP__URL")).env("MQTT_HOST", "127.0.0.1");
+        command.env("MQTT_PORT", value("BACKBONE_MQTT__PORT")).stdout(Stdio::piped());
+        command
+    };
+    let services = ["fwd-router", "bck-router", "task-worker"].map(|service| {
+        Process::start(backbone(service, &environment).env("BACKBONE_TASK_WORKER__RETRY_DELAY_MS", "200"))
+    });
+    let mut gateway = Process::start(&mut example("gateway.py"));
+    // The second is no label of the gateway's.
+    let changes = ["00:00:00:00:00:01=12.90", "00:00:00:00:00:09=1.00"];
+    let mut producer = Process::start(example("producer.py").args(changes));
+    assert!(producer.end().await.success());
+    let mut printed = String::new();
+    producer.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    let mut lines: Vec<&str> = printed.lines().collect();
+    lines.sort_unstable();
+    assert!(lines[0].starts_with("00:00:00:00:00:01 done  after "), "{printed}");
+    let no_route = "00:00:00:00:00:09 no_route no gateway has heard the label lately after ";
+    assert!(lines[1].starts_with(no_route) && lines.len() == 2, "{printed}");
+    gateway.0.kill().unwrap();
+    let mut printed = String::new();
+    gateway.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(printed, "00:00:00:00:00:01 shows {'price': '12.90'}\n");
+    for service in services {
+        assert!(service.stop().await.success());
+    }
+    assert!(brokers.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_taken_port_is_named_with_the_option_that_chooses_another() {
     let _machine = MACHINE.read().await;

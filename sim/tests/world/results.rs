@@ -185,12 +185,25 @@ fn a_command_older_than_the_newest_accepted_one_is_superseded_without_being_sent
         }
         let results = [world.result("answers").await, world.result("answers").await, world.result("answers").await];
         let outcomes = results.clone().map(|result| (result.outcome, result.commands[0].outcome));
-        let (done, superseded) = (TaskOutcome::Done, CommandOutcome::Superseded);
-        assert_eq!(outcomes[..2], [(done, CommandOutcome::Done), (done, superseded)]);
+        let (done, superseded) = (TaskOutcome::Done, TaskOutcome::Superseded);
+        assert_eq!(outcomes[..2], [(done, CommandOutcome::Done), (superseded, CommandOutcome::Superseded)]);
         let words = results[1].commands[0].detail.as_deref().unwrap();
         assert!(words.contains("version 9"), "{words}");
         assert_eq!(world.labels.version(label(1)), Some(9));
         assert_eq!(world.said.count("RequestForwarded"), 2, "the old one never went to a gateway");
+    });
+}
+
+#[test]
+fn a_command_that_had_no_route_outranks_nothing() {
+    with_world(async |world| {
+        world.own_queue("answers").await;
+        for (id, version) in [("new", 9), ("old", 8)] {
+            world.publish(TASK_QUEUE, &task(id, &[9], version), asks_back()).await;
+        }
+        sleep(Duration::from_secs(10)).await;
+        let reasons = [world.result("answers").await, world.result("answers").await].map(|result| result.reason);
+        assert_eq!(reasons, [Some("no_route".into()), Some("no_route".into())]);
     });
 }
 

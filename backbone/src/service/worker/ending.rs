@@ -5,7 +5,8 @@ use crate::{
     amqp::{Delivery, HeaderValue, Properties, PublishError, QueueName, Session, Settlement},
     env::Env,
     message::{
-        CommandResult, Message as _, RESULT_VERSION, RESULTS_EXCHANGE, TASK_ID_HEADER, TaskId, TaskOutcome, TaskResult,
+        CommandOutcome, CommandResult, Message as _, RESULT_VERSION, RESULTS_EXCHANGE, TASK_ID_HEADER, TaskId,
+        TaskOutcome, TaskResult,
     },
     service::settle,
     telemetry::{Event, FailReason, Telemetry},
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 /// Most interruptions before a task goes to the dead-letter queue: more than RabbitMQ and workers are restarted while
 /// one task is in work, and still few workers for a task to kill.
 const INTERRUPTIONS_MAX: u32 = 10;
-/// Headers of a dead letter: why, what is wrong with a malformed one, after how many tries, the result that its producer
-/// gets; and [`TASK_ID_HEADER`].
+/// Headers of a dead letter: why, what was said, after how many tries, the result that its producer gets; and
+/// [`TASK_ID_HEADER`].
 const REASON_HEADER: &str = "x-reason";
 const DETAIL_HEADER: &str = "x-detail";
 const ATTEMPTS_HEADER: &str = "x-attempts";
@@ -202,7 +203,9 @@ impl Ending {
 
     fn result(&self, came: &Came, task: Option<&TaskId>, tried: &Tried) -> TaskResult {
         let failure = tried.outcome.as_ref().err();
+        let is_superseded = |line: &CommandResult| line.outcome == CommandOutcome::Superseded;
         let outcome = match failure.map(|failure| failure.reason) {
+            None if tried.ended.lines.iter().any(is_superseded) => TaskOutcome::Superseded,
             None => TaskOutcome::Done,
             Some(FailReason::Expired) => TaskOutcome::Expired,
             Some(_) => TaskOutcome::Failed,
