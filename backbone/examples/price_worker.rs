@@ -6,9 +6,9 @@
 //! ```
 //!
 //! A line of `products.csv` is a product's number, its version, its price, and its labels' addresses with spaces
-//! between them. A task is `{"task_id": "t-1", "product": 17}` in the queue `task_queue`. The handler knows its products
-//! through a trait of its own, so that the same handler runs in production with a database, and in the simulator with
-//! another one (`sim/tests/world/own_handler.rs`).
+//! between them. A task is `{"task_id": "t-1", "product": 17}` in the queue `task_queue`. The handler knows its
+//! products through a trait of its own, so that the same handler runs in production with a database, and in the
+//! simulator with another one (`sim/tests/world/own_handler.rs`).
 
 use anyhow::Context as _;
 use backbone::{

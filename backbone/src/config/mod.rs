@@ -205,8 +205,8 @@ pub struct Routing {
     /// Default `rssi`.
     pub mode: RoutingMode,
     /// Whether a command that is older than the newest one that was accepted for its label is answered with
-    /// `superseded` instead of sent. Redis remembers the newest version of each label for a day. Switch it off where versions mean
-    /// nothing. Default true.
+    /// `superseded` instead of sent. Redis remembers the newest version of each label for a day. Switch it off where
+    /// versions mean nothing. Default true.
     pub newest_wins: bool,
     /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts
     /// of a label that broadcasts each 2 s.

@@ -1,8 +1,8 @@
 //! What travels between the services: tasks, their results, requests, replies, RSSI reports, and the names of the
-//! topics and queues that carry them. All of it is JSON, and every kind has a size limit that is checked before parsing. Tasks
-//! and requests are a contract with our own producers and workers: an unknown field is an error. Replies and reports
-//! come from other people's gateways, whose own fields are left out and counted. What crosses the border of the
-//! backbone has a JSON Schema in `backbone/schemas/`, made from these types.
+//! topics and queues that carry them. All of it is JSON, and every kind has a size limit that is checked before
+//! parsing. Tasks and requests are a contract with our own producers and workers: an unknown field is an error. Replies
+//! and reports come from other people's gateways, whose own fields are left out and counted. What crosses the border of
+//! the backbone has a JSON Schema in `backbone/schemas/`, made from these types.
 //!
 //! A [`Request`] goes to the gateway byte for byte as the worker wrote it, and a [`Reply`] comes back the same way: the
 //! routers read what they need and pass the bytes on.

@@ -14,6 +14,12 @@ pub(crate) const fn label(index: u64) -> Mac {
 
 /// Starts it, with so many labels, at the broker on 127.0.0.1; it runs as long as the test.
 pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
+    start_gateway_with(port, labels, Duration::ZERO)
+}
+
+/// The same with labels that take `ble` for a command.
+pub(crate) fn start_gateway_with(port: u16, labels: u64, ble: Duration) -> Labels {
+    let ble_us = u64::try_from(ble.as_micros()).unwrap();
     let heard = (0..labels).map(|index| Heard { label: label(index), mean_dbm: -60 }).collect();
     let (labels, rng) = (Labels::default(), Seed::new(1).stream("gateway"));
     let plan = GatewayPlan {
@@ -27,7 +33,7 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
         writes: Writes::Packets,
         handling: Handling::default(),
         processor: Arc::new(BusyProcessor),
-        ble_us: (0, 0),
+        ble_us: (ble_us, ble_us),
         heard,
         online: Online::default(),
         rssi_period: Duration::from_millis(200),

@@ -9,6 +9,7 @@ mod own_brokers;
 mod place;
 mod recovery;
 mod runs;
+mod taken_back;
 mod tls;
 
 use tokio::sync::RwLock;
