@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_waited_and_was_retried_counts_with_all_of_its_age_and_apart_from_it_with_its_calls() {
+        let (metrics, task) = (Metrics::new(), "task".parse::<TaskId>().unwrap());
+        metrics.record(&Event::TaskDone { task: &task, attempt: 2, latency_us: 2_900, age_us: 7_060_000 });
+        let text = metrics.to_text();
+        assert_eq!(value(&text, "backbone_task_latency_seconds_sum"), Some(0.0029), "{text}");
+        assert_eq!(value(&text, "backbone_task_end_to_end_seconds_sum"), Some(7.06));
+        assert_eq!(value(&text, "backbone_task_end_to_end_seconds_bucket{le=\"5.0\"}"), Some(0.0));
+        assert_eq!(value(&text, "backbone_task_end_to_end_seconds_bucket{le=\"10.0\"}"), Some(1.0));
+    }
+
+    #[test]
     fn drops_retries_and_connections_are_counted_by_reason_and_broker() {
         let (metrics, task) = (Metrics::new(), "task".parse::<TaskId>().unwrap());
         metrics.record(&Event::Dropped { reason: DropReason::Malformed, detail: "" });

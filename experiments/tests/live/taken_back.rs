@@ -12,14 +12,17 @@ use backbone::{
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::{FanOut, LogTelemetry, Telemetry},
 };
-use sim::real::broker::{Kind, Real, RealError, skip};
+use sim::real::broker::{Kind, Real};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 const WHO: &str = "a_task_that_rabbitmq_takes_back_is_done_once";
 /// It gives a consumer three seconds for a task, and looks twice a second.
-const IMPATIENT: &str = "consumer_timeout = 3000\nchannel_tick_interval = 500";
+const IMPATIENT: [&str; 2] = [
+    "application:set_env(rabbit, consumer_timeout, 3000).",
+    "application:set_env(rabbit, channel_tick_interval, 500).",
+];
 const BLE: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,8 +34,7 @@ fn sum(metrics: &str, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_rabbitmq_takes_back_while_its_label_works_is_done_and_counted_once() {
     let _machine = MACHINE.read().await;
-    let (Some(redis), Some(mqtt)) =
-        (Real::start_or_skip(Kind::Redis, WHO), Real::start_or_skip(Kind::Mosquitto, WHO))
+    let (Some(redis), Some(mqtt)) = (Real::start_or_skip(Kind::Redis, WHO), Real::start_or_skip(Kind::Mosquitto, WHO))
     else {
         return;
     };

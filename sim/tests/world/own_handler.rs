@@ -49,6 +49,7 @@ fn a_handler_of_ones_own_runs_unchanged_in_the_simulator_and_its_producer_learns
         sleep(Duration::from_secs(5)).await;
         let known = world.result("answers").await;
         assert_eq!((known.outcome, known.attempts), (TaskOutcome::Done, 2), "the database came back");
+        assert!(world.said.ages_us()[0] > 1_000_000, "the pause before the second try counts");
         let lines: Vec<_> = known.commands.iter().map(|line| (line.esl_mac, line.outcome)).collect();
         assert_eq!(lines, [(label(1), CommandOutcome::Done), (label(2), CommandOutcome::Done)]);
         assert_eq!(world.labels.version(label(2)), Some(1));

@@ -122,6 +122,25 @@ fn a_retry_sends_only_what_is_not_confirmed_and_the_result_has_a_line_for_each_l
 }
 
 #[test]
+fn a_done_task_is_as_old_as_its_producer_says_retries_included() {
+    with_world(async |world| {
+        let published = world.env.unix_ms() - 4_000;
+        let mut headers = FieldTable::default();
+        headers.insert(PUBLISHED_HEADER.into(), AMQPValue::LongLongInt(i64::try_from(published).unwrap()));
+        world.publish(TASK_QUEUE, &task("a", &[1], 1), BasicProperties::default().with_headers(headers)).await;
+        // To the second, where the producer knows no better.
+        let to_the_second = BasicProperties::default().with_timestamp(published / 1_000);
+        world.publish(TASK_QUEUE, &task("b", &[1], 2), to_the_second).await;
+        world.publish(TASK_QUEUE, &task("c", &[1], 3), BasicProperties::default()).await;
+        sleep(Duration::from_secs(1)).await;
+        let ages_ms: Vec<u64> = world.said.ages_us().iter().map(|age| age / 1_000).collect();
+        assert!((4_000..4_500).contains(&ages_ms[0]), "{ages_ms:?}");
+        assert!((4_000..5_500).contains(&ages_ms[1]), "{ages_ms:?}");
+        assert!(ages_ms[2] < 500, "{ages_ms:?}");
+    });
+}
+
+#[test]
 fn a_dead_letter_carries_its_result_and_what_its_producer_said() {
     with_world(async |world| {
         world.own_queue("answers").await;

@@ -41,12 +41,18 @@ pub(crate) fn label(number: u64) -> Mac {
 pub(crate) struct Said {
     events: Mutex<Vec<String>>,
     sent: Mutex<Vec<Mac>>,
+    ages_us: Mutex<Vec<u64>>,
 }
 
 impl Said {
     /// How often a request for `label` was sent.
     pub(crate) fn sent_to(&self, label: Mac) -> usize {
         self.sent.lock().unwrap().iter().filter(|esl| **esl == label).count()
+    }
+
+    /// How old the tasks were that are done.
+    pub(crate) fn ages_us(&self) -> Vec<u64> {
+        self.ages_us.lock().unwrap().clone()
     }
 
     /// How many events there were of this name.
@@ -58,8 +64,10 @@ impl Said {
 impl Telemetry for Said {
     fn record(&self, event: &Event<'_>) {
         self.events.lock().unwrap().push(format!("{event:?}"));
-        if let Event::RequestSent { esl, .. } = event {
-            self.sent.lock().unwrap().push(*esl);
+        match event {
+            Event::RequestSent { esl, .. } => self.sent.lock().unwrap().push(*esl),
+            Event::TaskDone { age_us, .. } => self.ages_us.lock().unwrap().push(*age_us),
+            _ => {}
         }
     }
 }
