@@ -34,15 +34,14 @@ fn sum(metrics: &str, name: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_rabbitmq_takes_back_while_its_label_works_is_done_and_counted_once() {
     let _machine = MACHINE.read().await;
-    let (Some(redis), Some(mqtt)) = (Real::start_or_skip(Kind::Redis, WHO), Real::start_or_skip(Kind::Mosquitto, WHO))
+    let start = |kind| Real::start_or_skip(kind, WHO);
+    let (Some(redis), Some(mqtt), Some(amqp)) = (start(Kind::Redis), start(Kind::Mosquitto), start(Kind::RabbitMq))
     else {
         return;
     };
-    let amqp = match Real::start_with(Kind::RabbitMq, IMPATIENT) {
-        Ok(amqp) => amqp,
-        Err(RealError::NotInstalled(reason)) => return skip(WHO, &reason),
-        Err(error) => panic!("{error}"),
-    };
+    for setting in IMPATIENT {
+        assert!(amqp.rabbitmqctl(&["eval", setting]).unwrap().status.success(), "{setting}");
+    }
     let labels = start_gateway_with(mqtt.port(), 1, BLE);
     let mut config = Config::default();
     config.amqp.url = amqp.url().into();
@@ -71,6 +70,8 @@ async fn a_task_that_rabbitmq_takes_back_while_its_label_works_is_done_and_count
     assert!(begin.elapsed() > BLE);
     sleep(Duration::from_secs(4)).await; // for what RabbitMQ would take back once more
     let metrics = admin.metrics.to_text();
+    let handed_back = sum(&metrics, "backbone_dropped_total{reason=\"handed_back\"}");
+    assert!(handed_back >= 1, "RabbitMQ has not taken the task back: {metrics}");
     assert_eq!(labels.version(esl), Some(7));
     assert_eq!(sum(&metrics, "backbone_tasks_done_total"), 1, "{metrics}");
     assert_eq!(sum(&metrics, "backbone_rpcs_total"), 1, "one update: {metrics}");

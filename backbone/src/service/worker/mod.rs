@@ -53,6 +53,30 @@ const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 ///
 /// A handler may be called again for a task that it has handled: when a try failed, when its worker was lost, or when
 /// the broker delivers twice. What it does beside sending commands should bear that.
+///
+/// This one switches lights, and is satisfied when most of them are on:
+///
+/// ```
+/// use backbone::{
+///     message::Task,
+///     service::{Calls, Failure, Handler, Worker},
+/// };
+///
+/// struct Lights;
+///
+/// impl Handler for Lights {
+///     type Task = Task;
+///
+///     async fn handle(&self, task: &Task, calls: &Calls<'_>) -> Result<(), Failure> {
+///         let lights = calls.send(&task.commands).await?;
+///         let on = lights.iter().filter(|light| light.outcome.is_success()).count();
+///         if on * 2 > lights.len() { Ok(()) } else { Err(Failure::again(format!("{on} of {} lights", lights.len()))) }
+///     }
+/// }
+///
+/// let worker = Worker::new(Lights); // and then `worker.run(env, config, telemetry, shutdown).await`
+/// # let _ = worker;
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// What its tasks are: [`Task`](crate::message::Task), or a message of your own.
     type Task: TaskMessage;
