@@ -9,7 +9,7 @@
 //! counted apart from tries, because most are no fault of the task: a restarted RabbitMQ interrupts all that are in
 //! work.
 
-use super::settle;
+use super::settle::{self, Pause, Rounds};
 use crate::{
     amqp::{
         Acknowledge, Delivery, DurableQueue, HeaderValue, Properties, QueueName, Served, Session, Settlement, serve,
@@ -50,6 +50,7 @@ pub struct TaskWorker {
     rpc: RpcClient,
     retry_queue: QueueName,
     dead_letter_queue: QueueName,
+    rounds: Rounds,
 }
 
 /// How a try went.
@@ -84,7 +85,8 @@ impl TaskWorker {
             in_work_max: config.prefetch.into(),
             drain_limit: Duration::from_millis(config.reply_timeout_ms) + DRAIN_MARGIN,
         };
-        let worker = Self { env, config, telemetry, session, rpc, retry_queue, dead_letter_queue };
+        let rounds = Rounds::new(Pause::of_task());
+        let worker = Self { env, config, telemetry, session, rpc, retry_queue, dead_letter_queue, rounds };
         let unfinished = serve(&worker.session, served, &shutdown, |delivery| worker.work(delivery)).await;
         if unfinished > 0 {
             tracing::warn!(unfinished, "tasks not finished in time return to the queue");
@@ -194,7 +196,8 @@ impl TaskWorker {
         let limit = Instant::now() + SET_ASIDE_LIMIT;
         let published = self.session.publish(queue, delivery.body(), properties, limit).await;
         let Err(error) = published else { return Settlement::Done };
-        settle::hand_back(&error.to_string(), self.telemetry.as_ref()).await
+        let pause = self.rounds.pause(delivery.body());
+        settle::hand_back(&error.to_string(), pause, self.telemetry.as_ref()).await
     }
 }
 
