@@ -14,7 +14,7 @@ use crate::{
     config,
     env::{DIAL_LIMIT, Env, TaskGuard},
     needs::Needs,
-    telemetry::{Ask, Event, Standing, Telemetry},
+    telemetry::{Ask, Standing, Telemetry},
     tls,
 };
 use bytes::Bytes;

@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn rounds_are_counted_for_a_bounded_number_of_messages() {
         let rounds = Rounds::new(Pause::in_time());
-        (0..COUNTED_MAX + 10).for_each(|message| drop(rounds.pause(&message)));
+        for message in 0..COUNTED_MAX + 10 {
+            rounds.pause(&message);
+        }
         let counted = rounds.counted.lock().unwrap();
         assert_eq!((counted.pauses.len(), counted.order.len()), (COUNTED_MAX, COUNTED_MAX));
     }

@@ -7,6 +7,7 @@ mod example;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;
+mod recovery;
 mod robustness;
 mod virtual_time;
 mod visits;
