@@ -8,7 +8,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Limit of opening a channel and starting to consume, with the wait for the connection.
@@ -38,6 +38,8 @@ pub(crate) struct Deliveries {
     /// The channel whose consumer the broker ended last, as it does when the queue is deleted. Kept, so that what was
     /// in work then counts as the service's: its queue has it no more.
     ended: Option<Channel>,
+    /// Has come over the present channel, while there was no room for it.
+    waiting: Option<Delivery>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
     /// How many channels there were, with the present one.
     generation: Generation,
@@ -47,12 +49,20 @@ impl Deliveries {
     pub(crate) fn new(session: &Session, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
         let session = session.clone();
         session.needs().lack(&queue.name, format!("not consuming `{}` yet", queue.name));
-        Self { session, queue, acknowledge, open: None, ended: None, opening: None, generation: 0 }
+        Self { session, queue, acknowledge, open: None, ended: None, waiting: None, opening: None, generation: 0 }
     }
 
-    /// The next delivery. Never ends; dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Delivery {
+    /// The next delivery, if there is room for one. Without room it only sees to it that the queue is consumed: one that
+    /// was deleted has to be there again, however long the work at hand takes. Never ends; dropping the future loses
+    /// nothing.
+    pub(crate) async fn next(&mut self, has_room: bool) -> Delivery {
         loop {
+            if let Some(delivery) = self.waiting.take_if(|_| has_room) {
+                return delivery;
+            }
+            if self.waiting.is_some() {
+                pending::<()>().await;
+            }
             let Some((_channel, consumer)) = &mut self.open else {
                 // A consumer that keeps ending must not be reopened in a tight loop.
                 let reopening = self.generation > 0;
@@ -66,7 +76,7 @@ impl Deliveries {
                 continue;
             };
             match consumer.next().await {
-                Some(Ok(delivery)) => return Delivery::new(delivery),
+                Some(Ok(delivery)) => self.waiting = Some(Delivery::new(delivery)),
                 Some(Err(error)) => {
                     tracing::debug!(queue = self.queue.name, %error, "consumer ended");
                     self.lost(&error.to_string());
@@ -103,6 +113,9 @@ impl Deliveries {
 
     /// After [`Deliveries::stop`]: the next delivery that had come in before.
     pub(crate) async fn rest(&mut self) -> Option<Delivery> {
+        if let Some(delivery) = self.waiting.take() {
+            return Some(delivery);
+        }
         let (_channel, consumer) = self.open.as_mut()?;
         consumer.next().await?.ok().map(Delivery::new)
     }

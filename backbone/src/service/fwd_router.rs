@@ -142,7 +142,8 @@ impl FwdRouter {
         let key = CorrelationKey::of_request(self.config.correlation, request);
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
-        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
+        let limits = (*deadline, *answer_at);
+        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await?;
         let Some(gateway) = route else {
             return self.refuse(taken, Reply::no_route(request)).await;
         };

@@ -137,8 +137,18 @@ impl Store {
 
     /// Sends `pipeline` and reads its answer. `None` if a key holds another type than it should; that is reported.
     async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<Option<T>, StoreError> {
+        self.run_until(Instant::now() + STEP_LIMIT, doing, pipeline).await
+    }
+
+    /// As [`Store::run`], with a wait for a connection until `give_up` at most.
+    async fn run_until<T: FromRedisValue>(
+        &self,
+        give_up: Instant,
+        doing: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<Option<T>, StoreError> {
         let limit = Instant::now() + STEP_LIMIT;
-        let mut line = self.reconnect.get(limit).await.map_err(|source| {
+        let mut line = self.reconnect.get(limit.min(give_up)).await.map_err(|source| {
             let is_refusal = self.refusals.reason().is_some();
             StoreError::Unavailable { doing, source, is_refusal }
         })?;

@@ -6,7 +6,7 @@
 //! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
 //! their hash alive, at most one for each gateway that ever heard the label.
 
-use super::{Caller, CorrelationKey, Store, StoreError};
+use super::{Caller, CorrelationKey, STEP_LIMIT, Store, StoreError};
 use crate::{
     config::{Routing, RoutingMode},
     deadline::Deadline,
@@ -79,7 +79,8 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers who waits for the reply to `request`, and looks up where it has to go: one round trip.
+    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it has to go: one round
+    /// trip, for a connection to which it waits until `give_up` at most.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
@@ -89,11 +90,11 @@ impl Store {
         config: &Routing,
         request: &Request,
         (key, caller): (CorrelationKey, &Caller),
-        deadline: Deadline,
+        (deadline, give_up): (Deadline, Instant),
     ) -> Result<Option<Mac>, StoreError> {
         let mut pipeline = Pipeline::with_capacity(2);
         caller.remember(&mut pipeline, key, deadline.left_ms());
-        self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
+        self.run_and_route("store a correlation and read a route", env, config, request, (pipeline, give_up)).await
     }
 
     /// Looks up where `request` has to go.
@@ -106,7 +107,8 @@ impl Store {
         config: &Routing,
         request: &Request,
     ) -> Result<Option<Mac>, StoreError> {
-        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
+        let no_limit = Instant::now() + STEP_LIMIT;
+        self.run_and_route("read a route", env, config, request, (Pipeline::with_capacity(1), no_limit)).await
     }
 
     /// Sends `pipeline`, whose answers are of no interest, with the look-up behind it.
@@ -116,13 +118,13 @@ impl Store {
         env: &Env,
         config: &Routing,
         request: &Request,
-        mut pipeline: Pipeline,
+        (mut pipeline, give_up): (Pipeline, Instant),
     ) -> Result<Option<Mac>, StoreError> {
         match config.mode {
             RoutingMode::Rssi => {
                 let key = self::key(request.esl_mac);
                 pipeline.cmd("HGETALL").arg(&key);
-                let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run(doing, &pipeline).await?;
+                let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run_until(give_up, doing, &pipeline).await?;
                 let Some((fields,)) = answer else { return Ok(None) };
                 let Lookup { best, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
                 self.forget(&key, &forgotten).await;
@@ -130,7 +132,7 @@ impl Store {
             }
             RoutingMode::Fixed => {
                 pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY);
-                let answer: Option<(Option<Vec<u8>>,)> = self.run(doing, &pipeline).await?;
+                let answer: Option<(Option<Vec<u8>>,)> = self.run_until(give_up, doing, &pipeline).await?;
                 Ok(answer.and_then(|(value,)| self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())))
             }
         }

@@ -13,6 +13,7 @@ use lapin::{
     options::{QueueDeclareOptions, QueuePurgeOptions},
     types::FieldTable,
 };
+use sim::broker::redis::Condition;
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -81,12 +82,37 @@ fn a_worker_whose_reply_queue_was_deleted_has_another_one() {
 
 #[test]
 fn a_task_in_work_whose_queue_was_deleted_is_tried_again_all_the_same() {
-    let tune = |config: &mut Config| config.task_worker.reply_timeout_ms = 3_000;
+    // One more than the tasks: new ones are taken while the first one is in work.
+    let tune = |config: &mut Config| (config.task_worker.reply_timeout_ms, config.task_worker.prefetch) = (3_000, 7);
     run(tune, async |world: World| {
+        world.redis.fall_into(Condition::OutOfMemory);
         world.dispatch("in-work", 1).await;
-        world.delete(ROUTING_QUEUE).await; // or the router would be too quick: the request goes with its queue
+        sleep(Duration::from_secs(1)).await;
         world.delete(TASK_QUEUE).await;
+        until(SECONDS, || world.amqp.queue_depth(TASK_QUEUE).map(drop).ok_or_else(|| "no queue".into())).await;
+        let good = world.dispatch_five(2).await;
+        sleep(Duration::from_secs(1)).await;
+        world.redis.fall_into(Condition::NoRights);
+        sleep(Duration::from_secs(2)).await;
+        world.redis.fall_into(Condition::Well);
+        world.all_done(&good, Duration::from_secs(30)).await;
         world.all_done(&["in-work".into()], Duration::from_secs(30)).await;
+    });
+}
+
+#[test]
+fn a_worker_with_its_hands_full_consumes_its_queue_again_at_once() {
+    let tune = |config: &mut Config| (config.task_worker.reply_timeout_ms, config.task_worker.prefetch) = (60_000, 1);
+    run(tune, async |world: World| {
+        world.redis.fall_into(Condition::OutOfMemory);
+        world.dispatch("in-work", 1).await;
+        sleep(Duration::from_secs(1)).await;
+        world.delete(TASK_QUEUE).await;
+        until(SECONDS, || world.amqp.queue_depth(TASK_QUEUE).map(drop).ok_or_else(|| "no queue".into())).await;
+        becomes_ready(&world.worker).await;
+        let good = world.dispatch_five(2).await;
+        world.redis.fall_into(Condition::Well);
+        world.all_done(&good, SECONDS).await;
     });
 }
 
