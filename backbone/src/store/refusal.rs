@@ -192,3 +192,51 @@ impl RedisDialer {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(answers: &str) -> RedisError {
+        let value = redis::parse_redis_value(answers.as_bytes()).unwrap();
+        redis::from_redis_value::<String>(value).map(drop).map_err(RedisError::from).unwrap_err()
+    }
+
+    #[test]
+    fn each_of_redis_errors_is_told_with_its_remedy() {
+        for (answer, reason, remedy, is_for_good) in [
+            ("-MOVED 866 127.0.0.1:7001\r\n", "moved", Remedy::Dial, true),
+            ("-READONLY You can't write against a read only replica.\r\n", "readonly", Remedy::Dial, false),
+            ("-CLUSTERDOWN The cluster is down\r\n", "clusterdown", Remedy::Dial, false),
+            ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", "oom", Remedy::Wait, false),
+            ("-LOADING Redis is loading the dataset in memory\r\n", "loading", Remedy::Wait, false),
+            ("-NOPERM this user has no permissions\r\n", "noperm", Remedy::Configure, true),
+            ("-ERR unknown command 'SET'\r\n", "other", Remedy::Configure, true),
+        ] {
+            let refusal = Refusal::of(&said(answer)).unwrap();
+            let found = (refusal.reason, refusal.remedy, refusal.is_for_good());
+            assert_eq!(found, (reason, remedy, is_for_good), "{answer}");
+            assert!(refusal.words.contains(answer[1..].split_once(' ').unwrap().1.trim_end()), "{}", refusal.words);
+        }
+        assert_eq!(Refusal::of(&RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))), None);
+    }
+
+    #[test]
+    fn a_rehearsal_has_the_commands_that_were_refused_on_keys_of_its_own() {
+        let mut work = Pipeline::new();
+        work.cmd("SET").arg("shelfwire:correlation:a").arg("b").arg("PX").arg(1).ignore();
+        work.cmd("HGETALL").arg("shelfwire:route:a");
+        let (refusals, refusal) = (Refusals::default(), Refusal::of(&said("-OOM no memory\r\n")).unwrap());
+        refusals.remember("store something", &work, &refusal);
+        let commands = refusals.pending()["store something"].commands.clone();
+        let rehearsed = rehearsal(&commands);
+        assert_eq!(rehearsed.cmd_iter().count(), 2 * KEYS);
+        for command in rehearsed.cmd_iter() {
+            let Some(Arg::Simple(key)) = command.args_iter().nth(1) else { panic!("no key") };
+            assert!(key.starts_with(b"shelfwire:check:"), "{}", key.escape_ascii());
+        }
+        assert!(refusals.reason().unwrap().starts_with("store something: Redis has no memory left"));
+        refusals.overcome("store something");
+        assert_eq!(refusals.reason(), None);
+    }
+}

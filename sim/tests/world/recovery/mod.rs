@@ -2,6 +2,7 @@
 //! away, somebody else consumes the queue. The services say so, come back by themselves, and a dead letter names who
 //! refused and what it said.
 
+mod http;
 mod missing_queues;
 mod readiness;
 mod refusals;
@@ -9,10 +10,10 @@ mod refusals;
 use crate::malformed_input::{URI, connect, publish, serve};
 use backbone::{
     admin::Admin,
-    config::{Config, Mqtt},
+    config::{Config, Mqtt, RpcKind},
     env::Env,
     message::{Mac, TASK_QUEUE},
-    service::{BckRouter, FwdRouter, TaskWorker},
+    service::{BckRouter, FwdRouter, HttpRouter, TaskWorker},
     telemetry::{DropReason, Event, FanOut, Telemetry},
 };
 use futures_util::future::BoxFuture;
@@ -59,7 +60,7 @@ impl Telemetry for Notes {
     }
 }
 
-/// One worker, one router of each kind, a gateway, and what they stand on.
+/// One worker, one router of each kind that it needs, a gateway, and what they stand on.
 pub(crate) struct World {
     env: Env,
     config: Arc<Config>,
@@ -69,6 +70,7 @@ pub(crate) struct World {
     worker: Admin,
     fwd_router: Admin,
     bck_router: Admin,
+    http_router: Admin,
     notes: Arc<Notes>,
     channel: Channel,
     _connection: lapin::Connection,
@@ -97,6 +99,22 @@ where
     finished.unwrap().output
 }
 
+/// As [`run`], with an HTTP router.
+fn run_over_http<T, F>(
+    tune: impl FnOnce(&mut Config) + Send + 'static,
+    main: impl FnOnce(World) -> F + Send + 'static,
+) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let over_http = |config: &mut Config| {
+        tune(config);
+        (config.rpc.kind, config.rpc.routers) = (RpcKind::Http, vec!["services:8080".into()]);
+    };
+    run(over_http, main)
+}
+
 /// What becomes a world on the operator's pod.
 type Started = Box<dyn FnOnce(Env) -> BoxFuture<'static, World> + Send>;
 
@@ -122,16 +140,39 @@ fn start(cluster: &Cluster, tune: impl FnOnce(&mut Config)) -> Started {
     };
     let (env, own, telemetry, stopped, worker) = start(&config);
     services.spawn("worker", TaskWorker::run(env, own, telemetry, stopped));
+    let is_over_http = config.rpc.kind == RpcKind::Http;
     let (env, own, telemetry, stopped, fwd_router) = start(&config);
-    services.spawn("router", FwdRouter::run(env, own, telemetry, stopped));
+    if !is_over_http {
+        services.spawn("router", FwdRouter::run(env, own, telemetry, stopped));
+    }
     let (env, own, telemetry, stopped, bck_router) = start(&config);
-    services.spawn("router", BckRouter::run(env, own, telemetry, stopped));
+    if !is_over_http {
+        services.spawn("router", BckRouter::run(env, own, telemetry, stopped));
+    }
+    let (env, own, telemetry, stopped, http_router) = start(&config);
+    if is_over_http {
+        let router = HttpRouter::run(env, own, telemetry, stopped);
+        services.spawn("router", async move { router.await.unwrap() });
+    }
     start_gateway(&cluster.env("gateway"));
     Box::new(move |env| {
         Box::pin(async move {
             sleep(Duration::from_secs(2)).await;
             let (_connection, channel) = connect(&env).await;
-            World { env, config, amqp, mqtt, redis, worker, fwd_router, bck_router, notes, channel, _connection }
+            World {
+                env,
+                config,
+                amqp,
+                mqtt,
+                redis,
+                worker,
+                fwd_router,
+                bck_router,
+                http_router,
+                notes,
+                channel,
+                _connection,
+            }
         })
     })
 }
