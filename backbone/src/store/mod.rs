@@ -17,11 +17,11 @@ use crate::{
     telemetry::{Event, Telemetry},
     tls::{self, Tls},
 };
-use refusal::{REHEARSAL_LIMIT, Refusal, Refusals, Remedy};
 use redis::{
     Arg, AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
     ServerError, aio::MultiplexedConnection,
 };
+use refusal::{REHEARSAL_LIMIT, Refusal, Refusals, Remedy};
 use std::{
     sync::{
         Arc,

@@ -322,10 +322,7 @@ impl<T> PodTelemetry<T> {
                 // A forward router's own answer has no backward router that would report it, too.
                 let from_router = matches!(
                     status,
-                    Status::NoRoute
-                        | Status::GatewayOffline
-                        | Status::BrokerRefused
-                        | Status::BrokerUnavailable
+                    Status::NoRoute | Status::GatewayOffline | Status::BrokerRefused | Status::BrokerUnavailable
                 );
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {

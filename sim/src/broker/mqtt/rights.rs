@@ -15,7 +15,8 @@ pub struct Rights {
 impl Rights {
     pub(super) fn may_publish(&self, topic: &[u8]) -> bool {
         self.no_publish.is_empty()
-            || std::str::from_utf8(topic).is_ok_and(|topic| !self.no_publish.iter().any(|filter| matches(filter, topic)))
+            || std::str::from_utf8(topic)
+                .is_ok_and(|topic| !self.no_publish.iter().any(|filter| matches(filter, topic)))
     }
 
     pub(super) fn may_subscribe(&self, filter: &str) -> bool {

@@ -9,8 +9,21 @@ use bytes::Bytes;
 
 /// Commands that change data, but take no memory that was not there before.
 const WRITES: [&str; 15] = [
-    "del", "expire", "expireat", "flushall", "flushdb", "getdel", "getex", "hdel", "persist", "pexpire", "pexpireat",
-    "rename", "renamenx", "unlink", "decr",
+    "del",
+    "expire",
+    "expireat",
+    "flushall",
+    "flushdb",
+    "getdel",
+    "getex",
+    "hdel",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "rename",
+    "renamenx",
+    "unlink",
+    "decr",
 ];
 /// Commands that may take more memory.
 const GROWING_WRITES: [&str; 17] = [
@@ -19,8 +32,19 @@ const GROWING_WRITES: [&str; 17] = [
 ];
 /// Commands on all keys or on none, which a cluster's server answers for itself.
 const WITHOUT_KEY: [&str; 13] = [
-    "client", "command", "command|count", "command|docs", "command|list", "config", "config|get", "config|resetstat",
-    "config|set", "dbsize", "info", "scan", "time",
+    "client",
+    "command",
+    "command|count",
+    "command|docs",
+    "command|list",
+    "config",
+    "config|get",
+    "config|resetstat",
+    "config|set",
+    "dbsize",
+    "info",
+    "scan",
+    "time",
 ];
 
 /// Why a server refuses commands.
@@ -82,9 +106,12 @@ impl Condition {
 /// The slot of a key without braces: CRC16 (XMODEM) modulo 16,384.
 fn slot(key: &[u8]) -> u16 {
     let step = |crc: u16, byte: &u8| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
-        })
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
     };
     key.iter().fold(0, step) % 16_384
 }

@@ -69,7 +69,8 @@ fn services_whose_queues_were_deleted_consume_them_again() {
 #[test]
 fn a_worker_whose_reply_queue_was_deleted_has_another_one() {
     run(as_it_is, async |world: World| {
-        let reply_queue = |world: &World| world.amqp.queue_names().into_iter().find(|name| name.starts_with("amq.gen-"));
+        let reply_queue =
+            |world: &World| world.amqp.queue_names().into_iter().find(|name| name.starts_with("amq.gen-"));
         let first = reply_queue(&world).unwrap();
         // A stranger may not delete an exclusive queue; its end has the same effect.
         world.amqp.delete_queue(&first);
@@ -167,7 +168,9 @@ fn a_queue_that_was_declared_with_other_arguments_is_told_of_and_taken_back_when
         let text = world.worker.metrics.to_text();
         let tries = text
             .lines()
-            .find_map(|line| line.strip_prefix("backbone_refusals_total{broker=\"amqp\",reason=\"precondition_failed\"} "))
+            .find_map(|line| {
+                line.strip_prefix("backbone_refusals_total{broker=\"amqp\",reason=\"precondition_failed\"} ")
+            })
             .map_or(0, |tries| tries.parse::<u32>().unwrap());
         assert!((10..40).contains(&tries), "{tries} tries in a minute");
         world.delete(TASK_QUEUE).await;

@@ -86,7 +86,10 @@ where
     for (pod, class) in [("amqp", Class::Amqp), ("mqtt", Class::Mqtt), ("redis", Class::Redis)] {
         simulation.add_pod(pod, class);
     }
-    simulation.add_pod("services", Class::Service).add_pod("operator", Class::Service);
+    simulation
+        .add_pod("services", Class::Service)
+        .add_pod("router", Class::Service)
+        .add_pod("operator", Class::Service);
     simulation.add_pod("gateway", Class::Gateway);
     let finished = simulation.run(async move |cluster: Cluster| {
         let (env, (done, outcome)) = (cluster.env("operator"), oneshot::channel());
@@ -110,7 +113,7 @@ where
 {
     let over_http = |config: &mut Config| {
         tune(config);
-        (config.rpc.kind, config.rpc.routers) = (RpcKind::Http, vec!["services:8080".into()]);
+        (config.rpc.kind, config.rpc.routers) = (RpcKind::Http, vec!["router:8080".into()]);
     };
     run(over_http, main)
 }
@@ -149,10 +152,11 @@ fn start(cluster: &Cluster, tune: impl FnOnce(&mut Config)) -> Started {
     if !is_over_http {
         services.spawn("router", BckRouter::run(env, own, telemetry, stopped));
     }
-    let (env, own, telemetry, stopped, http_router) = start(&config);
+    let (_, own, telemetry, stopped, http_router) = start(&config);
     if is_over_http {
-        let router = HttpRouter::run(env, own, telemetry, stopped);
-        services.spawn("router", async move { router.await.unwrap() });
+        // On a pod of its own, which has a name for the worker.
+        let (env, router) = (cluster.env("router"), HttpRouter::run(cluster.env("router"), own, telemetry, stopped));
+        env.spawn("router", async move { router.await.unwrap() });
     }
     start_gateway(&cluster.env("gateway"));
     Box::new(move |env| {
@@ -202,8 +206,7 @@ impl World {
     /// Puts a task for one label into the queue.
     async fn dispatch(&self, name: &str, label: u64) {
         let label = Mac::new(label);
-        let task =
-            format!(r#"{{"task_id":"{name}","commands":[{{"esl_mac":"{label}","version":1,"body":1}}]}}"#);
+        let task = format!(r#"{{"task_id":"{name}","commands":[{{"esl_mac":"{label}","version":1,"body":1}}]}}"#);
         publish(&self.channel, TASK_QUEUE, task.as_bytes(), BasicProperties::default()).await;
     }
 
