@@ -33,6 +33,7 @@
 //! | calling labels | `rpc` |
 //! | adapters to the brokers | [`amqp`], `mqtt`, `store` |
 //! | one connection for all who need it | `reconnect` |
+//! | what is needed beside connections | `needs` |
 //! | what may be configured | [`config`] |
 //! | TLS over a connection of the environment | [`tls`] |
 //! | what services report | [`telemetry`] |
@@ -49,6 +50,7 @@ mod deadline;
 pub mod env;
 pub mod message;
 mod mqtt;
+mod needs;
 mod reconnect;
 mod rpc;
 pub mod service;

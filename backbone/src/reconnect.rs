@@ -31,8 +31,8 @@ pub(crate) trait Dialer: Send + Sync + 'static {
     /// Whether the connection is not known to be broken.
     fn is_up(connection: &Self::Connection) -> bool;
 
-    /// Why the broker takes nothing over a connection that is up, if that is so.
-    fn stall(_: &Self::Connection) -> Option<&'static str> {
+    /// Why the service can't work over a connection that is up, if that is so. Asked by whoever asks for readiness.
+    fn stall(&self, _: &Self::Connection) -> Option<String> {
         None
     }
 }
@@ -100,8 +100,9 @@ impl<D: Dialer> Reconnect<D> {
         // Not a strong one: dialling ends with the last user of the connection.
         let watched = Arc::downgrade(&inner);
         let ask: Ask = Arc::new(move || {
-            let line = watched.upgrade().and_then(|inner| Self(inner).current_or_dial());
-            line.map_or(Standing::Down, |line| D::stall(&line.connection).map_or(Standing::Up, Standing::Stalled))
+            let Some(reconnect) = watched.upgrade().map(Self) else { return Standing::Down };
+            let Some(line) = reconnect.current_or_dial() else { return Standing::Down };
+            reconnect.0.dialer.stall(&line.connection).map_or(Standing::Up, Standing::Stalled)
         });
         inner.telemetry.keeps(D::BROKER, &ask);
         Self(inner)

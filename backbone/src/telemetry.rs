@@ -21,12 +21,12 @@ use std::{fmt, sync::Arc};
 pub type Ask = Arc<dyn Fn() -> Standing + Send + Sync>;
 
 /// How a connection to a broker is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It works.
     Up,
-    /// It is there, but the broker takes nothing for now; why.
-    Stalled(&'static str),
+    /// It is there, but the service can't do its work over it for now; why.
+    Stalled(String),
     /// There is none.
     Down,
 }
@@ -182,6 +182,21 @@ pub enum Event<'a> {
         /// The first characters of it.
         value: &'a str,
     },
+    /// Any adapter: a broker answered, but refused what was asked for.
+    Refused {
+        /// `amqp`, `mqtt` or `redis`.
+        broker: &'static str,
+        /// What its answer is called, from a set that is fixed for each broker: `moved`, `not_authorized`.
+        reason: &'static str,
+        /// For people: what was tried, and the broker's words.
+        detail: &'a str,
+    },
+    /// Any service: a queue that it needs was gone when a message was published to it. All that it needs was declared
+    /// again.
+    QueueMissing {
+        /// Which.
+        queue: &'a str,
+    },
     /// Any adapter: a connection was lost or could not be made; the adapter tries again.
     Disconnected {
         /// `amqp`, `mqtt`, `redis`, or `router` for an HTTP router.
@@ -225,8 +240,9 @@ impl FailReason {
             Self::Timeout => "timeout",
             Self::Refused(Status::NoRoute) => "no_route",
             Self::Refused(Status::GatewayOffline) => "gateway_offline",
-            Self::Refused(_) => "refused_by_gateway",
-            Self::BrokerUnavailable => "broker_unavailable",
+            Self::Refused(Status::BrokerRefused) => "broker_refused",
+            Self::Refused(Status::Done | Status::Superseded | Status::Failed) => "refused_by_gateway",
+            Self::BrokerUnavailable | Self::Refused(Status::BrokerUnavailable) => "broker_unavailable",
             Self::Overloaded => "overloaded",
             Self::Malformed => "malformed",
             Self::Interrupted => "interrupted",

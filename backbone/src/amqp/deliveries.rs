@@ -8,7 +8,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 use tokio::time::{Instant, timeout};
 
 /// Limit of opening a channel and starting to consume, with the wait for the connection.
@@ -35,6 +35,11 @@ pub(crate) struct Deliveries {
     queue: DurableQueue,
     acknowledge: Acknowledge,
     open: Option<(Channel, Consumer)>,
+    /// The channel whose consumer the broker ended last, as it does when the queue is deleted. Kept, so that what was
+    /// in work then counts as the service's: its queue has it no more.
+    ended: Option<Channel>,
+    /// Has come over the present channel, while there was no room for it.
+    waiting: Option<Delivery>,
     opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
     /// How many channels there were, with the present one.
     generation: Generation,
@@ -42,12 +47,22 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     pub(crate) fn new(session: &Session, queue: DurableQueue, acknowledge: Acknowledge) -> Self {
-        Self { session: session.clone(), queue, acknowledge, open: None, opening: None, generation: 0 }
+        let session = session.clone();
+        session.needs().lack(&queue.name, format!("not consuming `{}` yet", queue.name));
+        Self { session, queue, acknowledge, open: None, ended: None, waiting: None, opening: None, generation: 0 }
     }
 
-    /// The next delivery. Never ends; dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Delivery {
+    /// The next delivery, if there is room for one. Without room it only sees to it that the queue is consumed: one that
+    /// was deleted has to be there again, however long the work at hand takes. Never ends; dropping the future loses
+    /// nothing.
+    pub(crate) async fn next(&mut self, has_room: bool) -> Delivery {
         loop {
+            if let Some(delivery) = self.waiting.take_if(|_| has_room) {
+                return delivery;
+            }
+            if self.waiting.is_some() {
+                pending::<()>().await;
+            }
             let Some((_channel, consumer)) = &mut self.open else {
                 // A consumer that keeps ending must not be reopened in a tight loop.
                 let reopening = self.generation > 0;
@@ -57,17 +72,27 @@ impl Deliveries {
                 self.open = Some(opening.await);
                 self.opening = None;
                 self.generation += 1;
+                self.session.needs().met(&self.queue.name);
                 continue;
             };
             match consumer.next().await {
-                Some(Ok(delivery)) => return Delivery::new(delivery),
+                Some(Ok(delivery)) => self.waiting = Some(Delivery::new(delivery)),
                 Some(Err(error)) => {
                     tracing::debug!(queue = self.queue.name, %error, "consumer ended");
+                    self.lost(&error.to_string());
                     self.open = None;
                 }
-                None => self.open = None,
+                None => {
+                    tracing::warn!(queue = self.queue.name, "RabbitMQ has ended the consumer; consuming anew");
+                    self.lost("RabbitMQ has ended the consumer");
+                    self.ended = self.open.take().map(|(channel, _)| channel);
+                }
             }
         }
+    }
+
+    fn lost(&self, reason: &str) {
+        self.session.needs().lack(&self.queue.name, format!("not consuming `{}`: {reason}", self.queue.name));
     }
 
     /// The channel over which the last delivery came, and which one it is. `None` once that has ended.
@@ -88,13 +113,17 @@ impl Deliveries {
 
     /// After [`Deliveries::stop`]: the next delivery that had come in before.
     pub(crate) async fn rest(&mut self) -> Option<Delivery> {
+        if let Some(delivery) = self.waiting.take() {
+            return Some(delivery);
+        }
         let (_channel, consumer) = self.open.as_mut()?;
         consumer.next().await?.ok().map(Delivery::new)
     }
 
     /// Closes the channel. What was taken and not acknowledged returns to the queue.
     pub(crate) async fn close(self) {
-        if let Some((channel, _consumer)) = &self.open {
+        let open = self.open.map(|(channel, _consumer)| channel);
+        for channel in open.into_iter().chain(self.ended) {
             // Awaited, because lapin reports an error when the connection is closed while a channel is closing.
             let _ = timeout(CANCEL_LIMIT, channel.close(REPLY_SUCCESS, "OK".into())).await;
         }
@@ -108,11 +137,19 @@ async fn open(session: Session, queue: DurableQueue, acknowledge: Acknowledge, r
         backoff.pause(&session.env).await;
     }
     loop {
-        match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
+        let reason = match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
             Ok(Ok(open)) => return open,
-            Ok(Err(error)) => tracing::warn!(queue = queue.name, error, "cannot consume; trying again"),
-            Err(_) => tracing::warn!(queue = queue.name, "no answer when starting to consume; trying again"),
-        }
+            Ok(Err(error)) => {
+                let reason = format!("cannot consume `{}`: {error}", queue.name);
+                if let Some(error) = error.downcast_ref() {
+                    session.refused(error, &reason);
+                }
+                reason
+            }
+            Err(_) => format!("cannot consume `{}`: no answer", queue.name),
+        };
+        tracing::warn!(reason, "trying again");
+        session.needs().lack(&queue.name, reason);
         backoff.pause(&session.env).await;
     }
 }

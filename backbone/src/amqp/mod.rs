@@ -8,6 +8,7 @@
 mod connect;
 mod deliveries;
 mod message;
+mod missing;
 mod publish;
 mod queues;
 mod reply_queue;
@@ -26,11 +27,13 @@ pub(crate) use settling::Settlement;
 use crate::{
     config,
     env::Env,
+    needs::Needs,
     reconnect::{DialError, Dialer, Line, Reconnect, Unavailable},
-    telemetry::Telemetry,
+    telemetry::{Event, Telemetry},
     tls::Tls,
 };
 use lapin::{Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, uri::AMQPUri};
+use missing::Repairs;
 use publish::Returns;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -57,6 +60,11 @@ pub(crate) struct OpenConnection {
 pub(crate) struct Session {
     env: Env,
     reconnect: Reconnect<AmqpDialer>,
+    telemetry: Arc<dyn Telemetry>,
+    /// What is declared on each connection, and again when it is found missing.
+    topology: Arc<Topology>,
+    repairs: Arc<Repairs>,
+    needs: Arc<Needs>,
 }
 
 struct AmqpDialer {
@@ -64,7 +72,8 @@ struct AmqpDialer {
     uri: AMQPUri,
     tls: Option<Tls>,
     service: &'static str,
-    topology: Topology,
+    topology: Arc<Topology>,
+    needs: Arc<Needs>,
 }
 
 impl Session {
@@ -80,8 +89,24 @@ impl Session {
         let mut uri = config.uri().expect("the configuration was validated");
         uri.query.frame_max = Some(FRAME_BYTES_MAX);
         uri.query.heartbeat = Some(config.heartbeat_s);
-        let dialer = AmqpDialer { env: env.clone(), uri, tls: config.tls(), service, topology: topology.into() };
-        Self { env: env.clone(), reconnect: Reconnect::new(env.clone(), telemetry, dialer) }
+        let (topology, needs, repairs) = (Arc::new(topology.into()), Arc::<Needs>::default(), Arc::default());
+        let (env, tls) = (env.clone(), config.tls());
+        let dialer =
+            AmqpDialer { env: env.clone(), uri, tls, service, topology: Arc::clone(&topology), needs: needs.clone() };
+        let reconnect = Reconnect::new(env.clone(), telemetry.clone(), dialer);
+        Self { env, reconnect, telemetry, topology, repairs, needs }
+    }
+
+    /// What the service does over this connection, for readiness.
+    pub(crate) fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// Reports that RabbitMQ refused something.
+    fn refused(&self, error: &lapin::Error, detail: &str) {
+        if let Some(reason) = missing::refusal(error) {
+            self.telemetry.record(&Event::Refused { broker: AmqpDialer::BROKER, reason, detail });
+        }
     }
 
     /// The connection, as soon as there is one before `deadline`.
@@ -143,6 +168,7 @@ impl Dialer for AmqpDialer {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.topology.declare(&channel).await?;
+        self.needs.met(missing::NEED);
         Ok(OpenConnection { connection: Arc::new(connection), channel, returns: Arc::default() })
     }
 
@@ -150,7 +176,9 @@ impl Dialer for AmqpDialer {
         link.connection.status().connected() && link.channel.status().connected()
     }
 
-    fn stall(link: &OpenConnection) -> Option<&'static str> {
-        link.connection.status().blocked().then_some("publishing is blocked: RabbitMQ lacks memory or disk space")
+    fn stall(&self, link: &OpenConnection) -> Option<String> {
+        let is_blocked = link.connection.status().blocked();
+        let blocked = is_blocked.then(|| "publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
+        blocked.or_else(|| self.needs.reason())
     }
 }

@@ -19,8 +19,8 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 /// Most returned messages that are kept for their publishers to find; more would only pile up if nobody looked.
 const RETURNS_MAX: usize = 1_024;
 
-/// Why a message is not known to be in its queue. Except for [`Unavailable`](Self::Unavailable) and
-/// [`Unroutable`](Self::Unroutable) it may be there all the same.
+/// Why a message is not known to be in its queue. Except for [`Unavailable`](Self::Unavailable),
+/// [`Unroutable`](Self::Unroutable) and [`Missing`](Self::Missing) it may be there all the same.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
     /// There was no connection.
@@ -36,6 +36,14 @@ pub(crate) enum PublishError {
     Unroutable {
         /// Where to.
         queue: String,
+    },
+    /// The queue was missing, and could not be declared again.
+    #[error("publish to queue `{queue}`: the broker has no such queue, and declaring it again failed: {reason}")]
+    Missing {
+        /// Where to.
+        queue: String,
+        /// Why it can't be had.
+        reason: String,
     },
     /// The broker refused the message.
     #[error("publish to queue `{queue}`: the broker refused it (basic.nack)")]
@@ -93,7 +101,8 @@ impl Returns {
 
 impl Session {
     /// Publishes `body` to `queue` and waits until the broker has taken it over. A connection is waited for until
-    /// `deadline`, its confirm for 10 s.
+    /// `deadline`, its confirm for 10 s. A queue of this session's own that is gone is declared again, and the message
+    /// published once more.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -104,7 +113,16 @@ impl Session {
         properties: Properties,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        self.publish_over("", queue, body, properties, deadline).await
+        if !self.declares(queue) {
+            return self.publish_once("", queue, body, properties, deadline).await;
+        }
+        let repairs = self.repairs.so_far();
+        match self.publish_once("", queue, body, properties.clone(), deadline).await {
+            Err(PublishError::Unroutable { .. }) => {}
+            outcome => return outcome,
+        }
+        self.declare_again(queue, repairs, deadline).await?;
+        self.publish_once("", queue, body, properties, deadline).await
     }
 
     /// Publishes `body` to a topic exchange, for whoever has bound a queue to it, and waits until the broker has taken
@@ -120,10 +138,10 @@ impl Session {
         properties: Properties,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        self.publish_over(exchange, &key.into(), body, properties, deadline).await
+        self.publish_once(exchange, &key.into(), body, properties, deadline).await
     }
 
-    async fn publish_over(
+    async fn publish_once(
         &self,
         exchange: &'static str,
         queue: &QueueName,
@@ -141,7 +159,10 @@ impl Session {
         };
         let confirmation = match timeout(CONFIRM_LIMIT, confirm).await {
             Ok(Ok(confirmation)) => confirmation,
-            Ok(Err(source)) => return Err(PublishError::Lost { queue: name(), source }),
+            Ok(Err(source)) => {
+                self.give_up_if_only_the_channel_is_closed(line, &source);
+                return Err(PublishError::Lost { queue: name(), source });
+            }
             Err(_) => {
                 self.give_up(line, "no publisher confirm in time");
                 return Err(PublishError::Unconfirmed { queue: name() });

@@ -50,13 +50,14 @@ pub(crate) async fn serve<W: Future<Output = Settlement>>(
         }
     };
     loop {
+        let has_room = in_work.len() < served.in_work_max;
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             // Before the settling, so that all that have ended by now share its frames.
             Some(ended) = in_work.next(), if !in_work.is_empty() => end(ended, &mut settling),
             () = settling.send(), if settling.is_under_way() => {}
-            delivery = deliveries.next(), if in_work.len() < served.in_work_max => {
+            delivery = deliveries.next(has_room) => {
                 in_work.push(begin(delivery, &deliveries, &mut settling));
             }
         }

@@ -102,6 +102,12 @@ impl Reply {
         Self { request_id: Some(request_id), esl_mac, status, detail: Some(detail) }
     }
 
+    /// What a router answers that can't pass a request on: a broker refused it (`status` [`Status::BrokerRefused`]) or
+    /// was away up to the request's deadline ([`Status::BrokerUnavailable`]), in the words of `detail`, which is short.
+    pub(crate) fn not_passed_on(request: &Request, status: Status, detail: String) -> Self {
+        Self::from_router(request, status, detail)
+    }
+
     /// Whether this answers `request`, as far as can be told: a gateway that echoes no id leaves only the label.
     pub(crate) fn answers(&self, request: RequestId, esl: Mac) -> bool {
         self.esl_mac == esl && self.request_id.is_none_or(|id| id == request)
@@ -123,6 +129,10 @@ pub enum Status {
     NoRoute,
     /// The label's gateway is not connected to the broker.
     GatewayOffline,
+    /// A broker on the way refused the request.
+    BrokerRefused,
+    /// A broker on the way could not be reached before the deadline.
+    BrokerUnavailable,
 }
 
 impl Status {

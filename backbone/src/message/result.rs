@@ -117,6 +117,8 @@ pub enum CommandOutcome {
     NoRoute,
     /// The label's gateway is not connected to the broker.
     GatewayOffline,
+    /// A broker on the way refused it.
+    BrokerRefused,
     /// No reply before the deadline. The label may show it all the same.
     TimedOut,
     /// The task's time was over.
@@ -147,6 +149,7 @@ impl CommandOutcome {
             Self::Failed => "failed",
             Self::NoRoute => "no_route",
             Self::GatewayOffline => "gateway_offline",
+            Self::BrokerRefused => "broker_refused",
             Self::TimedOut => "timed_out",
             Self::Expired => "expired",
             Self::BrokerUnavailable => "broker_unavailable",

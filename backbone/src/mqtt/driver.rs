@@ -1,9 +1,10 @@
 //! The task that turns rumqttc's event loop: connects, subscribes, passes messages on.
 
-use super::{Generation, Incoming, Subscriptions};
+use super::{Generation, Incoming, Subscriptions, refusal};
 use crate::{
     backoff::Backoff,
     env::Env,
+    needs::Needs,
     telemetry::{Event, Telemetry},
 };
 use rumqttc::{AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode, mqttbytes::v5::Packet};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 pub(super) struct Driver {
     pub(super) env: Env,
     pub(super) telemetry: Arc<dyn Telemetry>,
+    pub(super) needs: Arc<Needs>,
     pub(super) client: AsyncClient,
     pub(super) event_loop: EventLoop,
     pub(super) subscriptions: Arc<Subscriptions>,
@@ -46,7 +48,9 @@ impl Driver {
             let outcome = match event {
                 Ok(rumqttc::Event::Incoming(Packet::ConnAck(_))) => {
                     connections += 1;
-                    backoff = Backoff::new();
+                    if !self.subscriptions.wanted.load(Relaxed) {
+                        backoff = Backoff::new();
+                    }
                     self.connected(connections)
                 }
                 Ok(rumqttc::Event::Incoming(Packet::Publish(publish))) => {
@@ -65,8 +69,18 @@ impl Driver {
                 }
                 Ok(rumqttc::Event::Incoming(Packet::SubAck(suback))) => {
                     match suback.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_))) {
-                        Some(code) => Err(format!("a subscription was refused: {code:?}")),
-                        None => Ok(()),
+                        Some(code) => {
+                            let detail = format!("a subscription was refused: {code:?}");
+                            let reason = refusal::of_subscription(code);
+                            self.telemetry.record(&Event::Refused { broker: "mqtt", reason, detail: &detail });
+                            Err(detail)
+                        }
+                        None => {
+                            // Not before: a broker that welcomes and then refuses must not be dialled ever so often.
+                            backoff = Backoff::new();
+                            self.needs.met(refusal::SUBSCRIPTIONS);
+                            Ok(())
+                        }
                     }
                 }
                 Ok(_) => Ok(()),
@@ -83,7 +97,10 @@ impl Driver {
 
     fn connected(&self, generation: Generation) -> Result<(), String> {
         if self.subscriptions.wanted.load(Relaxed) {
+            self.needs.lack(refusal::SUBSCRIPTIONS, "the subscriptions are not granted yet".into());
             self.subscriptions.request(&self.client)?;
+        } else {
+            self.needs.met(refusal::SUBSCRIPTIONS);
         }
         self.generation.send_replace(Some(generation));
         self.telemetry.record(&Event::Connected { broker: "mqtt" });

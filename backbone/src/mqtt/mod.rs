@@ -8,10 +8,12 @@
 //! does not redistribute loses them, and the task's retry covers that.
 
 mod driver;
+mod refusal;
 
 use crate::{
     config,
     env::{DIAL_LIMIT, Env, TaskGuard},
+    needs::Needs,
     telemetry::{Ask, Standing, Telemetry},
     tls,
 };
@@ -52,6 +54,8 @@ pub(crate) struct Mqtt {
     generation: watch::Receiver<Option<Generation>>,
     /// Tells the driver which connection does not answer.
     give_up: watch::Sender<Option<Generation>>,
+    needs: Arc<Needs>,
+    telemetry: Arc<dyn Telemetry>,
     _driver: TaskGuard,
 }
 
@@ -147,13 +151,19 @@ impl Mqtt {
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
         let watched: watch::Receiver<Option<Generation>> = current.clone();
-        let ask: Ask = Arc::new(move || if watched.borrow().is_some() { Standing::Up } else { Standing::Down });
+        let needs = Arc::<Needs>::default();
+        let needed = needs.clone();
+        let ask: Ask = Arc::new(move || match watched.borrow().is_some() {
+            true => needed.reason().map_or(Standing::Up, Standing::Stalled),
+            false => Standing::Down,
+        });
         telemetry.keeps("mqtt", &ask);
         let wanted = AtomicBool::new(!filters.is_empty());
         let subscriptions = Arc::new(Subscriptions { filters, wanted });
         let driver = Driver {
             env: env.clone(),
-            telemetry,
+            telemetry: telemetry.clone(),
+            needs: needs.clone(),
             client: client.clone(),
             event_loop,
             subscriptions: subscriptions.clone(),
@@ -162,7 +172,7 @@ impl Mqtt {
             give_up: given_up,
         };
         let driver = env.spawn("mqtt", driver.run()).into();
-        (Self { client, subscriptions, generation: current, give_up, _driver: driver }, received)
+        (Self { client, subscriptions, generation: current, give_up, needs, telemetry, _driver: driver }, received)
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
@@ -196,12 +206,16 @@ impl Mqtt {
             notice.map_err(|_| PublishNoticeError::Recv)?.wait_async().await
         };
         match timeout(PUBACK_LIMIT, puback).await {
-            Ok(Ok(PublishResult::Qos1(PubAck { reason: PubAckReason::Success, .. }))) => Ok(Handover::Taken),
+            Ok(Ok(PublishResult::Qos1(PubAck { reason: PubAckReason::Success, .. }))) => {
+                self.needs.met(refusal::PUBLISH);
+                Ok(Handover::Taken)
+            }
             Ok(Ok(PublishResult::Qos1(PubAck { reason: PubAckReason::NoMatchingSubscribers, .. }))) => {
+                self.needs.met(refusal::PUBLISH);
                 Ok(Handover::NoSubscribers)
             }
             Ok(Ok(PublishResult::Qos1(PubAck { reason, .. })) | Err(PublishNoticeError::V5PubAck(reason))) => {
-                Err(MqttError::Refused { topic, reason })
+                Err(self.refused(topic, reason))
             }
             Ok(Ok(_)) => unreachable!("a QoS 1 publish ends with a PUBACK"),
             Ok(Err(source)) => Err(MqttError::Lost { topic, source }),

@@ -20,6 +20,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+/// What is lacking without a reply queue, in [`Needs`](crate::needs::Needs).
+const NEED: &str = "reply queue";
+
 /// Calls over queues.
 pub(crate) struct QueueClient {
     env: Env,
@@ -179,19 +182,24 @@ async fn consume_replies(
     name: watch::Sender<Option<QueueName>>,
 ) {
     let mut backoff = Backoff::new();
+    session.needs().lack(NEED, "no reply queue yet".into());
     loop {
-        match timeout(REPLY_QUEUE_LIMIT, ReplyQueue::open(&session, Ownership::Exclusive)).await {
+        let lacking = match timeout(REPLY_QUEUE_LIMIT, ReplyQueue::open(&session, Ownership::Exclusive)).await {
             Ok(Ok(mut replies)) => {
                 backoff = Backoff::new();
                 name.send_replace(Some(replies.name().clone()));
+                session.needs().met(NEED);
                 take_in(&mut replies, &waiting, telemetry.as_ref()).await;
                 name.send_replace(None);
                 // What is still under way would come over a queue that is gone.
                 waiting.abandon_all();
+                "the reply queue is gone".to_owned()
             }
-            Ok(Err(error)) => tracing::warn!(%error, "no reply queue; trying again"),
-            Err(_) => tracing::warn!("no reply queue in time; trying again"),
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no reply queue in time".to_owned(),
+        };
+        tracing::warn!(reason = lacking, "no reply queue; trying again");
+        session.needs().lack(NEED, lacking);
         backoff.pause(&env).await;
     }
 }

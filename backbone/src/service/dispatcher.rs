@@ -2,7 +2,7 @@
 
 mod room;
 
-use super::HAND_BACK_DELAY;
+use super::settle::Pause;
 use crate::{
     amqp::{DurableQueue, HeaderValue, Properties, QueueName, Session},
     config::Config,
@@ -13,7 +13,7 @@ use crate::{
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use room::Room;
 use std::{pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long one try to publish waits for a connection. Another try follows, until the shutdown.
@@ -106,13 +106,14 @@ async fn dispatch(session: &Session, telemetry: &dyn Telemetry, clock: Option<&E
     if let Some(priority) = task.priority {
         properties = properties.priority(priority);
     }
+    let mut pause = Pause::of_task();
     loop {
         let limit = Instant::now() + CONNECTION_LIMIT;
         match session.publish(&queue, &body, properties.clone(), limit).await {
             Ok(()) => break,
             Err(error) => tracing::warn!(task = %task.task_id, %error, "task not confirmed; publishing it again"),
         }
-        sleep(HAND_BACK_DELAY).await;
+        pause.wait().await;
     }
     telemetry.record(&Event::TaskDispatched { task: &task.task_id });
 }

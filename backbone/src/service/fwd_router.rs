@@ -1,7 +1,7 @@
 //! The forward router: takes a request from RabbitMQ, notes who waits for its reply, finds the gateway, and hands the
 //! request to the MQTT broker, byte for byte. Only then is it acknowledged.
 
-use super::settle;
+use super::settle::{self, Pause, Rounds};
 use crate::{
     amqp::{
         Acknowledge, Delivery, DurableQueue, Properties, PublishError, QueueName, Served, Session, Settlement, serve,
@@ -9,10 +9,10 @@ use crate::{
     config::{Acknowledgement, Config},
     deadline::Deadline,
     env::Env,
-    message::{Message, Reply, Request, action_topic},
+    message::{Message, Reply, Request, Status, action_topic},
     mqtt::{Handover, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Destination, Store, StoreError},
-    telemetry::{DropReason, Dropped, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -26,6 +26,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(12);
 /// How long a request waits for a connection to the MQTT broker, or its refusal for one to RabbitMQ. A router that is
 /// cut off hands its requests back soon, so that another can take them.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
+/// So long before its deadline a request that still can't be passed on is answered with the reason: time for the answer
+/// to reach the caller. Of a shorter deadline it is a quarter.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
+/// With less time than this, another try is not worth a pause.
+const LAST_TRY: Duration = Duration::from_millis(500);
 
 /// Carries requests from RabbitMQ to MQTT.
 pub struct FwdRouter {
@@ -35,6 +40,7 @@ pub struct FwdRouter {
     session: Session,
     mqtt: Mqtt,
     store: Store,
+    rounds: Rounds,
 }
 
 /// Why a request could not be passed on now.
@@ -48,10 +54,33 @@ enum Failure {
     Amqp(#[from] PublishError),
 }
 
+impl Failure {
+    /// What the caller is told.
+    fn status(&self) -> Status {
+        let is_refusal = match self {
+            Self::Store(error) => error.is_refusal(),
+            Self::Mqtt(error) => error.is_refusal(),
+            Self::Amqp(_) => false,
+        };
+        if is_refusal { Status::BrokerRefused } else { Status::BrokerUnavailable }
+    }
+
+    /// Whether another try, here or elsewhere, would end the same way.
+    fn is_for_good(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_for_good(),
+            Self::Mqtt(error) => error.is_for_good(),
+            Self::Amqp(_) => false,
+        }
+    }
+}
+
 /// A request that is worth passing on.
 struct Taken {
     request: Request,
     deadline: Deadline,
+    /// Until when it may be tried.
+    answer_at: Instant,
     reply_queue: QueueName,
 }
 
@@ -71,7 +100,8 @@ impl FwdRouter {
             Acknowledgement::Auto => (Acknowledge::OnDelivery, AUTO_IN_WORK_MAX),
         };
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
-        let mut router = Self { env, config, telemetry, session, mqtt, store };
+        let rounds = Rounds::new(Pause::in_time());
+        let mut router = Self { env, config, telemetry, session, mqtt, store, rounds };
         let unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
         let reason = match acknowledge {
             Acknowledge::AfterWork { .. } => DropReason::HandedBack,
@@ -89,7 +119,7 @@ impl FwdRouter {
                 self.telemetry.record(&Event::RequestTaken { request: taken.request.request_id });
                 let body = delivery.take_body();
                 if let Err(error) = self.forward(&taken, body).await {
-                    return self.hand_back(&error).await;
+                    return self.not_forwarded(&taken, &error).await;
                 }
             }
             Err(dropped) => self.telemetry.record(&dropped.event()),
@@ -102,21 +132,24 @@ impl FwdRouter {
         let request = Request::parse(delivery.body()).map_err(Dropped::malformed)?;
         let reply_queue = delivery.reply_to().ok_or_else(|| Dropped::malformed("no reply-to"))?;
         let deadline = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms).ok_or(DropReason::Expired)?;
-        Ok(Taken { request, deadline, reply_queue })
+        let left = deadline.at().saturating_duration_since(Instant::now());
+        let answer_at = deadline.at() - ANSWER_MARGIN.min(left / 4);
+        Ok(Taken { request, deadline, answer_at, reply_queue })
     }
 
     async fn forward(&self, taken: &Taken, body: Vec<u8>) -> Result<(), Failure> {
-        let Taken { request, deadline, reply_queue } = taken;
+        let Taken { request, deadline, answer_at, reply_queue } = taken;
         let key = CorrelationKey::of_request(self.config.correlation, request);
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
-        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
+        let limits = (*deadline, *answer_at);
+        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await?;
         let gateway = match route {
             Destination::Gateway(gateway) => gateway,
             Destination::Unknown => return self.refuse(taken, Reply::no_route(request)).await,
             Destination::Outranked { newest } => return self.refuse(taken, Reply::superseded(request, newest)).await,
         };
-        let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
+        let patience = (*answer_at).min(Instant::now() + CONNECTION_LIMIT);
         match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {
             Handover::Taken => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
@@ -140,14 +173,26 @@ impl FwdRouter {
         }
     }
 
-    /// Gives a request back to RabbitMQ, if that still knows it.
-    async fn hand_back(&self, error: &Failure) -> Settlement {
-        let (detail, telemetry) = (error.to_string(), self.telemetry.as_ref());
-        match self.config.fwd_router.acknowledgement {
-            Acknowledgement::AfterHandover => settle::hand_back(&detail, telemetry).await,
-            Acknowledgement::Auto => {
-                telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &detail });
-                Settlement::Done
+    /// A request that could not be passed on goes back to RabbitMQ, if that still knows it and there is time for another
+    /// try. Otherwise its caller is told why, so that it does not have to guess from a silence.
+    async fn not_forwarded(&self, taken: &Taken, error: &Failure) -> Settlement {
+        let (detail, telemetry) = (bounded(error), self.telemetry.as_ref());
+        if self.config.fwd_router.acknowledgement == Acknowledgement::Auto {
+            telemetry.record(&Event::Dropped { reason: DropReason::Lost, detail: &detail });
+        } else if !error.is_for_good() {
+            // The last pause ends in time for one more try.
+            let left = taken.answer_at.saturating_duration_since(Instant::now());
+            let pause = self.rounds.pause(&taken.request.request_id).min(left.saturating_sub(LAST_TRY));
+            if pause >= LAST_TRY {
+                return settle::hand_back(&detail, pause, telemetry).await;
+            }
+        }
+        let reply = Reply::not_passed_on(&taken.request, error.status(), detail);
+        match self.refuse(taken, reply).await {
+            Ok(()) => Settlement::Done,
+            Err(error) => {
+                let pause = self.rounds.pause(&taken.request.request_id);
+                settle::hand_back(&error.to_string(), pause, telemetry).await
             }
         }
     }

@@ -16,11 +16,5 @@ pub use http_router::{HttpRouter, ListenError};
 pub use task_worker::TaskWorker;
 pub use worker::{Calls, Failure, Handler, Worker};
 
-use std::time::Duration;
-
-/// How long a service waits before it hands a message back that it could not pass on: time for the next hop to come
-/// back, and a brake on a message that goes round in circles.
-const HAND_BACK_DELAY: Duration = Duration::from_millis(500);
-
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,16 @@
 //! What routers do with what gateways publish: RSSI reports into the routing table, and the patience that goes with it.
 
-use super::HAND_BACK_DELAY;
+use super::settle::Pause;
 use crate::{
     config::Routing,
     env::Env,
     message::{LeftOut, RssiReport, gateway_of_topic},
     mqtt::Incoming,
     store::{Store, report_limit},
-    telemetry::{DropReason, Dropped, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use std::future::Future;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Writes a report into the routing table.
 ///
@@ -43,21 +43,27 @@ pub(super) fn tell_left_out(telemetry: &dyn Telemetry, message: &Incoming, left_
 }
 
 /// Tries `step` again until `give_up`. The message stays unacknowledged meanwhile, and is worthless afterwards.
-pub(super) async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, DropReason>
+///
+/// # Errors
+/// [`DropReason::Expired`], with what the last try met.
+pub(super) async fn retry<T, X, F>(give_up: Instant, step: impl Fn() -> F) -> Result<T, Dropped>
 where
     X: std::fmt::Display,
     F: Future<Output = Result<T, X>>,
 {
+    let (mut pause, mut last_failure) = (Pause::in_time(), String::new());
     let tries = async {
         loop {
             match step().await {
                 Ok(done) => return done,
-                Err(error) => tracing::info!(%error, "trying again"),
+                Err(error) => last_failure = bounded(&error),
             }
-            sleep(HAND_BACK_DELAY).await;
+            tracing::info!(last_failure, "trying again");
+            pause.wait().await;
         }
     };
-    timeout_at(give_up, tries).await.map_err(|_| DropReason::Expired)
+    let outcome = timeout_at(give_up, tries).await;
+    outcome.map_err(|_| Dropped { reason: DropReason::Expired, detail: last_failure })
 }
 
 /// Says what is wrong with a message.
@@ -73,9 +79,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_step_that_fails_or_hangs_is_given_up_in_time() {
         let (start, limit) = (Instant::now(), Duration::from_millis(1_234));
+        let expired = |detail: &str| Err(Dropped { reason: DropReason::Expired, detail: detail.into() });
         let refused = retry(start + limit, || async { Err::<(), _>("refused") }).await;
-        assert_eq!((refused, start.elapsed()), (Err(DropReason::Expired), limit));
+        assert_eq!((refused, start.elapsed()), (expired("refused"), limit));
         let hung = retry(Instant::now() + limit, std::future::pending::<Result<(), &str>>).await;
-        assert_eq!((hung, start.elapsed()), (Err(DropReason::Expired), 2 * limit));
+        assert_eq!((hung, start.elapsed()), (expired(""), 2 * limit));
     }
 }

@@ -7,6 +7,7 @@ use crate::{
 use std::{
     future::Future,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;

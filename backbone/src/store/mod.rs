@@ -5,6 +5,7 @@
 
 mod correlations;
 mod newest;
+mod refusal;
 mod routes;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
@@ -21,8 +22,15 @@ use redis::{
     Arg, AsyncConnectionConfig, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
     ServerError, aio::MultiplexedConnection,
 };
-use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use refusal::{REHEARSAL_LIMIT, Refusal, Refusals, Remedy};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Limit of one round trip. A lost segment comes back after TCP's first retransmission, 200 ms on Linux, or after the
 /// second, 600 ms; a Redis that is silent for longer is taken for dead.
@@ -43,20 +51,43 @@ pub(crate) enum StoreError {
         doing: &'static str,
         /// What the dials met.
         source: Unavailable,
+        /// Whether that is what Redis said, rather than that it said nothing.
+        is_refusal: bool,
     },
-    /// Redis failed, or refused the command.
-    #[error("{doing}: {source}")]
+    /// Redis failed.
+    #[error("{doing}: redis: {source}")]
     Redis {
         /// What was tried.
         doing: &'static str,
         /// redis-rs' reason.
         source: redis::RedisError,
     },
+    /// Redis refused a command.
+    #[error("{doing}: redis: {}", refusal.words)]
+    Refused {
+        /// What was tried.
+        doing: &'static str,
+        /// What it said.
+        refusal: Refusal,
+    },
+}
+
+impl StoreError {
+    /// Whether Redis answered, and said no.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unavailable { is_refusal: true, .. })
+    }
+
+    /// Whether it would say no again.
+    pub(crate) fn is_for_good(&self) -> bool {
+        matches!(self, Self::Refused { refusal, .. } if refusal.is_for_good())
+    }
 }
 
 /// One replica's connection to Redis.
 pub(crate) struct Store {
     reconnect: Reconnect<RedisDialer>,
+    refusals: Arc<Refusals>,
     telemetry: Arc<dyn Telemetry>,
 }
 
@@ -65,6 +96,8 @@ pub(crate) struct Store {
 struct OpenConnection {
     connection: MultiplexedConnection,
     driver: Arc<Task>,
+    /// It leads to the wrong server.
+    given_up: Arc<AtomicBool>,
 }
 
 struct RedisDialer {
@@ -73,6 +106,7 @@ struct RedisDialer {
     port: u16,
     tls: Option<Tls>,
     login: RedisConnectionInfo,
+    refusals: Arc<Refusals>,
 }
 
 impl Store {
@@ -81,8 +115,9 @@ impl Store {
         let (host, port, login) = config.address().expect("the configuration was validated");
         // RESP3 would cost a handshake, and what it adds, pushes from the server, is not used here.
         let login = login.set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
-        let dialer = RedisDialer { env: env.clone(), host, port, tls: config.tls(), login };
-        Self { reconnect: Reconnect::new(env.clone(), telemetry.clone(), dialer), telemetry }
+        let (refusals, tls) = (Arc::<Refusals>::default(), config.tls());
+        let dialer = RedisDialer { env: env.clone(), host, port, tls, login, refusals: refusals.clone() };
+        Self { reconnect: Reconnect::new(env.clone(), telemetry.clone(), dialer), refusals, telemetry }
     }
 
     /// What `parse` makes of the `value` of `key`. Nothing is reported, and is as good as no value: trying again would
@@ -103,20 +138,45 @@ impl Store {
 
     /// Sends `pipeline` and reads its answer. `None` if a key holds another type than it should; that is reported.
     async fn run<T: FromRedisValue>(&self, doing: &'static str, pipeline: &Pipeline) -> Result<Option<T>, StoreError> {
+        self.run_until(Instant::now() + STEP_LIMIT, doing, pipeline).await
+    }
+
+    /// As [`Store::run`], with a wait for a connection until `give_up` at most.
+    async fn run_until<T: FromRedisValue>(
+        &self,
+        give_up: Instant,
+        doing: &'static str,
+        pipeline: &Pipeline,
+    ) -> Result<Option<T>, StoreError> {
         let limit = Instant::now() + STEP_LIMIT;
-        let mut line = self.reconnect.get(limit).await.map_err(|source| StoreError::Unavailable { doing, source })?;
+        let mut line = self.reconnect.get(limit.min(give_up)).await.map_err(|source| {
+            let is_refusal = self.refusals.reason().is_some();
+            StoreError::Unavailable { doing, source, is_refusal }
+        })?;
         let answer = match timeout_at(limit, pipeline.query_async(&mut line.connection.connection)).await {
             Ok(answer) => answer,
             Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
         };
         let source = match answer {
-            Ok(answer) => return Ok(Some(answer)),
+            Ok(answer) => {
+                self.refusals.overcome(doing);
+                return Ok(Some(answer));
+            }
             Err(error) => error,
         };
         let of_another_type = keys_of_another_type(pipeline, &source);
         if !of_another_type.is_empty() {
             of_another_type.iter().for_each(|key| self.report_corrupt(key, "a value of another type"));
             return Ok(None);
+        }
+        if let Some(refusal) = Refusal::of(&source) {
+            self.refusals.remember(doing, pipeline, &refusal);
+            let detail = &format!("{doing}: {}", refusal.words);
+            self.telemetry.record(&Event::Refused { broker: RedisDialer::BROKER, reason: refusal.reason, detail });
+            if refusal.remedy == Remedy::Dial {
+                self.reconnect.broken(&line, &refusal.words);
+            }
+            return Err(StoreError::Refused { doing, refusal });
         }
         if source.is_io_error() || source.is_unrecoverable_error() {
             self.reconnect.broken(&line, &source.to_string());
@@ -146,13 +206,29 @@ impl Dialer for RedisDialer {
     async fn dial(&self) -> Result<OpenConnection, DialError> {
         let stream = tls::connect(&self.env, &self.host, self.port, self.tls.as_ref()).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_LIMIT));
-        let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
+        let (mut connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
         let driver = Arc::new(self.env.spawn("redis driver", driver));
-        Ok(OpenConnection { connection, driver })
+        if self.refusals.reason().is_some()
+            && let Err(error) = timeout(REHEARSAL_LIMIT, self.refusals.rehearse(&mut connection)).await?
+        {
+            match Refusal::of(&error) {
+                Some(refusal) if refusal.remedy == Remedy::Dial => return Err(refusal.words.into()),
+                // It is the right server, and says so itself what it lacks.
+                Some(_) => {}
+                None => return Err(error.into()),
+            }
+        }
+        Ok(OpenConnection { connection, driver, given_up: Arc::default() })
     }
 
     fn is_up(link: &OpenConnection) -> bool {
-        !link.driver.is_finished()
+        !link.driver.is_finished() && !link.given_up.load(Relaxed)
+    }
+
+    fn stall(&self, link: &OpenConnection) -> Option<String> {
+        let refused = self.refusals.reason()?;
+        self.rehearse_in_background(link);
+        Some(refused)
     }
 }
 

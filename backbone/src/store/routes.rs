@@ -7,7 +7,7 @@
 //! their hash alive, at most one for each gateway that ever heard the label.
 
 use super::{
-    Caller, CorrelationKey, Store, StoreError,
+    Caller, CorrelationKey, STEP_LIMIT, Store, StoreError,
     newest::{self, Accepted},
 };
 use crate::{
@@ -96,7 +96,8 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers who waits for the reply to `request`, and looks up where it has to go: one round trip.
+    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it has to go: one round
+    /// trip, for a connection to which it waits until `give_up` at most.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
@@ -106,11 +107,11 @@ impl Store {
         config: &Routing,
         request: &Request,
         (key, caller): (CorrelationKey, &Caller),
-        deadline: Deadline,
+        (deadline, give_up): (Deadline, Instant),
     ) -> Result<Destination, StoreError> {
         let mut pipeline = Pipeline::with_capacity(5);
         caller.remember(&mut pipeline, key, deadline.left_ms());
-        self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
+        self.run_and_route("store a correlation and read a route", env, config, request, (pipeline, give_up)).await
     }
 
     /// Looks up where `request` has to go.
@@ -123,7 +124,8 @@ impl Store {
         config: &Routing,
         request: &Request,
     ) -> Result<Destination, StoreError> {
-        self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(4)).await
+        let no_limit = Instant::now() + STEP_LIMIT;
+        self.run_and_route("read a route", env, config, request, (Pipeline::with_capacity(4), no_limit)).await
     }
 
     /// Sends `pipeline`, whose answers are of no interest, with the look-ups behind it.
@@ -133,7 +135,7 @@ impl Store {
         env: &Env,
         config: &Routing,
         request: &Request,
-        mut pipeline: Pipeline,
+        (mut pipeline, give_up): (Pipeline, Instant),
     ) -> Result<Destination, StoreError> {
         let esl = request.esl_mac;
         if config.newest_wins {
@@ -143,7 +145,7 @@ impl Store {
             RoutingMode::Rssi => drop(pipeline.cmd("HGETALL").arg(key(esl))),
             RoutingMode::Fixed => drop(pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY)),
         }
-        let Some(mut answers) = self.run::<Vec<Value>>(doing, &pipeline).await? else {
+        let Some(mut answers) = self.run_until::<Vec<Value>>(give_up, doing, &pipeline).await? else {
             return Ok(Destination::Unknown);
         };
         let of_another_kind = |source| StoreError::Redis { doing, source };

@@ -87,7 +87,8 @@ async fn route(store: &Store, env: &Env, mode: RoutingMode) -> Destination {
     let config = Routing { mode, newest_wins: false, ..Routing::default() };
     let deadline = Deadline::after(env, Duration::from_secs(10));
     let key = CorrelationKey::RequestId(id);
-    store.remember_and_route(env, &config, &request, (key, &caller), deadline).await.unwrap()
+    let limits = (deadline, deadline.at());
+    store.remember_and_route(env, &config, &request, (key, &caller), limits).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,8 @@ impl Telemetry for LogTelemetry {
             Event::Dropped { reason, .. } => (kind("drop", reason), reason.is_fault()),
             Event::LeftOut { .. } => (kind("left out", &()), true),
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
+            Event::Refused { broker, reason, .. } => (kind("refused", &(broker, reason)), true),
+            Event::QueueMissing { queue } => (kind("queue missing", queue), true),
             Event::Disconnected { broker, .. } => (kind("disconnected", broker), true),
             Event::Connected { broker } => (kind("connected", broker), false),
             _ => return tracing::debug!(target: EVENTS, ?event),

@@ -45,6 +45,12 @@ struct Broker {
     broker: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    broker: &'static str,
+    reason: &'static str,
+}
+
 /// Counts and times what one replica does.
 pub struct Metrics {
     registry: Registry,
@@ -65,6 +71,8 @@ pub struct Metrics {
     left_out: Family<Gateway, Counter>,
     dropped: Family<Reason, Counter>,
     corrupt_values: Counter,
+    refusals: Family<Refusal, Counter>,
+    queues_missing: Counter,
     connects: Family<Broker, Counter>,
     disconnects: Family<Broker, Counter>,
     /// Gateways that are counted by name.
@@ -116,6 +124,8 @@ impl Metrics {
             ),
             dropped: names.add("dropped", "Messages dropped or handed back", Family::default()),
             corrupt_values: names.add("corrupt_values", "Values in Redis that make no sense", Counter::default()),
+            refusals: names.add("refusals", "What brokers have refused", Family::default()),
+            queues_missing: names.add("queues_missing", "Queues found gone at a publish", Counter::default()),
             connects: names.add("connects", "Connections made", Family::default()),
             disconnects: names.add("disconnects", "Connections lost, and dials that failed", Family::default()),
             odd_gateways: Mutex::default(),
@@ -219,6 +229,10 @@ impl Telemetry for Metrics {
             }
             Event::Dropped { reason, .. } => count(&self.dropped, reason.name()),
             Event::CorruptValue { .. } => drop(self.corrupt_values.inc()),
+            Event::Refused { broker, reason, .. } => {
+                self.refusals.get_or_create(&Refusal { broker, reason }).inc();
+            }
+            Event::QueueMissing { .. } => drop(self.queues_missing.inc()),
             Event::Disconnected { broker, .. } => count_of(&self.disconnects, broker),
             Event::Connected { broker } => count_of(&self.connects, broker),
         }
@@ -232,6 +246,8 @@ fn name_of(status: Status) -> &'static str {
         Status::Failed => "failed",
         Status::NoRoute => "no_route",
         Status::GatewayOffline => "gateway_offline",
+        Status::BrokerRefused => "broker_refused",
+        Status::BrokerUnavailable => "broker_unavailable",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether a replica has the connections that it needs.
+//! Whether a replica has what it needs: its connections, and what it does over them.
 
 use super::{Ask, Event, Standing, Telemetry};
 use std::{
@@ -22,12 +22,13 @@ struct Connections {
 pub enum Unready {
     /// Its service has not begun.
     Starting,
-    /// Connections that are not up, each with what its dials met last, or that are stalled, with the reason.
+    /// Connections that are not up, each with what its dials met last, or over which the service can't work, with the
+    /// reason.
     Disconnected(Vec<(&'static str, String)>),
 }
 
 impl Readiness {
-    /// Whether all connections are up. Asking makes those that are not dial, if they don't already.
+    /// Whether all connections are up and of use. Asking makes those that are not dial, if they don't already.
     ///
     /// # Errors
     /// What is waited for.
@@ -42,7 +43,7 @@ impl Readiness {
         let last_failure = |broker| connections.last_failures.get(broker).map_or("not dialled before", String::as_str);
         let reason = |(broker, standing)| match standing {
             Standing::Up => None,
-            Standing::Stalled(reason) => Some((broker, reason.to_owned())),
+            Standing::Stalled(reason) => Some((broker, reason)),
             Standing::Down => Some((broker, last_failure(broker).to_owned())),
         };
         let waited_for: Vec<_> = asked.into_iter().filter_map(reason).collect();

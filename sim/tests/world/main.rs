@@ -8,6 +8,7 @@ mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;
 mod own_handler;
+mod recovery;
 mod results;
 mod robustness;
 mod services;

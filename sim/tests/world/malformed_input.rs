@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-const URI: &str = "amqp://guest:guest@amqp:5672/%2f";
+pub(crate) const URI: &str = "amqp://guest:guest@amqp:5672/%2f";
 
 /// The details of all drops, and the metrics.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Telemetry for Notes {
     }
 }
 
-fn serve<F>(env: Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
+pub(crate) fn serve<F>(env: Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
 where
     F: Future<Output = Infallible> + Send + 'static,
 {
@@ -105,7 +105,7 @@ where
     finished.unwrap().output
 }
 
-async fn connect(env: &Env) -> (Connection, Channel) {
+pub(crate) async fn connect(env: &Env) -> (Connection, Channel) {
     let connect = backbone::amqp::connect(env, URI.parse().unwrap(), None, ConnectionProperties::default());
     let connection = connect.await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -113,7 +113,7 @@ async fn connect(env: &Env) -> (Connection, Channel) {
     (connection, channel)
 }
 
-async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) {
+pub(crate) async fn publish(channel: &Channel, queue: &str, body: &[u8], properties: BasicProperties) {
     let options = BasicPublishOptions::default();
     let confirm = channel.basic_publish("".into(), queue.into(), options, body, properties).await.unwrap();
     assert!(confirm.await.unwrap().is_ack());
@@ -133,7 +133,7 @@ async fn publish_over_mqtt(env: &Env, messages: &[(&str, &[u8])]) {
 }
 
 /// The next dead letter: its body, and its headers by name.
-async fn dead_letter(channel: &Channel) -> (Vec<u8>, impl Fn(&str) -> String + use<>) {
+pub(crate) async fn dead_letter(channel: &Channel) -> (Vec<u8>, impl Fn(&str) -> String + use<>) {
     let get = channel.basic_get(dead_letter_queue().into(), BasicGetOptions { no_ack: true });
     let letter = get.await.unwrap().unwrap().delivery;
     let headers = letter.properties.headers().clone().unwrap();

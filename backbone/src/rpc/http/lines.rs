@@ -3,6 +3,7 @@
 use crate::{
     config::{self, Connections},
     env::{DIAL_LIMIT, Env, TaskGuard},
+    needs::Needs,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use std::{
     io,
     sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -26,6 +27,9 @@ use tokio::time::{Instant, timeout};
 const IDLE_LIMIT: Duration = Duration::from_secs(20);
 /// Largest head of a response: ours have 150 bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// What is lacking while no router can be reached.
+const NEED: &str = "router";
 
 /// Where requests are posted to.
 pub(crate) const ROUTE_PATH: &str = "/route";
@@ -38,6 +42,9 @@ pub(super) struct Lines {
     /// Counts turns; the next one is that of the router at this place, modulo their number.
     next: AtomicUsize,
     idle: Mutex<Vec<(Line, Instant)>>,
+    needs: Needs,
+    /// Whether a dial is under way that only wants to know.
+    probing: AtomicBool,
 }
 
 struct Router {
@@ -83,7 +90,27 @@ impl Lines {
         env.random(&mut start);
         let start = u32::from_be_bytes(start) as usize % routers.len();
         let (env, connections) = (env.clone(), config.connections);
-        Self { env, routers, connections, next: AtomicUsize::new(start), idle: Mutex::default() }
+        let (next, idle, needs) = (AtomicUsize::new(start), Mutex::default(), Needs::default());
+        Self { env, routers, connections, next, idle, needs, probing: AtomicBool::new(false) }
+    }
+
+    /// Takes note that no router could be reached.
+    pub(super) fn none_answers(&self, last_failure: &str) {
+        self.needs.lack(NEED, last_failure.to_owned());
+    }
+
+    /// Why no router could be reached, unless one has been since. Asking dials one.
+    pub(super) fn unreachable(self: &Arc<Self>) -> Option<String> {
+        let reason = self.needs.reason()?;
+        if !self.probing.swap(true, Relaxed) {
+            let lines = self.clone();
+            self.env.spawn("router probe", async move {
+                // The outcome is taken note of where all dials are.
+                drop(lines.dial(lines.turn()).await);
+                lines.probing.store(false, Relaxed);
+            });
+        }
+        Some(reason)
     }
 
     /// How many routers there are.
@@ -125,6 +152,7 @@ impl Lines {
             Ok(connected) => connected.map_err(|error| format!("{host}:{port}: {error}"))?,
             Err(_) => return Err(format!("{host}:{port}: no answer to the dial within {DIAL_LIMIT:?}")),
         };
+        self.needs.met(NEED);
         let driver = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to a router was lost");

@@ -14,7 +14,7 @@ use crate::{
     deadline::Deadline,
     env::Env,
     message::{Message, REPLY_BYTES_MAX, Reply, Request, TaskId},
-    telemetry::{Event, Telemetry, bounded},
+    telemetry::{Ask, Event, Standing, Telemetry, bounded},
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -30,14 +30,20 @@ const CALLS_MAX: usize = 64;
 pub(crate) struct HttpClient {
     env: Env,
     telemetry: Arc<dyn Telemetry>,
-    lines: Lines,
+    lines: Arc<Lines>,
     free: Semaphore,
 }
 
 impl HttpClient {
     /// A client of the routers in `config`.
     pub(crate) fn new(env: &Env, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
-        let lines = Lines::new(env, config);
+        let lines = Arc::new(Lines::new(env, config));
+        let watched = Arc::downgrade(&lines);
+        let ask: Ask = Arc::new(move || {
+            let unreachable = watched.upgrade().and_then(|lines| lines.unreachable());
+            unreachable.map_or(Standing::Up, Standing::Stalled)
+        });
+        telemetry.keeps("router", &ask);
         Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
     }
 
@@ -93,6 +99,7 @@ impl HttpClient {
                 }
             }
         }
+        self.lines.none_answers(&last_failure);
         Err(CallError::NoRouter { last_failure })
     }
 }

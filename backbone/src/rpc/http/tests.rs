@@ -3,7 +3,7 @@ use crate::{
     config::{Connections, Rpc, RpcKind},
     env::memory::memory_env,
     message::{Command, Mac, RequestId, Status},
-    telemetry::LogTelemetry,
+    telemetry::{LogTelemetry, Readiness},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{Response, body::Incoming, server::conn::http1, service::service_fn};
@@ -211,4 +211,19 @@ async fn a_status_says_what_happened() {
     let foreign = r#"{"esl_mac":"00:00:00:00:00:77","status":"done"}"#;
     let error = outcome(Does::Say(foreign)).await.unwrap_err().to_string();
     assert!(error.contains("the reply is to another request"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_reaches_no_router_is_not_ready_until_one_is_there_again() {
+    let (env, seen, readiness) = (memory_env(), Seen::default(), Arc::new(Readiness::default()));
+    let rpc = Rpc { kind: RpcKind::Http, routers: vec!["router:1".into()], connections: Connections::KeepAlive };
+    let client = HttpClient::new(&env, &rpc, readiness.clone());
+    assert_eq!(readiness.check(), Ok(()), "nobody has tried");
+    assert!(matches!(call_all(&client, 1).await[..], [Err(CallError::NoRouter { .. })]));
+    let said = readiness.check().unwrap_err().to_string();
+    assert!(said.contains("waiting for router (router:1: "), "{said}");
+    router(&env, 1, Does::Answer(200), &seen).await;
+    readiness.check().unwrap_err(); // dials
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(readiness.check(), Ok(()));
 }

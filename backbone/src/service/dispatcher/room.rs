@@ -1,6 +1,6 @@
 //! How many more tasks the queue may take, so that it stays short.
 
-use super::{CONNECTION_LIMIT, Session};
+use super::{CONNECTION_LIMIT, Pause, Session};
 use crate::amqp::DurableQueue;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -45,11 +45,14 @@ impl Room {
 
     /// Looks at the queue until there is room. Dropping the future loses nothing.
     pub(super) async fn make(&mut self, session: &Session, queue: &DurableQueue) {
-        let mut said = false;
+        let (mut said, mut pause) = (false, Pause::of_task());
         while !self.is_left() {
             match session.waiting(queue, Instant::now() + CONNECTION_LIMIT).await {
                 Ok(waiting) => self.saw(waiting.into()),
-                Err(error) => tracing::warn!(error, "cannot see how many tasks wait; trying again"),
+                Err(error) => {
+                    tracing::warn!(error, "cannot see how many tasks wait; trying again");
+                    pause.wait().await;
+                }
             }
             if !self.is_left() {
                 if !said {

@@ -42,6 +42,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// Whether a broker answered, and said no.
+    pub(super) fn is_of_broker(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_refusal(),
+            Self::Mqtt(error) => error.is_refusal(),
+            _ => false,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
@@ -63,7 +72,8 @@ pub(super) fn answer(outcome: Result<Reply, Refusal>) -> Answer {
         Ok(reply) => {
             let status = match reply.status {
                 Status::NoRoute => StatusCode::NOT_FOUND,
-                Status::GatewayOffline => StatusCode::BAD_GATEWAY,
+                Status::GatewayOffline | Status::BrokerRefused => StatusCode::BAD_GATEWAY,
+                Status::BrokerUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
                 Status::Done | Status::Superseded | Status::Failed => StatusCode::OK,
             };
             (status, reply.to_bytes())

@@ -12,14 +12,14 @@ use crate::{
     config::{Config, Replies},
     deadline::Deadline,
     env::{Env, Listener, Stream},
-    message::{Message, REQUEST_BYTES_MAX, Reply, Request, RequestId, action_topic, router_topic},
+    message::{Message, REQUEST_BYTES_MAX, Reply, Request, RequestId, Status, action_topic, router_topic},
     mqtt::{Handover, Incoming, Mqtt, ReplyTo},
     rpc::{
         http::ROUTE_PATH,
         waiting::{Call, WaitingCalls},
     },
     store::{CorrelationKey, Destination, Store},
-    telemetry::{DropReason, Dropped, Event, Telemetry},
+    telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use answer::{Answer, Refusal, answer};
 use bytes::Bytes;
@@ -190,7 +190,12 @@ impl HttpRouter {
         };
         self.telemetry.record(&Event::RequestTaken { request: request.request_id });
         let outcome = timeout_at(deadline.at(), self.forward(&request, body, deadline)).await;
-        outcome.unwrap_or(Err(Refusal::TimedOut))
+        match outcome.unwrap_or(Err(Refusal::TimedOut)) {
+            Err(refusal) if refusal.is_of_broker() => {
+                Ok(Reply::not_passed_on(&request, Status::BrokerRefused, bounded(&refusal)))
+            }
+            outcome => outcome,
+        }
     }
 
     async fn forward(&self, request: &Request, body: Bytes, deadline: Deadline) -> Result<Reply, Refusal> {

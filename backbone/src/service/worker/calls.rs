@@ -146,6 +146,8 @@ impl<'a> Calls<'a> {
                     Status::Failed => CommandOutcome::Failed,
                     Status::NoRoute => CommandOutcome::NoRoute,
                     Status::GatewayOffline => CommandOutcome::GatewayOffline,
+                    Status::BrokerRefused => CommandOutcome::BrokerRefused,
+                    Status::BrokerUnavailable => CommandOutcome::BrokerUnavailable,
                 };
                 (outcome, detail.map(|detail| bounded(&detail)))
             }

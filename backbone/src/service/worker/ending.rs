@@ -8,7 +8,7 @@ use crate::{
         CommandOutcome, CommandResult, Message as _, RESULT_VERSION, RESULTS_EXCHANGE, TASK_ID_HEADER, TaskId,
         TaskOutcome, TaskResult,
     },
-    service::settle,
+    service::settle::{self, Rounds},
     telemetry::{Event, FailReason, Telemetry},
 };
 use std::{sync::Arc, time::Duration};
@@ -71,6 +71,7 @@ pub(super) struct Ending {
     pub(super) session: Session,
     pub(super) retry_queue: QueueName,
     pub(super) dead_letter_queue: QueueName,
+    pub(super) rounds: Rounds,
 }
 
 impl Ending {
@@ -91,7 +92,10 @@ impl Ending {
         };
         match settled {
             Ok(()) => Settlement::Done,
-            Err(error) => settle::hand_back(&error.to_string(), self.telemetry.as_ref()).await,
+            Err(error) => {
+                let pause = self.rounds.pause(delivery.body());
+                settle::hand_back(&error.to_string(), pause, self.telemetry.as_ref()).await
+            }
         }
     }
 

@@ -69,6 +69,7 @@ fn reason_of(outcome: CommandOutcome) -> FailReason {
     match outcome {
         CommandOutcome::NoRoute => FailReason::Refused(Status::NoRoute),
         CommandOutcome::GatewayOffline => FailReason::Refused(Status::GatewayOffline),
+        CommandOutcome::BrokerRefused => FailReason::Refused(Status::BrokerRefused),
         CommandOutcome::TimedOut => FailReason::Timeout,
         CommandOutcome::Expired => FailReason::Expired,
         CommandOutcome::BrokerUnavailable => FailReason::BrokerUnavailable,

@@ -24,6 +24,7 @@ mod unsettled;
 pub use calls::Calls;
 pub use failure::Failure;
 
+use super::settle::{Pause, Rounds};
 use crate::{
     amqp::{Acknowledge, Delivery, DurableQueue, Served, Session, Settlement, Topology, serve},
     config::{self, Config},
@@ -164,6 +165,7 @@ impl<H: Handler> Worker<H> {
             session: session.clone(),
             retry_queue,
             dead_letter_queue,
+            rounds: Rounds::new(Pause::of_task()),
         };
         let config = config.task_worker.clone();
         let served = Served {

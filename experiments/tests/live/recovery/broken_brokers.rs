@@ -17,18 +17,23 @@ use tokio_util::sync::CancellationToken;
 
 impl Brokers {
     /// One command of Redis.
-    async fn tell_redis(&self, words: &[&str]) {
-        let mut stream = Env::tokio().connect("127.0.0.1", self.redis.port()).await.unwrap();
-        stream.write_all(format!("{}\r\n", words.join(" ")).as_bytes()).await.unwrap();
-        let mut answer = [0; 64];
-        let read = stream.read(&mut answer).await.unwrap();
-        assert!(matches!(answer[0], b'+' | b':'), "{words:?}: {}", String::from_utf8_lossy(&answer[..read]));
+    pub(crate) async fn tell_redis(&self, words: &[&str]) {
+        tell(self.redis.port(), words).await;
     }
 
     fn rabbitmqctl(&self, arguments: &[&str]) {
         let output = self.amqp.rabbitmqctl(arguments).unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// One command of the Redis on this port.
+pub(crate) async fn tell(port: u16, words: &[&str]) {
+    let mut stream = Env::tokio().connect("127.0.0.1", port).await.unwrap();
+    stream.write_all(format!("{}\r\n", words.join(" ")).as_bytes()).await.unwrap();
+    let mut answer = [0; 64];
+    let read = stream.read(&mut answer).await.unwrap();
+    assert!(matches!(answer[0], b'+' | b':'), "{words:?}: {}", String::from_utf8_lossy(&answer[..read]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

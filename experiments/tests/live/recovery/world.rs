@@ -12,7 +12,7 @@ use backbone::{
 };
 use sim::{
     fleet::Labels,
-    real::broker::{Kind, Real},
+    real::broker::{Kind, Real, RealError, skip},
 };
 use std::{
     collections::BTreeSet,
@@ -45,8 +45,21 @@ pub(crate) struct Brokers {
 impl Brokers {
     /// `None` if they are not installed.
     pub(crate) fn start(who: &str) -> Option<Self> {
-        let start = |kind| Real::start_or_skip(kind, who);
-        let (redis, mqtt, amqp) = (start(Kind::Redis)?, start(Kind::Mosquitto)?, start(Kind::RabbitMq)?);
+        Self::start_with(who, "", "")
+    }
+
+    /// With more in the configurations of Redis and Mosquitto.
+    pub(crate) fn start_with(who: &str, redis: &str, mosquitto: &str) -> Option<Self> {
+        let start = |kind, config: &str| match Real::start_with(kind, config) {
+            Ok(real) => Some(real),
+            Err(RealError::NotInstalled(reason)) => {
+                skip(who, &reason);
+                None
+            }
+            Err(error) => panic!("{who}: {error}"),
+        };
+        let redis = start(Kind::Redis, redis)?;
+        let (mqtt, amqp) = (start(Kind::Mosquitto, mosquitto)?, start(Kind::RabbitMq, "")?);
         Some(Self { amqp, mqtt, redis })
     }
 
@@ -257,6 +270,21 @@ impl World {
         self.says_that_it_waits_for("mqtt").await;
         self.brokers.mqtt.start_again().unwrap();
         self.recovers(since).await;
+    }
+
+    /// The dead letters, as events.
+    pub(crate) fn given_up(&self) -> Vec<String> {
+        self.notes.given_up.lock().unwrap().clone()
+    }
+
+    pub(crate) fn forget_dead_letters(&self) {
+        self.notes.given_up.lock().unwrap().clear();
+    }
+
+    /// Waits until some replica says that it is not ready because of `reason`.
+    pub(crate) async fn is_not_ready_because_of(&self, reason: &str) {
+        let said = |world: &Self| world.waits().iter().any(|(_, said)| said.contains(reason));
+        self.until(&format!("nobody says {reason:?}"), said).await;
     }
 
     /// What replicas complained of since the fault began.

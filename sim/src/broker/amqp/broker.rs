@@ -69,6 +69,14 @@ impl Broker {
         state.names.get(name).map(|id| state.queues[id].messages.depth())
     }
 
+    /// Deletes a queue, whoever it belongs to, as `rabbitmqctl delete_queue` does. Its consumers are told.
+    pub fn delete_queue(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(id) = state.names.get(name).copied() {
+            state.delete_queue(id);
+        }
+    }
+
     /// All queues, in alphabetical order.
     #[must_use]
     pub fn queue_names(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use super::{
     config::Config,
+    rights::Rights,
     server::{Server, Stats},
     session::Session,
 };
@@ -72,6 +73,11 @@ impl Broker {
     /// unless [`Config::persistent_sessions`]. Wills are not published.
     pub fn restart(&self) {
         self.server().restart(Instant::now());
+    }
+
+    /// From now on clients may do what `rights` leave them; what they have is not taken away.
+    pub fn restrict(&self, rights: Rights) {
+        self.server().rights = rights;
     }
 
     /// Counters.

@@ -117,7 +117,7 @@ impl Server {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         self.stats.publishes_received += 1;
-        let permitted = !publish.topic.starts_with(OWN_TOPICS);
+        let permitted = !publish.topic.starts_with(OWN_TOPICS) && self.rights.may_publish(&publish.topic);
         match publish.qos {
             QoS::ExactlyOnce => {
                 let reason = if permitted { self.hold(key, &publish, now) } else { PubRecReason::NotAuthorized };
@@ -204,6 +204,10 @@ impl Server {
             if session.subscriptions.len() >= SUBSCRIPTIONS_MAX && !session.subscriptions.contains(&wanted.path) {
                 tracing::warn!(client = session.client_id, "mqtt: more than {SUBSCRIPTIONS_MAX} subscriptions");
                 return_codes.push(SubscribeReasonCode::QuotaExceeded);
+                continue;
+            }
+            if !self.rights.may_subscribe(&wanted.path) {
+                return_codes.push(SubscribeReasonCode::NotAuthorized);
                 continue;
             }
             let qos = if wanted.qos < self.config.max_qos { wanted.qos } else { self.config.max_qos };

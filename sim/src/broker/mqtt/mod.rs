@@ -19,6 +19,7 @@ mod keys;
 mod lifecycle;
 mod message;
 mod outbound;
+mod rights;
 mod routing;
 mod server;
 mod session;
@@ -31,6 +32,7 @@ mod write_buffer;
 pub use broker::{Broker, SessionInfo};
 pub use config::Config;
 pub use outbound::SendQuota;
+pub use rights::Rights;
 pub use rumqttc::mqttbytes::QoS;
 pub use server::Stats;
 

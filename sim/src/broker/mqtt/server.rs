@@ -5,6 +5,7 @@ use super::{
     config::Config,
     keys::{ConnectionKey, SessionKey},
     message::Message,
+    rights::Rights,
     session::Session,
     topics::{Options, Topics},
 };
@@ -22,6 +23,7 @@ pub(super) const TOPIC_ALIAS_MAX: u16 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) config: Config,
+    pub(super) rights: Rights,
     pub(super) topics: Topics,
     pub(super) retained: BTreeMap<String, Arc<Message>>,
     pub(super) stats: Stats,

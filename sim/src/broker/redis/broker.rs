@@ -1,7 +1,7 @@
 //! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients'
 //! numbers.
 
-use super::keyspace::Keyspace;
+use super::{condition::Condition, keyspace::Keyspace};
 use std::sync::{
     Arc, Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},
@@ -14,6 +14,7 @@ pub struct Broker {
     keyspace: Arc<Mutex<Keyspace>>,
     restarts: watch::Sender<u64>,
     clients: Arc<AtomicU64>,
+    condition: Arc<Mutex<Condition>>,
 }
 
 impl Broker {
@@ -27,6 +28,18 @@ impl Broker {
     pub fn restart(&self) {
         self.keyspace().clear();
         self.restarts.send_modify(|count| *count += 1);
+    }
+
+    /// From now on it is in `condition`, for all its clients.
+    ///
+    /// # Panics
+    /// Never: nobody panics with the lock.
+    pub fn fall_into(&self, condition: Condition) {
+        *self.condition.lock().expect("nobody panics with it") = condition;
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        *self.condition.lock().expect("nobody panics with it")
     }
 
     /// The data. Keys that are due stay in it until the next command or [`Keyspace::expire_due`]. Do not hold the guard

@@ -90,7 +90,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn answer(broker: &Broker, client: &mut Client, arguments: Vec<Bytes>, now_ms: u64) -> Reply {
-    let outcome = table::look_up(&arguments)
-        .and_then(|command| client.execute(&mut broker.keyspace(), command, arguments, now_ms));
+    let outcome = table::look_up(&arguments).and_then(|command| {
+        broker.condition().refuses(command, &arguments)?;
+        client.execute(&mut broker.keyspace(), command, arguments, now_ms)
+    });
     outcome.unwrap_or_else(|error| client.refuse(error))
 }

@@ -13,6 +13,9 @@ pub(super) enum CommandError {
     Unknown { name: String, arguments: String },
     #[error("ERR unknown subcommand '{name}'. Try {command} HELP.")]
     UnknownSubcommand { name: String, command: String },
+    /// The server is in no state to run it.
+    #[error("{0}")]
+    Condition(String),
     #[error("ERR syntax error")]
     Syntax,
     #[error("ERR value is not an integer or out of range")]

@@ -10,6 +10,7 @@
 mod broker;
 mod call;
 mod client;
+mod condition;
 mod connection;
 mod error;
 mod expiry;
@@ -26,6 +27,7 @@ mod table;
 mod tests;
 
 pub use broker::Broker;
+pub use condition::Condition;
 pub use keyspace::Keyspace;
 
 use super::accept::{Place, accept};
