@@ -165,6 +165,14 @@ pub enum Event<'a> {
         /// The first of them, for people.
         example: &'a str,
     },
+    /// Backward or HTTP router: a report's time shows that its gateway's clock is wrong, or, after that, right again.
+    /// The report counts, by the router's own clock.
+    ClockOff {
+        /// Whose clock.
+        gateway: Mac,
+        /// How far it is ahead of the router's, in milliseconds; negative: behind.
+        ahead_ms: i64,
+    },
     /// Any service: a message was dropped for good, or handed back to its broker.
     Dropped {
         /// What and why.
@@ -211,6 +219,11 @@ pub enum FailReason {
 }
 
 impl FailReason {
+    /// Whether another try would end in the same way.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Malformed | Self::Refused(Status::TooLarge))
+    }
+
     /// Its name in metrics and in the headers of dead letters.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -218,6 +231,7 @@ impl FailReason {
             Self::Timeout => "timeout",
             Self::Refused(Status::NoRoute) => "no_route",
             Self::Refused(Status::GatewayOffline) => "gateway_offline",
+            Self::Refused(Status::TooLarge) => "too_large",
             Self::Refused(_) => "refused_by_gateway",
             Self::BrokerUnavailable => "broker_unavailable",
             Self::Overloaded => "overloaded",

@@ -1,7 +1,10 @@
 //! The forward router: takes a request from RabbitMQ, notes who waits for its reply, finds the gateway, and hands the
 //! request to the MQTT broker, byte for byte. Only then is it acknowledged.
 
-use super::settle;
+use super::{
+    presence::{self, Choice, Presence},
+    settle,
+};
 use crate::{
     amqp::{
         Acknowledge, Delivery, DurableQueue, Properties, PublishError, QueueName, Served, Session, Settlement, serve,
@@ -10,12 +13,12 @@ use crate::{
     deadline::Deadline,
     env::Env,
     message::{Message, Reply, Request, action_topic},
-    mqtt::{Handover, Mqtt, MqttError},
+    mqtt::{Handover, Incoming, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Store, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis
@@ -35,6 +38,7 @@ pub struct FwdRouter {
     session: Session,
     mqtt: Mqtt,
     store: Store,
+    presence: Presence,
 }
 
 /// Why a request could not be passed on now.
@@ -63,7 +67,8 @@ impl FwdRouter {
     pub async fn run(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
         let queues = vec![DurableQueue::requests()];
         let session = Session::new(&env, &config.amqp, "fwd-router", queues, telemetry.clone());
-        let (mqtt, _) = Mqtt::start(&env, &config.mqtt, "fwd", Vec::new(), telemetry.clone());
+        let subscriptions = presence::subscriptions(&config.routing).collect();
+        let (mqtt, statuses) = Mqtt::start(&env, &config.mqtt, "fwd", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let prefetch = config.fwd_router.prefetch;
         let (acknowledge, in_work_max) = match config.fwd_router.acknowledgement {
@@ -71,8 +76,12 @@ impl FwdRouter {
             Acknowledgement::Auto => (Acknowledge::OnDelivery, AUTO_IN_WORK_MAX),
         };
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
-        let mut router = Self { env, config, telemetry, session, mqtt, store };
-        let unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
+        let mut router = Self { env, config, telemetry, session, mqtt, store, presence: Presence::default() };
+        let unfinished = tokio::select! {
+            biased;
+            unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)) => unfinished,
+            () = router.hear_of_gateways(statuses) => unreachable!("the client runs as long as the router does"),
+        };
         let reason = match acknowledge {
             Acknowledge::AfterWork { .. } => DropReason::HandedBack,
             Acknowledge::OnDelivery => DropReason::Lost,
@@ -81,6 +90,16 @@ impl FwdRouter {
         (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason, detail }));
         router.mqtt.close().await;
         router.session.close().await;
+    }
+
+    /// Takes in what gateways say of themselves, if that is wanted.
+    async fn hear_of_gateways(&self, mut statuses: mpsc::Receiver<Incoming>) {
+        while let Some(status) = statuses.recv().await {
+            if let Err(dropped) = self.presence.take(&status, self.env.unix_ms()) {
+                self.telemetry.record(&dropped.event());
+            }
+            self.mqtt.acknowledge(&status);
+        }
     }
 
     async fn work(&self, mut delivery: Delivery) -> Settlement {
@@ -110,17 +129,23 @@ impl FwdRouter {
         let key = CorrelationKey::of_request(self.config.correlation, request);
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
-        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
-        let Some(gateway) = route else {
-            return self.refuse(taken, Reply::no_route(request)).await;
+        let ways = self.store.remember_and_route(&self.env, routing, request, (key, &caller), *deadline).await?;
+        let gateway = match self.presence.choose(&ways, &self.mqtt) {
+            Choice::To(gateway) => gateway,
+            Choice::Offline(gateway) => return self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
+            Choice::NoRoute => return self.refuse(taken, Reply::no_route(request)).await,
         };
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
-        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {
-            Handover::Taken => {
+        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await {
+            Ok(Handover::Taken) => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())
             }
-            Handover::NoSubscribers => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
+            Err(error @ MqttError::TooLarge { .. }) => {
+                self.refuse(taken, Reply::too_large(request, error.to_string())).await
+            }
+            Err(error) => Err(error.into()),
+            Ok(Handover::NoSubscribers) => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
         }
     }
 

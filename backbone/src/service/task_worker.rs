@@ -109,7 +109,7 @@ impl TaskWorker {
         let start = Instant::now();
         let results = self.rpc.call_all(&task.task_id, self.requests(&task)).await;
         let latency_us = u64::try_from(start.elapsed().as_micros()).expect("a try ends before 2^64 us");
-        let outcome = results.iter().try_for_each(outcome_of);
+        let outcome = outcome_of_all(&results);
         let detail = if outcome.is_ok() { String::new() } else { detail(&task, &results) };
         let tried = Tried { attempt, interruptions, latency_us, outcome, detail };
         self.settle(&delivery, Some(&task.task_id), &tried).await
@@ -176,7 +176,7 @@ impl TaskWorker {
     fn next_try(&self, tried: &Tried, reason: FailReason) -> Option<[(&'static str, HeaderValue); 2]> {
         let &Tried { attempt, interruptions, .. } = tried;
         let (attempt, interruptions) = match reason {
-            FailReason::Malformed => return None,
+            _ if reason.is_final() => return None,
             FailReason::Interrupted if interruptions < INTERRUPTIONS_MAX => (attempt, interruptions + 1),
             FailReason::Interrupted => return None,
             _ if attempt < self.config.attempts_max => (attempt + 1, interruptions),
@@ -201,6 +201,14 @@ impl TaskWorker {
 /// Which try it is whose header says this: the first one, unless the header makes sense.
 fn attempt(header: Option<u32>) -> u32 {
     header.unwrap_or(1).max(1)
+}
+
+/// What the results say about their task: done, or why it failed. A reason for which another try makes no sense comes
+/// last, since the try would be for the other labels.
+fn outcome_of_all(results: &[Result<Reply, CallError>]) -> Result<(), FailReason> {
+    let reasons = || results.iter().filter_map(|result| outcome_of(result).err());
+    let reason = reasons().find(|reason| !reason.is_final()).or_else(|| reasons().next());
+    reason.map_or(Ok(()), Err)
 }
 
 /// What one result says about its task.

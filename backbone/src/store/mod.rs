@@ -7,7 +7,7 @@ mod correlations;
 mod routes;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
-pub(crate) use routes::report_limit;
+pub(crate) use routes::{Way, report_limit};
 
 use crate::{
     config,

@@ -28,11 +28,19 @@ fn key(esl: Mac) -> String {
     format!("shelfwire:route:{esl}")
 }
 
+/// A way to a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) gateway: Mac,
+    /// When the gateway heard the label, in milliseconds since 1970, if that is how the way is known.
+    pub(crate) heard_unix_ms: Option<u64>,
+}
+
 /// What a label's hash says.
 #[derive(Debug, PartialEq, Eq)]
 struct Lookup {
-    /// The strongest of the fresh routes; of equally strong ones the gateway with the lower address.
-    best: Option<Mac>,
+    /// The fresh routes, the strongest first; of equally strong ones the gateway with the lower address.
+    ways: Vec<Way>,
     /// Fields that will not become fresh again, or make no sense.
     forgotten: Vec<Vec<u8>>,
 }
@@ -50,8 +58,9 @@ fn look_up(fields: BTreeMap<Vec<u8>, Vec<u8>>, now_unix_ms: u64, fresh_ms: u64) 
             _ => forgotten.push(field),
         }
     }
-    let best = fresh.into_iter().max_by_key(|route| (route.rssi, Reverse(route.gateway)));
-    Lookup { best: best.map(|route| route.gateway), forgotten }
+    fresh.sort_by_key(|route| (Reverse(route.rssi), route.gateway));
+    let way = |route: Route| Way { gateway: route.gateway, heard_unix_ms: Some(route.heard_unix_ms) };
+    Lookup { ways: fresh.into_iter().map(way).collect(), forgotten }
 }
 
 #[derive(Clone, Copy)]
@@ -79,7 +88,7 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers who waits for the reply to `request`, and looks up where it has to go: one round trip.
+    /// Remembers who waits for the reply to `request`, and looks up where it may go, the best way first: one round trip.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
@@ -90,22 +99,17 @@ impl Store {
         request: &Request,
         (key, caller): (CorrelationKey, &Caller),
         deadline: Deadline,
-    ) -> Result<Option<Mac>, StoreError> {
+    ) -> Result<Vec<Way>, StoreError> {
         let mut pipeline = Pipeline::with_capacity(2);
         caller.remember(&mut pipeline, key, deadline.left_ms());
         self.run_and_route("store a correlation and read a route", env, config, request, pipeline).await
     }
 
-    /// Looks up where `request` has to go.
+    /// Looks up where `request` may go, the best way first.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn route(
-        &self,
-        env: &Env,
-        config: &Routing,
-        request: &Request,
-    ) -> Result<Option<Mac>, StoreError> {
+    pub(crate) async fn route(&self, env: &Env, config: &Routing, request: &Request) -> Result<Vec<Way>, StoreError> {
         self.run_and_route("read a route", env, config, request, Pipeline::with_capacity(1)).await
     }
 
@@ -117,21 +121,23 @@ impl Store {
         config: &Routing,
         request: &Request,
         mut pipeline: Pipeline,
-    ) -> Result<Option<Mac>, StoreError> {
+    ) -> Result<Vec<Way>, StoreError> {
         match config.mode {
             RoutingMode::Rssi => {
                 let key = self::key(request.esl_mac);
                 pipeline.cmd("HGETALL").arg(&key);
                 let answer: Option<(BTreeMap<Vec<u8>, Vec<u8>>,)> = self.run(doing, &pipeline).await?;
-                let Some((fields,)) = answer else { return Ok(None) };
-                let Lookup { best, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
+                let Some((fields,)) = answer else { return Ok(Vec::new()) };
+                let Lookup { ways, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
                 self.forget(&key, &forgotten).await;
-                Ok(best)
+                Ok(ways)
             }
             RoutingMode::Fixed => {
                 pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY);
                 let answer: Option<(Option<Vec<u8>>,)> = self.run(doing, &pipeline).await?;
-                Ok(answer.and_then(|(value,)| self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())))
+                let gateway =
+                    answer.and_then(|(value,)| self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok()));
+                Ok(gateway.map(|gateway| Way { gateway, heard_unix_ms: None }).into_iter().collect())
             }
         }
     }
@@ -187,7 +193,7 @@ mod tests {
     }
 
     fn choose(fields: &[(&str, String)]) -> Option<String> {
-        read(fields).best.map(|gateway| gateway.to_string())
+        read(fields).ways.first().map(|way| way.gateway.to_string())
     }
 
     fn heard(rssi: i8, ago_ms: i64) -> String {
@@ -218,7 +224,7 @@ mod tests {
     #[test]
     fn fields_are_forgotten_when_they_are_old_or_senseless() {
         let fields = [(A, heard(-60, 6_001)), (B, heard(-60, 24_001)), ("gateway", heard(-60, 0))];
-        assert_eq!(read(&fields), Lookup { best: None, forgotten: vec![B.into(), "gateway".into()] });
+        assert_eq!(read(&fields), Lookup { ways: Vec::new(), forgotten: vec![B.into(), "gateway".into()] });
         assert_eq!(read(&[(A, heard(-60, 24_000))]).forgotten, Vec::<Vec<u8>>::new());
         assert_eq!(read(&[(A, heard(-60, -24_001))]).forgotten, [A.as_bytes()], "a clock is wrong");
     }

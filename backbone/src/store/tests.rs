@@ -87,7 +87,8 @@ async fn route(store: &Store, env: &Env, mode: RoutingMode) -> Option<Mac> {
     let config = Routing { mode, ..Routing::default() };
     let deadline = Deadline::after(env, Duration::from_secs(10));
     let key = CorrelationKey::RequestId(id);
-    store.remember_and_route(env, &config, &request, (key, &caller), deadline).await.unwrap()
+    let ways = store.remember_and_route(env, &config, &request, (key, &caller), deadline).await.unwrap();
+    ways.first().map(|way| way.gateway)
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ impl Telemetry for LogTelemetry {
             Event::TaskRetried { reason, .. } => (kind("retry", reason), false),
             Event::Dropped { reason, .. } => (kind("drop", reason), reason.is_fault()),
             Event::LeftOut { .. } => (kind("left out", &()), true),
+            Event::ClockOff { .. } => (kind("clock", &()), true),
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
             Event::Disconnected { broker, .. } => (kind("disconnected", broker), true),
             Event::Connected { broker } => (kind("connected", broker), false),

@@ -283,6 +283,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             Event::RequestForwarded { .. }
             | Event::RoutesStored { .. }
             | Event::LeftOut { .. }
+            | Event::ClockOff { .. }
             | Event::CorruptValue { .. }
             | Event::Connected { .. } => {}
         }
@@ -318,7 +319,7 @@ impl<T> PodTelemetry<T> {
             Event::ReplyReceived { request, status } => {
                 entries.counters.rpcs_replied += 1;
                 // A forward router's own answer has no backward router that would report it, too.
-                let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline);
+                let from_router = matches!(status, Status::NoRoute | Status::GatewayOffline | Status::TooLarge);
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {
                         entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
