@@ -32,7 +32,9 @@ thread_local! {
 
 /// From now on no task of `host` runs, though its kernel goes on.
 pub(crate) fn freeze(host: u16) {
-    FROZEN.with_borrow_mut(|frozen| frozen.entry(host).or_default());
+    FROZEN.with_borrow_mut(|frozen| {
+        frozen.entry(host).or_default();
+    });
     SOME_ARE_FROZEN.set(true);
 }
 

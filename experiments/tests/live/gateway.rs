@@ -22,6 +22,8 @@ pub(crate) fn start_gateway(port: u16, labels: u64) -> Labels {
         mac: Mac::new(100),
         shared_mac: false,
         echoes_request_id: true,
+        tells_status: false,
+        clock: |unix_ms| unix_ms,
         work: Work::Concurrent,
         order: AckOrder::ReplyFirst,
         writes: Writes::Packets,
