@@ -168,6 +168,14 @@ pub enum Event<'a> {
         /// The first of them, for people.
         example: &'a str,
     },
+    /// Backward or HTTP router: a report's time shows that its gateway's clock is wrong, or, after that, right again.
+    /// The report counts, by the router's own clock.
+    ClockOff {
+        /// Whose clock.
+        gateway: Mac,
+        /// How far it is ahead of the router's, in milliseconds; negative: behind.
+        ahead_ms: i64,
+    },
     /// Any service: a message was dropped for good, or handed back to its broker.
     Dropped {
         /// What and why.
@@ -233,6 +241,11 @@ pub enum FailReason {
 }
 
 impl FailReason {
+    /// Whether another try would end in the same way.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Malformed | Self::Expired | Self::Refused(Status::TooLarge))
+    }
+
     /// Its name in metrics and in the headers of dead letters.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -240,6 +253,7 @@ impl FailReason {
             Self::Timeout => "timeout",
             Self::Refused(Status::NoRoute) => "no_route",
             Self::Refused(Status::GatewayOffline) => "gateway_offline",
+            Self::Refused(Status::TooLarge) => "too_large",
             Self::Refused(Status::BrokerRefused) => "broker_refused",
             Self::Refused(Status::Done | Status::Superseded | Status::Failed) => "refused_by_gateway",
             Self::BrokerUnavailable | Self::Refused(Status::BrokerUnavailable) => "broker_unavailable",

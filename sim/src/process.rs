@@ -10,10 +10,11 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::task::AbortHandle;
 
@@ -23,6 +24,39 @@ const NO_IO_DRIVER: &str = "context was found, but IO is disabled";
 thread_local! {
     /// The host that [`enter`] was last called with.
     static CURRENT: Cell<Option<u16>> = const { Cell::new(None) };
+    /// Hosts whose processes stand still, with those of their tasks that would run.
+    static FROZEN: RefCell<BTreeMap<u16, Vec<Waker>>> = const { RefCell::new(BTreeMap::new()) };
+    /// Whether there are any: looked at before each poll.
+    static SOME_ARE_FROZEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on no task of `host` runs, though its kernel goes on.
+pub(crate) fn freeze(host: u16) {
+    FROZEN.with_borrow_mut(|frozen| {
+        frozen.entry(host).or_default();
+    });
+    SOME_ARE_FROZEN.set(true);
+}
+
+/// Ends [`freeze`]. Returns how often a task would have run meanwhile.
+pub(crate) fn thaw(host: u16) -> usize {
+    let held = FROZEN.with_borrow_mut(|frozen| {
+        let held = frozen.remove(&host).unwrap_or_default();
+        SOME_ARE_FROZEN.set(!frozen.is_empty());
+        held
+    });
+    let count = held.len();
+    held.into_iter().for_each(Waker::wake);
+    count
+}
+
+/// Whether a task of `host` has to stand still; it is woken when that ends.
+fn stands_still(host: u16, cx: &Context<'_>) -> bool {
+    SOME_ARE_FROZEN.get()
+        && FROZEN.with_borrow_mut(|frozen| {
+            let held = frozen.get_mut(&host);
+            held.map(|held| held.push(cx.waker().clone())).is_some()
+        })
 }
 
 /// Socket calls that follow go to this host's kernel.
@@ -77,6 +111,9 @@ impl<F: Future + Unpin> Future for OnPod<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if stands_still(self.host, cx) {
+            return Poll::Pending;
+        }
         if self.pays {
             ready!(self.poll_cpu(cx));
         }

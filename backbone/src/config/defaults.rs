@@ -1,8 +1,8 @@
 //! The default of every field; its documentation repeats it.
 
 use super::{
-    Acknowledgement, Amqp, BckRouter, Connections, Dispatcher, FwdRouter, HttpRouter, Mqtt, Redis, Replies, ReplyQueue,
-    Results, Routing, RoutingMode, Rpc, RpcKind, TaskWorker,
+    Acknowledgement, Amqp, BckRouter, Connections, Dispatcher, FwdRouter, HttpRouter, Mqtt, Presence, Redis, Replies,
+    ReplyQueue, Results, Routing, RoutingMode, Rpc, RpcKind, TaskWorker,
 };
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -63,7 +63,7 @@ impl Default for Redis {
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { mode: RoutingMode::Rssi, newest_wins: true, route_fresh_ms: 6_000 }
+        Self { mode: RoutingMode::Rssi, newest_wins: true, route_fresh_ms: 6_000, presence: Presence::Puback }
     }
 }
 

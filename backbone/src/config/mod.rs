@@ -211,6 +211,20 @@ pub struct Routing {
     /// How long a route holds after its gateway last heard the label, in milliseconds. Default 6,000: three broadcasts
     /// of a label that broadcasts each 2 s.
     pub route_fresh_ms: u64,
+    /// How routers know that a gateway is offline. Default `puback`.
+    pub presence: Presence,
+}
+
+/// How routers know that a gateway is offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// By the PUBACK of a request, if the broker says there that nobody is subscribed. Whoever else subscribes to the
+    /// gateway's commands, as a monitor with the filter `#` does, makes it look online.
+    #[default]
+    Puback,
+    /// Beside that by the gateway's own word on `/gw/{gateway}/status`, and by its will there. Routers subscribe to it.
+    Status,
 }
 
 /// How a request finds its gateway.

@@ -56,11 +56,17 @@ pub fn rssi_topic(gateway: Mac) -> String {
     format!("/gw/{gateway}/rssi")
 }
 
-/// The gateway that a topic belongs to, if it is one of the three above.
+/// Whether `gateway` is online, by its own words and by its will.
+#[must_use]
+pub fn status_topic(gateway: Mac) -> String {
+    format!("/gw/{gateway}/status")
+}
+
+/// The gateway that a topic belongs to, if it is one of those above that a gateway has.
 #[must_use]
 pub fn gateway_of_topic(topic: &str) -> Option<Mac> {
     let (gateway, kind) = topic.strip_prefix("/gw/")?.split_once('/')?;
-    matches!(kind, "action" | "response" | "rssi").then(|| gateway.parse().ok())?
+    matches!(kind, "action" | "response" | "rssi" | "status").then(|| gateway.parse().ok())?
 }
 
 #[cfg(test)]
@@ -70,10 +76,10 @@ mod tests {
     #[test]
     fn a_topic_names_its_gateway() {
         let gateway = Mac::new(0x1A_2B3C_4D5E);
-        for topic in [action_topic(gateway), response_topic(gateway), rssi_topic(gateway)] {
+        for topic in [action_topic(gateway), response_topic(gateway), rssi_topic(gateway), status_topic(gateway)] {
             assert_eq!(gateway_of_topic(&topic), Some(gateway), "{topic}");
         }
-        assert_eq!(gateway_of_topic("/gw/00:1A:2B:3C:4D:5E/status"), None);
+        assert_eq!(gateway_of_topic("/gw/00:1A:2B:3C:4D:5E/firmware"), None);
         assert_eq!(gateway_of_topic("/gw/nobody/rssi"), None);
     }
 }

@@ -17,7 +17,7 @@ mod task;
 
 pub use address::{
     DEFAULT_ROUTE_KEY, PUBLISHED_HEADER, RESULTS_EXCHANGE, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, action_topic,
-    dead_letter_queue, gateway_of_topic, response_topic, retry_queue, router_topic, rssi_topic,
+    dead_letter_queue, gateway_of_topic, response_topic, retry_queue, router_topic, rssi_topic, status_topic,
 };
 pub(crate) use foreign::LeftOut;
 pub use id::{IdError, Mac, RequestId, TaskId};
@@ -97,6 +97,11 @@ impl Reply {
         Self::from_router(request, Status::GatewayOffline, format!("gateway {gateway} is not connected"))
     }
 
+    /// What a hop answers in the gateway's stead when the request can't go on, ever, for its size.
+    pub(crate) fn too_large(request: &Request, detail: String) -> Self {
+        Self::from_router(request, Status::TooLarge, detail)
+    }
+
     fn from_router(request: &Request, status: Status, detail: String) -> Self {
         let Request { request_id, esl_mac, .. } = *request;
         Self { request_id: Some(request_id), esl_mac, status, detail: Some(detail) }
@@ -133,6 +138,8 @@ pub enum Status {
     BrokerRefused,
     /// A broker on the way could not be reached before the deadline.
     BrokerUnavailable,
+    /// The request has more bytes than a hop takes. It was not sent.
+    TooLarge,
 }
 
 impl Status {

@@ -117,6 +117,8 @@ pub enum CommandOutcome {
     NoRoute,
     /// The label's gateway is not connected to the broker.
     GatewayOffline,
+    /// It has more bytes than a hop takes. It was not sent.
+    TooLarge,
     /// A broker on the way refused it.
     BrokerRefused,
     /// No reply before the deadline. The label may show it all the same.
@@ -149,6 +151,7 @@ impl CommandOutcome {
             Self::Failed => "failed",
             Self::NoRoute => "no_route",
             Self::GatewayOffline => "gateway_offline",
+            Self::TooLarge => "too_large",
             Self::BrokerRefused => "broker_refused",
             Self::TimedOut => "timed_out",
             Self::Expired => "expired",

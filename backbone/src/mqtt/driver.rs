@@ -1,13 +1,16 @@
 //! The task that turns rumqttc's event loop: connects, subscribes, passes messages on.
 
-use super::{Generation, Incoming, Subscriptions, refusal};
+use super::{Generation, Incoming, Subscriptions, limit::PacketLimit, refusal};
 use crate::{
     backoff::Backoff,
     env::Env,
     needs::Needs,
     telemetry::{Event, Telemetry},
 };
-use rumqttc::{AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode, mqttbytes::v5::Packet};
+use rumqttc::{
+    AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode,
+    mqttbytes::v5::{ConnAck, Packet},
+};
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +21,7 @@ pub(super) struct Driver {
     pub(super) client: AsyncClient,
     pub(super) event_loop: EventLoop,
     pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) limit: Arc<PacketLimit>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) generation: watch::Sender<Option<Generation>>,
     /// Which connection does not answer.
@@ -42,16 +46,22 @@ impl Driver {
                 event = self.event_loop.poll() => match event {
                     Ok(event) => Ok(event),
                     Err(ConnectionError::RequestsDone) => return,
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => {
+                        self.limit.lost(&error);
+                        Err(error.to_string())
+                    }
                 },
             };
             let outcome = match event {
-                Ok(rumqttc::Event::Incoming(Packet::ConnAck(_))) => {
-                    connections += 1;
-                    if !self.subscriptions.wanted.load(Relaxed) {
-                        backoff = Backoff::new();
+                Ok(rumqttc::Event::Incoming(Packet::ConnAck(connack))) => {
+                    let connected = self.connected(connections + 1, &connack);
+                    if connected.is_ok() {
+                        connections += 1;
+                        if !self.subscriptions.wanted.load(Relaxed) {
+                            backoff = Backoff::new();
+                        }
                     }
-                    self.connected(connections)
+                    connected
                 }
                 Ok(rumqttc::Event::Incoming(Packet::Publish(publish))) => {
                     let message = Incoming {
@@ -95,7 +105,13 @@ impl Driver {
         }
     }
 
-    fn connected(&self, generation: Generation) -> Result<(), String> {
+    fn connected(&self, generation: Generation, connack: &ConnAck) -> Result<(), String> {
+        let properties = connack.properties.as_ref();
+        if properties.is_some_and(|properties| properties.max_qos == Some(0)) {
+            // It would end the connection at each message, and acknowledge none.
+            return Err("the broker takes QoS 0 only, and QoS 1 is needed".to_owned());
+        }
+        self.limit.announced(properties);
         if self.subscriptions.wanted.load(Relaxed) {
             self.needs.lack(refusal::SUBSCRIPTIONS, "the subscriptions are not granted yet".into());
             self.subscriptions.request(&self.client)?;

@@ -8,6 +8,7 @@
 //! does not redistribute loses them, and the task's retry covers that.
 
 mod driver;
+mod limit;
 mod refusal;
 
 use crate::{
@@ -19,9 +20,11 @@ use crate::{
 };
 use bytes::Bytes;
 use driver::Driver;
+use limit::{Limit, PacketLimit};
 use rumqttc::{
     AckMode, AsyncClient, ManualAck, MqttOptions, PubAck, PubAckReason, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, SubscribeFilterInput, mqttbytes::QoS,
+    PublishProperties, PublishResult, SubscribeFilterInput,
+    mqttbytes::{QoS, v5::Publish},
 };
 use std::{
     sync::{
@@ -44,12 +47,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 const PACKET_BYTES_MAX: u32 = 288 * 1024;
 
 /// Which life of the connection a message belongs to, counted from 1.
-type Generation = u64;
+pub(crate) type Generation = u64;
 
 /// One replica's MQTT connection. Dropping it drops the connection.
 pub(crate) struct Mqtt {
     client: AsyncClient,
     subscriptions: Arc<Subscriptions>,
+    limit: Arc<PacketLimit>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
     /// Tells the driver which connection does not answer.
@@ -82,6 +86,13 @@ pub(crate) struct Incoming {
     generation: Generation,
     packet_id: u16,
     qos: QoS,
+}
+
+impl Incoming {
+    /// Which connection it came by.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
 }
 
 /// Where the answer to a message shall go (MQTT 5, 4.10).
@@ -132,6 +143,16 @@ pub(crate) enum MqttError {
         /// Its reason code.
         reason: PubAckReason,
     },
+    /// The broker takes nothing as large as this, so it was not sent.
+    #[error("publish to `{topic}`: the MQTT packet has {bytes} bytes; allowed are {limit}")]
+    TooLarge {
+        /// Where to.
+        topic: String,
+        /// Size of the packet.
+        bytes: u32,
+        /// What the broker takes.
+        limit: Limit,
+    },
 }
 
 impl Mqtt {
@@ -160,6 +181,7 @@ impl Mqtt {
         telemetry.keeps("mqtt", &ask);
         let wanted = AtomicBool::new(!filters.is_empty());
         let subscriptions = Arc::new(Subscriptions { filters, wanted });
+        let limit = Arc::new(PacketLimit::default());
         let driver = Driver {
             env: env.clone(),
             telemetry: telemetry.clone(),
@@ -167,12 +189,15 @@ impl Mqtt {
             client: client.clone(),
             event_loop,
             subscriptions: subscriptions.clone(),
+            limit: limit.clone(),
             incoming,
             generation,
             give_up: given_up,
         };
         let driver = env.spawn("mqtt", driver.run()).into();
-        (Self { client, subscriptions, generation: current, give_up, needs, telemetry, _driver: driver }, received)
+        let mqtt =
+            Self { client, subscriptions, limit, generation: current, give_up, needs, telemetry, _driver: driver };
+        (mqtt, received)
     }
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
@@ -180,7 +205,7 @@ impl Mqtt {
     /// says, if it knows how to.
     ///
     /// # Errors
-    /// [`MqttError`]; except for `Unavailable` and `Refused` the message may be with the broker all the same.
+    /// [`MqttError`]; except for `Unavailable`, `Refused` and `TooLarge` the message may be with the broker all the same.
     pub(crate) async fn publish(
         &self,
         topic: String,
@@ -199,9 +224,15 @@ impl Mqtt {
         let message_expiry_interval = Some(expiry_s);
         let properties =
             PublishProperties { message_expiry_interval, response_topic, correlation_data, ..Default::default() };
-        let options = PublishOptions::at_least_once().properties(properties);
+        let packet = Publish::new(topic.clone(), QoS::AtLeastOnce, payload, Some(properties));
+        let packet = Publish { pkid: 1, ..packet }; // for the size: rumqttc has the ids
+        let _under_way = match self.limit.admit(packet.size()) {
+            Ok(under_way) => under_way,
+            Err((bytes, limit)) => return Err(MqttError::TooLarge { topic, bytes, limit }),
+        };
+        let options = PublishOptions::at_least_once().properties(packet.properties.unwrap_or_default());
         let puback = async {
-            let notice = self.client.publish_tracked(topic.clone(), payload, options).await;
+            let notice = self.client.publish_tracked(topic.clone(), packet.payload, options).await;
             // The only failures are a dead event loop and a topic with wildcards, which an address has not.
             notice.map_err(|_| PublishNoticeError::Recv)?.wait_async().await
         };
@@ -224,6 +255,11 @@ impl Mqtt {
                 Err(MqttError::Unacknowledged { topic })
             }
         }
+    }
+
+    /// Which connection is the present one, if there is one.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        *self.generation.borrow()
     }
 
     /// Sends the PUBACK for `message`. Without effect if it came over an earlier connection: the broker then gives it

@@ -56,3 +56,111 @@ async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on
     sleep(Duration::from_secs(5)).await;
     assert_eq!(*connections.0.lock().unwrap(), ["connected", "no PUBACK in time", "connected"]);
 }
+
+/// How a broker that announces no limit says that a message is too large for it.
+#[derive(Clone, Copy, Debug)]
+enum Objection {
+    /// By a DISCONNECT with the reason.
+    Disconnect,
+    /// By a PUBACK with a reason that it has not, as Mosquitto does with `message_size_limit`.
+    PubAck,
+}
+
+/// Sends `connack`, and acknowledges messages whose packets have no more than 1,000 bytes.
+async fn take_small_ones(mut stream: Stream, connack: Vec<u8>, objection: Objection) {
+    let (mut bytes, mut buf) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let read = stream.read(&mut buf).await.unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        bytes.extend_from_slice(&buf[..read]);
+        // The packets of these tests have lengths of one or two bytes.
+        while let [kind, first, second, ..] = bytes[..] {
+            let (length, head) = match first {
+                0..0x80 => (usize::from(first), 2),
+                _ => (usize::from(first & 0x7F) + (usize::from(second) << 7), 3),
+            };
+            if bytes.len() < head + length {
+                break;
+            }
+            let packet: Vec<u8> = bytes.drain(..head + length).collect();
+            let answer = match kind >> 4 {
+                1 => connack.clone(),
+                3 => {
+                    let id_at = head + 2 + usize::from(u16::from_be_bytes([packet[head], packet[head + 1]]));
+                    let (high, low) = (packet[id_at], packet[id_at + 1]);
+                    match (packet.len(), objection) {
+                        (..=1_000, _) => vec![0x40, 2, high, low],
+                        (_, Objection::PubAck) => vec![0x40, 3, high, low, 0x95],
+                        (_, Objection::Disconnect) => vec![0xE0, 2, 0x95, 0],
+                    }
+                }
+                _ => continue,
+            };
+            stream.write_all(&answer).await.unwrap();
+        }
+    }
+}
+
+/// A client of a broker that takes messages of 1,000 bytes.
+async fn start(connack: Vec<u8>, objection: Objection) -> (Mqtt, Arc<Connections>) {
+    let env = memory_env();
+    let mut listener = env.listen(([0, 0, 0, 0], 1883).into()).await.unwrap();
+    env.spawn("broker", {
+        let env = env.clone();
+        async move {
+            while let Ok(stream) = listener.accept().await {
+                env.spawn("connection", take_small_ones(stream, connack.clone(), objection));
+            }
+        }
+    });
+    let connections = Arc::new(Connections::default());
+    (Mqtt::start(&env, &config::Mqtt::default(), "test", Vec::new(), connections.clone()).0, connections)
+}
+
+async fn publish(mqtt: &Mqtt, bytes: usize) -> Result<Handover, MqttError> {
+    mqtt.publish("topic".into(), vec![1; bytes], None, 60, Instant::now() + Duration::from_secs(5)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_over_the_announced_limit_is_not_sent_and_the_others_are() {
+    // With a Maximum Packet Size of 1,000 (MQTT 5, 3.2.2.3.6).
+    let connack = vec![0x20, 8, 0, 0, 5, 0x27, 0, 0, 0x03, 0xE8];
+    let (mqtt, connections) = start(connack, Objection::Disconnect).await;
+    // Head, topic, id, and an expiry interval: 1 + 2, 2 + 5, 2, 1 + 5.
+    let (first, too_large) = tokio::join!(publish(&mqtt, 982), publish(&mqtt, 983));
+    assert_eq!(first.unwrap(), Handover::Taken);
+    let said = too_large.unwrap_err().to_string();
+    assert!(said.contains("has 1001 bytes; allowed are 1000 bytes, the broker's Maximum Packet Size"), "{said}");
+    assert_eq!(*connections.0.lock().unwrap(), ["connected"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_not_announced_is_learnt_from_one_refusal_and_forgotten_in_time() {
+    for objection in [Objection::Disconnect, Objection::PubAck] {
+        let (mqtt, connections) = start(CONNACK.to_vec(), objection).await;
+        assert_eq!(publish(&mqtt, 100).await.unwrap(), Handover::Taken);
+        let lost = publish(&mqtt, 3_000).await;
+        assert!(matches!(lost, Err(MqttError::Lost { .. })), "{objection:?}: {lost:?}");
+        sleep(Duration::from_secs(5)).await;
+        for _ in 0..3 {
+            let said = publish(&mqtt, 3_000).await.unwrap_err().to_string();
+            assert!(said.contains("has 3018 bytes; allowed are 3017 bytes, which is learnt"), "{objection:?}: {said}");
+            assert_eq!(publish(&mqtt, 900).await.unwrap(), Handover::Taken);
+        }
+        let events = connections.0.lock().unwrap().len();
+        assert_eq!(events, 3, "connected, disconnected, connected: {objection:?}");
+        // The broker may have got a larger one.
+        sleep(Duration::from_secs(601)).await;
+        assert!(matches!(publish(&mqtt, 3_000).await, Err(MqttError::Lost { .. })), "{objection:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_only_qos_0_is_no_broker() {
+    let (mqtt, connections) = start(vec![0x20, 5, 0, 0, 2, 0x24, 0], Objection::Disconnect).await;
+    assert!(matches!(publish(&mqtt, 1).await, Err(MqttError::Unavailable { .. })));
+    let said = connections.0.lock().unwrap().clone();
+    assert!(said.len() > 1 && said.iter().all(|said| said.contains("QoS 0 only")), "{said:?}");
+}

@@ -12,7 +12,7 @@ use crate::{
     amqp::{PublishError, ReplyQueueError, Session},
     config::{Config, RpcKind},
     env::Env,
-    message::{Reply, Request, RequestId, TaskId},
+    message::{Message as _, REQUEST_BYTES_MAX, Reply, Request, RequestId, TaskId},
     telemetry::{Event, FailReason, Telemetry},
 };
 use http::HttpClient;
@@ -45,6 +45,18 @@ impl CallError {
             Self::Timeout => FailReason::Timeout,
             Self::Overloaded => FailReason::Overloaded,
             _ => FailReason::BrokerUnavailable,
+        }
+    }
+}
+
+/// The bytes of `request`; if routers don't take so many, the reply in its gateway's stead.
+fn body_of(request: &Request) -> Result<Vec<u8>, Reply> {
+    let body = request.to_bytes();
+    match body.len() {
+        ..=REQUEST_BYTES_MAX => Ok(body),
+        bytes => {
+            let detail = format!("the request has {bytes} bytes; routers take {REQUEST_BYTES_MAX}");
+            Err(Reply::too_large(request, detail))
         }
     }
 }

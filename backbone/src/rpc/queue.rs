@@ -1,7 +1,7 @@
 //! Calls over message queues: requests go into the routing queue, replies come back over a queue of the worker's own.
 
 use super::{
-    CallError, UnderWay,
+    CallError, UnderWay, body_of,
     waiting::{Call, WaitingCalls},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     config,
     deadline::Deadline,
     env::{Env, TaskGuard},
-    message::{Message, ROUTING_QUEUE, Reply, Request, RequestId, TaskId},
+    message::{ROUTING_QUEUE, Reply, Request, RequestId, TaskId},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use futures_util::future::join_all;
@@ -101,7 +101,10 @@ impl QueueClient {
         reply_queue: &QueueName,
         deadline: Deadline,
     ) -> Result<Reply, CallError> {
-        let body = request.to_bytes();
+        let body = match body_of(request) {
+            Ok(body) => body,
+            Err(reply) => return Ok(reply),
+        };
         let properties = Properties::default()
             .reply_to(reply_queue)
             .correlation_id(request.request_id)

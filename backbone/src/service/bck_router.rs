@@ -6,7 +6,10 @@
 
 mod aside;
 
-use super::reports::{malformed, retry, store_report, tell_left_out};
+use super::{
+    clocks::Clocks,
+    reports::{malformed, retry, store_report, tell_left_out},
+};
 use crate::{
     amqp::{Properties, PublishError, QueueName, Session},
     config::Config,
@@ -36,6 +39,7 @@ pub struct BckRouter {
     session: Session,
     mqtt: Mqtt,
     store: Store,
+    clocks: Clocks,
     aside: Aside,
 }
 
@@ -54,7 +58,8 @@ impl BckRouter {
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let in_work_max = config.bck_router.in_flight_max;
-        let mut router = Self { env, config, telemetry, session, mqtt, store, aside: Aside::default() };
+        let mut router =
+            Self { env, config, telemetry, session, mqtt, store, clocks: Clocks::default(), aside: Aside::default() };
 
         let mut stepping_aside = Box::pin(router.step_aside());
         let mut in_work = FuturesUnordered::new();
@@ -113,7 +118,8 @@ impl BckRouter {
 
     async fn hand_over(&self, message: &Incoming) -> Outcome {
         if message.topic.ends_with(b"/rssi") {
-            store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), message).await
+            store_report(&self.env, &self.store, &self.config.routing, &self.clocks, self.telemetry.as_ref(), message)
+                .await
         } else {
             self.return_reply(message).await
         }

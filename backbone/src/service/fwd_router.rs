@@ -1,7 +1,10 @@
 //! The forward router: takes a request from RabbitMQ, notes who waits for its reply, finds the gateway, and hands the
 //! request to the MQTT broker, byte for byte. Only then is it acknowledged.
 
-use super::settle::{self, Pause, Rounds};
+use super::{
+    presence::{self, Choice, Presence},
+    settle::{self, Pause, Rounds},
+};
 use crate::{
     amqp::{
         Acknowledge, Delivery, DurableQueue, Properties, PublishError, QueueName, Served, Session, Settlement, serve,
@@ -10,12 +13,12 @@ use crate::{
     deadline::Deadline,
     env::Env,
     message::{Message, Reply, Request, Status, action_topic},
-    mqtt::{Handover, Mqtt, MqttError},
+    mqtt::{Handover, Incoming, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Destination, Store, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Most requests in work at a time when RabbitMQ does not wait for acknowledgements, and so sets no bound. The thesis
@@ -41,6 +44,7 @@ pub struct FwdRouter {
     mqtt: Mqtt,
     store: Store,
     rounds: Rounds,
+    presence: Presence,
 }
 
 /// Why a request could not be passed on now.
@@ -92,7 +96,8 @@ impl FwdRouter {
     pub async fn run(env: Env, config: Arc<Config>, telemetry: Arc<dyn Telemetry>, shutdown: CancellationToken) {
         let queues = vec![DurableQueue::requests()];
         let session = Session::new(&env, &config.amqp, "fwd-router", queues, telemetry.clone());
-        let (mqtt, _) = Mqtt::start(&env, &config.mqtt, "fwd", Vec::new(), telemetry.clone());
+        let subscriptions = presence::subscriptions(&config.routing).collect();
+        let (mqtt, statuses) = Mqtt::start(&env, &config.mqtt, "fwd", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let prefetch = config.fwd_router.prefetch;
         let (acknowledge, in_work_max) = match config.fwd_router.acknowledgement {
@@ -101,8 +106,13 @@ impl FwdRouter {
         };
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
         let rounds = Rounds::new(Pause::in_time());
-        let mut router = Self { env, config, telemetry, session, mqtt, store, rounds };
-        let unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)).await;
+        let presence = Presence::default();
+        let mut router = Self { env, config, telemetry, session, mqtt, store, rounds, presence };
+        let unfinished = tokio::select! {
+            biased;
+            unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)) => unfinished,
+            () = router.hear_of_gateways(statuses) => unreachable!("the client runs as long as the router does"),
+        };
         let reason = match acknowledge {
             Acknowledge::AfterWork { .. } => DropReason::HandedBack,
             Acknowledge::OnDelivery => DropReason::Lost,
@@ -111,6 +121,16 @@ impl FwdRouter {
         (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason, detail }));
         router.mqtt.close().await;
         router.session.close().await;
+    }
+
+    /// Takes in what gateways say of themselves, if that is wanted.
+    async fn hear_of_gateways(&self, mut statuses: mpsc::Receiver<Incoming>) {
+        while let Some(status) = statuses.recv().await {
+            if let Err(dropped) = self.presence.take(&status, self.env.unix_ms()) {
+                self.telemetry.record(&dropped.event());
+            }
+            self.mqtt.acknowledge(&status);
+        }
     }
 
     async fn work(&self, mut delivery: Delivery) -> Settlement {
@@ -143,19 +163,26 @@ impl FwdRouter {
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
         let limits = (*deadline, *answer_at);
-        let route = self.store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await?;
-        let gateway = match route {
-            Destination::Gateway(gateway) => gateway,
-            Destination::Unknown => return self.refuse(taken, Reply::no_route(request)).await,
+        let ways = match self.store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await? {
+            Destination::Ways(ways) => ways,
             Destination::Outranked { newest } => return self.refuse(taken, Reply::superseded(request, newest)).await,
         };
+        let gateway = match self.presence.choose(&ways, &self.mqtt) {
+            Choice::To(gateway) => gateway,
+            Choice::Offline(gateway) => return self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
+            Choice::NoRoute => return self.refuse(taken, Reply::no_route(request)).await,
+        };
         let patience = (*answer_at).min(Instant::now() + CONNECTION_LIMIT);
-        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await? {
-            Handover::Taken => {
+        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await {
+            Ok(Handover::Taken) => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())
             }
-            Handover::NoSubscribers => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
+            Err(error @ MqttError::TooLarge { .. }) => {
+                self.refuse(taken, Reply::too_large(request, error.to_string())).await
+            }
+            Err(error) => Err(error.into()),
+            Ok(Handover::NoSubscribers) => self.refuse(taken, Reply::gateway_offline(request, gateway)).await,
         }
     }
 

@@ -1,9 +1,11 @@
 //! The services. Each runs until its shutdown token is cancelled, and then finishes or hands back what it holds.
 
 mod bck_router;
+mod clocks;
 mod dispatcher;
 mod fwd_router;
 mod http_router;
+mod presence;
 mod reports;
 mod settle;
 mod task_worker;

@@ -1,6 +1,9 @@
 //! What routers do with what gateways publish: RSSI reports into the routing table, and the patience that goes with it.
 
-use super::settle::Pause;
+use super::{
+    clocks::{Clocks, Made},
+    settle::Pause,
+};
 use crate::{
     config::Routing,
     env::Env,
@@ -20,13 +23,27 @@ pub(super) async fn store_report(
     env: &Env,
     store: &Store,
     routing: &Routing,
+    clocks: &Clocks,
     telemetry: &dyn Telemetry,
     message: &Incoming,
 ) -> Result<(), Dropped> {
     let topic = std::str::from_utf8(&message.topic).ok();
     let gateway = topic.and_then(gateway_of_topic).ok_or_else(|| malformed(message, &"no gateway in the topic"))?;
-    let (report, left_out) = RssiReport::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
+    let (mut report, left_out) =
+        RssiReport::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
     tell_left_out(telemetry, message, &left_out);
+    report.heard_unix_ms = match clocks.made(env, routing, gateway, report.heard_unix_ms) {
+        Made::At { unix_ms, ahead_ms } => {
+            if let Some(ahead_ms) = ahead_ms {
+                telemetry.record(&Event::ClockOff { gateway, ahead_ms });
+            }
+            unix_ms
+        }
+        Made::TooLongAgo { lag_ms } => {
+            let detail = format!("the report of gateway {gateway} is {lag_ms} ms old by its clock");
+            return Err(Dropped { reason: DropReason::Expired, detail });
+        }
+    };
     let give_up = report_limit(env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
     retry(give_up, || store.store_report(routing, gateway, &report)).await?;
     telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });

@@ -9,7 +9,7 @@ mod refusal;
 mod routes;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
-pub(crate) use routes::{Destination, report_limit};
+pub(crate) use routes::{Destination, Way, report_limit};
 
 use crate::{
     config,

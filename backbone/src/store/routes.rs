@@ -32,12 +32,10 @@ fn key(esl: Mac) -> String {
 }
 
 /// Where a request has to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To this gateway.
-    Gateway(Mac),
-    /// Nobody knows.
-    Unknown,
+    /// One of these ways, the best first. Empty: nobody knows any.
+    Ways(Vec<Way>),
     /// Nowhere: a newer command was accepted for its label.
     Outranked {
         /// That one's version.
@@ -45,11 +43,19 @@ pub(crate) enum Destination {
     },
 }
 
+/// A way to a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) gateway: Mac,
+    /// When the gateway heard the label, in milliseconds since 1970, if that is how the way is known.
+    pub(crate) heard_unix_ms: Option<u64>,
+}
+
 /// What a label's hash says.
 #[derive(Debug, PartialEq, Eq)]
 struct Lookup {
-    /// The strongest of the fresh routes; of equally strong ones the gateway with the lower address.
-    best: Option<Mac>,
+    /// The fresh routes, the strongest first; of equally strong ones the gateway with the lower address.
+    ways: Vec<Way>,
     /// Fields that will not become fresh again, or make no sense.
     forgotten: Vec<Vec<u8>>,
 }
@@ -67,8 +73,9 @@ fn look_up(fields: BTreeMap<Vec<u8>, Vec<u8>>, now_unix_ms: u64, fresh_ms: u64) 
             _ => forgotten.push(field),
         }
     }
-    let best = fresh.into_iter().max_by_key(|route| (route.rssi, Reverse(route.gateway)));
-    Lookup { best: best.map(|route| route.gateway), forgotten }
+    fresh.sort_by_key(|route| (Reverse(route.rssi), route.gateway));
+    let way = |route: Route| Way { gateway: route.gateway, heard_unix_ms: Some(route.heard_unix_ms) };
+    Lookup { ways: fresh.into_iter().map(way).collect(), forgotten }
 }
 
 #[derive(Clone, Copy)]
@@ -96,8 +103,8 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it has to go: one round
-    /// trip, for a connection to which it waits until `give_up` at most.
+    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it may go: one round trip,
+    /// for a connection to which it waits until `give_up` at most.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
@@ -114,7 +121,7 @@ impl Store {
         self.run_and_route("store a correlation and read a route", env, config, request, (pipeline, give_up)).await
     }
 
-    /// Looks up where `request` has to go.
+    /// Looks up where `request` may go, the best way first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -146,20 +153,21 @@ impl Store {
             RoutingMode::Fixed => drop(pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY)),
         }
         let Some(mut answers) = self.run_until::<Vec<Value>>(give_up, doing, &pipeline).await? else {
-            return Ok(Destination::Unknown);
+            return Ok(Destination::Ways(Vec::new()));
         };
         let of_another_kind = |source| StoreError::Redis { doing, source };
         let route = answers.pop().unwrap_or(Value::Nil);
-        let route = match config.mode {
+        let ways = match config.mode {
             RoutingMode::Rssi => {
                 let fields = redis::from_redis_value(route).map_err(|error| of_another_kind(error.into()))?;
-                let Lookup { best, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
+                let Lookup { ways, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
                 self.remove("remove old routes", &key(esl), &forgotten).await;
-                best
+                ways
             }
             RoutingMode::Fixed => {
                 let value = redis::from_redis_value(route).map_err(|error| of_another_kind(error.into()))?;
-                self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok())
+                let gateway = self.parsed(DEFAULT_ROUTE_KEY, value, |text| text.parse().ok());
+                gateway.map(|gateway| Way { gateway, heard_unix_ms: None }).into_iter().collect()
             }
         };
         if let (true, Some(versions), Some(is_new)) = (config.newest_wins, answers.pop(), answers.pop()) {
@@ -170,12 +178,12 @@ impl Store {
             if let Some(newest) = newest.filter(|newest| *newest > request.version) {
                 return Ok(Destination::Outranked { newest });
             }
-            if route.is_none() && is_new == Value::Int(1) {
+            if ways.is_empty() && is_new == Value::Int(1) {
                 // It will not be sent, so it is not accepted. An earlier try of it may have been.
                 self.remove("take back a version", &key, &[request.version.to_string().into_bytes()]).await;
             }
         }
-        Ok(route.map_or(Destination::Unknown, Destination::Gateway))
+        Ok(Destination::Ways(ways))
     }
 
     /// Removes `fields`: a round trip more, but only for the first request after they have become of no use.
@@ -229,7 +237,7 @@ mod tests {
     }
 
     fn choose(fields: &[(&str, String)]) -> Option<String> {
-        read(fields).best.map(|gateway| gateway.to_string())
+        read(fields).ways.first().map(|way| way.gateway.to_string())
     }
 
     fn heard(rssi: i8, ago_ms: i64) -> String {
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn fields_are_forgotten_when_they_are_old_or_senseless() {
         let fields = [(A, heard(-60, 6_001)), (B, heard(-60, 24_001)), ("gateway", heard(-60, 0))];
-        assert_eq!(read(&fields), Lookup { best: None, forgotten: vec![B.into(), "gateway".into()] });
+        assert_eq!(read(&fields), Lookup { ways: Vec::new(), forgotten: vec![B.into(), "gateway".into()] });
         assert_eq!(read(&[(A, heard(-60, 24_000))]).forgotten, Vec::<Vec<u8>>::new());
         assert_eq!(read(&[(A, heard(-60, -24_001))]).forgotten, [A.as_bytes()], "a clock is wrong");
     }

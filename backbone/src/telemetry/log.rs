@@ -28,6 +28,7 @@ impl Telemetry for LogTelemetry {
             Event::TaskRetried { reason, .. } => (kind("retry", reason), false),
             Event::Dropped { reason, .. } => (kind("drop", reason), reason.is_fault()),
             Event::LeftOut { .. } => (kind("left out", &()), true),
+            Event::ClockOff { .. } => (kind("clock", &()), true),
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
             Event::Refused { broker, reason, .. } => (kind("refused", &(broker, reason)), true),
             Event::QueueMissing { queue } => (kind("queue missing", queue), true),

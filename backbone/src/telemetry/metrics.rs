@@ -25,6 +25,9 @@ const TIMED_MAX: usize = 100_000;
 /// Most gateways that are counted by name: a metric must not grow with a fleet. The others are counted together.
 const NAMED_GATEWAYS_MAX: usize = 100;
 
+/// What those are called.
+const OTHERS: &str = "others";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -69,6 +72,8 @@ pub struct Metrics {
     reports_stored: Counter,
     routes_stored: Counter,
     left_out: Family<Gateway, Counter>,
+    clock_off: Family<Gateway, Counter>,
+    clock_ahead: Family<Gateway, Gauge>,
     dropped: Family<Reason, Counter>,
     corrupt_values: Counter,
     refusals: Family<Refusal, Counter>,
@@ -122,6 +127,16 @@ impl Metrics {
                 "Parts of gateways' messages that make no sense",
                 Family::default(),
             ),
+            clock_off: names.add(
+                "gateway_clock_off",
+                "Reports whose time was not believed, or believed again",
+                Family::default(),
+            ),
+            clock_ahead: names.add(
+                "gateway_clock_ahead_milliseconds",
+                "How far a gateway's clock is ahead of the router's",
+                Family::default(),
+            ),
             dropped: names.add("dropped", "Messages dropped or handed back", Family::default()),
             corrupt_values: names.add("corrupt_values", "Values in Redis that make no sense", Counter::default()),
             refusals: names.add("refusals", "What brokers have refused", Family::default()),
@@ -173,7 +188,7 @@ impl Metrics {
                 named.insert(gateway);
                 gateway.to_string()
             }
-            Some(_) => "others".to_owned(),
+            Some(_) => OTHERS.to_owned(),
             None => "unknown".to_owned(),
         }
     }
@@ -227,6 +242,13 @@ impl Telemetry for Metrics {
             Event::LeftOut { gateway, parts, .. } => {
                 self.left_out.get_or_create(&Gateway { gateway: self.name_of_gateway(gateway) }).inc_by(parts as u64);
             }
+            Event::ClockOff { gateway, ahead_ms } => {
+                let gateway = Gateway { gateway: self.name_of_gateway(Some(gateway)) };
+                if gateway.gateway != OTHERS {
+                    self.clock_ahead.get_or_create(&gateway).set(ahead_ms);
+                }
+                self.clock_off.get_or_create(&gateway).inc();
+            }
             Event::Dropped { reason, .. } => count(&self.dropped, reason.name()),
             Event::CorruptValue { .. } => drop(self.corrupt_values.inc()),
             Event::Refused { broker, reason, .. } => {
@@ -248,6 +270,7 @@ fn name_of(status: Status) -> &'static str {
         Status::GatewayOffline => "gateway_offline",
         Status::BrokerRefused => "broker_refused",
         Status::BrokerUnavailable => "broker_unavailable",
+        Status::TooLarge => "too_large",
     }
 }
 
@@ -311,6 +334,22 @@ mod tests {
         assert_eq!(value(&text, "backbone_task_end_to_end_seconds_sum"), Some(7.06));
         assert_eq!(value(&text, "backbone_task_end_to_end_seconds_bucket{le=\"5.0\"}"), Some(0.0));
         assert_eq!(value(&text, "backbone_task_end_to_end_seconds_bucket{le=\"10.0\"}"), Some(1.0));
+    }
+
+    #[test]
+    fn a_gateways_wrong_clock_is_shown_with_its_offset_and_counted() {
+        let metrics = Metrics::new();
+        for gateway in (0..=NAMED_GATEWAYS_MAX as u64).map(Mac::new) {
+            metrics.record(&Event::ClockOff { gateway, ahead_ms: -3_500 });
+        }
+        metrics.record(&Event::ClockOff { gateway: Mac::new(1), ahead_ms: 12 });
+        let text = metrics.to_text();
+        let of =
+            |metric: &str, gateway| value(&text, &format!("backbone_gateway_clock_{metric}{{gateway=\"{gateway}\"}}"));
+        let [first, second] = ["00:00:00:00:00:00", "00:00:00:00:00:01"];
+        assert_eq!([first, second].map(|gateway| of("ahead_milliseconds", gateway)), [Some(-3_500.0), Some(12.0)]);
+        assert_eq!([first, second, OTHERS].map(|gateway| of("off_total", gateway)), [Some(1.0), Some(2.0), Some(1.0)]);
+        assert_eq!(of("ahead_milliseconds", OTHERS), None, "{text}");
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Gateways {
             mac: gateway_mac(if fleet.shared_mac { 0 } else { index as usize }),
             shared_mac: fleet.shared_mac,
             echoes_request_id: fleet.echoes_request_id,
+            tells_status: fleet.tells_status,
+            clock: |unix_ms| unix_ms,
             work: match fleet.mode {
                 GatewayMode::Serial => Work::Serial,
                 GatewayMode::Concurrent => Work::Concurrent,

@@ -360,6 +360,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             Event::RequestForwarded { .. }
             | Event::RoutesStored { .. }
             | Event::LeftOut { .. }
+            | Event::ClockOff { .. }
             | Event::CorruptValue { .. }
             | Event::Refused { .. }
             | Event::QueueMissing { .. }
@@ -399,7 +400,11 @@ impl<T> PodTelemetry<T> {
                 // A forward router's own answer has no backward router that would report it, too.
                 let from_router = matches!(
                     status,
-                    Status::NoRoute | Status::GatewayOffline | Status::BrokerRefused | Status::BrokerUnavailable
+                    Status::NoRoute
+                        | Status::GatewayOffline
+                        | Status::TooLarge
+                        | Status::BrokerRefused
+                        | Status::BrokerUnavailable
                 );
                 match entries.requests.get_mut(&request) {
                     Some(entry) if entry.pod == self.pod => {

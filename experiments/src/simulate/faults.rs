@@ -18,6 +18,7 @@ pub(super) async fn inject(world: &World, faults: &[Fault]) {
             FaultKind::Crash => crash(world, fault).await,
             FaultKind::Cut => cut(world, fault).await,
             FaultKind::Restart => restart(world, fault).await,
+            FaultKind::Freeze => freeze(world, fault).await,
         };
         if !had_effect {
             world.recorder().violate(format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target));
@@ -59,6 +60,20 @@ async fn cut(world: &World, fault: &Fault) -> bool {
         None => sleep(Duration::from_secs(1)).await, // time to lose something
     }
     cluster.network().lost > lost_before
+}
+
+/// Lets a pod's processes stand still. Had an effect if one of them would have done something.
+async fn freeze(world: &World, fault: &Fault) -> bool {
+    let cluster = world.cluster();
+    let pod = world.pod_of(fault.target).to_string();
+    cluster.freeze(&pod);
+    match fault.for_ms {
+        Some(ms) => {
+            sleep(Duration::from_millis(ms)).await;
+            cluster.thaw(&pod) > 0
+        }
+        None => true,
+    }
 }
 
 /// Stops a service as SIGTERM does, and starts it again. A broker has no such manners: it crashes. Had an effect if it

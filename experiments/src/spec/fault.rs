@@ -35,6 +35,8 @@ pub enum FaultKind {
     Cut,
     /// It is asked to stop, as by SIGTERM, and started again afterwards.
     Restart,
+    /// Its processes stand still, as by SIGSTOP, while its kernel goes on to take what comes.
+    Freeze,
 }
 
 impl FaultKind {
@@ -42,7 +44,7 @@ impl FaultKind {
     pub(super) fn may_be_between_two(self) -> bool {
         match self {
             Self::Cut => true,
-            Self::Crash | Self::Restart => false,
+            Self::Crash | Self::Restart | Self::Freeze => false,
         }
     }
 }

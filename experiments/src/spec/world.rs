@@ -20,6 +20,9 @@ pub struct Fleet {
     pub shared_mac: bool,
     /// Replies carry the request's id; some vendors' gateways echo nothing but the label's address. Default: true.
     pub echoes_request_id: bool,
+    /// Gateways say that they are online on their status topics, and have wills there that they are not; see
+    /// `backbone.routing.presence`. Default: false.
+    pub tells_status: bool,
     /// Default: `serial`.
     pub mode: GatewayMode,
     /// Default: `acknowledge_first`.
@@ -47,6 +50,7 @@ impl Default for Fleet {
             esls: 100,
             shared_mac: false,
             echoes_request_id: true,
+            tells_status: false,
             mode: GatewayMode::Serial,
             order: Order::AcknowledgeFirst,
             gateways_in_range: 3,

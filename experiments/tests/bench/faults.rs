@@ -213,6 +213,18 @@ fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
     assert_eq!(tried_again(&outcomes), 0, "no request was lost");
 }
 
+#[test]
+fn a_router_that_stands_still_delays_tasks_only_and_takes_part_again_when_it_goes_on() {
+    for kind in [RouterKind::Forward, RouterKind::Backward] {
+        all_are_done(&break_down(FaultKind::Freeze, Pod::Router(kind, 0), 5_000));
+    }
+}
+
+#[test]
+fn a_worker_that_stands_still_delays_tasks_only() {
+    all_are_done(&break_down(FaultKind::Freeze, Pod::TaskWorker(0), 5_000));
+}
+
 /// One worker, one task that takes 2 s, and a worker that crashes a second into each try.
 fn run_with_crashing_worker(crashes: u64) -> Outcome {
     let mut spec = spec(1);

@@ -28,6 +28,8 @@ pub(crate) fn start_gateway_with(port: u16, labels: u64, ble: Duration) -> Label
         mac: Mac::new(100),
         shared_mac: false,
         echoes_request_id: true,
+        tells_status: false,
+        clock: |unix_ms| unix_ms,
         work: Work::Concurrent,
         order: AckOrder::ReplyFirst,
         writes: Writes::Packets,

@@ -11,6 +11,7 @@ use crate::{
     engine::with,
     host::{self, Host, Reach},
     network::NetworkCounters,
+    process,
 };
 use backbone::env::Env;
 use std::{fmt, time::Duration};
@@ -67,6 +68,7 @@ impl Cluster {
             }
             (host, engine.pods.take_tasks(host))
         });
+        process::thaw(host);
         let sockets = sockets(host);
         let running = tasks.iter().filter(|task| !task.is_finished()).count();
         tasks.iter().for_each(tokio::task::AbortHandle::abort);
@@ -103,6 +105,26 @@ impl Cluster {
     /// Ends [`Cluster::cut_off`]. Lost segments come back with their senders' next retransmissions.
     pub fn reconnect(&self, name: &str) {
         Self::set_reach(name, Reach::CutOff, Reach::Up);
+    }
+
+    /// Stops the pod's processes where they stand, as SIGSTOP does: they neither read nor write nor notice that time
+    /// passes, while their kernel acknowledges what comes, as far as its buffers go.
+    ///
+    /// # Panics
+    /// If no pod has this name.
+    pub fn freeze(&self, name: &str) {
+        process::freeze(with(|engine| engine.pods.host_of(name)));
+        record(name, format_args!("stands still"));
+    }
+
+    /// Lets them go on after [`Cluster::freeze`]. Returns how often one of their tasks would have run meanwhile: 0, if
+    /// the freeze hit nothing.
+    ///
+    /// # Panics
+    /// If no pod has this name.
+    pub fn thaw(&self, name: &str) -> usize {
+        record(name, format_args!("goes on"));
+        process::thaw(with(|engine| engine.pods.host_of(name)))
     }
 
     fn set_reach(name: &str, from: Reach, to: Reach) {

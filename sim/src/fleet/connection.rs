@@ -11,7 +11,7 @@ use rumqttc::{
     AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions, PublishProperties,
     mqttbytes::{
         QoS,
-        v5::{Packet, Publish},
+        v5::{LastWill, Packet, Publish},
     },
 };
 use std::{
@@ -128,22 +128,28 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Starts to connect to `broker` and to subscribe to `filter`; messages come out of the receiver.
+    /// Starts to connect to `broker` and to subscribe to `filter`; messages come out of the receiver. With a
+    /// `status_topic` it says there that it is online, retained, and has a will there.
     pub(super) fn start(
         env: &Env,
         broker: &config::Mqtt,
         client_id: String,
         filter: String,
+        status_topic: Option<String>,
         writes: Writes,
         online: Online,
     ) -> (Self, mpsc::Receiver<Incoming>) {
-        let (client, events) =
-            AsyncClient::builder(options(env, broker, client_id, writes)).capacity(IN_FLIGHT_MAX.into()).build();
+        let mut options = options(env, broker, client_id, writes);
+        if let Some(topic) = &status_topic {
+            options.set_last_will(LastWill::new(topic.as_str(), "offline", QoS::AtLeastOnce, true, None));
+        }
+        let (client, events) = AsyncClient::builder(options).capacity(IN_FLIGHT_MAX.into()).build();
         // The broker's window bounds what is in it, so the event loop does not wait for room unless the broker
         // overruns.
         let (incoming, received) = mpsc::channel(READ_AHEAD_MAX);
         let state = Arc::new(ConnectionState::default());
-        let driver = drive(env.clone(), client.clone(), events, filter, (incoming, state.clone()), online);
+        let driver =
+            drive(env.clone(), client.clone(), events, (filter, status_topic), (incoming, state.clone()), online);
         let driver = Arc::new(TaskGuard::from(env.spawn("gateway's mqtt", driver)));
         (Self { client, state, _driver: driver }, received)
     }
@@ -209,7 +215,7 @@ async fn drive(
     env: Env,
     client: AsyncClient,
     mut events: EventLoop,
-    filter: String,
+    (filter, status_topic): (String, Option<String>),
     (incoming, state): (mpsc::Sender<Incoming>, Arc<ConnectionState>),
     online: Online,
 ) {
@@ -225,6 +231,12 @@ async fn drive(
                 state.set_connected(true);
                 if let Err(error) = client.try_subscribe(filter.as_str(), QoS::AtLeastOnce) {
                     tracing::warn!(%error, %filter, "a gateway could not subscribe");
+                }
+                if let Some(topic) = &status_topic {
+                    let retained = PublishOptions::at_least_once().retain(true);
+                    if let Err(error) = client.try_publish(topic.as_str(), "online", retained) {
+                        tracing::warn!(%error, %topic, "a gateway could not say that it is online");
+                    }
                 }
             }
             Ok(Event::Incoming(Packet::SubAck(_))) => subscribed = Some(CountedOnline::new(online.clone())),

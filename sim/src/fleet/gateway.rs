@@ -10,7 +10,9 @@ use super::{
 use backbone::{
     config,
     env::Env,
-    message::{Mac, Message as _, Reply, Request, RssiReport, Status, action_topic, response_topic, rssi_topic},
+    message::{
+        Mac, Message as _, Reply, Request, RssiReport, Status, action_topic, response_topic, rssi_topic, status_topic,
+    },
 };
 use rand_chacha::{ChaCha8Rng, rand_core::Rng as _};
 use std::{sync::Arc, time::Duration};
@@ -54,6 +56,10 @@ pub struct GatewayPlan {
     pub shared_mac: bool,
     /// Whether replies carry the request's id. Some vendors' gateways echo nothing but the label's address.
     pub echoes_request_id: bool,
+    /// Whether it says on its status topic that it is online, and has a will there that it is not.
+    pub tells_status: bool,
+    /// What its clock shows at a time, both in milliseconds since 1970.
+    pub clock: fn(u64) -> u64,
     /// See [`Work`].
     pub work: Work,
     /// See [`AckOrder`].
@@ -96,7 +102,9 @@ impl Gateway {
             false => action_topic(plan.mac),
         };
         let (client_id, online) = (plan.client_id.clone(), plan.online.clone());
-        let (connection, mut commands) = Connection::start(&env, &plan.broker, client_id, filter, plan.writes, online);
+        let status_topic = plan.tells_status.then(|| status_topic(plan.mac));
+        let (connection, mut commands) =
+            Connection::start(&env, &plan.broker, client_id, filter, status_topic, plan.writes, online);
         let gateway = Self { plan: Arc::new(plan), labels };
         if !gateway.plan.rssi_period.is_zero() {
             env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));
@@ -179,7 +187,7 @@ impl Gateway {
         loop {
             sleep_until(next).await;
             next += period;
-            let heard_unix_ms = env.unix_ms();
+            let heard_unix_ms = (self.plan.clock)(env.unix_ms());
             let labels = self.plan.heard.iter().map(|heard| heard.reading(&mut rng)).collect();
             let report = RssiReport { heard_unix_ms, labels };
             // A report that is not taken is stale by the next one.

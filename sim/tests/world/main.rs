@@ -4,6 +4,7 @@
 
 mod escapes;
 mod example;
+mod field;
 mod lapin_lockstep;
 mod linux_tcp;
 mod malformed_input;

@@ -107,6 +107,8 @@ fn gateway(number: u64, ble_ms: u64, cluster: &Cluster) -> GatewayPlan {
         ble_us: (ble_ms * 1_000, ble_ms * 1_000),
         heard: vec![Heard { label: label(number), mean_dbm: -60 }],
         online: Online::default(),
+        tells_status: false,
+        clock: |unix_ms| unix_ms,
         rssi_period: Duration::from_secs(1),
     }
 }

@@ -8,12 +8,12 @@ mod lines;
 
 pub(crate) use lines::ROUTE_PATH;
 
-use super::{CallError, UnderWay};
+use super::{CallError, UnderWay, body_of};
 use crate::{
     config,
     deadline::Deadline,
     env::Env,
-    message::{Message, REPLY_BYTES_MAX, Reply, Request, TaskId},
+    message::{REPLY_BYTES_MAX, Reply, Request, TaskId},
     telemetry::{Ask, Event, Standing, Telemetry, bounded},
 };
 use bytes::Bytes;
@@ -71,7 +71,10 @@ impl HttpClient {
     /// Posts over a connection at hand, or over one to the router whose turn it is.
     async fn post(&self, request: &Request, mut turn: Option<Turn>) -> Result<Reply, CallError> {
         let _permit = self.free.acquire().await.expect("never closed");
-        let body = Bytes::from(request.to_bytes());
+        let body = match body_of(request) {
+            Ok(body) => Bytes::from(body),
+            Err(reply) => return Ok(reply),
+        };
         let mut last_failure = String::new();
         // Each router once, and one try more for a kept connection that its router has just closed.
         for _ in 0..=self.lines.routers() {
@@ -110,7 +113,7 @@ fn read(request: &Request, answer: &Answer) -> Result<Reply, CallError> {
     match answer.status {
         StatusCode::SERVICE_UNAVAILABLE => Err(CallError::Overloaded),
         StatusCode::GATEWAY_TIMEOUT => Err(CallError::Timeout),
-        StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::BAD_GATEWAY => {
+        StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_GATEWAY => {
             let (reply, _) = Reply::parse_foreign(&answer.body).map_err(|error| refused(error.to_string()))?;
             let is_mine = reply.answers(request.request_id, request.esl_mac);
             is_mine.then_some(reply).ok_or_else(|| refused("the reply is to another request".into()))

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::{Connections, Rpc, RpcKind},
     env::memory::memory_env,
-    message::{Command, Mac, RequestId, Status},
+    message::{Command, Mac, Message as _, RequestId, Status},
     telemetry::{LogTelemetry, Readiness},
 };
 use http_body_util::{BodyExt, Full};

@@ -65,7 +65,7 @@ impl Refusal {
     }
 }
 
-/// 200 with what the gateway replied; 404 or 502 if it could not be asked, with the reply in its stead; or the
+/// 200 with what the gateway replied; 404, 413 or 502 if it could not be asked, with the reply in its stead; or the
 /// refusal's status with its reason.
 pub(super) fn answer(outcome: Result<Reply, Refusal>) -> Answer {
     let (status, body) = match outcome {
@@ -74,6 +74,7 @@ pub(super) fn answer(outcome: Result<Reply, Refusal>) -> Answer {
                 Status::NoRoute => StatusCode::NOT_FOUND,
                 Status::GatewayOffline | Status::BrokerRefused => StatusCode::BAD_GATEWAY,
                 Status::BrokerUnavailable => StatusCode::INTERNAL_SERVER_ERROR,
+                Status::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Status::Done | Status::Superseded | Status::Failed => StatusCode::OK,
             };
             (status, reply.to_bytes())

@@ -7,13 +7,17 @@
 
 mod answer;
 
-use super::reports::{malformed, store_report, tell_left_out};
+use super::{
+    clocks::Clocks,
+    presence::{self, Choice, Presence},
+    reports::{malformed, store_report, tell_left_out},
+};
 use crate::{
     config::{Config, Replies},
     deadline::Deadline,
     env::{Env, Listener, Stream},
     message::{Message, REQUEST_BYTES_MAX, Reply, Request, RequestId, Status, action_topic, router_topic},
-    mqtt::{Handover, Incoming, Mqtt, ReplyTo},
+    mqtt::{Handover, Incoming, Mqtt, MqttError, ReplyTo},
     rpc::{
         http::ROUTE_PATH,
         waiting::{Call, WaitingCalls},
@@ -65,6 +69,8 @@ pub struct HttpRouter {
     telemetry: Arc<dyn Telemetry>,
     mqtt: Mqtt,
     store: Store,
+    clocks: Clocks,
+    presence: Presence,
     waiting: WaitingCalls<CorrelationKey>,
     free: Semaphore,
     http: http1::Builder,
@@ -105,14 +111,16 @@ impl HttpRouter {
             Replies::Broadcast => "/gw/+/response".into(),
             Replies::ResponseTopic => own_topic.clone().expect("made for this choice"),
         };
-        let subscriptions = vec![replies, format!("$share/{group}//gw/+/rssi")];
+        let own = [replies, format!("$share/{group}//gw/+/rssi")];
+        let subscriptions = own.into_iter().chain(presence::subscriptions(&config.routing)).collect();
         let (mqtt, messages) = Mqtt::start(&env, &config.mqtt, "http", subscriptions, telemetry.clone());
         let store = Store::new(&env, &config.redis, telemetry.clone());
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_BYTES_MAX);
         let free = Semaphore::new(config.http_router.in_flight_max);
-        let waiting = WaitingCalls::default();
-        (Self { env, config, telemetry, mqtt, store, waiting, free, http, own_topic }, messages)
+        let (clocks, waiting) = (Clocks::default(), WaitingCalls::default());
+        let presence = Presence::default();
+        (Self { env, config, telemetry, mqtt, store, clocks, presence, waiting, free, http, own_topic }, messages)
     }
 
     async fn serve(
@@ -145,6 +153,8 @@ impl HttpRouter {
                     let message = message.expect("the client runs as long as the router does");
                     if message.topic.ends_with(b"/rssi") {
                         reports.push(self.take_report(message));
+                    } else if presence::is_status(&message) {
+                        self.take_status(&message);
                     } else {
                         self.take_reply(&message);
                     }
@@ -199,10 +209,14 @@ impl HttpRouter {
     }
 
     async fn forward(&self, request: &Request, body: Bytes, deadline: Deadline) -> Result<Reply, Refusal> {
-        let gateway = match self.store.route(&self.env, &self.config.routing, request).await? {
-            Destination::Gateway(gateway) => gateway,
-            Destination::Unknown => return Ok(Reply::no_route(request)),
+        let ways = match self.store.route(&self.env, &self.config.routing, request).await? {
+            Destination::Ways(ways) => ways,
             Destination::Outranked { newest } => return Ok(Reply::superseded(request, newest)),
+        };
+        let gateway = match self.presence.choose(&ways, &self.mqtt) {
+            Choice::To(gateway) => gateway,
+            Choice::Offline(gateway) => return Ok(Reply::gateway_offline(request, gateway)),
+            Choice::NoRoute => return Ok(Reply::no_route(request)),
         };
         let id = request.request_id;
         let mut call = self.waiting.enter(self.key_of(request), id, request.esl_mac);
@@ -214,12 +228,14 @@ impl HttpRouter {
             biased;
             // A reply can overtake the PUBACK, and is worth more.
             reply = &mut reply => reply,
-            handover = publish => match handover? {
-                Handover::Taken => {
+            handover = publish => match handover {
+                Ok(Handover::Taken) => {
                     self.telemetry.record(&Event::RequestForwarded { request: id, gateway });
                     self.within_limit(reply).await?
                 }
-                Handover::NoSubscribers => return Ok(Reply::gateway_offline(request, gateway)),
+                Err(error @ MqttError::TooLarge { .. }) => return Ok(Reply::too_large(request, error.to_string())),
+                Err(error) => return Err(error.into()),
+                Ok(Handover::NoSubscribers) => return Ok(Reply::gateway_offline(request, gateway)),
             },
         };
         self.telemetry.record(&Event::ReplyReturned { request: id });
@@ -278,12 +294,19 @@ impl HttpRouter {
         if !self.mqtt.is_current(&message) {
             return;
         }
-        let stored =
-            store_report(&self.env, &self.store, &self.config.routing, self.telemetry.as_ref(), &message).await;
+        let (routing, telemetry) = (&self.config.routing, self.telemetry.as_ref());
+        let stored = store_report(&self.env, &self.store, routing, &self.clocks, telemetry, &message).await;
         if let Err(dropped) = stored {
             self.drop_message(dropped);
         }
         self.mqtt.acknowledge(&message);
+    }
+
+    fn take_status(&self, message: &Incoming) {
+        if let Err(dropped) = self.presence.take(message, self.env.unix_ms()) {
+            self.drop_message(dropped);
+        }
+        self.mqtt.acknowledge(message);
     }
 
     fn drop_message(&self, dropped: Dropped) {

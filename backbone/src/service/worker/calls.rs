@@ -146,6 +146,7 @@ impl<'a> Calls<'a> {
                     Status::Failed => CommandOutcome::Failed,
                     Status::NoRoute => CommandOutcome::NoRoute,
                     Status::GatewayOffline => CommandOutcome::GatewayOffline,
+                    Status::TooLarge => CommandOutcome::TooLarge,
                     Status::BrokerRefused => CommandOutcome::BrokerRefused,
                     Status::BrokerUnavailable => CommandOutcome::BrokerUnavailable,
                 };

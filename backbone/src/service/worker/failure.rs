@@ -31,9 +31,11 @@ impl Failure {
     /// # Errors
     /// That failure, if there is one.
     pub fn unless_all_succeeded(results: &[CommandResult]) -> Result<(), Self> {
-        let mut failed = results.iter().filter(|line| !line.outcome.is_success());
-        let Some(first) = failed.next() else { return Ok(()) };
-        let others = match failed.count() {
+        let failed = || results.iter().filter(|line| !line.outcome.is_success());
+        // One for which another try makes no sense comes last, since the try would be for the others.
+        let first = failed().find(|line| !reason_of(line.outcome).is_final()).or_else(|| failed().next());
+        let Some(first) = first else { return Ok(()) };
+        let others = match failed().count() - 1 {
             0 => String::new(),
             others => format!("; and {others} more of {} labels", results.len()),
         };
@@ -45,7 +47,7 @@ impl Failure {
             (_, None) => reason.to_string(),
         };
         let detail = format!("label {}: {}{others}", first.esl_mac, bounded(&said));
-        Err(Self { reason, is_final: false, detail })
+        Err(Self { reason, is_final: reason.is_final(), detail })
     }
 
     /// The same once the task's time is over.
@@ -59,8 +61,7 @@ impl Failure {
 
     /// Without a try.
     pub(super) fn of(reason: FailReason, detail: String) -> Self {
-        let is_final = matches!(reason, FailReason::Malformed | FailReason::Expired);
-        Self { reason, is_final, detail }
+        Self { reason, is_final: reason.is_final(), detail }
     }
 }
 
@@ -69,6 +70,7 @@ fn reason_of(outcome: CommandOutcome) -> FailReason {
     match outcome {
         CommandOutcome::NoRoute => FailReason::Refused(Status::NoRoute),
         CommandOutcome::GatewayOffline => FailReason::Refused(Status::GatewayOffline),
+        CommandOutcome::TooLarge => FailReason::Refused(Status::TooLarge),
         CommandOutcome::BrokerRefused => FailReason::Refused(Status::BrokerRefused),
         CommandOutcome::TimedOut => FailReason::Timeout,
         CommandOutcome::Expired => FailReason::Expired,

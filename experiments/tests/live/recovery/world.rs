@@ -63,6 +63,11 @@ impl Brokers {
         Some(Self { amqp, mqtt, redis })
     }
 
+    /// Another Mosquitto in place of the present one, with this configuration.
+    pub(crate) fn configure_mosquitto(&mut self, config: &str) {
+        self.mqtt = Real::start_with(Kind::Mosquitto, config).unwrap();
+    }
+
     /// That of services which use them and are quick to try again.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
@@ -79,7 +84,7 @@ impl Brokers {
 #[derive(Default)]
 pub(crate) struct Notes {
     done: Mutex<BTreeSet<String>>,
-    given_up: Mutex<Vec<String>>,
+    pub(crate) given_up: Mutex<Vec<String>>,
     complaints: Mutex<Vec<Complaint>>,
 }
 

@@ -31,20 +31,27 @@ async fn the_emulated_rabbitmq_behaves_like_the_real_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_mosquitto_behaves_like_the_real_one() {
-    compare_with_mosquitto(QoS::ExactlyOnce, &mqtt::PROTOCOL).await;
+    compare_with_mosquitto(|_| {}, &mqtt::PROTOCOL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_emulated_mosquitto_without_qos_2_behaves_like_the_real_one() {
-    compare_with_mosquitto(QoS::AtLeastOnce, &mqtt::WITH_MAX_QOS).await;
+    compare_with_mosquitto(|config| config.max_qos = QoS::AtLeastOnce, &mqtt::WITH_MAX_QOS).await;
 }
 
-async fn compare_with_mosquitto(max_qos: QoS, protocol: &Protocol) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_emulated_mosquitto_with_small_packets_behaves_like_the_real_one() {
+    compare_with_mosquitto(|config| config.packet_bytes_max = 2_000, &mqtt::WITH_MAX_PACKET_SIZE).await;
+}
+
+async fn compare_with_mosquitto(change: impl FnOnce(&mut broker::mqtt::Config), protocol: &Protocol) {
     let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.addr().port();
     // The version of Mosquitto that is compared with has the leak.
     let quota = broker::mqtt::SendQuota::MosquittoLeaky;
-    let broker = broker::mqtt::Broker::new(broker::mqtt::Config { quota, max_qos, ..broker::mqtt::Config::default() });
+    let mut config = broker::mqtt::Config { quota, ..broker::mqtt::Config::default() };
+    change(&mut config);
+    let broker = broker::mqtt::Broker::new(config);
     Env::tokio().spawn("emulated Mosquitto", async move { match broker.serve(Env::tokio(), listener).await {} });
     compare_with_real(Kind::Mosquitto, port, protocol).await;
 }
@@ -60,6 +67,7 @@ async fn the_emulated_redis_behaves_like_the_real_one() {
 
 #[test]
 fn the_document_says_what_the_suite_checks() {
-    const PROTOCOLS: [&Protocol; 4] = [&amqp::PROTOCOL, &mqtt::PROTOCOL, &mqtt::WITH_MAX_QOS, &redis::PROTOCOL];
+    const PROTOCOLS: [&Protocol; 5] =
+        [&amqp::PROTOCOL, &mqtt::PROTOCOL, &mqtt::WITH_MAX_QOS, &mqtt::WITH_MAX_PACKET_SIZE, &redis::PROTOCOL];
     document::check(&PROTOCOLS);
 }

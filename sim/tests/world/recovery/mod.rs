@@ -196,6 +196,8 @@ fn start_gateway(env: &Env) {
         ble_us: (0, 0),
         heard: (1..=LABELS).map(|label| Heard { label: Mac::new(label), mean_dbm: -60 }).collect(),
         online: Online::default(),
+        tells_status: false,
+        clock: |unix_ms| unix_ms,
         rssi_period: Duration::from_millis(500),
     };
     let rng = Seed::new(1).stream("gateway");

@@ -2,7 +2,7 @@
 
 use super::client::{Client, expiring, message, of_qos_0, resuming, with};
 use crate::conformance::harness::At;
-use rumqttc::mqttbytes::v5::{Connect, Packet};
+use rumqttc::mqttbytes::v5::{Connect, Packet, Publish};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -169,4 +169,23 @@ pub(crate) async fn large_payload(at: At) {
     publisher.skip().await;
     let got = subscriber.messages().await;
     at.note(format_args!("{} bytes", got[0].payload.len()));
+}
+
+pub(crate) async fn brokers_maximum_packet_size(at: At) {
+    const LIMIT: usize = 2_000;
+    let mut other = Client::subscriber(&at, "s", "t").await;
+    let of_size = |bytes: usize| {
+        let empty = message(&at.name("t"), "");
+        // The length of so long a packet has two bytes, that of an empty one has one.
+        let payload = "x".repeat(bytes - Publish { pkid: 1, ..empty.clone() }.size() - 1);
+        Publish { payload: payload.into(), ..empty }
+    };
+    let mut publisher = Client::silently(&at, "p", |_| {}).await;
+    publisher.publish_packet(of_size(LIMIT)).await;
+    at.note(format_args!("{} message", other.messages().await.len()));
+    publisher.send(Packet::Publish(Publish { pkid: 2, ..of_size(LIMIT + 100) })).await;
+    publisher.note_answers("a packet of 100 bytes more").await;
+    let mut publisher = Client::silently(&at, "p", |_| {}).await;
+    publisher.publish_packet(message(&at.name("t"), "fits")).await;
+    other.sync().await;
 }

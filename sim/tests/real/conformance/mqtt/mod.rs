@@ -170,3 +170,13 @@ pub(crate) const WITH_MAX_QOS: Protocol = Protocol {
         scenario!(versions::not_offered, "3.1.1: a message and a will of QoS 2"),
     ],
 };
+
+/// With a limit that commands can exceed.
+pub(crate) const WITH_MAX_PACKET_SIZE: Protocol = Protocol {
+    real: "Mosquitto 2.0 with `max_packet_size 2000`",
+    config: "max_packet_size 2000",
+    scenarios: &[
+        scenario!(sessions::connack, "what a CONNACK announces"),
+        scenario!(flow::brokers_maximum_packet_size, "a packet of the broker's maximum size, and a larger one"),
+    ],
+};
