@@ -195,7 +195,7 @@ impl World {
 
     /// The environment of what runs in this process.
     fn env(&self, pod: Pod) -> Env {
-        Env::new(TokioPlatform { nodelay: self.spec.machines.of(pod).nodelay })
+        Env::new(TokioPlatform { nodelay: self.spec.machines.of(pod).nodelay, ..TokioPlatform::default() })
     }
 
     /// Waits for the routers and then for the gateways.

@@ -9,6 +9,7 @@ use super::{
     resp::{Reply, read_integer},
     server::VERSION,
 };
+use crate::broker::sparse::Sparse;
 use bytes::Bytes;
 
 /// Most that may wait for EXEC. Redis has no limit of its own for it.
@@ -49,6 +50,8 @@ pub(super) struct Client {
     name: Bytes,
     /// The number of the one whose keys it has to do with.
     database: usize,
+    /// Commands that there are none of.
+    unsupported: Sparse,
     /// Since WATCH.
     watched: Vec<Watched>,
     /// Since MULTI.
@@ -132,8 +135,10 @@ impl Client {
         if let Some(waiting) = &mut self.transaction {
             waiting.failed |= !matches!(error, CommandError::NestedMulti | CommandError::WatchInMulti);
         }
-        if matches!(error, CommandError::Unknown { .. }) {
-            tracing::warn!(%error, "redis: a command is not supported; refused");
+        if matches!(error, CommandError::Unknown { .. })
+            && let Some(count) = self.unsupported.again()
+        {
+            tracing::warn!(%error, count, "redis: a command is not supported; refused");
         }
         Reply::Error(error.to_string())
     }
