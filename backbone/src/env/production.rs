@@ -22,21 +22,27 @@ use tracing::Instrument as _;
 /// The operating system, seen from within a tokio runtime.
 #[derive(Clone, Copy, Debug)]
 pub struct TokioPlatform {
-    /// `TCP_NODELAY` on what is connected: on, unless somebody wants to see what Nagle's algorithm costs. Accepted
-    /// connections always have it.
+    /// `TCP_NODELAY` on what is connected: on, unless somebody wants to see what Nagle's algorithm costs.
     pub nodelay: bool,
+    /// `TCP_NODELAY` on what is accepted: on, unless somebody stands for a server that leaves it off.
+    pub accepted_nodelay: bool,
 }
 
 impl Default for TokioPlatform {
     fn default() -> Self {
-        Self { nodelay: true }
+        Self { nodelay: true, accepted_nodelay: true }
     }
 }
 
-impl Accept for TcpListener {
+struct Listening {
+    socket: TcpListener,
+    nodelay: bool,
+}
+
+impl Accept for Listening {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
-        let (stream, _peer) = ready!(TcpListener::poll_accept(self, cx))?;
-        stream.set_nodelay(true)?;
+        let (stream, _peer) = ready!(self.socket.poll_accept(cx))?;
+        stream.set_nodelay(self.nodelay)?;
         Poll::Ready(Ok(Box::new(stream)))
     }
 }
@@ -54,7 +60,7 @@ impl Platform for TokioPlatform {
         Box::pin(async move {
             let socket = TcpListener::bind(addr).await?;
             let addr = socket.local_addr()?;
-            Ok(Listener::new(socket, addr))
+            Ok(Listener::new(Listening { socket, nodelay: self.accepted_nodelay }, addr))
         })
     }
 

@@ -1,6 +1,5 @@
 //! Round trips of one caller to each broker.
 
-use crate::live::free_port;
 use anyhow::Context;
 use backbone::env::Env;
 use lapin::{
@@ -8,6 +7,7 @@ use lapin::{
     options::{BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
+use sim::real::port::Port;
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -64,14 +64,14 @@ async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
 /// A byte there and back between two tasks of this process.
 pub(super) async fn tcp() -> anyhow::Result<RoundTrip> {
     let env = Env::tokio();
-    let port = free_port()?;
-    let mut listener = env.listen(([127, 0, 0, 1], port).into()).await.context("listening")?;
+    let port = Port::claim()?;
+    let mut listener = env.listen(([127, 0, 0, 1], port.number()).into()).await.context("listening")?;
     env.spawn("echo", async move {
         let mut stream = listener.connection().await;
         let mut byte = [0];
         while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
     });
-    let mut stream = env.connect("127.0.0.1", port).await.context("connecting")?;
+    let mut stream = env.connect("127.0.0.1", port.number()).await.context("connecting")?;
     sample(TCP, async || {
         timed(async {
             stream.write_all(&[1]).await?;

@@ -2,7 +2,7 @@
 
 use super::output::print;
 use anyhow::Context as _;
-use backbone::env::{Env, Listener};
+use backbone::env::{Env, Listener, TokioPlatform};
 use clap::Args;
 use sim::broker::{amqp, mqtt, redis};
 use std::io;
@@ -20,6 +20,9 @@ pub(super) struct BrokersArgs {
     /// The emulated Redis' port; 0 for a free one.
     #[arg(long, value_name = "PORT", default_value_t = 6379)]
     redis: u16,
+    /// Largest packet that the emulated Mosquitto takes, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = mqtt::Config::default().packet_bytes_max)]
+    mqtt_packet_bytes_max: u32,
 }
 
 /// A port that can't be listened on.
@@ -45,11 +48,14 @@ async fn serve(arguments: &BrokersArgs) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let (amqp_port, amqp_listener) = listen("RabbitMQ", "--amqp", arguments.amqp).await?;
-    let (mqtt_port, mqtt_listener) = listen("Mosquitto", "--mqtt", arguments.mqtt).await?;
+    // Mosquitto leaves Nagle's algorithm on, the two others don't.
+    let nagle = Env::new(TokioPlatform { accepted_nodelay: false, ..TokioPlatform::default() });
+    let (mqtt_port, mqtt_listener) = listen_in(&nagle, "Mosquitto", "--mqtt", arguments.mqtt).await?;
     let (redis_port, redis_listener) = listen("Redis", "--redis", arguments.redis).await?;
     print(&instructions(amqp_port, mqtt_port, redis_port))?;
     let rabbitmq = amqp::Broker::new(amqp::Config::default());
-    let mosquitto = mqtt::Broker::new(mqtt::Config::default());
+    let packet_bytes_max = arguments.mqtt_packet_bytes_max;
+    let mosquitto = mqtt::Broker::new(mqtt::Config { packet_bytes_max, ..mqtt::Config::default() });
     let redis = redis::Broker::new();
     tokio::select! {
         biased;
@@ -63,8 +69,17 @@ async fn serve(arguments: &BrokersArgs) -> anyhow::Result<()> {
 
 /// A listener, and the port that it got.
 async fn listen(broker: &'static str, option: &'static str, port: u16) -> Result<(u16, Listener), ListenError> {
+    listen_in(&Env::tokio(), broker, option, port).await
+}
+
+async fn listen_in(
+    env: &Env,
+    broker: &'static str,
+    option: &'static str,
+    port: u16,
+) -> Result<(u16, Listener), ListenError> {
     let at = |error| ListenError { broker, option, port, error };
-    let listener = Env::tokio().listen(([127, 0, 0, 1], port).into()).await.map_err(at)?;
+    let listener = env.listen(([127, 0, 0, 1], port).into()).await.map_err(at)?;
     Ok((listener.addr().port(), listener))
 }
 

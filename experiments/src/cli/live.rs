@@ -82,6 +82,6 @@ pub(super) fn backbone(arguments: BackboneArgs) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let program = OsString::from("backbone");
-    let env = Env::new(TokioPlatform { nodelay: arguments.nodelay });
+    let env = Env::new(TokioPlatform { nodelay: arguments.nodelay, ..TokioPlatform::default() });
     backbone::cli::main(env, std::iter::once(program).chain(arguments.arguments))
 }

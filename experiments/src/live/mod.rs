@@ -25,7 +25,6 @@ pub(crate) use brokers::Brokers;
 pub(crate) use conditions::BENCH;
 pub use conditions::Conditions;
 pub use options::Options;
-pub(crate) use router::free_port;
 
 use crate::{measure::Outcome, progress::Progress, spec::Spec};
 use anyhow::{Context, bail, ensure};

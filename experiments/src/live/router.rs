@@ -5,7 +5,7 @@ use crate::spec::Pod;
 use anyhow::{Context, bail, ensure};
 use backbone::{config::Config, env::Env, telemetry::DropReason};
 use rustix::process::{Pid, Signal, kill_process};
-use sim::real::cgroup::Group;
+use sim::real::{cgroup::Group, port::Port};
 use std::{
     fs::File,
     path::Path,
@@ -32,8 +32,8 @@ const LOG_BYTES_SHOWN: usize = 2_000;
 pub(super) struct Router {
     pod: Pod,
     process: Child,
-    /// Port of its health and metrics.
-    admin: u16,
+    /// Of its health and metrics.
+    admin: Port,
     log: std::path::PathBuf,
     /// Removed after the process has ended.
     _cgroup: Option<Group>,
@@ -57,9 +57,9 @@ impl Launcher<'_> {
     /// # Errors
     /// When it can't be started.
     pub(super) fn start(&self, pod: Pod, listen: Option<u16>) -> anyhow::Result<Router> {
-        let admin = free_port()?;
+        let admin = Port::claim()?;
         let mut config = self.config.clone();
-        config.admin.listen = format!("127.0.0.1:{admin}");
+        config.admin.listen = format!("127.0.0.1:{}", admin.number());
         if let Some(port) = listen {
             config.http_router.listen = ([127, 0, 0, 1], port).into();
         }
@@ -140,7 +140,7 @@ impl Router {
     /// Status and body of what it answers to a GET of `path`.
     async fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
         let answer = async {
-            let mut stream = Env::tokio().connect("127.0.0.1", self.admin).await?;
+            let mut stream = Env::tokio().connect("127.0.0.1", self.admin.number()).await?;
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
@@ -215,22 +215,6 @@ impl Metrics {
             Some((labels, value.parse().ok()?))
         })
     }
-}
-
-/// A port of the loopback interface that nobody listens on, below those that the system gives to outgoing connections.
-///
-/// # Errors
-/// When none is found.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    for _ in 0..100 {
-        let mut random = [0; 2];
-        Env::tokio().random(&mut random);
-        let port = 15_000 + u16::from_le_bytes(random) % 16_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("found no free port between 15000 and 31000")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{
     keys::Keys,
     options::Options,
     queues::Queues,
-    router::{Launcher, Router, free_port},
+    router::{Launcher, Router},
 };
 use crate::{
     deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
@@ -29,7 +29,10 @@ use futures_util::future::{join_all, try_join_all};
 use sim::{
     Seed,
     fleet::{BusyProcessor, Gateway},
-    real::cgroup::{Group, Hierarchy},
+    real::{
+        cgroup::{Group, Hierarchy},
+        port::Port,
+    },
 };
 use std::{
     collections::BTreeMap,
@@ -54,7 +57,7 @@ struct World {
     /// What nothing else at the brokers is called.
     run_id: String,
     /// Where routers that answer calls listen.
-    ports: BTreeMap<Pod, u16>,
+    ports: BTreeMap<Pod, Port>,
     /// Dispatcher and workers.
     services: Vec<Process>,
     routers: Vec<Router>,
@@ -179,7 +182,7 @@ impl World {
         let confine = |pid| confine(self.hierarchy.as_ref(), &self.spec, pod, pid);
         let nodelay = self.spec.machines.of(pod).nodelay;
         let launcher = Launcher { folder: self.folder.path(), config: &self.config, nodelay, confine: &confine };
-        let router = launcher.start(pod, self.ports.get(&pod).copied())?;
+        let router = launcher.start(pod, self.ports.get(&pod).map(Port::number))?;
         self.routers.push(router);
         Ok(())
     }
@@ -201,7 +204,7 @@ impl World {
 
     /// The environment of what runs in this process.
     fn env(&self, pod: Pod) -> Env {
-        Env::new(TokioPlatform { nodelay: self.spec.machines.of(pod).nodelay })
+        Env::new(TokioPlatform { nodelay: self.spec.machines.of(pod).nodelay, ..TokioPlatform::default() })
     }
 
     /// Waits for the routers and then for the gateways.
@@ -302,7 +305,7 @@ async fn claim(spec: &Spec, config: &Arc<Config>, brokers: &Brokers, cleanup: &m
 }
 
 /// The services' configuration, pointed at the brokers and at the routers that answer calls, whose ports come with it.
-fn config(spec: &Spec, brokers: &Brokers, run_id: &str) -> anyhow::Result<(Config, BTreeMap<Pod, u16>)> {
+fn config(spec: &Spec, brokers: &Brokers, run_id: &str) -> anyhow::Result<(Config, BTreeMap<Pod, Port>)> {
     let mut config = spec.backbone.clone();
     config.amqp.clone_from(&brokers.amqp);
     config.mqtt.clone_from(&brokers.mqtt);
@@ -311,9 +314,10 @@ fn config(spec: &Spec, brokers: &Brokers, run_id: &str) -> anyhow::Result<(Confi
     for group in [&mut config.bck_router.group, &mut config.http_router.group] {
         *group = format!("{run_id}-{group}");
     }
-    let ports = called_routers(spec).map(|pod| Ok((pod, free_port()?))).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let ports =
+        called_routers(spec).map(|pod| Ok((pod, Port::claim()?))).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     if !ports.is_empty() {
-        config.rpc.routers = ports.values().map(|port| format!("127.0.0.1:{port}")).collect();
+        config.rpc.routers = ports.values().map(|port| format!("127.0.0.1:{}", port.number())).collect();
     }
     config.validate().context("the services would not accept this configuration")?;
     Ok((config, ports))

@@ -30,6 +30,8 @@ pub enum Verdict {
     Fails,
     /// An experiment it needs was not run.
     NotRun,
+    /// All were run, but in the one that is compared with, nothing was done: of nothing there is no multiple.
+    NothingToCompare,
     /// There is no experiment that could tell.
     #[default]
     NotTested,
@@ -80,7 +82,7 @@ fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -
             _ => measured.metric(metric),
         });
         let row = Row { says: metric.name().to_owned(), unit: metric.unit(), ..Row::default() };
-        judged(row, bounds, published_metric(published, metric), ours)
+        judged(row, bounds, published_metric(published, metric), ours.ok_or(Unmeasured::NotRun))
     };
     let distance = measured.map(|measured| measured.distance(&published.distribution()));
     let says = "normalised Wasserstein distance".to_owned();
@@ -91,7 +93,7 @@ fn figure_rows(name: &str, published: &Published, measured: Option<&Measured>) -
         number(Metric::P90Ms, within(WITHIN_PERCENT)),
         number(Metric::P99Ms, within(P99_WITHIN_PERCENT)),
         number(Metric::WidthMs, within(WIDTH_WITHIN_PERCENT)),
-        judged(Row { says, ..Row::default() }, at_most, None, distance),
+        judged(Row { says, ..Row::default() }, at_most, None, distance.ok_or(Unmeasured::NotRun)),
         number(Metric::Modes, within(0.0)),
     ];
     for row in &mut rows {
@@ -129,12 +131,14 @@ fn claim_row(claim: &Claim, reference: &Reference, runs: &Runs) -> Row {
     judged(row, bounds, thesis, measured_number(test, runs))
 }
 
-fn judged(row: Row, bounds: Bounds, thesis: Option<f64>, ours: Option<Spread>) -> Row {
+fn judged(row: Row, bounds: Bounds, thesis: Option<f64>, ours: Result<Spread, Unmeasured>) -> Row {
     let verdict = match ours {
-        None => Verdict::NotRun,
-        Some(ours) if bounds.allow(ours.median, thesis) => Verdict::Holds,
-        Some(_) => Verdict::Fails,
+        Err(Unmeasured::NotRun) => Verdict::NotRun,
+        Err(Unmeasured::OfNothing) => Verdict::NothingToCompare,
+        Ok(ours) if bounds.allow(ours.median, thesis) => Verdict::Holds,
+        Ok(_) => Verdict::Fails,
     };
+    let ours = ours.ok();
     let distance_percent = match (thesis, ours) {
         (Some(thesis), Some(ours)) if thesis != 0.0 => Some((ours.median - thesis) / thesis * 100.0),
         _ => None,
@@ -142,14 +146,28 @@ fn judged(row: Row, bounds: Bounds, thesis: Option<f64>, ours: Option<Spread>) -
     Row { thesis, ours, distance_percent, rule: bounds.rule(row.unit), verdict, ..row }
 }
 
-fn measured_number(test: &Test, runs: &Runs) -> Option<Spread> {
-    let of = runs.get(&test.of)?;
-    let Some(over) = &test.over else { return Some(of.metric(test.figure)) };
+/// Why a claim has no number of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unmeasured {
+    /// An experiment was not run.
+    NotRun,
+    /// With no seed was there anything in the experiment that the other is a multiple of.
+    OfNothing,
+}
+
+fn measured_number(test: &Test, runs: &Runs) -> Result<Spread, Unmeasured> {
+    let run = |name: &String| runs.get(name).ok_or(Unmeasured::NotRun);
+    let of = run(&test.of)?;
+    let Some(over) = &test.over else { return Ok(of.metric(test.figure)) };
     // Seed by seed, so that a seed's peculiarities are on both sides.
-    let pairs = of.runs.iter().zip(&runs.get(over)?.runs);
-    let multiples = pairs.map(|(of, over)| of.metric(test.figure) / over.metric(test.figure));
-    // Of nothing there is no multiple.
-    Spread::of(multiples.filter(|multiple| multiple.is_finite()).collect())
+    let pairs = of.runs.iter().zip(&run(over)?.runs);
+    multiple(pairs.map(|(of, over)| (of.metric(test.figure), over.metric(test.figure))))
+}
+
+/// What multiple of the second number the first is, pair by pair. Of nothing there is none.
+fn multiple(pairs: impl Iterator<Item = (f64, f64)>) -> Result<Spread, Unmeasured> {
+    let multiples = pairs.map(|(of, over)| of / over).filter(|multiple| multiple.is_finite());
+    Spread::of(multiples.collect()).ok_or(Unmeasured::OfNothing)
 }
 
 fn published_number(test: &Test, reference: &Reference) -> Option<f64> {
@@ -216,7 +234,7 @@ mod tests {
 
     fn verdict(bounds: Bounds, thesis: Option<f64>, ours: Option<f64>) -> Verdict {
         let ours = ours.map(|median| Spread { median, min: median, max: median });
-        judged(Row::default(), bounds, thesis, ours).verdict
+        judged(Row::default(), bounds, thesis, ours.ok_or(Unmeasured::NotRun)).verdict
     }
 
     #[test]
@@ -227,6 +245,17 @@ mod tests {
         let between = Bounds { min: Some(1.0), max: Some(2.0), ..Bounds::default() };
         assert_eq!([0.9, 1.0, 2.0, 2.1].map(|value| between.allow(value, None)), [false, true, true, false]);
         assert_eq!(between.rule("ms"), "at least 1 ms, at most 2 ms");
+    }
+
+    #[test]
+    fn where_nothing_was_done_there_is_nothing_to_compare_with() {
+        let at_most = Bounds { max: Some(1.0), ..Bounds::default() };
+        let verdict =
+            |pairs: &[(f64, f64)]| judged(Row::default(), at_most, None, multiple(pairs.iter().copied())).verdict;
+        assert_eq!(verdict(&[(0.0, 0.0), (50.0, 0.0)]), Verdict::NothingToCompare);
+        // A seed that has something to compare with is enough.
+        assert_eq!(verdict(&[(0.0, 0.0), (50.0, 100.0)]), Verdict::Holds);
+        assert_eq!(verdict(&[(0.0, 100.0)]), Verdict::Holds);
     }
 
     #[test]

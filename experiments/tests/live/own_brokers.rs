@@ -11,11 +11,14 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
-use sim::real::broker::{Kind, Real, RealError, skip};
+use sim::real::{
+    broker::{Kind, Real, RealError, skip},
+    port::Port,
+};
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Command, Output},
     time::Duration,
@@ -36,7 +39,7 @@ struct Brokers {
     amqp: Real,
     mqtt: Real,
     redis: Real,
-    tls_ports: [u16; 3],
+    tls_ports: [Port; 3],
     files: Files,
 }
 
@@ -66,7 +69,7 @@ fn encoded(password: &str) -> String {
 impl Brokers {
     fn start() -> Result<Self, RealError> {
         let files = Files::make(&["localhost"]);
-        let tls_ports = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let tls_ports = [(); 3].map(|()| Port::claim().unwrap());
         let logins = files.path("logins");
         let [rabbitmq, mosquitto, redis] = PASSWORDS;
         // Mosquitto's tool comes with it; where it is missing, the broker is, too, and says so below.
@@ -84,9 +87,9 @@ impl Brokers {
              tls-cert-file CERT\ntls-key-file KEY\ntls-auth-clients no\n"
         );
         Ok(Self {
-            amqp: Real::start_with(Kind::RabbitMq, &files.fill(&rabbitmq, tls_ports[0]))?,
-            mqtt: Real::start_with(Kind::Mosquitto, &files.fill(&mosquitto, tls_ports[1]))?,
-            redis: Real::start_with(Kind::Redis, &files.fill(&redis, tls_ports[2]))?,
+            amqp: Real::start_with(Kind::RabbitMq, &files.fill(&rabbitmq, tls_ports[0].number()))?,
+            mqtt: Real::start_with(Kind::Mosquitto, &files.fill(&mosquitto, tls_ports[1].number()))?,
+            redis: Real::start_with(Kind::Redis, &files.fill(&redis, tls_ports[2].number()))?,
             tls_ports,
             files,
         })
@@ -108,7 +111,7 @@ impl Brokers {
         let mut options = self.options();
         for (i, scheme) in ["amqp", "mqtt", "redis"].into_iter().enumerate() {
             let place = |port| format!("@127.0.0.1:{port}");
-            let tls_place = format!("@localhost:{}", self.tls_ports[i]);
+            let tls_place = format!("@localhost:{}", self.tls_ports[i].number());
             let url = &mut options[2 * i + 1];
             *url = url.replace(scheme, &format!("{scheme}s")).replace(&place(plain[i]), &tls_place);
         }

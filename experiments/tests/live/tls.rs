@@ -14,8 +14,11 @@ use backbone::{
     service::{BckRouter, Dispatcher, FwdRouter, TaskWorker},
     telemetry::FanOut,
 };
-use sim::real::broker::{Kind, Real, RealError, skip};
-use std::{future::Future, net::TcpListener, sync::Arc, time::Duration};
+use sim::real::{
+    broker::{Kind, Real, RealError, skip},
+    port::Port,
+};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout},
@@ -26,13 +29,8 @@ const VERSION: u64 = 7;
 /// A password with characters that a URL could not hold as they are.
 const REDIS_PASSWORD: &str = "p@ss/w:rd";
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// The three brokers, and the configuration of services that use them over TLS; `None` if they are not installed.
-fn brokers(files: &Files) -> Option<([Real; 3], Config)> {
-    let ports = [free_port(), free_port(), free_port()];
+/// The three brokers, with TLS on `ports`, and the configuration of services that use them over TLS; `None` if they are not installed.
+fn brokers(files: &Files, ports: [u16; 3]) -> Option<([Real; 3], Config)> {
     let rabbitmq = "listeners.ssl.1 = 127.0.0.1:PORT\nssl_options.cacertfile = CA\nssl_options.certfile = CERT\n\
                     ssl_options.keyfile = KEY\nssl_options.verify = verify_none\n";
     // For routers only those with a certificate; the gateway keeps to the plain listener.
@@ -97,7 +95,8 @@ async fn wait_for(condition: impl Fn() -> Result<(), String>) {
 async fn a_task_goes_over_tls_to_a_label_and_back() {
     let _machine = MACHINE.read().await;
     let files = Files::make(&["localhost", "router"]);
-    let Some((brokers, config)) = brokers(&files) else { return };
+    let ports = [(); 3].map(|()| Port::claim().unwrap());
+    let Some((brokers, config)) = brokers(&files, ports.each_ref().map(Port::number)) else { return };
     let (config, stop) = (Arc::new(config), CancellationToken::new());
     let services = [
         Service::start(|telemetry| FwdRouter::run(Env::tokio(), config.clone(), telemetry, stop.clone())),

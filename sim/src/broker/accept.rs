@@ -1,5 +1,6 @@
 //! The accept loop, the same for all three brokers, with its limit.
 
+use super::sparse::Sparse;
 use backbone::env::{Listener, Stream};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
@@ -27,14 +28,21 @@ async fn accept_up_to(
     mut serve: impl FnMut(Stream, Place),
 ) -> Infallible {
     let places = Arc::new(Semaphore::new(connections_max));
+    let (mut refused, mut failed) = (Sparse::default(), Sparse::default());
     loop {
         match listener.accept().await {
             Ok(stream) => match places.clone().try_acquire_owned() {
                 Ok(place) => serve(stream, place),
-                Err(_) => tracing::warn!(broker, "connection refused: {connections_max} are open"),
+                Err(_) => {
+                    if let Some(count) = refused.again() {
+                        tracing::warn!(broker, count, "connection refused: {connections_max} are open");
+                    }
+                }
             },
             Err(error) => {
-                tracing::warn!(broker, %error, "accepting a connection failed");
+                if let Some(count) = failed.again() {
+                    tracing::warn!(broker, %error, count, "accepting a connection failed");
+                }
                 sleep(RETRY).await;
             }
         }

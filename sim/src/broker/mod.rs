@@ -6,3 +6,4 @@ mod accept;
 pub mod amqp;
 pub mod mqtt;
 pub mod redis;
+mod sparse;

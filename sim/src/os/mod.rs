@@ -8,15 +8,13 @@
 //! std caches a thread's hash keys at first use: a simulation therefore runs on a fresh thread, joined to it first.
 
 mod doors;
+mod lease;
 
-pub(crate) use doors::permit_threads;
+pub(crate) use {doors::permit_threads, lease::Lease};
 
 use crate::escape::{Door, Escape, Escapes};
 use std::{
     cell::Cell,
-    io,
-    os::linux::net::SocketAddrExt as _,
-    os::unix::net::{SocketAddr, UnixListener},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -163,7 +161,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::times
 /// The right to keep one core busy. Simulations of one machine, in one process or several, thus spread over its cores.
 #[derive(Debug)]
 pub(crate) struct CoreLease {
-    _name: Option<UnixListener>,
+    _lease: Option<Lease>,
 }
 
 /// Pins the calling thread, and with it the threads it will start, to a core that no other simulation has leased. A
@@ -175,28 +173,23 @@ pub(crate) fn lease_core() -> CoreLease {
     let size = std::mem::size_of_val(&allowed);
     // SAFETY: `allowed` is a cpu_set_t of `size` bytes; 0 names the calling thread.
     if unsafe { libc::sched_getaffinity(0, size, &raw mut allowed) } != 0 {
-        return CoreLease { _name: None };
+        return CoreLease { _lease: None };
     }
     for core in 0..libc::CPU_SETSIZE as usize {
         // SAFETY: `core` is below CPU_SETSIZE.
         if !unsafe { libc::CPU_ISSET(core, &allowed) } {
             continue;
         }
-        let Ok(name) = lease_name(core) else { continue };
+        let Ok(lease) = Lease::take(&format!("sim-core-{core}")) else { continue };
         // SAFETY: as above; the set holds one core that the thread may use.
         unsafe {
             let mut one: libc::cpu_set_t = std::mem::zeroed();
             libc::CPU_SET(core, &mut one);
             libc::sched_setaffinity(0, size, &raw const one);
         }
-        return CoreLease { _name: Some(name) };
+        return CoreLease { _lease: Some(lease) };
     }
-    CoreLease { _name: None }
-}
-
-/// An abstract socket name exists once a machine and goes with its process: a lock that nobody has to clean up.
-fn lease_name(core: usize) -> io::Result<UnixListener> {
-    UnixListener::bind_addr(&SocketAddr::from_abstract_name(format!("shelfwire-sim-core-{core}"))?)
+    CoreLease { _lease: None }
 }
 
 #[cfg(test)]

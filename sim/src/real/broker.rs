@@ -5,6 +5,7 @@
 //! the script, which ends the broker when the pipe ends. So nothing is left behind whatever becomes of this process, a
 //! panic and SIGKILL included.
 
+use super::port::Port;
 use std::{
     fmt,
     io::{self, BufRead, BufReader, Write},
@@ -36,6 +37,11 @@ impl Kind {
             Self::Mosquitto => "mqtt",
             Self::Redis => "redis",
         }
+    }
+
+    /// On how many ports it listens: RabbitMQ also for its own command line, and its port mapper.
+    fn ports(self) -> usize {
+        if self == Self::RabbitMq { 3 } else { 1 }
     }
 }
 
@@ -69,6 +75,8 @@ pub struct Real {
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     place: Place,
+    /// Nobody else's for as long as it may be started again.
+    _ports: Vec<Port>,
 }
 
 /// Where a broker is, as the script says it.
@@ -96,8 +104,12 @@ impl Real {
     /// If it is not installed or doesn't start.
     pub fn start_with(kind: Kind, config: &str) -> Result<Self, RealError> {
         let script_error = |error| RealError::Script { script: script().display().to_string(), error };
+        let ports: Vec<Port> =
+            (0..kind.ports()).map(|_| Port::claim()).collect::<Result<_, _>>().map_err(script_error)?;
+        let numbers: Vec<String> = ports.iter().map(|port| port.number().to_string()).collect();
         let mut script = Command::new(script())
             .args(["run", kind.word()])
+            .env("SHELFWIRE_BROKER_PORTS", numbers.join(" "))
             .env("SHELFWIRE_BROKER_CONFIG", config)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -108,7 +120,7 @@ impl Real {
             .map_err(script_error)?;
         let orders = script.stdin.take();
         let answers = BufReader::new(script.stdout.take().expect("was asked for"));
-        let mut real = Self { kind, script, orders, answers, place: Place::default() };
+        let mut real = Self { kind, script, orders, answers, place: Place::default(), _ports: ports };
         match real.answer() {
             Ok(()) => Ok(real),
             Err(RealError::Failed(kind)) => {

@@ -3,3 +3,4 @@
 
 pub mod broker;
 pub mod cgroup;
+pub mod port;

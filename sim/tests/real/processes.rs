@@ -1,9 +1,12 @@
 //! The real brokers start, obey and leave nothing behind.
 
-use sim::real::broker::{Kind, Real, RealError, skip};
+use sim::real::{
+    broker::{Kind, Real, RealError, skip},
+    port::Port,
+};
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::Command,
     time::Duration,
@@ -72,7 +75,8 @@ fn mosquitto_serves_with_the_configuration_of_compose_yaml_and_passes_its_health
     let who = "mosquitto_serves_with_the_configuration_of_compose_yaml";
     let (configuration, command) = compose_of_mosquitto();
     assert!(configuration.contains("listener 1883"), "{configuration}");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let claimed = Port::claim().unwrap();
+    let port = claimed.number();
     // Without the file's own permission nobody would be let in.
     let configuration = format!("allow_anonymous false\n{}", configuration.replace("1883", &port.to_string()));
     let _mosquitto = match Real::start_with(Kind::Mosquitto, &configuration) {

@@ -89,7 +89,7 @@ fn tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Holds => Tone::Good,
         Verdict::Fails => Tone::Bad,
-        Verdict::NotRun | Verdict::NotTested => Tone::Muted,
+        Verdict::NotRun | Verdict::NothingToCompare | Verdict::NotTested => Tone::Muted,
     }
 }
 
@@ -98,6 +98,7 @@ fn verdict(row: &Row, [holds, fails]: [&str; 2]) -> Cell {
         Verdict::Holds => holds,
         Verdict::Fails => fails,
         Verdict::NotRun => "not run",
+        Verdict::NothingToCompare => "nothing was done there to compare with",
         Verdict::NotTested => "not tested",
     };
     let own = if row.thesis_contradicts_itself { "; the thesis' own figures say otherwise" } else { "" };

@@ -4,6 +4,7 @@ use super::world::{Brokers, LABELS, LIMIT, World, task};
 use crate::{MACHINE, gateway::label};
 use backbone::{config::Config, env::Env, service::Dispatcher, telemetry::FanOut};
 use rustix::process::{Pid, Signal, kill_process};
+use sim::real::port::Port;
 use std::{
     process::{Command, Stdio},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -107,7 +108,8 @@ async fn a_second_signal_ends_a_worker_at_once(world: &World) {
     sleep(Duration::from_secs(1)).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("worker.toml");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let claimed = Port::claim().unwrap();
+    let port = claimed.number();
     std::fs::write(&file, format!("[admin]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
     let mut worker = Command::new(env!("CARGO_BIN_EXE_experiments"))
         .args(["backbone", "--", "task-worker", "--config"])

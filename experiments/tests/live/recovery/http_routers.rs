@@ -13,13 +13,15 @@ use backbone::{
     service::HttpRouter,
     telemetry::FanOut,
 };
-use std::{net::TcpListener, sync::Arc};
+use sim::real::port::Port;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Where the routers are, and the ways that can be broken.
 struct Places {
     /// Of the world's two routers, and of one that the test starts and kills.
     routers: [u16; 3],
+    _ports: [Port; 3],
     /// From `http-0`.
     mqtt: Relay,
     /// From `http-0`.
@@ -30,11 +32,11 @@ struct Places {
 
 impl Places {
     async fn find(brokers: &Brokers) -> Self {
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let routers = listeners.map(|listener| listener.local_addr().unwrap().port());
+        let ports = [(); 3].map(|()| Port::claim().unwrap());
+        let routers = ports.each_ref().map(Port::number);
         let (mqtt, redis) = (Relay::start(brokers.mqtt.port()).await, Relay::start(brokers.redis.port()).await);
         let router = Relay::start(routers[0]).await;
-        Self { routers, mqtt, redis, router }
+        Self { routers, _ports: ports, mqtt, redis, router }
     }
 
     fn config(&self, mut config: Config, replica: &'static str) -> Config {

@@ -1,6 +1,7 @@
 //! The methods of classes basic and confirm: consuming, publishing, acknowledging.
 
 use super::{
+    arguments::consumer_priority,
     channel::Unacked,
     constants::PSEUDO_QUEUE,
     ids::ChannelId,
@@ -76,9 +77,6 @@ impl State {
     }
 
     fn consume(&mut self, at: ChannelId, consume: basic::Consume) -> Result<(), Refusal> {
-        if consume.arguments.contains_key("x-priority") {
-            return Err(Refusal::not_implemented("consumer priorities".into()));
-        }
         let tag = match consume.consumer_tag.as_str() {
             "" => format!("amq.ctag-{}", self.next_name()),
             tag => tag.to_owned(),
@@ -93,6 +91,7 @@ impl State {
         }
         let prefetch = channel.consumer_prefetch;
         let queue = &self.queues[&id];
+        let priority = consumer_priority(&queue.name, &consume.arguments)?;
         if queue.exclusively_consumed || (consume.exclusive && !queue.consumers.is_empty()) {
             return Err(Refusal::access_refused(format!("queue '{}' in vhost '/' in exclusive use", queue.name)));
         }
@@ -100,7 +99,7 @@ impl State {
             let consumer_tag = tag.as_str().into();
             self.send(at, AMQPClass::Basic(Method::ConsumeOk(basic::ConsumeOk { consumer_tag })));
         }
-        let consumer = Consumer { at, tag, queue: id, no_ack: consume.no_ack, prefetch, unacked: 0 };
+        let consumer = Consumer { at, tag, queue: id, no_ack: consume.no_ack, priority, prefetch, unacked: 0 };
         self.add_consumer(consumer, consume.exclusive);
         self.reschedule(id);
         Ok(())
@@ -126,6 +125,7 @@ impl State {
         queue.used_at_us = now_us;
         let mut deaths = Vec::new();
         let entry = queue.messages.take(now_us, !get.no_ack, &mut deaths);
+        queue.messages.trim(now_us, &mut deaths); // what then is expired doesn't count
         let message_count = queue.messages.ready_count() as u32;
         self.bury(id, deaths);
         self.reschedule(id);
@@ -168,6 +168,7 @@ impl State {
             self.check_user(at, &message)?;
         }
         let message = if message.checked().wants_direct_reply { self.address_reply(at, message)? } else { message };
+        let message = message.addressed();
         if let Err(message) = self.route(message)
             && publish.mandatory
         {

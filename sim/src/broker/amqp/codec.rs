@@ -3,7 +3,7 @@
 //! without detours.
 
 use super::{
-    constants::{BASIC_ACK, BASIC_CLASS, BASIC_DELIVER, BASIC_PUBLISH},
+    constants::{BASIC_ACK, BASIC_CLASS, BASIC_DELIVER, BASIC_PUBLISH, BASIC_QOS},
     message::Message,
     refusal::Refusal,
     table_depth,
@@ -80,12 +80,13 @@ pub(super) fn octets(bytes: &[u8]) -> String {
 /// The method in a method frame's payload.
 ///
 /// # Errors
-/// 501 if it is no method of AMQP 0-9-1, or doesn't fill the payload.
+/// 501 if it is no method of AMQP 0-9-1, or doesn't fill the payload; 540 for a prefetch in bytes.
 pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
     if let Some(method) = parse_frequent(payload) {
         return Ok(AMQPClass::Basic(method));
     }
     table_depth::check_method(payload)?;
+    check_prefetch_size(payload)?;
     match parse_class(payload) {
         Ok(([], class)) => Ok(class),
         _ => {
@@ -96,6 +97,16 @@ pub(super) fn parse_method(payload: &[u8]) -> Result<AMQPClass, Refusal> {
             })
         }
     }
+}
+
+/// `basic.qos` may not limit bytes, in RabbitMQ neither. amq-protocol doesn't say whether it would.
+fn check_prefetch_size(payload: &[u8]) -> Result<(), Refusal> {
+    let ids = method_ids(payload);
+    let size = payload.get(4..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    if ids != Some((BASIC_CLASS, BASIC_QOS)) || size == 0 {
+        return Ok(());
+    }
+    Err(Refusal { about: ids, ..Refusal::not_implemented(format!("prefetch_size!=0 ({size})")) })
 }
 
 fn method_ids(payload: &[u8]) -> Option<(u16, u16)> {

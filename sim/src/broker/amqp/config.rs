@@ -5,16 +5,25 @@
 pub struct Config {
     /// Proposed heartbeat interval; the client decides. A peer that is silent for two of them is dropped. 0: none.
     pub heartbeat_s: u16,
-    /// Largest frame, from 8,192 (the protocol's minimum) on.
+    /// Largest frame, from 4,096 on.
     pub frame_bytes_max: u32,
     /// Highest channel number of a connection, from 1 on.
     pub channel_max: u16,
     /// Largest message body. A larger one closes the channel with 406.
     pub body_bytes_max: u64,
+    /// Name all login mechanisms and capabilities in `connection.start`. Without, it has the mechanism PLAIN and four
+    /// capabilities; all work in either case. For runs whose digest rests on the first packets of a connection.
+    pub full_start: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { heartbeat_s: 60, frame_bytes_max: 131_072, channel_max: 2_047, body_bytes_max: 128 * 1024 * 1024 }
+        Self {
+            heartbeat_s: 60,
+            frame_bytes_max: 131_072,
+            channel_max: 2_047,
+            body_bytes_max: 128 * 1024 * 1024,
+            full_start: true,
+        }
     }
 }

@@ -1,22 +1,28 @@
 //! The methods of class connection: handshake, tuning, opening, closing (AMQP 0-9-1 section 1.4 of the reference).
 
 use super::{
+    constants::FRAME_BYTES_MIN,
     ids::{ChannelId, ConnectionId},
     phase::Phase,
     refusal::Refusal,
     state::State,
+    table_depth,
 };
 use amq_protocol::{
     protocol::{
         AMQPClass,
         connection::{self, AMQPMethod as Method},
-        constants::FRAME_MIN_SIZE,
     },
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, parsing::parse_field_table},
 };
 
 /// What a client opens a connection with, and what it gets back if it sent something else (section 4.2.2).
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
+/// What clients are always told that this broker can.
+const CAPABILITIES: [&str; 4] = ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "per_consumer_qos"];
+/// What they are told beside that, unless [`Config::full_start`](super::Config::full_start) says otherwise.
+const MORE_CAPABILITIES: [&str; 4] =
+    ["exchange_exchange_bindings", "consumer_priorities", "authentication_failure_close", "direct_reply_to"];
 
 impl State {
     pub(super) fn protocol_header(&mut self, id: ConnectionId, header: &[u8; 8]) {
@@ -27,7 +33,8 @@ impl State {
             return;
         }
         let mut capabilities = FieldTable::default();
-        for name in ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "per_consumer_qos"] {
+        let full = self.config.full_start;
+        for name in CAPABILITIES.into_iter().chain(MORE_CAPABILITIES.into_iter().filter(|_| full)) {
             capabilities.insert(name.into(), AMQPValue::Boolean(true));
         }
         let mut server_properties = FieldTable::default();
@@ -37,7 +44,7 @@ impl State {
             version_major: 0,
             version_minor: 9,
             server_properties,
-            mechanisms: "PLAIN".into(),
+            mechanisms: if full { "PLAIN AMQPLAIN" } else { "PLAIN" }.into(),
             locales: "en_US".into(),
         };
         self.set_phase(id, Phase::StartOk);
@@ -67,8 +74,9 @@ impl State {
                 self.set_phase(at.connection, Phase::Running);
                 self.send(at, AMQPClass::Connection(Method::OpenOk(connection::OpenOk {})));
             }
+            // Any secret is let in, a later one too.
             (Method::UpdateSecret(_), Phase::Running) => {
-                return Err(Refusal::not_implemented("connection.update-secret".into()));
+                self.send(at, AMQPClass::Connection(Method::UpdateSecretOk(connection::UpdateSecretOk {})));
             }
             (_, phase) => {
                 return Err(unexpected_method(phase));
@@ -77,17 +85,16 @@ impl State {
         Ok(())
     }
 
-    /// Logs anyone in whose PLAIN response (RFC 4616) is well-formed.
+    /// Logs anyone in whose response is well-formed.
     fn start_ok(&mut self, at: ChannelId, start_ok: &connection::StartOk) -> Result<(), Refusal> {
-        if start_ok.mechanism.as_str() != "PLAIN" {
-            let reason = format!("unknown authentication mechanism '{}'", start_ok.mechanism);
-            return Err(Refusal::command_invalid(reason));
-        }
-        let login: Vec<&[u8]> = start_ok.response.as_bytes().split(|octet| *octet == 0).collect();
-        let &[_, user, _] = &login[..] else {
-            return Err(Refusal::access_refused("Login was refused using authentication mechanism PLAIN".into()));
+        let response = start_ok.response.as_bytes();
+        let user = match start_ok.mechanism.as_str() {
+            "PLAIN" => user_of_plain(response),
+            "AMQPLAIN" => user_of_amqplain(response),
+            other => return Err(Refusal::command_invalid(format!("unknown authentication mechanism '{other}'"))),
         };
-        let user = String::from_utf8_lossy(user).into();
+        let invalid = || Refusal::command_invalid(format!("an invalid response for {}", start_ok.mechanism));
+        let user = user.ok_or_else(invalid)?;
         let capabilities = start_ok.client_properties.inner().get("capabilities");
         let cancel_notify = match capabilities {
             Some(AMQPValue::FieldTable(table)) => {
@@ -112,9 +119,9 @@ impl State {
     /// The client has the last word within the server's limits (RabbitMQ: `validate_negotiated_integer_value`).
     fn tune_ok(&mut self, at: ChannelId, tune_ok: &connection::TuneOk) -> Result<(), Refusal> {
         let (frame_max, channel_max) = (self.config.frame_bytes_max, self.config.channel_max);
-        if !(FRAME_MIN_SIZE..=frame_max).contains(&tune_ok.frame_max) {
+        if !(FRAME_BYTES_MIN..=frame_max).contains(&tune_ok.frame_max) {
             let reason =
-                format!("negotiated frame_max = {} is not in {FRAME_MIN_SIZE}..={frame_max}", tune_ok.frame_max);
+                format!("negotiated frame_max = {} is not in {FRAME_BYTES_MIN}..={frame_max}", tune_ok.frame_max);
             return Err(Refusal::not_allowed(reason));
         }
         if !(1..=channel_max).contains(&tune_ok.channel_max) {
@@ -128,6 +135,25 @@ impl State {
         }
         self.set_phase(at.connection, Phase::Open); // the writer takes note of the heartbeat
         Ok(())
+    }
+}
+
+/// The user in a PLAIN response (RFC 4616).
+fn user_of_plain(response: &[u8]) -> Option<Box<str>> {
+    let login: Vec<&[u8]> = response.split(|octet| *octet == 0).collect();
+    let &[_, user, _] = &login[..] else { return None };
+    Some(String::from_utf8_lossy(user).into())
+}
+
+/// The user in an AMQPLAIN response: a field table without its length, which has `LOGIN` and `PASSWORD`.
+fn user_of_amqplain(response: &[u8]) -> Option<Box<str>> {
+    let mut table = u32::try_from(response.len()).ok()?.to_be_bytes().to_vec();
+    table.extend_from_slice(response);
+    table_depth::check_table(response).ok()?;
+    let Ok(([], fields)) = parse_field_table(&table[..]) else { return None };
+    match (fields.inner().get("LOGIN"), fields.inner().get("PASSWORD")) {
+        (Some(AMQPValue::LongString(user)), Some(AMQPValue::LongString(_))) => Some(user.to_string().into()),
+        _ => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Messages that died in a queue: why, and what they are as they go on (RabbitMQ's guide "Dead Letter Exchanges").
 
-use super::message::{Checked, Message};
+use super::{
+    copies::{self, CC},
+    message::{Checked, Message},
+};
 use amq_protocol::{
     protocol::basic::AMQPProperties,
     types::{AMQPValue, ShortString},
@@ -35,7 +38,7 @@ pub(super) type Death = (Arc<Message>, Reason);
 impl Message {
     /// The message as it goes on after it died in `queue`, to `exchange`: with the event in its `x-death` header,
     /// without its expiration (RabbitMQ's guide "Dead Letter Exchanges", "Effects of dead-lettering"). `routing_key`
-    /// replaces its own, if given.
+    /// replaces its own and those of its headers, if given.
     pub(super) fn dead_lettered(
         &self,
         queue: &str,
@@ -44,21 +47,30 @@ impl Message {
         (exchange, routing_key): (&str, Option<&str>),
     ) -> Self {
         let properties = self.properties();
+        let headers = properties.headers().clone().unwrap_or_default();
+        let keys = copies::keys(&headers, CC);
+        let keys = std::iter::once(self.routing_key()).chain(keys.iter().map(|key| &**key)).map(long_string);
         let mut event = BTreeMap::from([
             ("reason".into(), long_string(reason.as_str())),
             ("queue".into(), long_string(queue)),
             ("time".into(), AMQPValue::Timestamp(unix_s)),
             ("exchange".into(), long_string(self.exchange())),
-            ("routing-keys".into(), AMQPValue::FieldArray(vec![long_string(self.routing_key())].into())),
+            ("routing-keys".into(), AMQPValue::FieldArray(keys.collect::<Vec<_>>().into())),
         ]);
         if let Some(expiration) = properties.expiration() {
             event.insert("original-expiration".into(), long_string(expiration.as_str()));
         }
-        let headers = properties.headers().clone().unwrap_or_default();
-        let headers = record_death(headers.inner().clone(), queue, reason, self.exchange(), event);
+        let mut headers = record_death(headers.inner().clone(), queue, reason, self.exchange(), event);
+        if routing_key.is_some() {
+            headers.remove(CC);
+        }
         let properties = without_expiration(&properties).with_headers(headers.into());
         let route = (exchange, routing_key.unwrap_or(self.routing_key()));
-        self.with_properties(&properties, route, Checked { ttl_ms: None, ..self.checked() })
+        let letter = self.with_properties(&properties, route, Checked { ttl_ms: None, ..self.checked() });
+        match routing_key {
+            Some(_) => letter,
+            None => letter.with_copies(self.copies().map(Into::into).collect()),
+        }
     }
 
     /// Whether a dead letter has been in `queue` before and came back without any client's doing. RabbitMQ drops such

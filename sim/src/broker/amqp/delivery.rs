@@ -5,6 +5,7 @@ use super::{
     channel::Unacked,
     codec,
     dead_letter::{Death, Reason},
+    exchange::Destination,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
     state::{Consumer, State},
@@ -15,24 +16,38 @@ impl State {
     /// Puts a message into the queues that its exchange finds for its routing key, or gives it back if there are none.
     pub(super) fn route(&mut self, message: Message) -> Result<(), Message> {
         if message.exchange().is_empty() {
-            return match self.names.get(message.routing_key()) {
-                Some(&id) => {
-                    self.enqueue(id, Arc::new(message));
-                    Ok(())
-                }
-                None => {
-                    self.reply_directly(&message);
-                    Err(message)
-                }
-            };
+            self.reply_directly(&message);
         }
-        let queues = self.exchanges.get(message.exchange()).map(|exchange| exchange.route(message.routing_key()));
-        let Some(queues) = queues.filter(|queues| !queues.is_empty()) else { return Err(message) };
+        let queues = self.reached(&message);
+        if queues.is_empty() {
+            return Err(message);
+        }
         let message = Arc::new(message);
         for id in queues {
             self.enqueue(id, Arc::clone(&message));
         }
         Ok(())
+    }
+
+    /// The queues that a message goes to, each once, whichever ways lead there.
+    fn reached(&self, message: &Message) -> BTreeSet<QueueId> {
+        if message.exchange().is_empty() {
+            return message.routing_keys().filter_map(|key| self.names.get(key).copied()).collect();
+        }
+        let mut queues = BTreeSet::new();
+        let mut visited = BTreeSet::from([message.exchange()]);
+        let mut ahead = vec![message.exchange()];
+        while let Some(exchange) = ahead.pop() {
+            for destination in self.exchanges.get(exchange).map(|exchange| exchange.route(message)).unwrap_or_default()
+            {
+                match destination {
+                    Destination::Queue(id) => drop(queues.insert(*id)),
+                    Destination::Exchange(name) if visited.insert(name) => ahead.push(name),
+                    Destination::Exchange(_) => {}
+                }
+            }
+        }
+        queues
     }
 
     fn enqueue(&mut self, id: QueueId, message: Arc<Message>) {
@@ -44,10 +59,7 @@ impl State {
     /// Puts a dead letter where it belongs; where it has been before and would circle, it is dropped. Nobody is told
     /// when there is no such queue or no such exchange.
     fn route_dead_letter(&mut self, letter: Message, reason: Reason) {
-        let queues = match letter.exchange() {
-            "" => self.names.get(letter.routing_key()).copied().into_iter().collect(),
-            name => self.exchanges.get(name).map(|exchange| exchange.route(letter.routing_key())).unwrap_or_default(),
-        };
+        let queues = self.reached(&letter);
         let letter = Arc::new(letter);
         for id in queues {
             if reason == Reason::Rejected || !letter.circles_through(&self.queues[&id].name) {
@@ -61,7 +73,7 @@ impl State {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let mut deaths = Vec::new();
         while queue.messages.ready_count() > 0 {
-            let Some(&consumer_id) = queue.rotation.front() else { break };
+            let Some(consumer_id) = queue.next_consumer() else { break };
             let consumer = self.consumers.get_mut(&consumer_id).expect("the rotation holds consumers");
             let ChannelId { connection, channel: number } = consumer.at;
             let connection = self.connections.get_mut(&connection).expect("a consumer has a connection");
@@ -71,12 +83,12 @@ impl State {
             let room = consumer.no_ack
                 || ((consumer.prefetch == 0 || consumer.unacked < consumer.prefetch) && channel.has_room());
             if congested || !room {
-                queue.rotation.pop_front();
+                queue.skip_turn();
                 channel.blocked.push(consumer_id);
                 continue;
             }
             let Some(entry) = queue.messages.take(self.now_us, !consumer.no_ack, &mut deaths) else { break };
-            queue.rotation.rotate_left(1);
+            queue.end_turn();
             let unacked = Unacked { queue: id, position: entry.position, consumer: Some(consumer_id) };
             let tag = channel.deliver((!consumer.no_ack).then_some(unacked));
             consumer.unacked = consumer.unacked.saturating_add(u16::from(!consumer.no_ack));
@@ -120,7 +132,7 @@ impl State {
         let queue_id = consumer.queue;
         let queue = self.queues.get_mut(&queue_id).expect("the caller looked the queue up");
         queue.consumers.insert(id);
-        queue.rotation.push_back(id);
+        queue.join_rotation(id, consumer.priority);
         queue.exclusively_consumed = exclusive;
         let channel = self.connections.get_mut(&consumer.at.connection).and_then(|c| c.channel(consumer.at.channel));
         channel.expect("the caller's channel is open").consumers.insert(consumer.tag.clone(), id);
@@ -134,7 +146,7 @@ impl State {
         let consumer = self.consumers.remove(&id)?;
         let queue = self.queues.get_mut(&consumer.queue)?;
         queue.consumers.remove(&id);
-        queue.rotation.retain(|other| *other != id);
+        queue.leave_rotation(id);
         queue.exclusively_consumed = false;
         queue.used_at_us = self.now_us;
         if queue.auto_delete && queue.consumers.is_empty() {
@@ -186,8 +198,8 @@ impl State {
     fn resume(&mut self, consumers: &[ConsumerId]) {
         let mut touched = BTreeSet::new();
         for id in consumers {
-            let Some(queue) = self.consumers.get(id).map(|consumer| consumer.queue) else { continue };
-            self.queues.get_mut(&queue).expect("a consumer has a queue").rotation.push_back(*id);
+            let Some(&Consumer { queue, priority, .. }) = self.consumers.get(id) else { continue };
+            self.queues.get_mut(&queue).expect("a consumer has a queue").join_rotation(*id, priority);
             touched.insert(queue);
         }
         for queue in touched {

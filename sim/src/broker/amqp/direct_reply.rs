@@ -13,6 +13,7 @@ use amq_protocol::protocol::{
     AMQPClass,
     basic::{AMQPMethod as Method, Consume, ConsumeOk},
 };
+use std::collections::BTreeSet;
 
 impl State {
     /// `basic.consume` of the pseudo-queue.
@@ -54,12 +55,20 @@ impl State {
         }
     }
 
-    /// Hands a reply to the channel that its routing key names, if it does. That is no queue: a mandatory reply returns
+    /// Hands a reply to the channels that its routing keys name, if they do. That is no queue: a mandatory reply returns
     /// all the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
     pub(super) fn reply_directly(&mut self, reply: &Message) {
-        let Some(&ChannelId { connection, channel: number }) = self.reply_channels.get(reply.routing_key()) else {
+        if self.reply_channels.is_empty() {
             return;
-        };
+        }
+        for key in reply.routing_keys().collect::<BTreeSet<_>>() {
+            if let Some(&at) = self.reply_channels.get(key) {
+                self.hand_over(at, reply);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, ChannelId { connection, channel: number }: ChannelId, reply: &Message) {
         let to = self.connections.get_mut(&connection).expect("a channel that ends takes its name along");
         let frame_bytes_max = to.frame_bytes_max;
         let channel = to.channel(number).expect("as above");

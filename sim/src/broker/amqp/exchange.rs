@@ -1,11 +1,9 @@
-//! One exchange as a plain table: its bindings, and which queues a routing key reaches.
-//!
-//! Bindings lead to queues only, and their arguments have no meaning for the kinds that are here.
+//! One exchange as a plain table: its bindings, and where a message goes from it.
 
-use super::ids::QueueId;
+use super::{headers::Pattern, ids::QueueId, message::Message};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an exchange compares routing keys (AMQP 0-9-1 section 3.1.3).
+/// How an exchange chooses among its bindings (AMQP 0-9-1 section 3.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The routing key is the binding's.
@@ -14,11 +12,15 @@ pub(super) enum Kind {
     Fanout,
     /// The binding's key is a pattern of words between dots: `*` stands for one, `#` for any number of them.
     Topic,
+    /// The message's headers are what the binding's arguments ask for.
+    Headers,
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
+
     pub(super) fn named(name: &str) -> Option<Self> {
-        [Self::Direct, Self::Fanout, Self::Topic].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     pub(super) fn as_str(self) -> &'static str {
@@ -26,8 +28,27 @@ impl Kind {
             Self::Direct => "direct",
             Self::Fanout => "fanout",
             Self::Topic => "topic",
+            Self::Headers => "headers",
         }
     }
+}
+
+/// Where a binding leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Destination {
+    /// A queue.
+    Queue(QueueId),
+    /// Another exchange, by name (RabbitMQ's guide "Exchange to Exchange Bindings").
+    Exchange(Box<str>),
+}
+
+/// A binding. Two that differ in their arguments are two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Binding {
+    pub(super) key: Box<str>,
+    pub(super) to: Destination,
+    /// Encoded, in the order of their names; empty without any.
+    pub(super) arguments: Box<[u8]>,
 }
 
 /// An exchange; its name is known to whoever holds it.
@@ -37,54 +58,60 @@ pub(super) struct Exchange {
     pub(super) durable: bool,
     /// It goes with its last binding.
     pub(super) auto_delete: bool,
-    /// Clients may not publish to it; dead letters may get there.
+    /// Clients may not publish to it; dead letters may get there, and messages from other exchanges.
     pub(super) internal: bool,
-    bindings: BTreeSet<(Box<str>, QueueId)>,
+    /// With what the headers have to be, if that counts.
+    bindings: BTreeMap<Binding, Option<Pattern>>,
 }
 
 impl Exchange {
     pub(super) fn new(kind: Kind, durable: bool) -> Self {
-        Self { kind, durable, auto_delete: false, internal: false, bindings: BTreeSet::new() }
+        Self { kind, durable, auto_delete: false, internal: false, bindings: BTreeMap::new() }
     }
 
     pub(super) fn binding_count(&self) -> usize {
         self.bindings.len()
     }
 
-    /// Adds a binding, once.
-    pub(super) fn bind(&mut self, key: &str, queue: QueueId) {
-        self.bindings.insert((key.into(), queue));
+    /// Adds a binding, once. `pattern` is that of a headers exchange.
+    pub(super) fn bind(&mut self, binding: Binding, pattern: Option<Pattern>) {
+        self.bindings.insert(binding, pattern);
     }
 
     /// Removes a binding. `false` if it wasn't there.
-    pub(super) fn unbind(&mut self, key: &str, queue: QueueId) -> bool {
-        self.bindings.remove(&(key.into(), queue))
+    pub(super) fn unbind(&mut self, binding: &Binding) -> bool {
+        self.bindings.remove(binding).is_some()
     }
 
-    /// Removes all bindings of a queue. `false` if there were none.
-    pub(super) fn forget(&mut self, queue: QueueId) -> bool {
+    /// Removes all bindings that lead somewhere. `false` if there were none.
+    pub(super) fn forget(&mut self, to: &Destination) -> bool {
         let before = self.bindings.len();
-        self.bindings.retain(|(_, other)| *other != queue);
+        self.bindings.retain(|binding, _| binding.to != *to);
         self.bindings.len() < before
     }
 
-    /// The queues that a message with this key goes to, each once, the oldest first.
-    pub(super) fn route(&self, key: &str) -> BTreeSet<QueueId> {
-        let reached = |pattern: &str| match self.kind {
-            Kind::Direct => pattern == key,
+    /// Where a message goes, each once, the oldest queue first and queues before exchanges.
+    pub(super) fn route(&self, message: &Message) -> BTreeSet<&Destination> {
+        let headers = (self.kind == Kind::Headers).then(|| message.headers());
+        let is_reached = |(binding, pattern): &(&Binding, &Option<Pattern>)| match self.kind {
+            Kind::Direct => message.routing_keys().any(|key| *key == *binding.key),
             Kind::Fanout => true,
-            Kind::Topic => matches(pattern, key),
+            Kind::Topic => message.routing_keys().any(|key| matches(&binding.key, key)),
+            Kind::Headers => match (pattern, &headers) {
+                (Some(pattern), Some(headers)) => pattern.matches(headers),
+                _ => false,
+            },
         };
-        self.bindings.iter().filter(|(pattern, _)| reached(pattern)).map(|(_, queue)| *queue).collect()
+        self.bindings.iter().filter(is_reached).map(|(binding, _)| &binding.to).collect()
     }
 }
 
 /// The exchanges that every broker has, beside the default one, which has no table.
 pub(super) fn predeclared() -> BTreeMap<Box<str>, Exchange> {
-    [Kind::Direct, Kind::Fanout, Kind::Topic]
-        .into_iter()
-        .map(|kind| (format!("amq.{}", kind.as_str()).into(), Exchange::new(kind, true)))
-        .collect()
+    let of_kinds = Kind::ALL.map(|kind| (format!("amq.{}", kind.as_str()), Exchange::new(kind, true)));
+    let match_ = ("amq.match".to_owned(), Exchange::new(Kind::Headers, true));
+    let trace = ("amq.rabbitmq.trace".to_owned(), Exchange { internal: true, ..Exchange::new(Kind::Topic, true) });
+    of_kinds.into_iter().chain([match_, trace]).map(|(name, exchange)| (name.into(), exchange)).collect()
 }
 
 /// Whether a topic exchange's pattern stands for `key`. An empty text has no words.
@@ -120,7 +147,7 @@ fn matches(pattern: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::message::Checked, *};
     use proptest::prelude::*;
 
     /// The definition, word by word; takes exponential time.
@@ -161,12 +188,15 @@ mod tests {
     #[test]
     fn a_queue_gets_a_message_once_however_often_it_is_bound() {
         let mut exchange = Exchange::new(Kind::Topic, false);
+        let to = |queue| Destination::Queue(QueueId(queue));
+        let binding = |key: &str, queue| Binding { key: key.into(), to: to(queue), arguments: Box::default() };
         for (key, queue) in [("#", 1), ("a.*", 1), ("a.b", 2), ("b", 3)] {
-            exchange.bind(key, QueueId(queue));
+            exchange.bind(binding(key, queue), None);
         }
-        assert_eq!(exchange.route("a.b"), BTreeSet::from([QueueId(1), QueueId(2)]));
-        assert!(exchange.forget(QueueId(1)) && !exchange.forget(QueueId(1)));
-        assert_eq!((exchange.route("a.b").len(), exchange.binding_count()), (1, 2));
-        assert!(exchange.unbind("a.b", QueueId(2)) && !exchange.unbind("a.b", QueueId(2)));
+        let message = Message::new(Vec::new(), 0, ("x", "a.b"), Checked::default());
+        assert_eq!(exchange.route(&message), BTreeSet::from([&to(1), &to(2)]));
+        assert!(exchange.forget(&to(1)) && !exchange.forget(&to(1)));
+        assert_eq!((exchange.route(&message).len(), exchange.binding_count()), (1, 2));
+        assert!(exchange.unbind(&binding("a.b", 2)) && !exchange.unbind(&binding("a.b", 2)));
     }
 }

@@ -1,15 +1,20 @@
 //! The methods of class exchange and those of class queue that bind (AMQP 0-9-1 sections 1.6 and 1.7 of the reference).
 
 use super::{
-    exchange::{Exchange, Kind},
-    ids::{ChannelId, QueueId},
+    exchange::{Binding, Destination, Exchange, Kind},
+    headers::Pattern,
+    ids::ChannelId,
     refusal::Refusal,
     state::State,
 };
-use amq_protocol::protocol::{
-    AMQPClass,
-    exchange::{self, AMQPMethod as Method},
-    queue,
+use amq_protocol::{
+    frame::WriteContext,
+    protocol::{
+        AMQPClass,
+        exchange::{self, AMQPMethod as Method},
+        queue,
+    },
+    types::{FieldTable, generation::gen_field_table},
 };
 
 /// Most exchanges at a time: a client that leaks them is found out before memory is.
@@ -34,7 +39,22 @@ impl State {
                 }
                 Ok(())
             }
-            Method::Bind(_) | Method::Unbind(_) => Err(Refusal::not_implemented("bindings between exchanges".into())),
+            Method::Bind(bind) => {
+                let ends = self.ends_of_exchanges(bind.source.as_str(), bind.destination.as_str())?;
+                self.bind(ends, bind.routing_key.as_str(), &bind.arguments)?;
+                if !bind.nowait {
+                    self.send(at, AMQPClass::Exchange(Method::BindOk(exchange::BindOk {})));
+                }
+                Ok(())
+            }
+            Method::Unbind(unbind) => {
+                let ends = self.ends_of_exchanges(unbind.source.as_str(), unbind.destination.as_str());
+                self.unbind(ends, unbind.routing_key.as_str(), &unbind.arguments)?;
+                if !unbind.nowait {
+                    self.send(at, AMQPClass::Exchange(Method::UnbindOk(exchange::UnbindOk {})));
+                }
+                Ok(())
+            }
             _ => Err(Refusal::unimplemented_method()),
         }
     }
@@ -44,11 +64,8 @@ impl State {
         if declare.passive {
             return self.find_exchange(name).map(drop);
         }
-        let kind = match (Kind::named(declare.kind.as_str()), declare.kind.as_str()) {
-            (Some(kind), _) => kind,
-            (None, "headers") => return Err(Refusal::not_implemented("headers exchanges".into())),
-            (None, other) => return Err(Refusal::command_invalid(format!("unknown exchange type '{other}'"))),
-        };
+        let unknown = || Refusal::command_invalid(format!("unknown exchange type '{}'", declare.kind));
+        let kind = Kind::named(declare.kind.as_str()).ok_or_else(unknown)?;
         if declare.arguments.contains_key("alternate-exchange") {
             return Err(Refusal::not_implemented(format!("exchange '{name}': argument 'alternate-exchange'")));
         }
@@ -84,7 +101,7 @@ impl State {
                 Err(Refusal::precondition_failed(format!("exchange '{name}' in vhost '/' in use")))
             }
             Ok(_) => {
-                self.exchanges.remove(name);
+                self.remove_exchange(name);
                 Ok(())
             }
             Err(refusal) if refusal.code == 404 => Ok(()),
@@ -94,12 +111,8 @@ impl State {
 
     pub(super) fn bind_queue(&mut self, at: ChannelId, bind: &queue::Bind) -> Result<(), Refusal> {
         let (queue, exchange, key) = (bind.queue.as_str(), bind.exchange.as_str(), bind.routing_key.as_str());
-        let (id, key) = self.ends_of_binding(at, queue, exchange, key)?;
-        let exchange = self.find_exchange(exchange)?;
-        if exchange.binding_count() >= BINDINGS_MAX {
-            return Err(Refusal::resource_error(format!("{BINDINGS_MAX} bindings are an exchange's limit")));
-        }
-        exchange.bind(&key, id);
+        let (ends, key) = self.ends_at_queue(at, queue, exchange, key)?;
+        self.bind(ends, &key, &bind.arguments)?;
         if !bind.nowait {
             self.send(at, AMQPClass::Queue(queue::AMQPMethod::BindOk(queue::BindOk {})));
         }
@@ -108,40 +121,80 @@ impl State {
 
     pub(super) fn unbind_queue(&mut self, at: ChannelId, unbind: &queue::Unbind) -> Result<(), Refusal> {
         let (queue, exchange, key) = (unbind.queue.as_str(), unbind.exchange.as_str(), unbind.routing_key.as_str());
-        match self.ends_of_binding(at, queue, exchange, key) {
-            Ok((id, key)) => {
-                if self.find_exchange(exchange)?.unbind(&key, id) {
-                    self.drop_if_unbound(exchange);
-                }
-            }
-            // What is missing isn't bound.
-            Err(refusal) if refusal.code == 404 => {}
-            Err(refusal) => return Err(refusal),
-        }
+        let (ends, key) = match self.ends_at_queue(at, queue, exchange, key) {
+            Ok((ends, key)) => (Ok(ends), key),
+            Err(refusal) => (Err(refusal), String::new()),
+        };
+        self.unbind(ends, &key, &unbind.arguments)?;
         self.send(at, AMQPClass::Queue(queue::AMQPMethod::UnbindOk(queue::UnbindOk {})));
         Ok(())
     }
 
-    /// The queue and the key of a binding. Where the queue is left to be the one declared last, an empty key is its
-    /// name (section 1.7.2.3 of the reference).
-    fn ends_of_binding(
+    /// Adds a binding between `ends`, the exchange that it leads from and where it leads.
+    fn bind(&mut self, ends: Ends, key: &str, arguments: &FieldTable) -> Result<(), Refusal> {
+        let Ends { from, to } = ends;
+        let exchange = self.find_exchange(&from)?;
+        if exchange.binding_count() >= BINDINGS_MAX {
+            return Err(Refusal::resource_error(format!("{BINDINGS_MAX} bindings are an exchange's limit")));
+        }
+        let pattern = (exchange.kind == Kind::Headers).then(|| Pattern::parse(arguments)).transpose()?;
+        exchange.bind(Binding { key: key.into(), to, arguments: encoded(arguments) }, pattern);
+        Ok(())
+    }
+
+    /// Removes a binding. What is missing isn't bound.
+    fn unbind(&mut self, ends: Result<Ends, Refusal>, key: &str, arguments: &FieldTable) -> Result<(), Refusal> {
+        let Ends { from, to } = match ends {
+            Ok(ends) => ends,
+            Err(refusal) if refusal.code == 404 => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        };
+        let exchange = self.find_exchange(&from)?;
+        let removed = exchange.unbind(&Binding { key: key.into(), to, arguments: encoded(arguments) });
+        if removed && exchange.auto_delete && exchange.binding_count() == 0 {
+            self.remove_exchange(&from);
+        }
+        Ok(())
+    }
+
+    fn ends_of_exchanges(&mut self, from: &str, to: &str) -> Result<Ends, Refusal> {
+        if to.is_empty() {
+            self.find_exchange(to)?; // says that it may not be that one
+        }
+        self.find_exchange(from)?;
+        self.find_exchange(to)?;
+        Ok(Ends { from: from.into(), to: Destination::Exchange(to.into()) })
+    }
+
+    /// The ends and the key of a queue's binding. Where the queue is left to be the one declared last, an empty key is
+    /// its name (section 1.7.2.3 of the reference).
+    fn ends_at_queue(
         &mut self,
         at: ChannelId,
         queue: &str,
         exchange: &str,
         key: &str,
-    ) -> Result<(QueueId, String), Refusal> {
+    ) -> Result<(Ends, String), Refusal> {
         self.find_exchange(exchange)?;
         let id = self.find_queue(at, queue)?;
         let key = if queue.is_empty() && key.is_empty() { &*self.queues[&id].name } else { key };
-        Ok((id, key.to_owned()))
+        Ok((Ends { from: exchange.into(), to: Destination::Queue(id) }, key.to_owned()))
     }
+}
 
-    fn drop_if_unbound(&mut self, name: &str) {
-        if self.exchanges.get(name).is_some_and(|exchange| exchange.auto_delete && exchange.binding_count() == 0) {
-            self.exchanges.remove(name);
-        }
+/// What a binding connects.
+struct Ends {
+    /// An exchange.
+    from: Box<str>,
+    to: Destination,
+}
+
+fn encoded(arguments: &FieldTable) -> Box<[u8]> {
+    if arguments.inner().is_empty() {
+        return Box::default();
     }
+    let context = gen_field_table(arguments)(WriteContext::from(Vec::new())).expect("a Vec takes all tables");
+    context.into_inner().0.into()
 }
 
 /// Declaring what is there already does nothing, if it is the same.

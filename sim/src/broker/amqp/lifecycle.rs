@@ -83,7 +83,12 @@ impl State {
         self.consumers.clear();
         self.reply_channels.clear();
         self.schedule.clear();
-        self.exchanges.retain(|_, exchange| exchange.durable);
+        let names: Vec<Box<str>> = self.exchanges.keys().cloned().collect();
+        for name in names {
+            if self.exchanges.get(&name).is_some_and(|exchange| !exchange.durable) {
+                self.remove_exchange(&name);
+            }
+        }
         let ids: Vec<QueueId> = self.queues.keys().copied().collect();
         for id in ids {
             let queue = self.queues.get_mut(&id).expect("nothing else removes queues here");
@@ -92,9 +97,7 @@ impl State {
                 self.delete_queue(id);
                 continue;
             }
-            queue.consumers.clear();
-            queue.rotation.clear();
-            queue.exclusively_consumed = false;
+            queue.forget_consumers();
             queue.used_at_us = self.now_us;
             queue.messages.recover();
             self.pump(id);

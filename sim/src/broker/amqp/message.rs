@@ -1,6 +1,6 @@
 //! A message as the broker keeps it.
 
-use super::{constants::PSEUDO_QUEUE, refusal::Refusal, table_depth, ttl::expiration_ms};
+use super::{constants::PSEUDO_QUEUE, copies, refusal::Refusal, table_depth, ttl::expiration_ms};
 use amq_protocol::{
     frame::WriteContext,
     protocol::basic::{AMQPProperties, gen_properties, parse_properties},
@@ -20,6 +20,8 @@ pub struct Message {
     /// Where it was published; a dead letter has its queue's dead-letter exchange.
     exchange: Box<str>,
     routing_key: Box<str>,
+    /// Further routing keys, which its headers gave it.
+    copies: Box<[Box<str>]>,
     checked: Checked,
 }
 
@@ -28,6 +30,10 @@ pub struct Message {
 pub(super) struct Checked {
     pub(super) persistent: bool,
     pub(super) ttl_ms: Option<u64>,
+    /// 0 if it names none.
+    pub(super) priority: u8,
+    /// Its headers have further routing keys.
+    pub(super) has_copies: bool,
     /// Its `reply_to` is the pseudo-queue.
     pub(super) wants_direct_reply: bool,
     /// It names the user that it is from.
@@ -38,7 +44,8 @@ impl Message {
     /// Checks encoded properties on their arrival.
     ///
     /// # Errors
-    /// 501 if they can't be decoded; 406 if the expiration is no number of milliseconds.
+    /// 501 if they can't be decoded; 406 if the expiration is no number of milliseconds, or further routing keys are no
+    /// list.
     pub(super) fn check_properties(encoded: &[u8]) -> Result<Checked, Refusal> {
         table_depth::check_properties(encoded)?;
         let Ok(([], properties)) = parse_properties(encoded) else {
@@ -54,6 +61,8 @@ impl Message {
         Ok(Checked {
             persistent: *properties.delivery_mode() == Some(2),
             ttl_ms,
+            priority: properties.priority().unwrap_or_default(),
+            has_copies: copies::check(properties.headers().as_ref())?,
             wants_direct_reply: properties.reply_to().as_ref().is_some_and(|name| name.as_str() == PSEUDO_QUEUE),
             has_user_id: properties.user_id().is_some(),
         })
@@ -72,8 +81,24 @@ impl Message {
             properties_bytes,
             exchange: exchange.into(),
             routing_key: routing_key.into(),
+            copies: Box::default(),
             checked,
         }
+    }
+
+    /// The message with further routing keys.
+    pub(super) fn with_copies(self, copies: Box<[Box<str>]>) -> Self {
+        Self { copies, ..self }
+    }
+
+    /// The routing key and those that the headers gave it.
+    pub(super) fn routing_keys(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.routing_key).chain(self.copies())
+    }
+
+    /// The routing keys that the headers gave it.
+    pub(super) fn copies(&self) -> impl Iterator<Item = &str> {
+        self.copies.iter().map(|key| &**key)
     }
 
     /// The routing key it was published with last: a dead letter has its new one.
@@ -127,6 +152,12 @@ impl Message {
         self.checked.ttl_ms
     }
 
+    /// How urgent it is (the priority property); 0 without.
+    #[must_use]
+    pub fn priority(&self) -> u8 {
+        self.checked.priority
+    }
+
     pub(super) fn encoded_properties(&self) -> &[u8] {
         &self.content[..self.properties_bytes]
     }
@@ -142,6 +173,7 @@ impl Message {
             (&self.exchange, &self.routing_key),
             self.checked,
         )
+        .with_copies(self.copies.clone())
     }
 
     /// The message with these properties, as it goes on to `route`, an exchange and a routing key.

@@ -1,14 +1,15 @@
 //! An emulated RabbitMQ 3 that speaks AMQP 0-9-1 over any [`Env`], simulated or real TCP.
 //!
-//! Exchanges (direct, fanout, topic), classic queues, consumers, acknowledgements, publisher confirms, time to live,
-//! dead-lettering and direct reply-to behave as RabbitMQ documents them, and as the conformance suite has seen it. What
-//! it doesn't have (headers exchanges, bindings between exchanges, alternate exchanges, transactions, priorities,
-//! quorum queues, streams) it refuses with the protocol's own error and a log line. Arguments of bindings and the `CC`
-//! and `BCC` headers are not looked at. `no_local` of `basic.consume` is ignored, as RabbitMQ does; any user and
-//! password is let in.
+//! Exchanges of all four types and bindings between them, classic queues, consumers, priorities of both messages and
+//! consumers, acknowledgements, publisher confirms, time to live, dead-lettering, `CC` and `BCC`, and direct reply-to
+//! behave as RabbitMQ documents them, and as the conformance suite has seen it. What it doesn't have (alternate
+//! exchanges, transactions, a single active consumer, length limits in bytes or that refuse, quorum queues, streams) it
+//! refuses with the protocol's own error and a log line. `no_local` of `basic.consume` is ignored, as RabbitMQ does;
+//! any user and password is let in.
 //!
 //! From the inside out: `queue` is one queue's messages, `named_queue` adds name, owner and consumers, `channel` is one
-//! channel's bookkeeping, `exchange` one exchange's bindings, `state` holds all of them. On `state` work `topology`
+//! channel's bookkeeping, `exchange` one exchange's bindings (`headers` what those of a headers exchange ask for),
+//! `copies` the routing keys that a message's headers give it, `state` holds all of them. On `state` work `topology`
 //! (queues and exchanges come and go), `delivery` and `direct_reply` (messages move), `lifecycle` (connections and
 //! channels end), the modules named after the protocol's classes (what each method does), and `frames`, which takes
 //! what a client sends. None of these has IO or a clock. `broker` has the clock, `connection` the sockets.
@@ -23,12 +24,14 @@ mod config;
 mod connection;
 mod connection_methods;
 mod constants;
+mod copies;
 mod dead_letter;
 mod delivery;
 mod direct_reply;
 mod exchange;
 mod exchange_methods;
 mod frames;
+mod headers;
 mod ids;
 mod lifecycle;
 mod message;

@@ -78,12 +78,11 @@ impl State {
             "" => format!("amq.gen-{}", self.next_name()).into(),
             name => name.into(),
         };
-        Ok(self.create_queue(NamedQueue {
-            durable: declare.durable,
-            auto_delete: declare.auto_delete,
-            owner: declare.exclusive.then_some(at.connection),
-            ..NamedQueue::new(name, Queue::new(arguments), self.now_us)
-        }))
+        let mut queue = NamedQueue::new(name, Queue::new(arguments), self.now_us);
+        queue.durable = declare.durable;
+        queue.auto_delete = declare.auto_delete;
+        queue.owner = declare.exclusive.then_some(at.connection);
+        Ok(self.create_queue(queue))
     }
 
     /// Declaring what is there already does nothing, if it is the same (RabbitMQ's guide "Queues", "Declaration and
@@ -106,8 +105,7 @@ impl State {
                 return inequivalent(argument, &format!("received '{received}' but current is '{current}'"));
             }
         }
-        let arguments = Arguments::parse(name, &declare.arguments)?;
-        match arguments.difference(&queue.messages.arguments) {
+        match queue.messages.arguments.difference(&declare.arguments) {
             Some((argument, difference)) => inequivalent(argument, &difference),
             None => Ok(id),
         }

@@ -38,6 +38,8 @@ pub(super) struct Consumer {
     pub(super) tag: String,
     pub(super) queue: QueueId,
     pub(super) no_ack: bool,
+    /// Those of its queue with a lower one get only what it has no room for (`x-priority`).
+    pub(super) priority: i64,
     /// Most deliveries that may be unacknowledged. 0: no limit.
     pub(super) prefetch: u16,
     pub(super) unacked: u16,

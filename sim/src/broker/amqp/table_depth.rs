@@ -18,6 +18,12 @@ pub(super) fn check_properties(encoded: &[u8]) -> Result<(), Refusal> {
     check(headers_table(encoded))
 }
 
+/// # Errors
+/// 501 if the table, which comes without its length, is nested too deep.
+pub(super) fn check_table(table: &[u8]) -> Result<(), Refusal> {
+    check(Some(table))
+}
+
 fn check(table: Option<&[u8]>) -> Result<(), Refusal> {
     match table {
         Some(table) if !is_shallow(table) => {

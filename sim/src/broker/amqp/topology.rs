@@ -1,7 +1,7 @@
 //! What the broker has by name, queues and exchanges: how it is found, how it comes and goes, and what is due when.
 
 use super::{
-    exchange::Exchange,
+    exchange::{Destination, Exchange},
     ids::{ChannelId, QueueId},
     named_queue::NamedQueue,
     refusal::Refusal,
@@ -42,18 +42,13 @@ impl State {
     /// The exchange of that name, which must not be the default one.
     ///
     /// # Errors
-    /// 403 for the default one; 404 if there is none; 540 for those of RabbitMQ that this broker doesn't have.
+    /// 403 for the default one; 404 if there is none.
     pub(super) fn find_exchange(&mut self, name: &str) -> Result<&mut Exchange, Refusal> {
-        match name {
-            "" => Err(Refusal::access_refused("operation not permitted on the default exchange".into())),
-            "amq.headers" | "amq.match" | "amq.rabbitmq.trace" => {
-                Err(Refusal::not_implemented(format!("exchange '{name}'")))
-            }
-            _ => self
-                .exchanges
-                .get_mut(name)
-                .ok_or_else(|| Refusal::not_found(format!("no exchange '{name}' in vhost '/'"))),
+        if name.is_empty() {
+            return Err(Refusal::access_refused("operation not permitted on the default exchange".into()));
         }
+        let exchange = self.exchanges.get_mut(name);
+        exchange.ok_or_else(|| Refusal::not_found(format!("no exchange '{name}' in vhost '/'")))
     }
 
     pub(super) fn create_queue(&mut self, queue: NamedQueue) -> QueueId {
@@ -71,7 +66,7 @@ impl State {
     pub(super) fn delete_queue(&mut self, id: QueueId) -> Option<NamedQueue> {
         let queue = self.queues.remove(&id)?;
         self.names.remove(&queue.name);
-        self.unbind_everywhere(id);
+        self.unbind_everywhere(Destination::Queue(id));
         if let Some(at_us) = queue.scheduled_us {
             self.schedule.remove(&(at_us, id));
         }
@@ -120,9 +115,24 @@ impl State {
         self.schedule.first().map(|(at_us, _)| *at_us)
     }
 
-    /// A queue is gone: so are its bindings.
-    fn unbind_everywhere(&mut self, queue: QueueId) {
-        self.exchanges
-            .retain(|_, exchange| !(exchange.forget(queue) && exchange.auto_delete && exchange.binding_count() == 0));
+    /// Something is gone that bindings led to: so are these, and exchanges that end with the last of theirs.
+    fn unbind_everywhere(&mut self, gone: Destination) {
+        let mut gone = vec![gone];
+        while let Some(destination) = gone.pop() {
+            self.exchanges.retain(|name, exchange| {
+                let ends = exchange.forget(&destination) && exchange.auto_delete && exchange.binding_count() == 0;
+                if ends {
+                    gone.push(Destination::Exchange(name.clone()));
+                }
+                !ends
+            });
+        }
+    }
+
+    /// Removes an exchange with all bindings from it and to it.
+    pub(super) fn remove_exchange(&mut self, name: &str) {
+        if let Some((name, _)) = self.exchanges.remove_entry(name) {
+            self.unbind_everywhere(Destination::Exchange(name));
+        }
     }
 }

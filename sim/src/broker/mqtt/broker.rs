@@ -1,4 +1,4 @@
-//! The broker as programs use it: its state behind a lock, and the timer for wills.
+//! The broker as programs use it: its state behind a lock, and the timer for what it publishes by itself.
 
 use super::{
     config::Config,
@@ -46,14 +46,15 @@ impl Broker {
         Self { config: Arc::new(config.clone()), server: Arc::new(Mutex::new(Server::new(config))) }
     }
 
-    /// Publishes the wills of clients that are away, each when its delay is over.
-    pub(super) async fn publish_wills_in_time(&self) -> Infallible {
+    /// Publishes the wills of clients that are away, each when its delay is over, and the broker's own topics.
+    pub(super) async fn publish_in_time(&self) -> Infallible {
         let rescheduled = self.server().rescheduled.clone();
         loop {
             let next = {
                 let mut server = self.server();
                 server.advance(Instant::now());
-                server.next_will_at()
+                server.keep_own_topics(Instant::now());
+                server.next_will_at().into_iter().chain(server.own_topics_at).min()
             };
             let due = async {
                 match next {

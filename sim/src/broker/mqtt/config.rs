@@ -17,9 +17,6 @@ pub struct Config {
     /// Most messages that wait for one client beside those in flight (`max_queued_messages`); further ones are dropped.
     /// At least 1.
     pub queued_messages_max: usize,
-    /// Write packet by packet, as Mosquitto does, instead of all pending packets at once. Decides what Nagle's
-    /// algorithm makes of it.
-    pub flush_each_packet: bool,
     /// Sessions and retained messages survive [`Broker::restart`](super::Broker::restart) (`persistence`).
     pub persistent_sessions: bool,
     /// Longest keep alive that a client may choose (`max_keepalive`); others are told this one.
@@ -35,7 +32,6 @@ impl Default for Config {
             quota: SendQuota::Strict,
             max_qos: QoS::ExactlyOnce,
             queued_messages_max: 1000,
-            flush_each_packet: false,
             persistent_sessions: false,
             keep_alive_max_s: u16::MAX,
             packet_bytes_max: 1 << 20,

@@ -45,6 +45,8 @@ enum ReadError {
     Silent,
     #[error("the connection does not begin with a CONNECT")]
     NoConnect,
+    #[error("a packet of {0} bytes is larger than the limit of {1} bytes (`packet_bytes_max`)")]
+    TooLarge(usize, u32),
     #[error("the client sent what is no packet of its MQTT version: {0}")]
     Malformed(Error),
 }
@@ -55,7 +57,7 @@ impl ReadError {
         match self {
             Self::Io(_) | Self::Closed | Self::NoConnect => None,
             Self::Silent => Some(DisconnectReasonCode::KeepAliveTimeout),
-            Self::Malformed(Error::PayloadSizeLimitExceeded { .. }) => Some(DisconnectReasonCode::PacketTooLarge),
+            Self::TooLarge(..) => Some(DisconnectReasonCode::PacketTooLarge),
             Self::Malformed(Error::ProtocolViolation(reason)) => Some(*reason),
             Self::Malformed(Error::ProtocolError | Error::PacketIdZero) => Some(DisconnectReasonCode::ProtocolError),
             Self::Malformed(_) => Some(DisconnectReasonCode::MalformedPacket),
@@ -91,7 +93,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 writer.write_all(&CONNACK_VERSION_REFUSED).await?;
                 return writer.shutdown().await;
             }
-            Err(error @ ReadError::Malformed(_)) if reader.version == Version::V5 => {
+            Err(error @ (ReadError::Malformed(_) | ReadError::TooLarge(..))) if reader.version == Version::V5 => {
                 tracing::warn!(%error, "mqtt: malformed CONNECT; refused");
                 let code = match error.reason() {
                     Some(DisconnectReasonCode::ProtocolError) => ConnectReturnCode::ProtocolError,
@@ -139,7 +141,7 @@ async fn serve_client<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let keep_alive = (keep_alive_s != 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1500));
     let packet_bytes_max = connect.properties.as_ref().and_then(|p| p.max_packet_size.filter(|max| *max > 0));
     let write_buffer = Arc::new(WriteBuffer::new(reader.version, packet_bytes_max));
-    let mut write = pin!(write(&write_buffer, &mut writer, broker.config().flush_each_packet));
+    let mut write = pin!(write(&write_buffer, &mut writer));
 
     let connected = broker.server().connect(connect, will, assigned, write_buffer.clone(), Instant::now());
     match connected {
@@ -257,6 +259,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             // The codec says the same of a packet that is whole but too short for what it should contain: it has taken
             // that.
             Err(Error::InsufficientBytes(_)) if self.input.len() == before => Ok(None),
+            Err(Error::PayloadSizeLimitExceeded { pkt_size, max }) => Err(ReadError::TooLarge(pkt_size, max)),
             Err(error) => Err(ReadError::Malformed(error)),
         }
     }
@@ -297,26 +300,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// Writes what comes into the write buffer until that is closed, then closes the stream.
-async fn write<W: AsyncWrite + Unpin>(
-    write_buffer: &WriteBuffer,
-    stream: &mut W,
-    flush_each_packet: bool,
-) -> io::Result<()> {
+/// Writes what comes into the write buffer until that is closed, then closes the stream: packet by packet, as Mosquitto
+/// does, which decides what Nagle's algorithm makes of it.
+async fn write<W: AsyncWrite + Unpin>(write_buffer: &WriteBuffer, stream: &mut W) -> io::Result<()> {
     let mut burst = Burst::default();
     while let Some(next) = write_buffer.take(burst).await {
         burst = next;
-        if flush_each_packet {
-            let mut rest = &burst.bytes[..];
-            for len in &burst.packets {
-                let (packet, after) = rest.split_at(*len);
-                stream.write_all(packet).await?;
-                stream.flush().await?;
-                rest = after;
-            }
-        } else {
-            stream.write_all(&burst.bytes).await?;
+        let mut rest = &burst.bytes[..];
+        for len in &burst.packets {
+            let (packet, after) = rest.split_at(*len);
+            stream.write_all(packet).await?;
             stream.flush().await?;
+            rest = after;
         }
     }
     stream.shutdown().await

@@ -4,6 +4,7 @@ use super::{
     keys::{ConnectionKey, SessionKey},
     message::Message,
     outbound::{Answer, Answered},
+    own_topics::OWN,
     server::{Server, TOPIC_ALIAS_MAX},
     topics::{Filter, Options, is_valid_topic},
     v3::Version,
@@ -24,9 +25,6 @@ const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 /// The first reason code that means an error (MQTT 5, section 2.4).
 const FIRST_ERROR: u8 = 0x80;
-
-/// Topics of the broker itself, which no client may publish to.
-const OWN_TOPICS: &[u8] = b"$SYS";
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +79,16 @@ impl Server {
         if answered == Answered::Wrong {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
-        if answered == Answered::Unknown {
-            tracing::warn!(client = session.client_id, packet_id, ?answer, "mqtt: answer to what is not in flight");
+        if answered == Answered::Unknown
+            && let Some(count) = session.warned.unknown_answers.again()
+        {
+            tracing::warn!(
+                client = session.client_id,
+                packet_id,
+                ?answer,
+                count,
+                "mqtt: answer to what is not in flight"
+            );
         }
         if answer == Answer::Received {
             self.answer(key, &Packet::PubRel(PubRel::new(packet_id, None)));
@@ -117,7 +123,7 @@ impl Server {
             return Err(End::Refused(DisconnectReasonCode::ProtocolError));
         }
         self.stats.publishes_received += 1;
-        let permitted = !publish.topic.starts_with(OWN_TOPICS) && self.rights.may_publish(&publish.topic);
+        let permitted = !publish.topic.starts_with(OWN.as_bytes()) && self.rights.may_publish(&publish.topic);
         match publish.qos {
             QoS::ExactlyOnce => {
                 let reason = if permitted { self.hold(key, &publish, now) } else { PubRecReason::NotAuthorized };
@@ -144,10 +150,7 @@ impl Server {
     fn pass_on(&mut self, key: SessionKey, publish: &Publish, now: Instant) -> PubAckReason {
         let session = self.sessions.get_mut(&key).expect("the caller has seen it");
         if !session.inbound.pass(publish.pkid) {
-            tracing::warn!(
-                client = session.client_id,
-                "mqtt: too many messages of QoS 2 are not released; message dropped"
-            );
+            session.warn_of_unreleased();
             session.inbound.refused();
             return PubAckReason::QuotaExceeded;
         }
@@ -163,10 +166,7 @@ impl Server {
         if session.inbound.take(publish.pkid, Arc::new(Message::new(publish, now))) {
             return PubRecReason::Success;
         }
-        tracing::warn!(
-            client = session.client_id,
-            "mqtt: too many messages of QoS 2 are not released; message dropped"
-        );
+        session.warn_of_unreleased();
         PubRecReason::QuotaExceeded
     }
 
@@ -202,7 +202,10 @@ impl Server {
                 return Err(End::Refused(DisconnectReasonCode::ProtocolError));
             }
             if session.subscriptions.len() >= SUBSCRIPTIONS_MAX && !session.subscriptions.contains(&wanted.path) {
-                tracing::warn!(client = session.client_id, "mqtt: more than {SUBSCRIPTIONS_MAX} subscriptions");
+                if let Some(count) = session.warned.subscriptions.again() {
+                    let client = &session.client_id;
+                    tracing::warn!(client, count, "mqtt: more than {SUBSCRIPTIONS_MAX} subscriptions");
+                }
                 return_codes.push(SubscribeReasonCode::QuotaExceeded);
                 continue;
             }
@@ -214,6 +217,9 @@ impl Server {
             let retain_as_published = wanted.preserve_retain;
             let options = Options { qos, no_local: wanted.nolocal, retain_as_published, identifier };
             session.subscriptions.insert(wanted.path.clone());
+            if filter.path.starts_with(OWN) {
+                self.begin_own_topics(now);
+            }
             let new = self.topics.subscribe(&filter, key, options);
             let greeted = match wanted.retain_forward_rule {
                 RetainForwardRule::OnEverySubscribe => true,

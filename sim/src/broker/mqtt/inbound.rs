@@ -5,6 +5,7 @@
 //! messages of QoS 1 then, too, but takes each refusal for the end of a message, so that the next one may come.
 
 use super::message::Message;
+use crate::broker::sparse::Sparse;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     num::NonZeroU16,
@@ -20,13 +21,15 @@ pub(super) struct Inbound {
     /// How many more may come on this connection.
     quota: u16,
     quota_max: u16,
+    /// Packet ids that were used for another message.
+    reused: Sparse,
 }
 
 impl Inbound {
     /// Nothing, from a client that is away. At most `messages_max` messages are held beside those that may be under
     /// way.
     pub(super) fn new(messages_max: usize) -> Self {
-        Self { messages: BTreeMap::new(), messages_max, quota: 0, quota_max: 0 }
+        Self { messages: BTreeMap::new(), messages_max, quota: 0, quota_max: 0, reused: Sparse::default() }
     }
 
     /// The client is here, and was told this Receive Maximum.
@@ -48,7 +51,7 @@ impl Inbound {
             }
             Entry::Occupied(mut place) => {
                 if !place.get().is_same(&message) {
-                    tracing::warn!(packet_id, "mqtt: packet id used for another message, the old one is dropped");
+                    warn_of_reuse(&mut self.reused, packet_id);
                     place.insert(message);
                 }
                 true
@@ -59,7 +62,7 @@ impl Inbound {
     /// A message of QoS 1 comes, which is done with at once. Returns whether it may.
     pub(super) fn pass(&mut self, packet_id: u16) -> bool {
         if self.messages.remove(&packet_id).is_some() {
-            tracing::warn!(packet_id, "mqtt: packet id used for another message, the old one is dropped");
+            warn_of_reuse(&mut self.reused, packet_id);
         }
         self.quota > 0
     }
@@ -73,5 +76,11 @@ impl Inbound {
     pub(super) fn release(&mut self, packet_id: u16) -> Option<Arc<Message>> {
         self.quota = self.quota_max.min(self.quota.saturating_add(1));
         self.messages.remove(&packet_id)
+    }
+}
+
+fn warn_of_reuse(reused: &mut Sparse, packet_id: u16) {
+    if let Some(count) = reused.again() {
+        tracing::warn!(packet_id, count, "mqtt: packet id used for another message, the old one is dropped");
     }
 }

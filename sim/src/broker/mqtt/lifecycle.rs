@@ -7,7 +7,7 @@ use super::{
     message::publish_of_will,
     outbound::Outbound,
     server::{Server, TOPIC_ALIAS_MAX},
-    session::{Connected, Session, Will},
+    session::{Connected, Session, Warned, Will},
     topics::{Filter, is_valid_topic},
     v3::Version,
     write_buffer::WriteBuffer,
@@ -147,6 +147,7 @@ impl Server {
         if !self.config.persistent_sessions {
             self.retained.clear();
         }
+        self.started = None;
     }
 
     /// Ends the connection of a session, if it has one, in favour of a new one.
@@ -197,6 +198,7 @@ impl Server {
             expiry_s: 0,
             expires_at: None,
             delayed_will: None,
+            warned: Warned::default(),
         };
         self.sessions.insert(key, session);
         self.by_client_id.insert(id.to_owned(), key);

@@ -49,6 +49,10 @@ impl Message {
         std::str::from_utf8(&self.topic).expect("the codec has checked it")
     }
 
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Whether `other` has the same content, as when a client sends it again.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (&self.topic, &self.payload) == (&other.topic, &other.payload)

@@ -7,7 +7,7 @@
 //! From the inside out: `inbound` and `outbound` are a session's messages from and to its client, `topics` all
 //! subscriptions, `server` holds sessions, subscriptions and retained messages. On `server` work `routing` (how
 //! messages find their receivers), `lifecycle` (how sessions come and go) and `control_packets` (what each packet
-//! does). All of these are plain state, and know packets of version 5 only; `v3` translates. Only `connection` knows
+//! does), and `own_topics` (what the broker tells about itself). All of these are plain state, and know packets of version 5 only; `v3` translates. Only `connection` knows
 //! sockets and timers; an idle connection costs one timer, its keep alive.
 
 mod broker;
@@ -19,6 +19,7 @@ mod keys;
 mod lifecycle;
 mod message;
 mod outbound;
+mod own_topics;
 mod rights;
 mod routing;
 mod server;
@@ -42,14 +43,14 @@ use std::convert::Infallible;
 
 impl Broker {
     /// Accepts connections until the task that runs this is dropped. Connections are tasks of their own; whoever aborts
-    /// them all, as a crash does, calls [`Broker::restart`] before serving again. Delayed wills are published only
-    /// while it runs.
+    /// them all, as a crash does, calls [`Broker::restart`] before serving again. Delayed wills, and topics of the
+    /// broker itself, are published only while it runs.
     pub async fn serve(&self, env: Env, listener: Listener) -> Infallible {
         let accept = accept("mqtt", listener, |stream, place| self.connected(&env, stream, Some(place)));
         tokio::select! {
             biased;
             never = accept => never,
-            never = self.publish_wills_in_time() => never,
+            never = self.publish_in_time() => never,
         }
     }
 

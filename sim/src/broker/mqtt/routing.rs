@@ -36,11 +36,15 @@ impl Server {
             if connection.write_buffer.push(&Packet::Publish(message.packet(&delivery, now))) {
                 self.stats.publishes_sent += 1;
             } else {
-                tracing::warn!(
-                    client = session.client_id,
-                    topic = message.topic(),
-                    "mqtt: message too large for its receiver"
-                );
+                if let Some(count) = session.warned.too_large.again() {
+                    let topic = message.topic();
+                    tracing::warn!(
+                        client = session.client_id,
+                        topic,
+                        count,
+                        "mqtt: message too large for its receiver"
+                    );
+                }
                 session.outbound.skip(delivery.packet_id);
                 self.stats.messages_dropped += 1;
             }
@@ -115,11 +119,10 @@ impl Server {
                 true
             }
             Pushed::Dropped => {
-                tracing::warn!(
-                    client = session.client_id,
-                    topic = message.topic(),
-                    "mqtt: queue full, message dropped"
-                );
+                if let Some(count) = session.warned.queue_full.again() {
+                    let topic = message.topic();
+                    tracing::warn!(client = session.client_id, topic, count, "mqtt: queue full, message dropped");
+                }
                 self.stats.messages_dropped += 1;
                 false
             }
@@ -131,8 +134,9 @@ impl Server {
             self.retained.remove(message.topic());
         } else if self.retained.len() < RETAINED_MAX || self.retained.contains_key(message.topic()) {
             self.retained.insert(message.topic().to_owned(), message.clone());
-        } else {
-            tracing::warn!(topic = message.topic(), "mqtt: {RETAINED_MAX} messages are retained, this one is not");
+        } else if let Some(count) = self.not_retained.again() {
+            let topic = message.topic();
+            tracing::warn!(topic, count, "mqtt: {RETAINED_MAX} messages are retained, this one is not");
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     session::Session,
     topics::{Options, Topics},
 };
+use crate::broker::sparse::Sparse;
 use rumqttc::mqttbytes::v5::Packet;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +34,15 @@ pub(super) struct Server {
     pub(super) expiries: BTreeSet<(Instant, SessionKey)>,
     /// When the wills of clients that are away are due, if they are delayed.
     pub(super) wills: BTreeSet<(Instant, SessionKey)>,
-    /// The first of `wills` may be another one.
+    /// When the broker began to serve.
+    pub(super) started: Option<Instant>,
+    /// When the broker's own topics are told again; `None` while nobody wants them.
+    pub(super) own_topics_at: Option<Instant>,
+    /// Most sessions at a time that the broker's own topics have told of.
+    pub(super) sessions_max: usize,
+    /// Messages that were not retained, for want of room.
+    pub(super) not_retained: Sparse,
+    /// The first of `wills`, or `own_topics_at`, may be another one.
     pub(super) rescheduled: Arc<Notify>,
     pub(super) sessions_made: u64,
     pub(super) connections_made: u64,

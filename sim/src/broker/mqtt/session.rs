@@ -1,6 +1,7 @@
 //! What the broker keeps of a client while it is away, and the connection that it has when it is here.
 
 use super::{inbound::Inbound, outbound::Outbound, v3::Version, write_buffer::WriteBuffer};
+use crate::broker::sparse::Sparse;
 use bytes::Bytes;
 use rumqttc::mqttbytes::v5::Publish;
 use std::{
@@ -29,6 +30,22 @@ pub(super) struct Session {
     pub(super) expires_at: Option<Instant>,
     /// What is published then, if the client stays away and its session lives.
     pub(super) delayed_will: Option<(Instant, Publish)>,
+    pub(super) warned: Warned,
+}
+
+/// What was warned of on a session's account, or would have been.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    /// Messages for which its queue had no room.
+    pub(super) queue_full: Sparse,
+    /// Messages larger than it takes.
+    pub(super) too_large: Sparse,
+    /// Its answers to what is not in flight.
+    pub(super) unknown_answers: Sparse,
+    /// Its messages that were dropped, since it does not release others.
+    pub(super) unreleased: Sparse,
+    /// Subscriptions beyond its limit.
+    pub(super) subscriptions: Sparse,
 }
 
 /// A client's open connection.
@@ -46,4 +63,14 @@ pub(super) struct Connected {
 pub(super) struct Will {
     pub(super) publish: Publish,
     pub(super) delay_s: u32,
+}
+
+impl Session {
+    /// A message of its client was dropped, since too many others are not released.
+    pub(super) fn warn_of_unreleased(&mut self) {
+        if let Some(count) = self.warned.unreleased.again() {
+            let client = &self.client_id;
+            tracing::warn!(client, count, "mqtt: too many messages of QoS 2 are not released; message dropped");
+        }
+    }
 }

@@ -1,17 +1,20 @@
 //! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients'
 //! numbers.
 
-use super::{condition::Condition, keyspace::Keyspace};
-use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+use super::{condition::Condition, databases::Databases, keyspace::Keyspace};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::watch;
 
 /// One Redis server. All clones are the same server.
 #[derive(Clone, Debug, Default)]
 pub struct Broker {
-    keyspace: Arc<Mutex<Keyspace>>,
+    databases: Arc<Mutex<Databases>>,
     restarts: watch::Sender<u64>,
     clients: Arc<AtomicU64>,
     condition: Arc<Mutex<Condition>>,
@@ -26,7 +29,7 @@ impl Broker {
 
     /// What a restart of a server without persistence does: forgets all keys and closes all connections.
     pub fn restart(&self) {
-        self.keyspace().clear();
+        self.databases().clear();
         self.restarts.send_modify(|count| *count += 1);
     }
 
@@ -42,13 +45,17 @@ impl Broker {
         *self.condition.lock().expect("nobody panics with it")
     }
 
-    /// The data. Keys that are due stay in it until the next command or [`Keyspace::expire_due`]. Do not hold the guard
-    /// across an await.
+    /// The data of database 0. Keys that are due stay in it until the next command or [`Keyspace::expire_due`]. Do not
+    /// hold the guard across an await.
     ///
     /// # Panics
     /// If another thread panicked while it held the guard.
-    pub fn keyspace(&self) -> MutexGuard<'_, Keyspace> {
-        self.keyspace.lock().expect("no command panics")
+    pub fn keyspace(&self) -> KeyspaceGuard<'_> {
+        KeyspaceGuard(self.databases())
+    }
+
+    pub(super) fn databases(&self) -> MutexGuard<'_, Databases> {
+        self.databases.lock().expect("no command panics")
     }
 
     /// Changes when the server restarts.
@@ -59,5 +66,23 @@ impl Broker {
     /// Clients are counted from 1, in the order in which they connect.
     pub(super) fn next_client_id(&self) -> u64 {
         self.clients.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Database 0 of a server, as long as this is held.
+#[derive(Debug)]
+pub struct KeyspaceGuard<'a>(MutexGuard<'a, Databases>);
+
+impl Deref for KeyspaceGuard<'_> {
+    type Target = Keyspace;
+
+    fn deref(&self) -> &Keyspace {
+        &self.0[0]
+    }
+}
+
+impl DerefMut for KeyspaceGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Keyspace {
+        &mut self.0[0]
     }
 }

@@ -1,18 +1,23 @@
-//! One client as the server knows it: what it speaks, its name and its transaction; and the commands that concern it.
+//! One client as the server knows it: what it speaks, its name, its database and its transaction; and the commands that
+//! concern it.
 
 use super::{
     call::{Call, Outcome},
+    databases::{DATABASES, Databases, Watched},
     error::CommandError,
     keyspace::Keyspace,
     resp::{Reply, read_integer},
     server::VERSION,
 };
+use crate::broker::sparse::Sparse;
 use bytes::Bytes;
 
 /// Most that may wait for EXEC. Redis has no limit of its own for it.
 const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+/// Most keys that one client may watch. Redis has no limit of its own for it.
+const WATCHED_KEYS_MAX: usize = 10_000;
 /// Commands that don't wait for EXEC.
-const AT_ONCE: [&str; 5] = ["discard", "exec", "multi", "quit", "reset"];
+const AT_ONCE: [&str; 6] = ["discard", "exec", "multi", "quit", "reset", "watch"];
 
 /// A command that there is.
 #[derive(Debug)]
@@ -27,9 +32,12 @@ pub(super) struct Command {
 /// What a command does, by what it works on.
 #[derive(Debug)]
 pub(super) enum Run {
+    /// The keys of the client's database.
     Keys(fn(&mut Keyspace, &Call<'_>) -> Outcome),
+    /// Those of all databases.
+    All(fn(&mut Databases, &Call<'_>) -> Outcome),
     Client(fn(&mut Client, &Call<'_>) -> Outcome),
-    Both(fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome),
+    Both(fn(&mut Client, &mut Databases, &Call<'_>) -> Outcome),
 }
 
 /// What the server knows about one connection.
@@ -40,6 +48,12 @@ pub(super) struct Client {
     /// The connection ends with the reply at hand.
     pub(super) closing: bool,
     name: Bytes,
+    /// The number of the one whose keys it has to do with.
+    database: usize,
+    /// Commands that there are none of.
+    unsupported: Sparse,
+    /// Since WATCH.
+    watched: Vec<Watched>,
     /// Since MULTI.
     transaction: Option<Transaction>,
 }
@@ -73,7 +87,7 @@ impl Client {
     /// Runs a command, or lets it wait for EXEC. `arguments` are all that came, the name included.
     pub(super) fn execute(
         &mut self,
-        db: &mut Keyspace,
+        databases: &mut Databases,
         command: &'static Command,
         arguments: Vec<Bytes>,
         now_ms: u64,
@@ -82,35 +96,49 @@ impl Client {
             Some(waiting) if !AT_ONCE.contains(&command.name) => {
                 waiting.push(command, arguments).map(|()| Reply::Status("QUEUED"))
             }
-            _ => self.run(db, command, &arguments, now_ms),
+            _ => self.run(databases, command, &arguments, now_ms),
         }
     }
 
     /// Runs a command. Keys that are due by then are gone before it looks.
-    pub(super) fn run(&mut self, db: &mut Keyspace, command: &Command, arguments: &[Bytes], now_ms: u64) -> Outcome {
+    pub(super) fn run(
+        &mut self,
+        databases: &mut Databases,
+        command: &Command,
+        arguments: &[Bytes],
+        now_ms: u64,
+    ) -> Outcome {
         let name_words = command.name.split('|').count();
         let call = Call { name: command.name, args: &arguments[name_words..], now_ms };
         match command.run {
             Run::Keys(run) => {
+                let db = &mut databases[self.database];
                 db.expire_due(now_ms);
                 run(db, &call)
             }
+            Run::All(run) => {
+                databases.expire_due(now_ms);
+                run(databases, &call)
+            }
             Run::Client(run) => run(self, &call),
-            Run::Both(run) => run(self, db, &call),
+            Run::Both(run) => run(self, databases, &call),
         }
     }
 
     /// A command was refused: what the client is told.
-    pub(super) fn refuse(&mut self, mut error: CommandError) -> Reply {
+    pub(super) fn refuse(&mut self, databases: &mut Databases, mut error: CommandError, now_ms: u64) -> Reply {
         if error == CommandError::Arity("exec".into()) {
             self.transaction = None;
+            databases.end_watch(&mut self.watched, now_ms);
             error = CommandError::ExecArity;
         }
         if let Some(waiting) = &mut self.transaction {
-            waiting.failed |= error != CommandError::NestedMulti;
+            waiting.failed |= !matches!(error, CommandError::NestedMulti | CommandError::WatchInMulti);
         }
-        if matches!(error, CommandError::Unknown { .. }) {
-            tracing::warn!(%error, "redis: a command is not supported; refused");
+        if matches!(error, CommandError::Unknown { .. })
+            && let Some(count) = self.unsupported.again()
+        {
+            tracing::warn!(%error, count, "redis: a command is not supported; refused");
         }
         Reply::Error(error.to_string())
     }
@@ -123,18 +151,53 @@ impl Client {
         Ok(Reply::OK)
     }
 
-    pub(super) fn discard(&mut self, _: &Call<'_>) -> Outcome {
-        self.transaction.take().map(|_| Reply::OK).ok_or(CommandError::WithoutMulti("DISCARD"))
+    pub(super) fn discard(&mut self, databases: &mut Databases, call: &Call<'_>) -> Outcome {
+        self.transaction.take().ok_or(CommandError::WithoutMulti("DISCARD"))?;
+        self.unwatch(databases, call)
+    }
+
+    /// `WATCH key [key ...]`: a transaction comes to nothing if one of them was changed meanwhile, by anybody.
+    pub(super) fn watch(&mut self, databases: &mut Databases, call: &Call<'_>) -> Outcome {
+        if self.transaction.is_some() {
+            return Err(CommandError::WatchInMulti);
+        }
+        if self.watched.len() + call.args.len() > WATCHED_KEYS_MAX {
+            return Err(CommandError::WatchedKeys(WATCHED_KEYS_MAX));
+        }
+        databases[self.database].expire_due(call.now_ms);
+        for key in call.args {
+            databases.watch(&mut self.watched, self.database, key);
+        }
+        Ok(Reply::OK)
+    }
+
+    pub(super) fn unwatch(&mut self, databases: &mut Databases, call: &Call<'_>) -> Outcome {
+        databases.end_watch(&mut self.watched, call.now_ms);
+        Ok(Reply::OK)
+    }
+
+    /// The connection is gone.
+    pub(super) fn end(&mut self, databases: &mut Databases) {
+        databases.end_watch(&mut self.watched, 0);
+    }
+
+    /// Whether there is something to be done at the [`end`](Self::end).
+    pub(super) fn is_watching(&self) -> bool {
+        !self.watched.is_empty()
     }
 
     /// A command that fails does not stop the others; too large a reply does.
-    pub(super) fn exec(&mut self, db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    pub(super) fn exec(&mut self, databases: &mut Databases, call: &Call<'_>) -> Outcome {
         let transaction = self.transaction.take().ok_or(CommandError::WithoutMulti("EXEC"))?;
+        let changed = databases.end_watch(&mut self.watched, call.now_ms);
         if transaction.failed {
             return Err(CommandError::Aborted);
         }
+        if changed {
+            return Ok(Reply::NullArray);
+        }
         let run = |(command, arguments): (_, Vec<Bytes>)| {
-            let outcome = self.run(db, command, &arguments, call.now_ms);
+            let outcome = self.run(databases, command, &arguments, call.now_ms);
             outcome.unwrap_or_else(|error| Reply::Error(error.to_string()))
         };
         Reply::array_of(transaction.commands.into_iter().map(run))
@@ -145,7 +208,8 @@ impl Client {
         Ok(Reply::OK)
     }
 
-    pub(super) fn reset(&mut self, _: &Call<'_>) -> Outcome {
+    pub(super) fn reset(&mut self, databases: &mut Databases, _: &Call<'_>) -> Outcome {
+        self.end(databases);
         *self = Self::new(self.id);
         Ok(Reply::Status("RESET"))
     }
@@ -222,11 +286,10 @@ impl Client {
 
     pub(super) fn select(&mut self, call: &Call<'_>) -> Outcome {
         let [index] = call.exactly();
-        match read_integer(index) {
-            Some(0) => Ok(Reply::OK),
-            Some(_) => Err(CommandError::DatabaseIndex),
-            None => Err(CommandError::NotAnInteger),
-        }
+        let index = read_integer(index).ok_or(CommandError::NotAnInteger)?;
+        let is_there = |index: &usize| *index < DATABASES;
+        self.database = usize::try_from(index).ok().filter(is_there).ok_or(CommandError::DatabaseIndex)?;
+        Ok(Reply::OK)
     }
 
     /// `PING [text]`

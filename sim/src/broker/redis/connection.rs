@@ -44,7 +44,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     id: u64,
     mut stream: S,
 ) -> io::Result<()> {
-    let mut client = Client::new(id);
+    let mut client = Connected { broker, client: Client::new(id) };
+    let client = &mut client.client;
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut out = BytesMut::new();
     while !client.closing {
@@ -63,7 +64,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                     tracing::warn!("redis: a client speaks HTTP; closing its connection");
                     return stream.shutdown().await;
                 }
-                Ok(Some(arguments)) => answer(broker, &mut client, arguments, now_ms),
+                Ok(Some(arguments)) => answer(broker, client, arguments, now_ms),
                 Err(error) => {
                     tracing::warn!(%error, "redis: client sent what is no command; closing its connection");
                     client.closing = true;
@@ -90,9 +91,24 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn answer(broker: &Broker, client: &mut Client, arguments: Vec<Bytes>, now_ms: u64) -> Reply {
+    let mut databases = broker.databases();
     let outcome = table::look_up(&arguments).and_then(|command| {
         broker.condition().refuses(command, &arguments)?;
-        client.execute(&mut broker.keyspace(), command, arguments, now_ms)
+        client.execute(&mut databases, command, arguments, now_ms)
     });
-    outcome.unwrap_or_else(|error| client.refuse(error))
+    outcome.unwrap_or_else(|error| client.refuse(&mut databases, error, now_ms))
+}
+
+/// A client for as long as its connection lives, however that ends.
+struct Connected<'a> {
+    broker: &'a Broker,
+    client: Client,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        if self.client.is_watching() {
+            self.client.end(&mut self.broker.databases());
+        }
+    }
 }

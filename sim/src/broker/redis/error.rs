@@ -44,6 +44,11 @@ pub(super) enum CommandError {
     Cursor,
     #[error("ERR MULTI calls can not be nested")]
     NestedMulti,
+    #[error("ERR WATCH inside MULTI is not allowed")]
+    WatchInMulti,
+    /// Ours: Redis has no such limit.
+    #[error("ERR more than {0} watched keys")]
+    WatchedKeys(usize),
     #[error("ERR {0} without MULTI")]
     WithoutMulti(&'static str),
     #[error("EXECABORT Transaction discarded because of previous errors.")]

@@ -36,7 +36,7 @@ impl Call<'_> {
 }
 
 /// What an amount of time is counted in, from now or from 1970.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Seconds,
     Millis,

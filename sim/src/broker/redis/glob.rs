@@ -1,8 +1,16 @@
 //! Patterns as `KEYS`, `SCAN` and `CONFIG GET` have them.
 
+/// Whether `pattern` selects the key or field `name`: as [`matches()`], but a star alone is everything.
+pub(super) fn selects(pattern: &[u8], name: &[u8]) -> bool {
+    pattern == b"*" || matches(pattern, name)
+}
+
 /// Whether `text` matches `pattern` as Redis' `stringmatchlen` sees it: `*`, `?`, `[abc]`, `[^a-z]`, and `\\` before
 /// what is to be itself. A `[` that nothing closes takes the rest of the pattern for its set.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty(); // a star, too, stands for what is there
+    }
     // The classic two-pointer walk: after a mismatch the last star takes one byte more. Linear memory, no recursion.
     let (mut p, mut t, mut retry) = (0, 0, None);
     while t < text.len() {

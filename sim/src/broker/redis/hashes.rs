@@ -41,13 +41,19 @@ fn set(db: &mut Keyspace, call: &Call<'_>) -> Result<usize, CommandError> {
     let ([key], fields) = call.at_least();
     let (pairs, []) = fields.as_chunks::<2>() else { return Err(call.wrong_arity()) };
     let insert = |hash: &mut Hash| pairs.iter().filter(|[field, value]| put(hash, field, value)).count();
-    Ok(db.change_hash(key, insert)?)
+    let new = db.change_hash(key, insert)?;
+    db.changed(key);
+    Ok(new)
 }
 
 pub(super) fn hsetnx(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let [key, field, value] = call.exactly();
     let insert = |hash: &mut Hash| !hash.contains_key(&field[..]) && put(hash, field, value);
-    Ok(Reply::Integer(db.change_hash(key, insert)?.into()))
+    let inserted = db.change_hash(key, insert)?;
+    if inserted {
+        db.changed(key);
+    }
+    Ok(Reply::Integer(inserted.into()))
 }
 
 pub(super) fn hget(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
@@ -98,7 +104,11 @@ pub(super) fn hexists(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
 pub(super) fn hdel(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let ([key], fields) = call.at_least();
     let remove = |hash: &mut Hash| fields.iter().filter_map(|field| hash.remove(&field[..])).count();
-    Ok(Reply::count(db.change_hash(key, remove)?))
+    let removed = db.change_hash(key, remove)?;
+    if removed > 0 {
+        db.changed(key);
+    }
+    Ok(Reply::count(removed))
 }
 
 pub(super) fn hincrby(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
@@ -111,12 +121,16 @@ pub(super) fn hincrby(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
         put(hash, field, new.to_string().as_bytes());
         Ok(Reply::Integer(new))
     };
-    db.change_hash(key, add)?
+    db.change_hash(key, add)?.inspect(|_| db.changed(key))
 }
 
 pub(super) fn hscan(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let ([key, cursor], options) = call.at_least();
-    let wanted = ScanOptions::parse(cursor, options, false)?;
+    scan::check_cursor(cursor)?;
+    if db.hash(key)?.is_none() {
+        return Ok(scan::answer(vec![])); // whatever the options
+    }
+    let wanted = ScanOptions::parse(options, false)?;
     let found = |hash: &Hash| {
         let fields = hash.iter().filter(|(field, _)| wanted.has(field));
         scan::answer(fields.flat_map(|(field, value)| [Reply::copy_of(field), Reply::copy_of(value)]).collect())

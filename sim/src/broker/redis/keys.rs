@@ -2,6 +2,7 @@
 
 use super::{
     call::{Call, Outcome},
+    databases::Databases,
     error::CommandError,
     glob,
     keyspace::{Keyspace, Value},
@@ -49,25 +50,37 @@ pub(super) fn dbsize(db: &mut Keyspace, _: &Call<'_>) -> Outcome {
 }
 
 /// `FLUSHDB [SYNC | ASYNC]`
-pub(super) fn flush(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
-    match call.args {
-        [] => {}
-        [how] if how.eq_ignore_ascii_case(b"sync") || how.eq_ignore_ascii_case(b"async") => {}
-        _ => return Err(CommandError::Syntax),
-    }
+pub(super) fn flushdb(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
+    check_how(call)?;
     db.clear();
     Ok(Reply::OK)
 }
 
+/// `FLUSHALL [SYNC | ASYNC]`
+pub(super) fn flushall(databases: &mut Databases, call: &Call<'_>) -> Outcome {
+    check_how(call)?;
+    databases.clear();
+    Ok(Reply::OK)
+}
+
+fn check_how(call: &Call<'_>) -> Result<(), CommandError> {
+    match call.args {
+        [] => Ok(()),
+        [how] if how.eq_ignore_ascii_case(b"sync") || how.eq_ignore_ascii_case(b"async") => Ok(()),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
 pub(super) fn keys(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let [pattern] = call.exactly();
-    let keys = db.keys().filter(|key| glob::matches(pattern, key));
+    let keys = db.keys().filter(|key| glob::selects(pattern, key));
     Ok(Reply::Array(keys.map(Reply::copy_of).collect()))
 }
 
 pub(super) fn scan(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
     let ([cursor], options) = call.at_least();
-    let wanted = ScanOptions::parse(cursor, options, true)?;
+    scan::check_cursor(cursor)?;
+    let wanted = ScanOptions::parse(options, true)?;
     let found = db.keys().filter(|key| wanted.has(key) && wanted.has_type(type_of(db.get(key))));
     Ok(scan::answer(found.map(Reply::copy_of).collect()))
 }

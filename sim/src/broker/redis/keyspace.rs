@@ -37,10 +37,19 @@ struct Entry {
     expires_ms: u64,
 }
 
-/// All keys of the one database.
+/// Who watches a key, and how often it was changed.
+#[derive(Debug, Default)]
+struct Watch {
+    watchers: usize,
+    version: u64,
+}
+
+/// All keys of one database.
 #[derive(Debug, Default)]
 pub struct Keyspace {
     entries: BTreeMap<Arc<[u8]>, Entry>,
+    /// Keys that somebody watches, whether they are there or not.
+    watches: BTreeMap<Box<[u8]>, Watch>,
     /// (expiry, key), one for each entry that does not stay.
     expiries: BTreeSet<(u64, Arc<[u8]>)>,
 }
@@ -54,6 +63,7 @@ impl Keyspace {
             let (_, key) = self.expiries.pop_first().expect("was just seen");
             let entry = self.entries.remove(&key);
             assert!(entry.is_some(), "an expiry belongs to a key");
+            self.changed(&key);
             removed += 1;
         }
         removed
@@ -73,8 +83,44 @@ impl Keyspace {
 
     /// Removes all keys.
     pub fn clear(&mut self) {
+        for (key, watch) in &mut self.watches {
+            watch.version += u64::from(self.entries.contains_key(&**key));
+        }
         self.entries.clear();
         self.expiries.clear();
+    }
+
+    /// A key was changed: its watchers will see it.
+    pub(super) fn changed(&mut self, key: &[u8]) {
+        if !self.watches.is_empty()
+            && let Some(watch) = self.watches.get_mut(key)
+        {
+            watch.version += 1;
+        }
+    }
+
+    /// One more watches `key`. How often it was changed so far.
+    pub(super) fn watch(&mut self, key: &[u8]) -> u64 {
+        let watch = self.watches.entry(key.into()).or_default();
+        watch.watchers += 1;
+        watch.version
+    }
+
+    /// One less watches `key`. How often it was changed so far, if anybody watched.
+    pub(super) fn end_watch(&mut self, key: &[u8]) -> Option<u64> {
+        let watch = self.watches.get_mut(key)?;
+        watch.watchers -= 1;
+        let version = watch.version;
+        if watch.watchers == 0 {
+            self.watches.remove(key);
+        }
+        Some(version)
+    }
+
+    /// How many keys somebody watches.
+    #[must_use]
+    pub fn watched_keys(&self) -> usize {
+        self.watches.len()
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
@@ -109,9 +155,11 @@ impl Keyspace {
             None => drop(self.entries.insert(key.into(), Entry { value, expires_ms: NEVER })),
         }
         self.set_expiry(key, expires_ms);
+        self.changed(key);
     }
 
-    /// Applies `change` to the hash at `key`: a new one if there is none; a hash left empty is removed.
+    /// Applies `change` to the hash at `key`: a new one if there is none; a hash left empty is removed. Who changes
+    /// something says so ([`changed`](Self::changed)).
     pub(super) fn change_hash<T>(&mut self, key: &[u8], change: impl FnOnce(&mut Hash) -> T) -> Result<T, WrongType> {
         match self.entries.get_mut(key).map(|entry| &mut entry.value) {
             Some(Value::String(_)) => Err(WrongType),
@@ -134,21 +182,26 @@ impl Keyspace {
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Value> {
-        let (key, entry) = self.entries.remove_entry(key)?;
+        let (owned, entry) = self.entries.remove_entry(key)?;
         if entry.expires_ms != NEVER {
-            let removed = self.expiries.remove(&(entry.expires_ms, key));
+            let removed = self.expiries.remove(&(entry.expires_ms, owned));
             assert!(removed, "a key with an expiry is in the index");
         }
+        self.changed(key);
         Some(entry.value)
     }
 
     /// Lets `to` be what `from` is now, expiry included. Returns whether there is a `from`.
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
         let Some(expiry) = self.expiry(from) else { return false };
+        if from == to {
+            return true;
+        }
         let value = self.remove(from).expect("was just seen");
         self.remove(to);
         self.entries.insert(to.into(), Entry { value, expires_ms: NEVER });
         self.set_expiry(to, expiry);
+        self.changed(to);
         true
     }
 
@@ -170,10 +223,13 @@ impl Keyspace {
         };
         let new = expires_ms.unwrap_or(NEVER);
         let old = std::mem::replace(&mut entry.expires_ms, new);
+        let mut indexed = (old, key.clone());
+        if old != NEVER || new != NEVER {
+            self.changed(&indexed.1);
+        }
         if old == new {
             return;
         }
-        let mut indexed = (old, key.clone());
         if old != NEVER {
             self.expiries.remove(&indexed);
         }

@@ -1,8 +1,10 @@
 //! An emulated Redis 7.0: strings and hashes that expire, over RESP2 and RESP3, with the real server's replies and
 //! errors word for word.
 //!
-//! What is not here: other types, persistence, replication, WATCH, scripts, publish/subscribe, access control, a second
-//! database. Asking for them gets the error that a server without them would give.
+//! There are 16 databases, and transactions that come to nothing if a watched key was changed: a compare-and-set.
+//!
+//! What is not here: other types, persistence, replication, scripts, publish/subscribe, access control. Asking for them
+//! gets the error that a server without them would give.
 //!
 //! `table` has a row for each command, with the function that runs it; those are in `keys`, `expiry`, `strings`,
 //! `hashes` and `server`, and in `client` if they concern the client. A new command is one row and its function.
@@ -12,6 +14,7 @@ mod call;
 mod client;
 mod condition;
 mod connection;
+mod databases;
 mod error;
 mod expiry;
 mod glob;
@@ -26,7 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use broker::Broker;
+pub use broker::{Broker, KeyspaceGuard};
 pub use condition::Condition;
 pub use keyspace::Keyspace;
 

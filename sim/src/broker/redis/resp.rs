@@ -199,6 +199,8 @@ pub(super) enum Reply {
     Integer(i64),
     Bulk(Bytes),
     Null,
+    /// What a transaction brings that was not run.
+    NullArray,
     Array(Vec<Reply>),
     /// A map in RESP3; in RESP2 an array of keys and values in turn.
     Map(Vec<(Reply, Reply)>),
@@ -230,7 +232,7 @@ impl Reply {
             Self::Bulk(bytes) => bytes.len(),
             Self::Array(items) => items.iter().map(Self::bytes).sum(),
             Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes() + value.bytes()).sum(),
-            Self::Status(_) | Self::Integer(_) | Self::Null => 0,
+            Self::Status(_) | Self::Integer(_) | Self::Null | Self::NullArray => 0,
         };
         size_of::<Self>() + content
     }
@@ -261,6 +263,7 @@ impl Reply {
                 out.put_slice(b"\r\n");
             }
             Self::Null => out.put_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
+            Self::NullArray => out.put_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
             Self::Array(items) => {
                 put(out, b'*', items.len().to_string().as_bytes());
                 for item in items {

@@ -12,13 +12,8 @@ pub(super) struct ScanOptions<'a> {
 }
 
 impl<'a> ScanOptions<'a> {
-    /// Reads `cursor [MATCH pattern] [COUNT count]`, and `[TYPE type]` if there are types to choose from.
-    pub(super) fn parse(cursor: &Bytes, mut options: &'a [Bytes], typed: bool) -> Result<Self, CommandError> {
-        // C's strtoul takes a sign.
-        let digits = cursor.strip_prefix(b"-").unwrap_or(cursor);
-        if !std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_ok()) {
-            return Err(CommandError::Cursor);
-        }
+    /// Reads `[MATCH pattern] [COUNT count]`, and `[TYPE type]` if there are types to choose from.
+    pub(super) fn parse(mut options: &'a [Bytes], typed: bool) -> Result<Self, CommandError> {
         let mut wanted = Self::default();
         while let [option, value, rest @ ..] = options {
             options = rest;
@@ -34,13 +29,25 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether what has this name is to come.
     pub(super) fn has(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name))
+        self.pattern.is_none_or(|pattern| glob::selects(pattern, name))
     }
 
     /// Whether what has this type is to come.
     pub(super) fn has_type(&self, name: &str) -> bool {
         self.kind.as_ref().is_none_or(|kind| *kind == name.as_bytes())
     }
+}
+
+/// Checks a cursor, which means the same whatever it is.
+///
+/// # Errors
+/// It is none.
+pub(super) fn check_cursor(cursor: &[u8]) -> Result<(), CommandError> {
+    // C's strtoul takes a sign, and nothing at all for 0.
+    let digits = cursor.strip_prefix(b"-").or_else(|| cursor.strip_prefix(b"+")).unwrap_or(cursor);
+    let is_number = digits.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u64>().is_ok());
+    if is_number || cursor.is_empty() { Ok(()) } else { Err(CommandError::Cursor) }
 }
 
 /// A scan's answer.

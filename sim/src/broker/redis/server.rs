@@ -2,6 +2,7 @@
 
 use super::{
     call::{Call, Outcome},
+    databases::{DATABASES, Databases},
     error::CommandError,
     glob,
     keyspace::Keyspace,
@@ -19,10 +20,10 @@ pub(super) fn time(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
 
 /// `CONFIG GET`: the few settings that tell how this server behaves.
 pub(super) fn config_get(_: &mut Keyspace, call: &Call<'_>) -> Outcome {
-    let limit = BULK_BYTES_MAX.to_string();
+    let (limit, databases) = (BULK_BYTES_MAX.to_string(), DATABASES.to_string());
     let settings = [
         ("appendonly", "no"),
-        ("databases", "1"),
+        ("databases", &*databases),
         ("maxmemory", "0"),
         ("maxmemory-policy", "noeviction"),
         ("proto-max-bulk-len", &*limit),
@@ -53,15 +54,17 @@ pub(super) fn config_resetstat(_: &mut Keyspace, _: &Call<'_>) -> Outcome {
 }
 
 /// `INFO [section ...]`, of which there is what is known here.
-pub(super) fn info(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
-    let keyspace = match db.len() {
-        0 => String::new(),
-        keys => format!("db0:keys={keys},expires={},avg_ttl=0\r\n", db.expiring()),
+pub(super) fn info(databases: &mut Databases, call: &Call<'_>) -> Outcome {
+    let numbered = databases.iter().enumerate().filter(|(_, db)| !db.is_empty());
+    let line = |(number, db): (usize, &Keyspace)| {
+        format!("db{number}:keys={},expires={},avg_ttl=0\r\n", db.len(), db.expiring())
     };
+    let keyspace = numbered.map(line).collect::<String>();
     let known = [
         ("Server", format!("redis_version:{VERSION}\r\nredis_mode:standalone\r\narch_bits:{}\r\n", usize::BITS)),
         ("Persistence", "loading:0\r\n".to_owned()),
         ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
+        ("Cluster", "cluster_enabled:0\r\n".to_owned()),
         ("Keyspace", keyspace),
     ];
     let is_wanted = |name: &str| {

@@ -45,7 +45,8 @@ pub(super) fn set(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
             b"get" => get = true,
             b"keepttl" if expiry.is_none() => keep_ttl = true,
             other => match (Unit::of_option(other), rest) {
-                (Some(unit), [amount, rest @ ..]) if !keep_ttl && expiry.is_none() => {
+                // The last of several counts, if their unit is the same.
+                (Some(unit), [amount, rest @ ..]) if !keep_ttl && expiry.is_none_or(|(other, _)| other == unit) => {
                     expiry = Some((unit, amount));
                     options = rest;
                 }
@@ -101,13 +102,24 @@ pub(super) fn msetnx(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
 
 /// `GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]`
 pub(super) fn getex(db: &mut Keyspace, call: &Call<'_>) -> Outcome {
-    let ([key], options) = call.at_least();
-    let expiry = match options {
-        [] => None,
-        [option] if option.eq_ignore_ascii_case(b"persist") => Some(None),
-        [option, amount] => Some(Some((Unit::of_option(option).ok_or(CommandError::Syntax)?, amount))),
-        _ => return Err(CommandError::Syntax),
-    };
+    let ([key], mut options) = call.at_least();
+    let mut expiry: Option<Option<(Unit, &Bytes)>> = None;
+    while let [option, rest @ ..] = options {
+        options = rest;
+        if option.eq_ignore_ascii_case(b"persist") && matches!(expiry, None | Some(None)) {
+            expiry = Some(None);
+            continue;
+        }
+        match (Unit::of_option(option), rest) {
+            (Some(unit), [amount, rest @ ..])
+                if expiry.is_none_or(|expiry| expiry.is_some_and(|(other, _)| other == unit)) =>
+            {
+                expiry = Some(Some((unit, amount)));
+                options = rest;
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+    }
     let value = Reply::bulk(db.string(key)?);
     if value != Reply::Null
         && let Some(expiry) = expiry

@@ -3,6 +3,7 @@
 use super::{
     call::{Call, Outcome},
     client::{Client, Command, Run},
+    databases::Databases,
     error::CommandError,
     expiry::{self, Unit},
     hashes, keys,
@@ -36,15 +37,15 @@ pub(super) static COMMANDS: &[Command] = &[
     on_keys("decr", 2, |db, call| strings::count(db, call, -1)),
     on_keys("decrby", 3, strings::decrby),
     on_keys("del", -2, keys::del),
-    on_client("discard", 1, Client::discard),
+    on_both("discard", 1, Client::discard),
     on_client("echo", 2, Client::echo),
     on_both("exec", 1, Client::exec),
     on_keys("exists", -2, keys::exists),
     on_keys("expire", -3, |db, call| expiry::expire(db, call, Unit::Seconds)),
     on_keys("expireat", -3, |db, call| expiry::expire(db, call, Unit::AtSeconds)),
     on_keys("expiretime", 2, expiry::expiretime),
-    on_keys("flushall", -1, keys::flush),
-    on_keys("flushdb", -1, keys::flush),
+    on_all("flushall", -1, keys::flushall),
+    on_keys("flushdb", -1, keys::flushdb),
     on_keys("get", 2, strings::get),
     on_keys("getdel", 2, strings::getdel),
     on_keys("getex", -2, strings::getex),
@@ -67,7 +68,7 @@ pub(super) static COMMANDS: &[Command] = &[
     on_keys("hvals", 2, hashes::hvals),
     on_keys("incr", 2, |db, call| strings::count(db, call, 1)),
     on_keys("incrby", 3, strings::incrby),
-    on_keys("info", -1, server::info),
+    on_all("info", -1, server::info),
     on_keys("keys", 2, keys::keys),
     on_keys("mget", -2, strings::mget),
     on_keys("mset", -3, strings::mset),
@@ -83,7 +84,7 @@ pub(super) static COMMANDS: &[Command] = &[
     on_client("quit", -1, Client::quit),
     on_keys("rename", 3, keys::rename),
     on_keys("renamenx", 3, keys::renamenx),
-    on_client("reset", 1, Client::reset),
+    on_both("reset", 1, Client::reset),
     on_keys("scan", -2, keys::scan),
     on_client("select", 2, Client::select),
     on_keys("set", -3, strings::set),
@@ -96,6 +97,8 @@ pub(super) static COMMANDS: &[Command] = &[
     on_keys("ttl", 2, expiry::ttl),
     on_keys("type", 2, keys::kind),
     on_keys("unlink", -2, keys::del),
+    on_both("unwatch", 1, Client::unwatch),
+    on_both("watch", -2, Client::watch),
 ];
 
 /// Commands that are nothing without a subcommand, or another one with it.
@@ -109,7 +112,11 @@ const fn on_client(name: &'static str, arity: i8, run: fn(&mut Client, &Call<'_>
     Command { name, arity, run: Run::Client(run) }
 }
 
-const fn on_both(name: &'static str, arity: i8, run: fn(&mut Client, &mut Keyspace, &Call<'_>) -> Outcome) -> Command {
+const fn on_all(name: &'static str, arity: i8, run: fn(&mut Databases, &Call<'_>) -> Outcome) -> Command {
+    Command { name, arity, run: Run::All(run) }
+}
+
+const fn on_both(name: &'static str, arity: i8, run: fn(&mut Client, &mut Databases, &Call<'_>) -> Outcome) -> Command {
     Command { name, arity, run: Run::Both(run) }
 }
 

@@ -1,7 +1,8 @@
 use super::{
-    Broker, Keyspace,
+    Broker,
     client::Client,
     connection,
+    databases::Databases,
     resp::{ARGUMENTS_MAX, BULK_BYTES_MAX, LINE_BYTES_MAX, ProtocolError, Reply, read_command},
     table,
 };
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-fn run(db: &mut Keyspace, line: &str, now_ms: u64) -> Result<Reply, String> {
+fn run(db: &mut Databases, line: &str, now_ms: u64) -> Result<Reply, String> {
     let args: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     let command = table::look_up(&args).map_err(|error| error.to_string())?;
     Client::new(1).run(db, command, &args, now_ms).map_err(|error| error.to_string())
@@ -49,7 +50,7 @@ fn wire(line: &str) -> String {
 
 #[test]
 fn a_key_exists_up_to_and_including_the_millisecond_of_its_expiry() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     run(&mut db, "SET k v PX 100", 1000).unwrap();
     assert_eq!(run(&mut db, "PTTL k", 1099), Ok(Reply::Integer(1)));
     assert_eq!(run(&mut db, "GET k", 1100), Ok(bulk("v")));
@@ -59,18 +60,18 @@ fn a_key_exists_up_to_and_including_the_millisecond_of_its_expiry() {
 
 #[test]
 fn due_keys_go_with_the_next_command_on_any_key() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     for i in 0..100 {
         run(&mut db, &format!("SET k{i} v PX {}", i + 1), 0).unwrap();
     }
     run(&mut db, "GET other", 51).unwrap();
-    assert_eq!(db.len(), 50);
-    assert_eq!(db.expire_due(1000), 50);
+    assert_eq!(db[0].len(), 50);
+    assert_eq!(db[0].expire_due(1000), 50);
 }
 
 #[test]
 fn overwriting_a_key_takes_its_expiry_away_unless_told_to_keep_it() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     run(&mut db, "SET k v PX 100", 0).unwrap();
     run(&mut db, "SET k w KEEPTTL", 0).unwrap();
     assert_eq!(run(&mut db, "PTTL k", 0), Ok(Reply::Integer(100)));
@@ -81,7 +82,7 @@ fn overwriting_a_key_takes_its_expiry_away_unless_told_to_keep_it() {
 
 #[test]
 fn set_takes_its_options_in_any_order_and_answers_by_them() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     assert_eq!(run(&mut db, "SET k v XX", 0), Ok(Reply::Null));
     assert_eq!(run(&mut db, "SET k v GET NX EX 1", 0), Ok(Reply::Null));
     assert_eq!(run(&mut db, "SET k w nx get", 0), Ok(bulk("v")));
@@ -92,7 +93,7 @@ fn set_takes_its_options_in_any_order_and_answers_by_them() {
 
 #[test]
 fn counting_keeps_the_expiry() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     run(&mut db, "SET n 41 PX 50", 0).unwrap();
     assert_eq!(run(&mut db, "INCR n", 0), Ok(Reply::Integer(42)));
     assert_eq!(run(&mut db, "DECRBY n 2", 0), Ok(Reply::Integer(40)));
@@ -101,7 +102,7 @@ fn counting_keeps_the_expiry() {
 
 #[test]
 fn a_hash_goes_with_its_last_field_and_expires_like_a_string() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     assert_eq!(run(&mut db, "HSET h a 1 b 2 a 3", 0), Ok(Reply::Integer(2)));
     assert_eq!(run(&mut db, "HMGET h a x", 0), Ok(Reply::Array(vec![bulk("3"), Reply::Null])));
     assert_eq!(run(&mut db, "HINCRBY h b 5", 0), Ok(Reply::Integer(7)));
@@ -116,7 +117,7 @@ fn a_hash_goes_with_its_last_field_and_expires_like_a_string() {
 
 #[test]
 fn expire_options_decide_by_the_old_expiry() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     run(&mut db, "SET k v", 0).unwrap();
     for (command, answer) in [
         ("PEXPIRE k 10 XX", 0),
@@ -134,11 +135,52 @@ fn expire_options_decide_by_the_old_expiry() {
 
 #[test]
 fn keys_are_found_by_glob() {
-    let mut db = Keyspace::default();
+    let mut db = Databases::default();
     run(&mut db, "MSET route:1 a route:22 b other c", 0).unwrap();
     assert_eq!(run(&mut db, "KEYS route:*", 0), Ok(Reply::Array(vec![bulk("route:1"), bulk("route:22")])));
     assert_eq!(run(&mut db, "KEYS *:?", 0), Ok(Reply::Array(vec![bulk("route:1")])));
     assert_eq!(run(&mut db, "KEYS *o*e*2", 0), Ok(Reply::Array(vec![bulk("route:22")])));
+}
+
+#[tokio::test]
+async fn a_transaction_comes_to_nothing_if_a_watched_key_was_changed() {
+    let broker = Broker::new();
+    let (mut one, mut other) = (raw(&broker), raw(&broker));
+    for (change, answer) in
+        [("SET k 2", "*-1\r\n"), ("GET k", "*1\r\n+OK\r\n"), ("DEL k", "*-1\r\n"), ("DEL k", "*1\r\n+OK\r\n")]
+    {
+        exchange(&mut one, &wire("WATCH k")).await;
+        exchange(&mut other, &wire(change)).await;
+        exchange(&mut one, &wire("MULTI")).await;
+        exchange(&mut one, &wire("SET j 1")).await;
+        assert_eq!(exchange(&mut one, &wire("EXEC")).await, answer, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_watches_nothing_any_more() {
+    let broker = Broker::new();
+    let mut client = raw(&broker);
+    exchange(&mut client, &wire("WATCH a b")).await;
+    assert_eq!(broker.keyspace().watched_keys(), 2);
+    drop(client);
+    while broker.keyspace().watched_keys() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn what_a_set_or_getex_says_twice_counts_once() {
+    let mut db = Databases::default();
+    for (command, ttl_s) in [("SET k v EX 10 EX 20", 20), ("GETEX k EX 10 EX 30", 30), ("SET k v EX x EX 5", 5)] {
+        run(&mut db, command, 0).unwrap();
+        assert_eq!(run(&mut db, "TTL k", 0), Ok(Reply::Integer(ttl_s)), "{command}");
+    }
+    assert_eq!(run(&mut db, "GETEX k PERSIST PERSIST", 0), Ok(bulk("v")));
+    assert_eq!(run(&mut db, "TTL k", 0), Ok(Reply::Integer(-1)));
+    for command in ["SET k v EX 1 PX 1", "GETEX k EX 1 PERSIST", "GETEX k PERSIST EX 1"] {
+        assert_eq!(run(&mut db, command, 0), Err("ERR syntax error".into()), "{command}");
+    }
 }
 
 /// Each text was taken from a Redis 7.0.15.
@@ -153,7 +195,7 @@ async fn errors_are_worded_as_redis_words_them() {
     for (command, error) in [
         ("foo a b", "ERR unknown command 'foo', with args beginning with: 'a' 'b' "),
         ("Foo", "ERR unknown command 'Foo', with args beginning with: "),
-        ("WATCH k", "ERR unknown command 'WATCH', with args beginning with: 'k' "),
+        ("EVAL x 0", "ERR unknown command 'EVAL', with args beginning with: 'x' '0' "),
         ("EXEC", "ERR EXEC without MULTI"),
         ("GET", "ERR wrong number of arguments for 'get' command"),
         ("CLIENT SETNAME", "ERR wrong number of arguments for 'client|setname' command"),
@@ -161,7 +203,7 @@ async fn errors_are_worded_as_redis_words_them() {
         ("CLIENT", "ERR wrong number of arguments for 'client' command"),
         ("AUTH a b", "WRONGPASS invalid username-password pair or user is disabled."),
         ("AUTH", "ERR wrong number of arguments for 'auth' command"),
-        ("SELECT 9", "ERR DB index is out of range"),
+        ("SELECT 16", "ERR DB index is out of range"),
         ("SELECT x", "ERR value is not an integer or out of range"),
         ("HELLO 4", "NOPROTO unsupported protocol version"),
         ("HELLO x", "ERR Protocol version is not an integer or out of range"),
@@ -358,7 +400,7 @@ proptest! {
     fn strings_and_their_expiry_behave_like_a_naive_model(
         steps in prop::collection::vec((0u8..6, 0u8..4, 1u64..30, 0u64..8), 1..120),
     ) {
-        let mut db = Keyspace::default();
+        let mut db = Databases::default();
         let mut model: BTreeMap<u8, (u64, Option<u64>)> = BTreeMap::new();
         let mut now = 0;
         for (step, (what, key, amount, wait)) in steps.into_iter().enumerate() {

@@ -1,7 +1,12 @@
-//! `sim/CONFORMANCE.md`, made from the lists of scenarios and differences.
+//! `sim/CONFORMANCE.md`, made from the lists of scenarios and differences, and from what the emulated brokers' sources
+//! say of their limits and commands.
 
 use crate::conformance::harness::Protocol;
-use std::{fmt::Write, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 const HEAD: &str = "# Emulated and real brokers
 
@@ -50,5 +55,56 @@ fn text(protocols: &[&Protocol]) -> String {
             }
         }
     }
+    text += &limits();
+    text += &commands();
     text
+}
+
+fn broker_sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker")
+}
+
+/// The sources of a folder in the order of their names, without those of its tests.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs");
+    let mut paths: Vec<PathBuf> = entries.filter(is_source).collect();
+    paths.sort();
+    let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Every constant that ends in `_MAX`, with its value and what its docs say.
+fn limits() -> String {
+    let mut text =
+        "\n## Limits of the emulated brokers\n\n| where | limit | value | what it is |\n|---|---|---|---|\n".to_owned();
+    for (broker, folder) in [("all", ""), ("RabbitMQ", "amqp"), ("Mosquitto", "mqtt"), ("Redis", "redis")] {
+        for (module, source) in sources(&broker_sources().join(folder)) {
+            let mut docs = Vec::new();
+            for line in source.lines().take_while(|line| *line != "#[cfg(test)]") {
+                if let Some(doc) = line.strip_prefix("/// ") {
+                    docs.push(doc);
+                    continue;
+                }
+                let (_, constant) = line.split_once("const ").unwrap_or_default();
+                if let Some((name, value)) = constant.trim_end_matches(';').split_once(": ")
+                    && name.ends_with("_MAX")
+                    && let Some((_, value)) = value.split_once(" = ")
+                {
+                    writeln!(text, "| {broker}: `{module}` | `{name}` | `{value}` | {} |", docs.join(" ")).unwrap();
+                }
+                docs.clear();
+            }
+        }
+    }
+    text
+}
+
+/// The commands of the emulated Redis.
+fn commands() -> String {
+    let table = fs::read_to_string(broker_sources().join("redis/table.rs")).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("    on_")?.split('"').nth(1));
+    let names: Vec<String> = rows.map(|name| format!("`{}`", name.to_uppercase().replace('|', " "))).collect();
+    assert!(names.len() > 70, "the table of commands looks otherwise");
+    format!("\n## Commands of the emulated Redis\n\n{}\n", names.join(", "))
 }

@@ -13,7 +13,7 @@ mod harness;
 mod mqtt;
 mod redis;
 
-use backbone::env::Env;
+use backbone::env::{Env, TokioPlatform};
 use harness::{Protocol, compare_with_real};
 use sim::{
     broker::{self, mqtt::QoS},
@@ -45,7 +45,9 @@ async fn the_emulated_mosquitto_with_small_packets_behaves_like_the_real_one() {
 }
 
 async fn compare_with_mosquitto(change: impl FnOnce(&mut broker::mqtt::Config), protocol: &Protocol) {
-    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    // Mosquitto leaves Nagle's algorithm on.
+    let env = Env::new(TokioPlatform { accepted_nodelay: false, ..TokioPlatform::default() });
+    let listener = env.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.addr().port();
     // The version of Mosquitto that is compared with has the leak.
     let quota = broker::mqtt::SendQuota::MosquittoLeaky;

@@ -8,7 +8,7 @@ mod mosquitto;
 mod python;
 mod redis;
 
-use backbone::env::Env;
+use backbone::env::{Env, TokioPlatform};
 use sim::{
     broker,
     real::broker::{Kind, Real, skip},
@@ -24,7 +24,10 @@ const CLIENT_TIMEOUT_S: &str = "30";
 
 /// Serves the emulated broker as long as the test runs, and gives its port.
 async fn emulated(kind: Kind) -> u16 {
-    let listener = Env::tokio().listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    // Of the three only Mosquitto leaves Nagle's algorithm on.
+    let accepted_nodelay = kind != Kind::Mosquitto;
+    let env = Env::new(TokioPlatform { accepted_nodelay, ..TokioPlatform::default() });
+    let listener = env.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let port = listener.addr().port();
     Env::tokio().spawn("emulated broker", async move {
         match kind {

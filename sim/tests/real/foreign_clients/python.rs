@@ -46,3 +46,9 @@ async fn paho_works_with_it_in_its_default_version() {
     let Some(python) = python_with("paho.mqtt.client") else { return };
     on_both(Kind::Mosquitto, |port| work(python, PAHO_DEFAULT_WORK, port)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn awaited_publishes_do_not_stall_where_they_do_not_with_mosquitto() {
+    let Some(python) = python_with("paho.mqtt.client") else { return };
+    on_both(Kind::Mosquitto, |port| work(python, include_str!("paho_round_trips.py"), port)).await;
+}

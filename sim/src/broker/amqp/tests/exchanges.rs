@@ -85,6 +85,30 @@ fn a_delivery_names_its_exchange_and_key_and_what_reaches_no_queue_returns() {
 }
 
 #[test]
+fn exchanges_lead_to_exchanges_and_a_restart_keeps_what_is_durable_at_both_ends() {
+    let (mut bench, id) = Bench::with_queues(&["q"]);
+    for (name, durable) in [("first", true), ("second", true), ("transient", false)] {
+        bench.exchange(id, exchange::Declare { durable, ..exchange(name, "topic") });
+    }
+    bench.bind(id, "q", "second", "a.#");
+    for (source, destination) in [("first", "second"), ("second", "first"), ("first", "transient")] {
+        let (source, destination, routing_key) = (source.into(), destination.into(), "#".into());
+        let arguments = FieldTable::default();
+        let bind = exchange::Bind { destination, source, routing_key, nowait: false, arguments };
+        bench.call(id, 1, AMQPClass::Exchange(Exchanges::Bind(bind)));
+    }
+    bench.publish_to(id, "first", "a.b", "x");
+    bench.publish_to(id, "first", "b", "nowhere");
+    assert_eq!(bench.waiting("q"), ["x"]);
+    assert_eq!(bench.state.exchanges["first"].binding_count(), 2);
+    bench.state.restart();
+    assert_eq!(bench.state.exchanges["first"].binding_count(), 1);
+    let id = bench.connect();
+    bench.publish_to(id, "first", "a", "y");
+    assert_eq!(bench.waiting("q"), ["y"]);
+}
+
+#[test]
 fn an_unbound_queue_gets_nothing_more() {
     let (mut bench, id) = Bench::with_queues(&["q"]);
     bench.bind(id, "q", "amq.fanout", "");

@@ -7,13 +7,14 @@ use super::super::{
     queue::{Position, Queue},
 };
 use proptest::{prelude::*, test_runner::TestCaseResult};
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 #[derive(Clone, Debug)]
 enum Step {
     Publish {
         ttl_ms: Option<u64>,
         persistent: bool,
+        priority: u8,
     },
     Take {
         awaits_ack: bool,
@@ -31,8 +32,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (prop::option::of(0..30_u64), any::<bool>())
-            .prop_map(|(ttl_ms, persistent)| Step::Publish { ttl_ms, persistent }),
+        6 => (prop::option::of(0..30_u64), any::<bool>(), 0..5_u8)
+            .prop_map(|(ttl_ms, persistent, priority)| Step::Publish { ttl_ms, persistent, priority }),
         4 => any::<bool>().prop_map(|awaits_ack| Step::Take { awaits_ack }),
         2 => (0..8_usize).prop_map(Step::Ack),
         2 => (0..8_usize).prop_map(Step::Requeue),
@@ -50,6 +51,8 @@ struct Known {
     number: u64,
     expires_at_us: Option<u64>,
     persistent: bool,
+    /// As far as it counts in this queue.
+    priority: u8,
     redelivered: bool,
     unacked: Option<Position>,
 }
@@ -60,6 +63,7 @@ struct Model {
     published: u64,
     now_us: u64,
     length_max: Option<usize>,
+    priority_max: Option<u8>,
     died: Vec<(u64, Reason)>,
 }
 
@@ -69,7 +73,15 @@ impl Model {
     }
 
     fn head(&self) -> Option<usize> {
-        self.known.iter().position(|known| known.unacked.is_none())
+        let ready = (0..self.known.len()).filter(|at| self.known[*at].unacked.is_none());
+        ready.min_by_key(|at| (Reverse(self.known[*at].priority), *at))
+    }
+
+    /// All, in the order in which they would go.
+    fn numbers(&self) -> Vec<u64> {
+        let mut all: Vec<&Known> = self.known.iter().collect();
+        all.sort_by_key(|known| (Reverse(known.priority), known.number));
+        all.into_iter().map(|known| known.number).collect()
     }
 
     fn drop_head_while(&mut self, reason: Reason, is_due: impl Fn(&Self, &Known) -> bool) {
@@ -90,12 +102,12 @@ impl Model {
     }
 }
 
-fn message(number: u64, ttl_ms: Option<u64>, persistent: bool) -> Arc<Message> {
+fn message(number: u64, ttl_ms: Option<u64>, persistent: bool, priority: u8) -> Arc<Message> {
     Arc::new(Message::new(
         number.to_be_bytes().to_vec(),
         0,
         ("", "q"),
-        Checked { persistent, ttl_ms, ..Checked::default() },
+        Checked { persistent, ttl_ms, priority, ..Checked::default() },
     ))
 }
 
@@ -133,11 +145,13 @@ impl Pair {
     fn do_step(&mut self, step: Step) -> TestCaseResult {
         let Self { queue, model, deaths } = self;
         match step {
-            Step::Publish { ttl_ms, persistent } => {
-                queue.push(message(model.published, ttl_ms, persistent), model.now_us);
+            Step::Publish { ttl_ms, persistent, priority } => {
+                queue.push(message(model.published, ttl_ms, persistent, priority), model.now_us);
                 let expires_at_us = ttl_ms.map(|ms| model.now_us + ms * 1_000);
                 let number = model.published;
-                model.known.push(Known { number, expires_at_us, persistent, redelivered: false, unacked: None });
+                let priority = model.priority_max.map_or(0, |max| priority.min(max));
+                let (redelivered, unacked) = (false, None);
+                model.known.push(Known { number, expires_at_us, persistent, priority, redelivered, unacked });
                 model.published += 1;
             }
             Step::Take { awaits_ack } => self.take(awaits_ack)?,
@@ -181,7 +195,7 @@ impl Pair {
         queue.trim(model.now_us, deaths);
         model.trim();
         let left: Vec<u64> = queue.messages().iter().map(|m| number(m)).collect();
-        prop_assert_eq!(&left, &model.known.iter().map(|known| known.number).collect::<Vec<_>>());
+        prop_assert_eq!(&left, &model.numbers());
         prop_assert_eq!((queue.depth(), queue.ready_count()), (left.len(), model.ready_count()));
         let head = model.head().and_then(|at| model.known[at].expires_at_us);
         prop_assert_eq!(queue.head_expires_at_us(), head);
@@ -193,11 +207,16 @@ impl Pair {
 
 proptest! {
     #[test]
-    fn nothing_is_lost_or_doubled_and_order_is_kept(steps in steps(), length_max in prop::option::of(1..6_usize)) {
+    fn nothing_is_lost_or_doubled_and_order_is_kept(
+        steps in steps(),
+        length_max in prop::option::of(1..6_usize),
+        priority_max in prop::option::of(0..4_u8),
+    ) {
         let mut arguments = Arguments::default();
-        arguments.length_max = length_max;
+        (arguments.length_max, arguments.priority_max) = (length_max, priority_max);
         let queue = Queue::new(arguments);
-        let mut pair = Pair { queue, model: Model { length_max, ..Model::default() }, deaths: Vec::new() };
+        let model = Model { length_max, priority_max, ..Model::default() };
+        let mut pair = Pair { queue, model, deaths: Vec::new() };
         for step in steps {
             let time_passed = matches!(step, Step::Pass { .. });
             pair.do_step(step)?;

@@ -41,13 +41,13 @@ fn what_is_not_there_or_not_allowed_closes_the_connection() {
     assert_eq!(answer(AMQPClass::Tx(tx::AMQPMethod::Select(tx::Select {}))), ("connection", 540));
     let exchange = exchange::Declare {
         exchange: "mine".into(),
-        kind: "headers".into(),
+        kind: "direct".into(),
         passive: false,
         durable: false,
         auto_delete: false,
         internal: false,
         nowait: false,
-        arguments: FieldTable::default(),
+        arguments: table(&[("alternate-exchange", text("amq.fanout"))]),
     };
     assert_eq!(answer(AMQPClass::Exchange(exchange::AMQPMethod::Declare(exchange))), ("connection", 540));
     let quorum = table(&[("x-queue-type", text("quorum"))]);

@@ -10,7 +10,7 @@ use amq_protocol::protocol::{
     basic::{self, AMQPMethod as Basic},
     channel::{self, AMQPMethod as Channels},
     connection::{self, AMQPMethod as Connections},
-    exchange::AMQPMethod as Exchanges,
+    exchange::{self as exchanges, AMQPMethod as Exchanges},
     queue::{self as queues},
     tx::{self, AMQPMethod as Transactions},
 };
@@ -149,22 +149,63 @@ pub(super) async fn refused(at: At) {
         }))
     };
     let number = amq_protocol::types::AMQPValue::LongInt;
-    let headers = super::methods::exchange(&at.name("headers"), "headers");
+    let alternate = exchanges::Declare {
+        arguments: super::peer::table(&[("alternate-exchange", text("amq.fanout"))]),
+        ..super::methods::exchange(&at.name("e"), "direct")
+    };
     for (what, class) in [
         ("transactions", AMQPClass::Tx(Transactions::Select(tx::Select {}))),
-        ("headers exchanges", AMQPClass::Exchange(Exchanges::Declare(headers))),
-        ("priorities", with("x-max-priority", number(5))),
         ("a limit in bytes", with("x-max-length-bytes", number(5))),
         ("refusing what is too much", with("x-overflow", text("reject-publish"))),
         ("a single active consumer", with("x-single-active-consumer", amq_protocol::types::AMQPValue::Boolean(true))),
         ("quorum queues", with("x-queue-type", text("quorum"))),
+        ("an alternate exchange", AMQPClass::Exchange(Exchanges::Declare(alternate))),
     ] {
         at.note(what);
         let mut a = Peer::connect(&at, "a").await;
         a.send(1, class).await;
         a.see(1).await;
     }
+}
+
+/// What a client may say to be let in, how small its frames may be, and a new secret later.
+pub(super) async fn logins(at: At) {
+    // LOGIN and PASSWORD in a table; then without the password, in another order with something else, and none.
+    for response in [
+        "\x05LOGINS\0\0\0\x05guest\x08PASSWORDS\0\0\0\x05guest",
+        "\x08PASSWORDS\0\0\0\x05guest\x05otherS\0\0\0\0\x05LOGINS\0\0\0\x05guest",
+        "strange",
+        "",
+    ] {
+        at.note(format_args!("AMQPLAIN, {} bytes", response.len()));
+        let mut a = Peer::dial(&at, "a").await;
+        a.greet(Hello { mechanism: "AMQPLAIN", response, ..Hello::default() }).await;
+        if response.len() < 10 {
+            a.see_end().await;
+        } else {
+            a.see(1).await;
+        }
+    }
+    for frame_bytes_max in [0, 4_095] {
+        at.note(format_args!("frames of {frame_bytes_max}"));
+        let mut a = Peer::dial(&at, "a").await;
+        a.greet(Hello { frame_bytes_max, ..Hello::default() }).await;
+        a.see_end().await;
+    }
+    for frame_bytes_max in [4_096, 8_191] {
+        at.note(format_args!("frames of {frame_bytes_max}"));
+        let mut a = Peer::connect_with(&at, "a", Hello { frame_bytes_max, ..Hello::default() }).await;
+        let (queue, body) = (format!("q{frame_bytes_max}"), vec![b'x'; 4_000]);
+        a.has_queue(&queue, &[]).await;
+        a.publish_to(basic_publish("", &at.name(&queue)), &body, &BasicProperties::default()).await;
+        a.publish_to(basic_publish("", &at.name(&queue)), &body, &BasicProperties::default()).await;
+        a.see_get(&queue).await;
+    }
     let mut a = Peer::connect(&at, "a").await;
-    a.publish_to(basic_publish("amq.headers", "k"), b"x", &BasicProperties::default()).await;
-    a.see_queue("x-max-priority").await;
+    let update = connection::UpdateSecret { new_secret: "guest".into(), reason: "old".into() };
+    a.send(0, AMQPClass::Connection(Connections::UpdateSecret(update))).await;
+    a.see(1).await;
+    at.note("a prefetch of ten bytes");
+    a.send_bytes(&[1, 0, 1, 0, 0, 0, 11, 0, 60, 0, 10, 0, 0, 0, 10, 0, 1, 0, 206]).await;
+    a.see_end().await;
 }

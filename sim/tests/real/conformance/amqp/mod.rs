@@ -1,12 +1,15 @@
 //! AMQP 0-9-1: what users of RabbitMQ rely on, frame by frame, and with lapin where it makes a difference.
 
+mod bindings;
 mod clients;
 mod closes;
 mod consumers;
+mod copies;
 mod dead_letters;
 mod expiry;
 mod methods;
 mod peer;
+mod priorities;
 mod queues;
 mod routing;
 mod words;
@@ -24,6 +27,10 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(queues::passive_declare, "passive declare of a queue and of a missing one (404 closes the channel)"),
         scenario!(queues::declare_again, "declaring again: equivalent arguments, and every kind of mismatch (406)"),
         scenario!(queues::bad_arguments, "arguments of the wrong type or out of range (406)"),
+        scenario!(
+            queues::compared_arguments,
+            "every argument that is compared, and none that isn't valid, on a queue that is there"
+        ),
         scenario!(queues::exclusive_queue, "an exclusive queue from another connection (405), and its end"),
         scenario!(queues::auto_delete, "auto-delete after the last consumer, however that ends"),
         scenario!(queues::delete_and_purge, "delete with its conditions, purge, counts"),
@@ -58,12 +65,26 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(routing::binding_errors, "binding and unbinding what must not be, or isn't there"),
         scenario!(routing::declare_exchange_again, "declaring an exchange again, and every kind of mismatch (406)"),
         scenario!(routing::auto_delete_exchange, "an auto-delete exchange goes with its last binding"),
+        scenario!(bindings::between_exchanges, "bindings between exchanges, in circles too, and each queue once"),
+        scenario!(bindings::between_exchanges_errors, "binding exchanges that must not be bound, or aren't there"),
+        scenario!(bindings::ends_of_exchanges, "what ends with an exchange, and what with its last binding"),
+        scenario!(bindings::headers, "headers exchanges: all, any, with and without names in `x-`"),
+        scenario!(bindings::headers_errors, "a headers exchange's `x-match` that is none (406)"),
+        scenario!(bindings::arguments, "bindings that differ in their arguments are two"),
+        scenario!(copies::keys, "CC and BCC: further routing keys, seen and unseen"),
+        scenario!(copies::errors, "CC and BCC that are no lists (406)"),
+        scenario!(copies::dead_letters, "dead letters of messages with CC and BCC"),
+        scenario!(priorities::order, "x-max-priority: what goes first, and where a message goes back to"),
+        scenario!(priorities::expiry_and_limit, "priorities with a TTL and a length limit: the head is what counts"),
+        scenario!(priorities::consumers, "consumers of a higher priority first, as far as they have room"),
+        scenario!(priorities::errors, "priorities that are none (406)"),
         scenario!(routing::large_bodies, "bodies larger than frame_max, and empty ones"),
         scenario!(routing::direct_reply, "direct reply-to: request, answer, and an answer that comes too late"),
         scenario!(routing::direct_reply_errors, "direct reply-to: what is refused (406)"),
         scenario!(routing::user_id, "a message in another user's name (406)"),
         scenario!(closes::protocol_header, "another protocol gets ours and is disconnected"),
         scenario!(closes::handshake, "another mechanism, another vhost, a frame size out of range"),
+        scenario!(closes::logins, "AMQPLAIN, the smallest frames, a new secret, and a prefetch in bytes (540)"),
         scenario!(closes::channel_errors, "what closes a channel, and that the connection goes on"),
         scenario!(closes::connection_errors, "what closes the connection"),
         scenario!(closes::broken_frames, "frames that are none", UNKNOWN_METHOD, UNKNOWN_CLASS),
@@ -71,12 +92,11 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
             closes::refused,
             "what the emulated broker doesn't have",
             TRANSACTIONS,
-            HEADERS_EXCHANGES,
-            PRIORITIES,
             BYTE_LIMITS,
             OVERFLOW,
             SINGLE_ACTIVE,
             QUORUM,
+            ALTERNATE,
         ),
         scenario!(clients::confirmed_return, "with lapin: a returned message comes with its confirm"),
         scenario!(clients::refused_declare, "with lapin: a refusal closes the channel, not the connection"),
@@ -101,18 +121,6 @@ const TRANSACTIONS: Difference = Difference {
     emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - transactions; use publisher confirms (90.10)"],
     why: "not emulated: publisher confirms do the same for less",
 };
-const HEADERS_EXCHANGES: Difference = Difference {
-    real: &["a: DeclareOk"],
-    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - headers exchanges (40.10)"],
-    why: "not emulated",
-};
-const PRIORITIES: Difference = Difference {
-    real: &["a: declare-ok ~/x-max-priority messages=0 consumers=0"],
-    emulated: &[
-        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-max-priority': argument 'x-max-priority' (50.10)",
-    ],
-    why: "not emulated",
-};
 const BYTE_LIMITS: Difference = Difference {
     real: &["a: declare-ok ~/x-max-length-bytes messages=0 consumers=0"],
     emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-max-length-bytes': argument \
@@ -132,15 +140,13 @@ const SINGLE_ACTIVE: Difference = Difference {
     why: "not emulated",
 };
 const QUORUM: Difference = Difference {
-    real: &[
-        "a: declare-ok ~/x-queue-type messages=0 consumers=0",
-        "a: declare-ok ~/x-max-priority messages=0 consumers=0",
-    ],
-    emulated: &[
-        "a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-queue-type': argument 'x-queue-type' with \
-         'quorum' (50.10)",
-        "a: channel 0: close 540 NOT_IMPLEMENTED - exchange 'amq.headers' (60.40)",
-    ],
-    why: "not emulated: of the kinds of queues only the classic one, of RabbitMQ's own exchanges only direct, \
-          fanout and topic",
+    real: &["a: declare-ok ~/x-queue-type messages=0 consumers=0"],
+    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-queue-type': argument 'x-queue-type' with \
+         'quorum' (50.10)"],
+    why: "not emulated: of the kinds of queues only the classic one",
+};
+const ALTERNATE: Difference = Difference {
+    real: &["a: DeclareOk"],
+    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - exchange '~/e': argument 'alternate-exchange' (40.10)"],
+    why: "not emulated: a publisher that asks for it hears of what can't be routed (`mandatory`)",
 };

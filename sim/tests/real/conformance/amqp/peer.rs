@@ -46,6 +46,7 @@ pub(super) struct Hello {
     pub(super) heartbeat_s: u16,
     pub(super) cancel_notify: bool,
     pub(super) mechanism: &'static str,
+    pub(super) response: &'static str,
     pub(super) vhost: &'static str,
     pub(super) channel_max: u16,
     pub(super) frame_bytes_max: u32,
@@ -58,6 +59,7 @@ impl Default for Hello {
             heartbeat_s: 0,
             cancel_notify: true,
             mechanism,
+            response: "\0guest\0guest",
             vhost,
             channel_max: 100,
             frame_bytes_max: FRAME_BYTES_MAX,
@@ -98,11 +100,11 @@ impl Peer {
         let start_ok = connection::StartOk {
             client_properties,
             mechanism: hello.mechanism.into(),
-            response: "\0guest\0guest".into(),
+            response: hello.response.into(),
             locale: "en_US".into(),
         };
         self.send(0, AMQPClass::Connection(Connections::StartOk(start_ok))).await;
-        if hello.mechanism != "PLAIN" {
+        if hello.mechanism == "STRANGE" || hello.response.len() < 10 {
             return;
         }
         self.expect_method().await;
@@ -230,6 +232,19 @@ impl Peer {
 
     pub(super) async fn nack(&mut self, delivery_tag: u64, multiple: bool, requeue: bool) {
         self.basic(Basic::Nack(basic::Nack { delivery_tag, multiple, requeue })).await;
+    }
+
+    /// Gets messages, without acknowledgement, until there are none, and notes them.
+    pub(super) async fn see_all(&mut self, queue: &str) {
+        let name = self.at.name(queue);
+        loop {
+            self.basic(Basic::Get(basic::Get { queue: name.as_str().into(), no_ack: true })).await;
+            let line = self.next_event().await;
+            self.at.note(format_args!("{}: {queue}: {line}", self.who));
+            if !line.starts_with("get-ok") {
+                return;
+            }
+        }
     }
 
     /// Gets a message or none, without acknowledgement, and notes it.

@@ -82,6 +82,14 @@ pub(super) async fn bad_arguments(at: At) {
         vec![("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", int(1))],
         vec![("x-overflow", text("strange"))],
         vec![("x-queue-type", text("strange"))],
+        vec![("x-queue-type", int(1))],
+        vec![("x-queue-mode", text("strange"))],
+        vec![("x-queue-mode", int(1))],
+        vec![("x-queue-version", int(3))],
+        vec![("x-queue-version", text("2"))],
+        vec![("x-max-length-bytes", int(-1))],
+        vec![("x-single-active-consumer", text("true"))],
+        vec![("x-max-length", int(-1)), ("x-delivery-limit", int(1))],
     ] {
         a.declare("q", &arguments).await;
         a.see(1).await;
@@ -89,6 +97,51 @@ pub(super) async fn bad_arguments(at: At) {
     }
     a.declare("q", &[("x-what-nobody-knows", int(1)), ("x-queue-type", text("classic"))]).await;
     a.see(1).await;
+}
+
+pub(super) async fn compared_arguments(at: At) {
+    let mut a = Peer::connect(&at, "a").await;
+    let int = AMQPValue::LongInt;
+    let all = [
+        ("x-expires", int(60_000), int(60_001)),
+        ("x-message-ttl", int(1_000), int(-1)),
+        ("x-dead-letter-exchange", text("e"), int(1)),
+        ("x-dead-letter-routing-key", text("k"), text("l")),
+        ("x-max-length", int(5), text("a")),
+        ("x-max-priority", int(5), int(256)),
+        ("x-overflow", text("drop-head"), text("strange")),
+        ("x-queue-mode", text("lazy"), text("default")),
+        ("x-queue-version", int(1), int(2)),
+        ("x-single-active-consumer", AMQPValue::Boolean(false), AMQPValue::Boolean(true)),
+        ("x-queue-type", text("classic"), text("quorum")),
+    ];
+    let current: Vec<_> = all.iter().map(|(name, current, _)| (*name, current.clone())).collect();
+    a.has_queue("q", &current).await;
+    a.has_queue("plain", &[]).await;
+    // Each is told in its turn: once it is as it was, the next one is what differs.
+    let mut later: Vec<_> = all.iter().map(|(name, _, later)| (*name, later.clone())).collect();
+    for at in 0..later.len() {
+        a.declare("q", &later).await;
+        a.see(1).await;
+        a.reopen().await;
+        later[at].1 = current[at].1.clone();
+    }
+    a.declare("q", &later).await;
+    a.see(1).await;
+    for (name, _, other) in &all {
+        a.declare("plain", &[(name, other.clone())]).await;
+        a.see(1).await;
+        a.reopen().await;
+    }
+    at.note("arguments of other types of queues, and none");
+    for name in ["x-delivery-limit", "x-max-age", "x-quorum-initial-group-size", "x-queue-leader-locator", "x-other"] {
+        a.declare("plain", &[(name, int(1))]).await;
+        a.see(1).await;
+        a.declare("new", &[(name, int(1))]).await;
+        if a.see_close().await {
+            a.reopen().await;
+        }
+    }
 }
 
 pub(super) async fn exclusive_queue(at: At) {

@@ -97,6 +97,9 @@ pub(super) fn properties(properties: &BasicProperties) -> String {
     if let Some(mode) = properties.delivery_mode() {
         out += &format!(" delivery-mode={mode}");
     }
+    if let Some(priority) = properties.priority() {
+        out += &format!(" priority={priority}");
+    }
     if let Some(headers) = properties.headers() {
         out += &format!(" headers={}", value(&AMQPValue::FieldTable(headers.clone())));
     }

@@ -84,13 +84,18 @@ pub(crate) async fn about_itself(at: At) {
         "FLUSHDB SYNC x",
     ];
     peer.all(&commands).await;
-    for line in ["INFO", "INFO server", "INFO replication keyspace", "INFO everything"] {
+    for line in ["INFO", "INFO server", "INFO replication keyspace", "INFO cluster", "INFO everything"] {
         let reply = peer.ask(line).await;
         let Reply::Bulk(text) = reply else { panic!("{reply}") };
         let text = String::from_utf8(text).unwrap();
-        for what in
-            ["# Server\r\n", "redis_version:7.0.15\r\n", "redis_mode:standalone\r\n", "role:master\r\n", "db0:keys="]
-        {
+        for what in [
+            "# Server\r\n",
+            "redis_version:7.0.15\r\n",
+            "redis_mode:standalone\r\n",
+            "role:master\r\n",
+            "db0:keys=",
+            "cluster_enabled:0\r\n",
+        ] {
             at.note(format_args!("{line} has {what:?}: {}", text.contains(what)));
         }
     }

@@ -2,28 +2,10 @@
 
 use crate::conformance::compare::Difference;
 
-pub(crate) const NO_WATCH: Difference = Difference {
-    real: &["WATCH ~k: +OK"],
-    emulated: &["WATCH ~k: -ERR unknown command 'WATCH', with args beginning with: '~/k' "],
-    why: "Not emulated: nothing here changes a key because of what it has read.",
-};
-
-pub(crate) const ONE_DATABASE: Difference = Difference {
-    real: &["SELECT 1: +OK"],
-    emulated: &["SELECT 1: -ERR DB index is out of range"],
-    why: "The emulated Redis has one database, as a Redis with `databases 1` and as a cluster's nodes.",
-};
-
 pub(crate) const LIMITS: Difference = Difference {
-    real: &[
-        "CONFIG GET databases: [\"databases\", \"16\"]",
-        "CONFIG GET proto-max-bulk-len: [\"proto-max-bulk-len\", \"536870912\"]",
-    ],
-    emulated: &[
-        "CONFIG GET databases: [\"databases\", \"1\"]",
-        "CONFIG GET proto-max-bulk-len: [\"proto-max-bulk-len\", \"16777216\"]",
-    ],
-    why: "It says what it has: one database, and values of up to 16 MB, since many emulated brokers share a process.",
+    real: &["CONFIG GET proto-max-bulk-len: [\"proto-max-bulk-len\", \"536870912\"]"],
+    emulated: &["CONFIG GET proto-max-bulk-len: [\"proto-max-bulk-len\", \"16777216\"]"],
+    why: "It says what it has: values of up to 16 MB, since many emulated brokers share a process.",
 };
 
 pub(crate) const FIXED_SETTINGS: Difference = Difference {

@@ -4,6 +4,7 @@ mod clients;
 mod differences;
 mod expiry;
 mod peer;
+mod transactions;
 mod values;
 mod wire;
 
@@ -30,14 +31,16 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(wire::pipelines, "pipelines: order, errors in the middle, commands in pieces"),
         scenario!(wire::lost_in_a_pipeline, "a connection lost in a pipeline, and QUIT in one"),
         scenario!(wire::transactions, "MULTI, EXEC, DISCARD"),
-        scenario!(wire::watch, "WATCH", differences::NO_WATCH),
+        scenario!(transactions::watch, "WATCH: everything that changes a key, and what doesn't"),
+        scenario!(transactions::newest_wins, "WATCH for a compare-and-set: the newest version wins"),
+        scenario!(transactions::databases, "SELECT: the databases are apart, in transactions too; keys of no length"),
         scenario!(wire::inline, "inline commands and their quotes"),
         scenario!(wire::http, "HTTP"),
         scenario!(wire::protocol_errors, "what is no RESP"),
         scenario!(wire::unknown_commands, "the errors for what is no command"),
         scenario!(wire::arities, "too few and too many arguments, of every command"),
         scenario!(clients::hello, "HELLO"),
-        scenario!(clients::client, "CLIENT, AUTH, SELECT, PING, QUIT", differences::ONE_DATABASE),
+        scenario!(clients::client, "CLIENT, AUTH, SELECT, PING, QUIT"),
         scenario!(
             clients::about_itself,
             "CONFIG, INFO, TIME, COMMAND",

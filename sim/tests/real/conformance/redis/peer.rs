@@ -156,7 +156,8 @@ impl Peer {
         let (kind, rest) = line.split_at(1);
         match kind {
             "_" => Reply::Nil,
-            "$" | "*" | "%" if rest == "-1" => Reply::Nil,
+            "$" if rest == "-1" => Reply::Nil,
+            "*" if rest == "-1" => Reply::Line("no array".into()),
             "$" => {
                 let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
                 self.stream.read_exact(&mut bytes).await.unwrap();

@@ -230,8 +230,21 @@ pub(crate) async fn keys_and_scans(at: At) {
         found.dedup();
         at.note(format_args!("{command} {options}: {}", Reply::Array(found)));
     }
-    let errors =
-        ["SCAN", "SCAN x", "SCAN -1 MATCH ~none", "SCAN 0 MATCH", "SCAN 0 COUNT 0", "SCAN 0 COUNT x", "SCAN 0 bogus x"];
+    let errors = [
+        "SCAN",
+        "SCAN x",
+        "SCAN -1 MATCH ~none",
+        "SCAN 0 MATCH",
+        "SCAN 0 COUNT 0",
+        "SCAN 0 COUNT x",
+        "SCAN 0 bogus x",
+        "HSCAN ~none 0 BOGUS",
+        "HSCAN ~none x",
+        "HSCAN ~none 0 COUNT",
+        "HSCAN ~none 0 COUNT 0",
+        "HSCAN ~ah 0 BOGUS",
+        "HSCAN ~ah 0 COUNT",
+    ];
     peer.all(&errors).await;
 }
 

@@ -121,11 +121,6 @@ pub(crate) async fn transactions(at: At) {
     writer.all(&["EXEC"]).await;
 }
 
-pub(crate) async fn watch(at: At) {
-    let mut peer = Peer::connect(&at).await;
-    peer.all(&["WATCH ~k"]).await;
-}
-
 pub(crate) async fn inline(at: At) {
     let lines: &[&[u8]] = &[
         b"PING\r\n",
@@ -222,7 +217,7 @@ pub(crate) async fn arities(at: At) {
                  getdel getex getrange getset hdel hexists hget hgetall hincrby hkeys hlen hmget hmset hscan hset \
                  hsetnx hstrlen hvals incr incrby keys mget mset msetnx multi persist pexpire pexpireat pexpiretime \
                  psetex pttl rename renamenx reset scan select set setex setnx setrange strlen time touch ttl type \
-                 unlink";
+                 unlink unwatch watch";
     for name in names.split_whitespace() {
         let command = name.to_ascii_uppercase().replace('|', " ");
         // Six arguments are too many for all that has a most, and too few make the rest complain.
