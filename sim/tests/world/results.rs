@@ -7,7 +7,7 @@ use backbone::{
         CommandOutcome, Message as _, PUBLISHED_HEADER, RESULTS_EXCHANGE, TASK_QUEUE, Task, TaskOutcome, TaskResult,
         dead_letter_queue,
     },
-    service::{Calls, Failure, Handler},
+    service::{Calls, Dispatcher, Failure, Handler},
 };
 use lapin::{
     BasicProperties,
@@ -16,6 +16,7 @@ use lapin::{
 };
 use std::time::Duration;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 /// The shipped worker's logic.
 struct SendCommands;
@@ -191,6 +192,30 @@ fn a_task_whose_time_is_over_is_not_tried_and_its_producer_learns_it() {
         assert_eq!((result.outcome, result.attempts), (TaskOutcome::Expired, 1));
         let outcomes: Vec<_> = result.commands.iter().map(|line| line.outcome).collect();
         assert_eq!(outcomes, [CommandOutcome::Done, CommandOutcome::Expired]);
+    });
+}
+
+#[test]
+fn of_tasks_that_wait_the_urgent_one_goes_first() {
+    let mut config = config();
+    config.task_queue.priority_max = 9;
+    run(config, SendCommands, 500, async |world: World| {
+        bind(&world, "all", "#").await;
+        let urgent = task("urgent", &[3], 1).replacen('{', r#"{"priority":9,"#, 1);
+        let tasks = [task("first", &[1], 1), task("second", &[2], 1), urgent];
+        let tasks = futures_util::stream::iter(tasks.map(|task| Task::parse(task.as_bytes()).unwrap()));
+        let dispatching = Dispatcher::run(
+            world.env.clone(),
+            world.config.clone(),
+            world.said.clone(),
+            CancellationToken::new(),
+            tasks,
+        );
+        assert_eq!(dispatching.await.unwrap(), 3);
+        sleep(Duration::from_secs(3)).await;
+        let results = [world.result("all").await, world.result("all").await, world.result("all").await];
+        let order = results.map(|result| result.task_id.unwrap().to_string());
+        assert_eq!(order, ["first", "urgent", "second"]);
     });
 }
 

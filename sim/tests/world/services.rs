@@ -75,6 +75,7 @@ impl Telemetry for Said {
 /// A running world, as its stranger sees it.
 pub(crate) struct World {
     pub(crate) env: Env,
+    pub(crate) config: Arc<Config>,
     pub(crate) said: Arc<Said>,
     pub(crate) labels: Labels,
     pub(crate) channel: Channel,
@@ -147,7 +148,7 @@ where
         let telemetry = || -> Arc<dyn Telemetry> { said.clone() };
         env.spawn("worker", Worker::new(handler).run(env.clone(), config.clone(), telemetry(), stop.clone()));
         env.spawn("router", FwdRouter::run(env.clone(), config.clone(), telemetry(), stop.clone()));
-        env.spawn("router", BckRouter::run(env.clone(), config, telemetry(), stop));
+        env.spawn("router", BckRouter::run(env.clone(), config.clone(), telemetry(), stop));
         let (labels, gateways) = (Labels::default(), cluster.env("gateways"));
         for number in 1..=GATEWAYS {
             let rng = Seed::new(1).stream(&format!("gateway {number}"));
@@ -158,7 +159,7 @@ where
         let (env, (done, outcome)) = (cluster.env("stranger"), oneshot::channel());
         env.clone().spawn("stranger", async move {
             let (connection, channel) = connect(&env).await;
-            let world = World { env, said, labels, channel, _connection: connection };
+            let world = World { env, config, said, labels, channel, _connection: connection };
             let _ = done.send(main(world).await);
         });
         outcome.await.unwrap()
