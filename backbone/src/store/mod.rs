@@ -208,14 +208,12 @@ impl Dialer for RedisDialer {
         let (mut connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
         let driver = Arc::new(self.env.spawn("redis driver", driver));
         if self.refusals.reason().is_some() {
-            match timeout(REHEARSAL_LIMIT, self.refusals.rehearse(&mut connection)).await? {
-                Err(error) => match Refusal::of(&error) {
-                    Some(refusal) if refusal.remedy == Remedy::Dial => return Err(refusal.words.into()),
-                    // It is the right server, and says so itself what it lacks.
-                    Some(_) => {}
-                    None => return Err(error.into()),
-                },
-                Ok(()) => {}
+            let rehearsed = timeout(REHEARSAL_LIMIT, self.refusals.rehearse(&mut connection)).await?;
+            match rehearsed.map_err(|error| (Refusal::of(&error), error)) {
+                Err((Some(refusal), _)) if refusal.remedy == Remedy::Dial => return Err(refusal.words.into()),
+                Err((None, error)) => return Err(error.into()),
+                // It is the right server, and what it lacks is remembered.
+                Err((Some(_), _)) | Ok(()) => {}
             }
         }
         Ok(OpenConnection { connection, driver, given_up: Arc::default() })
