@@ -8,7 +8,7 @@ use super::{
 use bytes::Bytes;
 
 /// Commands that change data, but take no memory that was not there before.
-const WRITES: [&str; 15] = [
+const WRITES: [&str; 14] = [
     "del",
     "expire",
     "expireat",
@@ -23,12 +23,11 @@ const WRITES: [&str; 15] = [
     "rename",
     "renamenx",
     "unlink",
-    "decr",
 ];
 /// Commands that may take more memory.
 const GROWING_WRITES: [&str; 17] = [
-    "append", "decrby", "getset", "hincrby", "hmset", "hset", "hsetnx", "incr", "incrby", "mset", "msetnx", "psetex",
-    "set", "setex", "setnx", "setrange", "touch",
+    "append", "decr", "decrby", "getset", "hincrby", "hmset", "hset", "hsetnx", "incr", "incrby", "mset", "msetnx",
+    "psetex", "set", "setex", "setnx", "setrange",
 ];
 /// Commands on all keys or on none, which a cluster's server answers for itself.
 const WITHOUT_KEY: [&str; 13] = [
@@ -118,7 +117,31 @@ fn slot(key: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::table, *};
+
+    #[test]
+    fn a_condition_refuses_what_a_real_server_in_it_refuses() {
+        let said = |condition: Condition, words: &str| {
+            let arguments: Vec<_> = words.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            let refused = condition.refuses(table::look_up(&arguments).unwrap(), &arguments);
+            refused.err().map(|error| error.to_string().split(' ').next().unwrap().to_owned())
+        };
+        for (condition, refused, granted, code) in [
+            (Condition::OutOfMemory, "SET a b", "HDEL a b", "OOM"),
+            (Condition::OutOfMemory, "HSET a b c", "PEXPIRE a 1", "OOM"),
+            (Condition::ReadOnly, "HDEL a b", "GET a", "READONLY"),
+            (Condition::CannotSave, "SET a b", "TOUCH a", "MISCONF"),
+            (Condition::Loading, "GET a", "PING", "LOADING"),
+            (Condition::InCluster, "GET a", "INFO", "MOVED"),
+            (Condition::ClusterDown, "HGETALL a", "DBSIZE", "CLUSTERDOWN"),
+            (Condition::LoginWanted, "GET a", "AUTH a", "NOAUTH"),
+            (Condition::NoRights, "GET a", "PING", "NOPERM"),
+        ] {
+            assert_eq!(said(condition, refused).as_deref(), Some(code), "{condition:?}");
+            assert_eq!(said(condition, granted), None, "{condition:?}");
+        }
+        assert_eq!(said(Condition::Well, "SET a b"), None);
+    }
 
     #[test]
     fn slots_are_those_of_redis() {
