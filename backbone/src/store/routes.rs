@@ -88,7 +88,8 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers who waits for the reply to `request`, and looks up where it may go, the best way first: one round trip.
+    /// Remembers who waits for the reply to `request`, and looks up where it may go, the best way first: one round
+    /// trip.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.
