@@ -130,7 +130,10 @@ fn speaks_of_size(error: &ConnectionError) -> bool {
         error,
         ConnectionError::MqttState(
             StateError::ServerDisconnect { reason_code: DisconnectReasonCode::PacketTooLarge, .. }
-                | StateError::Deserialization(Error::InvalidReason(PACKET_TOO_LARGE))
+                | StateError::Deserialization(
+                    // rumqttc's name for any code that a packet has not.
+                    Error::InvalidConnectReturnCode(PACKET_TOO_LARGE) | Error::InvalidReason(PACKET_TOO_LARGE)
+                )
         )
     )
 }

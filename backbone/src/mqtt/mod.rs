@@ -205,7 +205,8 @@ impl Mqtt {
     /// says, if it knows how to.
     ///
     /// # Errors
-    /// [`MqttError`]; except for `Unavailable`, `Refused` and `TooLarge` the message may be with the broker all the same.
+    /// [`MqttError`]; except for `Unavailable`, `Refused` and `TooLarge` the message may be with the broker all the
+    /// same.
     pub(crate) async fn publish(
         &self,
         topic: String,

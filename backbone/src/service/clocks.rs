@@ -8,16 +8,16 @@
 //! | lag | taken for | the time that counts |
 //! |---|---|---|
 //! | up to half the time that a route is fresh, in either direction | the way here | the gateway's |
-//! | more, and the same as the gateway's reports had lately, give or take a quarter of that time | its clock | the gateway's, shifted |
+//! | more, and as its reports had lately, give or take a quarter of that time | its clock | the gateway's, shifted |
 //! | more, and growing or unheard of | a report that has waited | none: the report is dropped |
-//! | less than nothing by more than that half | its clock, at once: no message comes from the future | the gateway's, shifted |
+//! | negative by more than that half: no message comes from the future | its clock, at once | the gateway's, shifted |
 //! | beyond a day, in either direction | no clock at all | the arrival |
 //!
 //! A report that waited in a queue arrives together with those before and after it, so their lags differ by the time
-//! between them; a wrong clock is wrong by the same for seconds. So a lag is a clock's once it was the same for
-//! a second ([`STEADY_MS`]). Until then a gateway whose clock is behind is not heard, for two reports in a router's life.
+//! between them; a wrong clock is wrong by the same for seconds. So a lag is a clock's once it was the same for a second
+//! ([`STEADY_MS`]). Until then a gateway whose clock is behind is not heard: for its first report in a router's life.
 //!
-//! What is remembered is a cache of this replica's: losing it costs those two reports.
+//! What is remembered is a cache of this replica's: losing it costs that report.
 
 use crate::{config::Routing, env::Env, message::Mac};
 use std::{collections::BTreeMap, sync::Mutex};

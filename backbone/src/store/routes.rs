@@ -103,8 +103,8 @@ pub(crate) fn report_limit(env: &Env, config: &Routing, heard_unix_ms: u64) -> O
 }
 
 impl Store {
-    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it may go: one round trip,
-    /// for a connection to which it waits until `give_up` at most.
+    /// Remembers up to its deadline who waits for the reply to `request`, and looks up where it may go, the best way
+    /// first: one round trip, for a connection to which it waits until `give_up` at most.
     ///
     /// # Errors
     /// [`StoreError`]; the caller may be remembered all the same.

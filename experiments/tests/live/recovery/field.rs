@@ -1,5 +1,5 @@
-//! What the field reports, where the broker decides: its limits, its idea of who is there, its patience with a member of
-//! a shared subscription that stands still.
+//! What the field reports, where the broker decides: its limits, its idea of who is there, its patience with a member
+//! of a shared subscription that stands still.
 
 use super::{
     broken_connections::HEARTBEAT_S,
