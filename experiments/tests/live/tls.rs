@@ -29,7 +29,8 @@ const VERSION: u64 = 7;
 /// A password with characters that a URL could not hold as they are.
 const REDIS_PASSWORD: &str = "p@ss/w:rd";
 
-/// The three brokers, with TLS on `ports`, and the configuration of services that use them over TLS; `None` if they are not installed.
+/// The three brokers, with TLS on `ports`, and the configuration of services that use them over TLS; `None` if they are
+/// not installed.
 fn brokers(files: &Files, ports: [u16; 3]) -> Option<([Real; 3], Config)> {
     let rabbitmq = "listeners.ssl.1 = 127.0.0.1:PORT\nssl_options.cacertfile = CA\nssl_options.certfile = CERT\n\
                     ssl_options.keyfile = KEY\nssl_options.verify = verify_none\n";

@@ -37,9 +37,16 @@ impl State {
         let mut queues = BTreeSet::new();
         let mut visited = BTreeSet::from([message.exchange()]);
         let mut ahead = vec![message.exchange()];
-        while let Some(exchange) = ahead.pop() {
-            for destination in self.exchanges.get(exchange).map(|exchange| exchange.route(message)).unwrap_or_default()
+        while let Some(name) = ahead.pop() {
+            let Some(exchange) = self.exchanges.get(name) else { continue };
+            let destinations = exchange.route(message);
+            if destinations.is_empty()
+                && let Some(alternate) = &exchange.alternate
+                && visited.insert(alternate)
             {
+                ahead.push(alternate);
+            }
+            for destination in destinations {
                 match destination {
                     Destination::Queue(id) => drop(queues.insert(*id)),
                     Destination::Exchange(name) if visited.insert(name) => ahead.push(name),

@@ -55,8 +55,8 @@ impl State {
         }
     }
 
-    /// Hands a reply to the channels that its routing keys name, if they do. That is no queue: a mandatory reply returns
-    /// all the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
+    /// Hands a reply to the channels that its routing keys name, if they do. That is no queue: a mandatory reply
+    /// returns all the same. Replies don't count among the channel's deliveries, their tag is the one that comes next.
     pub(super) fn reply_directly(&mut self, reply: &Message) {
         if self.reply_channels.is_empty() {
             return;

@@ -60,13 +60,15 @@ pub(super) struct Exchange {
     pub(super) auto_delete: bool,
     /// Clients may not publish to it; dead letters may get there, and messages from other exchanges.
     pub(super) internal: bool,
+    /// Where messages go that no binding takes (`alternate-exchange`); it need not exist.
+    pub(super) alternate: Option<Box<str>>,
     /// With what the headers have to be, if that counts.
     bindings: BTreeMap<Binding, Option<Pattern>>,
 }
 
 impl Exchange {
     pub(super) fn new(kind: Kind, durable: bool) -> Self {
-        Self { kind, durable, auto_delete: false, internal: false, bindings: BTreeMap::new() }
+        Self { kind, durable, auto_delete: false, internal: false, alternate: None, bindings: BTreeMap::new() }
     }
 
     pub(super) fn binding_count(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The methods of class exchange and those of class queue that bind (AMQP 0-9-1 sections 1.6 and 1.7 of the reference).
 
 use super::{
+    arguments::kind,
     exchange::{Binding, Destination, Exchange, Kind},
     headers::Pattern,
     ids::ChannelId,
@@ -14,9 +15,11 @@ use amq_protocol::{
         exchange::{self, AMQPMethod as Method},
         queue,
     },
-    types::{FieldTable, generation::gen_field_table},
+    types::{AMQPValue, FieldTable, generation::gen_field_table},
 };
 
+/// The argument of an exchange that says where messages go that no binding takes.
+const ALTERNATE: &str = "alternate-exchange";
 /// Most exchanges at a time: a client that leaks them is found out before memory is.
 const EXCHANGES_MAX: usize = 100_000;
 /// Most bindings of one exchange.
@@ -66,12 +69,18 @@ impl State {
         }
         let unknown = || Refusal::command_invalid(format!("unknown exchange type '{}'", declare.kind));
         let kind = Kind::named(declare.kind.as_str()).ok_or_else(unknown)?;
-        if declare.arguments.contains_key("alternate-exchange") {
-            return Err(Refusal::not_implemented(format!("exchange '{name}': argument 'alternate-exchange'")));
-        }
+        let alternate = match declare.arguments.inner().get(ALTERNATE) {
+            None => None,
+            Some(AMQPValue::LongString(text)) => Some(text.to_string()),
+            Some(other) => {
+                let kind = kind(other);
+                let reason = format!("invalid type '{kind}' for arg '{ALTERNATE}' in exchange '{name}' in vhost '/'");
+                return Err(Refusal::precondition_failed(reason));
+            }
+        };
         let known = self.exchanges.len();
         match self.find_exchange(name) {
-            Ok(current) => same(name, declare, kind, current),
+            Ok(current) => same(name, declare, kind, alternate.as_deref(), current),
             Err(refusal) if refusal.code != 404 => Err(refusal),
             Err(_) if name.starts_with("amq.") => {
                 let reason = format!("exchange name '{name}' contains reserved prefix 'amq.*'");
@@ -84,6 +93,7 @@ impl State {
                 let mut exchange = Exchange::new(kind, declare.durable);
                 exchange.auto_delete = declare.auto_delete;
                 exchange.internal = declare.internal;
+                exchange.alternate = alternate.map(Into::into);
                 self.exchanges.insert(name.into(), exchange);
                 Ok(())
             }
@@ -198,7 +208,17 @@ fn encoded(arguments: &FieldTable) -> Box<[u8]> {
 }
 
 /// Declaring what is there already does nothing, if it is the same.
-fn same(name: &str, declare: &exchange::Declare, kind: Kind, current: &Exchange) -> Result<(), Refusal> {
+fn same(
+    name: &str,
+    declare: &exchange::Declare,
+    kind: Kind,
+    alternate: Option<&str>,
+    current: &Exchange,
+) -> Result<(), Refusal> {
+    let inequivalent = |argument: &str, difference: &str| {
+        let reason = format!("inequivalent arg '{argument}' for exchange '{name}' in vhost '/': {difference}");
+        Err(Refusal::precondition_failed(reason))
+    };
     let flag = |flag: bool| if flag { "true" } else { "false" };
     [
         ("type", kind.as_str(), current.kind.as_str()),
@@ -209,9 +229,18 @@ fn same(name: &str, declare: &exchange::Declare, kind: Kind, current: &Exchange)
     .into_iter()
     .find(|(_, received, current)| received != current)
     .map_or(Ok(()), |(argument, received, current)| {
-        Err(Refusal::precondition_failed(format!(
-            "inequivalent arg '{argument}' for exchange '{name}' in vhost '/': received '{received}' but current is \
-             '{current}'"
-        )))
-    })
+        inequivalent(argument, &format!("received '{received}' but current is '{current}'"))
+    })?;
+    let value = |text: &str| format!("the value '{text}' of type 'longstr'");
+    match (alternate, current.alternate.as_deref()) {
+        (None, None) => Ok(()),
+        (Some(received), Some(current)) if received == current => Ok(()),
+        (Some(received), Some(current)) => {
+            inequivalent(ALTERNATE, &format!("received '{received}' but current is '{current}'"))
+        }
+        (received, current) => {
+            let [received, current] = [received, current].map(|text| text.map_or("none".into(), value));
+            inequivalent(ALTERNATE, &format!("received {received} but current is {current}"))
+        }
+    }
 }

@@ -6,9 +6,10 @@
 //!
 //! From the inside out: `inbound` and `outbound` are a session's messages from and to its client, `topics` all
 //! subscriptions, `server` holds sessions, subscriptions and retained messages. On `server` work `routing` (how
-//! messages find their receivers), `lifecycle` (how sessions come and go) and `control_packets` (what each packet
-//! does), and `own_topics` (what the broker tells about itself). All of these are plain state, and know packets of version 5 only; `v3` translates. Only `connection` knows
-//! sockets and timers; an idle connection costs one timer, its keep alive.
+//! messages find their receivers), `lifecycle` (how sessions come and go), `control_packets` (what each packet
+//! does), and `own_topics` (what the broker tells about itself). All of these are plain state, and know packets of
+//! version 5 only; `v3` translates. Only `connection` knows sockets and timers; an idle connection costs one timer, its
+//! keep alive.
 
 mod broker;
 mod config;

@@ -101,7 +101,8 @@ mod tests {
         #[test]
         fn no_pattern_panics_and_stars_take_everything(pattern: Vec<u8>, text: Vec<u8>) {
             matches(&pattern, &text);
-            prop_assert!(matches(b"**", &text));
+            prop_assert_eq!(matches(b"**", &text), !text.is_empty());
+            prop_assert!(selects(b"*", &text));
         }
 
         #[test]

@@ -18,7 +18,8 @@ sockets, and notes what it sees. The notes must be equal but for the differences
 the letter: one that disappears fails it, too.
 ";
 
-/// Checks that the document says what the suite checks, or writes it.
+/// Checks that the document says what the suite checks, or writes it; and that `sim/BROKERS.md` counts as many
+/// scenarios.
 ///
 /// # Panics
 /// If it does not.
@@ -31,6 +32,11 @@ pub(crate) fn check(protocols: &[&Protocol]) {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == text, "sim/CONFORMANCE.md is out of date; its head says how to write it anew");
+    let page = fs::read_to_string(path.with_file_name("BROKERS.md")).unwrap();
+    for Protocol { real, scenarios, .. } in protocols.iter().filter(|protocol| protocol.scenarios.len() > 10) {
+        let count = format!(" {} scenarios", scenarios.len());
+        assert!(page.contains(&count), "sim/BROKERS.md doesn't say that {real} is compared in{count}");
+    }
 }
 
 fn text(protocols: &[&Protocol]) -> String {

@@ -3,6 +3,7 @@ mod deliveries;
 mod exactly_once;
 mod older_versions;
 mod outbound;
+mod own_topics;
 mod topics;
 mod wire;
 

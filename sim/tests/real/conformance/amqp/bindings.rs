@@ -7,7 +7,7 @@ use super::{
 use crate::conformance::harness::At;
 use amq_protocol::{
     protocol::{
-        BasicProperties,
+        BasicProperties, basic,
         exchange::{self as exchanges, AMQPMethod as Exchanges},
         queue::{self as queues, AMQPMethod as Queues},
     },
@@ -275,5 +275,50 @@ pub(super) async fn arguments(at: At) {
         a.see(1).await;
         publish(&mut a, &name, "k", "x").await;
         a.see_all("q").await;
+    }
+}
+
+pub(super) async fn alternate(at: At) {
+    let mut a = Peer::connect(&at, "a").await;
+    a.confirms().await;
+    let (first, second, last) = (at.name("first"), at.name("second"), at.name("last"));
+    let with = |name: &str, kind: &str, to: AMQPValue| exchanges::Declare {
+        arguments: table(&[("alternate-exchange", to)]),
+        ..exchange(name, kind)
+    };
+    // In a circle, but for what one of their queues takes.
+    for declare in [
+        with(&first, "direct", text(&second)),
+        with(&second, "topic", text(&last)),
+        with(&last, "direct", text(&first)),
+    ] {
+        a.exchange_method(Exchanges::Declare(declare)).await;
+        a.see(1).await;
+    }
+    for (queue, name, key) in [("one", &first, "a"), ("two", &second, "b.#"), ("three", &last, "c")] {
+        a.has_queue(queue, &[]).await;
+        a.bind(queue, name, key).await;
+        a.see(1).await;
+    }
+    for key in ["a", "b", "c", "d"] {
+        let mandatory = basic::Publish { mandatory: true, ..basic_publish(&first, key) };
+        a.publish_to(mandatory, key.as_bytes(), &BasicProperties::default()).await;
+        a.see(if key == "d" { 2 } else { 1 }).await;
+    }
+    for queue in ["one", "two", "three"] {
+        a.see_all(queue).await;
+    }
+    at.note("declared again");
+    for declare in [
+        with(&first, "direct", text(&second)),
+        with(&first, "direct", text(&last)),
+        exchange(&first, "direct"),
+        exchanges::Declare { durable: true, ..with("amq.fanout", "fanout", text(&last)) },
+        with(&at.name("new"), "direct", AMQPValue::LongInt(1)),
+    ] {
+        a.exchange_method(Exchanges::Declare(declare)).await;
+        if a.see_close().await {
+            a.reopen().await;
+        }
     }
 }

@@ -10,7 +10,6 @@ use amq_protocol::protocol::{
     basic::{self, AMQPMethod as Basic},
     channel::{self, AMQPMethod as Channels},
     connection::{self, AMQPMethod as Connections},
-    exchange::{self as exchanges, AMQPMethod as Exchanges},
     queue::{self as queues},
     tx::{self, AMQPMethod as Transactions},
 };
@@ -149,17 +148,12 @@ pub(super) async fn refused(at: At) {
         }))
     };
     let number = amq_protocol::types::AMQPValue::LongInt;
-    let alternate = exchanges::Declare {
-        arguments: super::peer::table(&[("alternate-exchange", text("amq.fanout"))]),
-        ..super::methods::exchange(&at.name("e"), "direct")
-    };
     for (what, class) in [
         ("transactions", AMQPClass::Tx(Transactions::Select(tx::Select {}))),
         ("a limit in bytes", with("x-max-length-bytes", number(5))),
         ("refusing what is too much", with("x-overflow", text("reject-publish"))),
         ("a single active consumer", with("x-single-active-consumer", amq_protocol::types::AMQPValue::Boolean(true))),
         ("quorum queues", with("x-queue-type", text("quorum"))),
-        ("an alternate exchange", AMQPClass::Exchange(Exchanges::Declare(alternate))),
     ] {
         at.note(what);
         let mut a = Peer::connect(&at, "a").await;

@@ -71,6 +71,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
         scenario!(bindings::headers, "headers exchanges: all, any, with and without names in `x-`"),
         scenario!(bindings::headers_errors, "a headers exchange's `x-match` that is none (406)"),
         scenario!(bindings::arguments, "bindings that differ in their arguments are two"),
+        scenario!(bindings::alternate, "an alternate exchange gets what no binding takes"),
         scenario!(copies::keys, "CC and BCC: further routing keys, seen and unseen"),
         scenario!(copies::errors, "CC and BCC that are no lists (406)"),
         scenario!(copies::dead_letters, "dead letters of messages with CC and BCC"),
@@ -96,7 +97,6 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
             OVERFLOW,
             SINGLE_ACTIVE,
             QUORUM,
-            ALTERNATE,
         ),
         scenario!(clients::confirmed_return, "with lapin: a returned message comes with its confirm"),
         scenario!(clients::refused_declare, "with lapin: a refusal closes the channel, not the connection"),
@@ -144,9 +144,4 @@ const QUORUM: Difference = Difference {
     emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - queue '~/x-queue-type': argument 'x-queue-type' with \
          'quorum' (50.10)"],
     why: "not emulated: of the kinds of queues only the classic one",
-};
-const ALTERNATE: Difference = Difference {
-    real: &["a: DeclareOk"],
-    emulated: &["a: channel 0: close 540 NOT_IMPLEMENTED - exchange '~/e': argument 'alternate-exchange' (40.10)"],
-    why: "not emulated: a publisher that asks for it hears of what can't be routed (`mandatory`)",
 };
