@@ -52,9 +52,9 @@ impl Deliveries {
         Self { session, queue, acknowledge, open: None, ended: None, waiting: None, opening: None, generation: 0 }
     }
 
-    /// The next delivery, if there is room for one. Without room it only sees to it that the queue is consumed: one that
-    /// was deleted has to be there again, however long the work at hand takes. Never ends; dropping the future loses
-    /// nothing.
+    /// The next delivery, if there is room for one. Without room it only sees to it that the queue is consumed: one
+    /// that was deleted has to be there again, however long the work at hand takes. Never ends; dropping the future
+    /// loses nothing.
     pub(crate) async fn next(&mut self, has_room: bool) -> Delivery {
         loop {
             if let Some(delivery) = self.waiting.take_if(|_| has_room) {

@@ -103,9 +103,9 @@ impl Session {
         Ok(())
     }
 
-    /// After a publish failed with `source`: if the broker has closed the channel alone, since an exchange is missing or
-    /// a message was not to its liking, the connection goes with it, so that the next one declares everything anew and
-    /// consumers come along.
+    /// After a publish failed with `source`: if the broker has closed the channel alone, since an exchange is missing
+    /// or a message was not to its liking, the connection goes with it, so that the next one declares everything anew
+    /// and consumers come along.
     pub(super) fn give_up_if_only_the_channel_is_closed(
         &self,
         line: Line<super::OpenConnection>,

@@ -200,8 +200,8 @@ impl FwdRouter {
         }
     }
 
-    /// A request that could not be passed on goes back to RabbitMQ, if that still knows it and there is time for another
-    /// try. Otherwise its caller is told why, so that it does not have to guess from a silence.
+    /// A request that could not be passed on goes back to RabbitMQ, if that still knows it and there is time for
+    /// another try. Otherwise its caller is told why, so that it does not have to guess from a silence.
     async fn not_forwarded(&self, taken: &Taken, error: &Failure) -> Settlement {
         let (detail, telemetry) = (bounded(error), self.telemetry.as_ref());
         if self.config.fwd_router.acknowledgement == Acknowledgement::Auto {

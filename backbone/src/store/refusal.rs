@@ -1,8 +1,8 @@
 //! What Redis says over a connection that lives when it can't or won't do what it is told, and what helps.
 //!
-//! A refusal is remembered by the commands that met it, until these succeed again: in the work, or in a rehearsal of the
-//! same commands on keys of their own. Whoever asks for readiness starts one; so does a dial after a refusal that says
-//! that the server is the wrong one.
+//! A refusal is remembered by the commands that met it, until these succeed again: in the work, or in a rehearsal of
+//! the same commands on keys of their own. Whoever asks for readiness starts one; so does a dial after a refusal that
+//! says that the server is the wrong one.
 
 use super::RedisDialer;
 use crate::telemetry::bounded;

@@ -72,7 +72,8 @@ async fn somebody_else_consumes_the_queue(world: &World, channel: &Channel) {
     channel.queue_delete(TASK_QUEUE.into(), QueueDeleteOptions::default()).await.unwrap();
     channel.queue_declare(TASK_QUEUE.into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
     let exclusive = BasicConsumeOptions { exclusive: true, ..Default::default() };
-    channel.basic_consume(TASK_QUEUE.into(), "alone".into(), exclusive, FieldTable::default()).await.unwrap();
+    let consume = channel.basic_consume(TASK_QUEUE.into(), "alone".into(), exclusive, FieldTable::default());
+    let _consumer = consume.await.unwrap(); // ends when it is dropped
     world.is_not_ready_because_of("in exclusive use").await;
     channel.basic_cancel("alone".into(), BasicCancelOptions::default()).await.unwrap();
     let since = world.begin("and stops").await;

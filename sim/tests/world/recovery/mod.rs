@@ -1,6 +1,6 @@
-//! What operators and brokers do to services that are connected: queues vanish, Redis refuses commands, rights are taken
-//! away, somebody else consumes the queue. The services say so, come back by themselves, and a dead letter names who
-//! refused and what it said.
+//! What operators and brokers do to services that are connected: queues vanish, Redis refuses commands, rights are
+//! taken away, somebody else consumes the queue. The services say so, come back by themselves, and a dead letter names
+//! who refused and what it said.
 
 mod http;
 mod missing_queues;
