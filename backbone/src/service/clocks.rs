@@ -14,8 +14,8 @@
 //! | beyond a day, in either direction | no clock at all | the arrival |
 //!
 //! A report that waited in a queue arrives together with those before and after it, so their lags differ by the time
-//! between them; a wrong clock is wrong by the same for seconds. So a lag is a clock's once it was the same for a second
-//! ([`STEADY_MS`]). Until then a gateway whose clock is behind is not heard: for its first report in a router's life.
+//! between them; a wrong clock is wrong by the same for seconds. So a lag is a clock's once it was the same for
+//! [`STEADY_MS`]. Until then a gateway whose clock is behind is not heard: for its first report in a router's life.
 //!
 //! What is remembered is a cache of this replica's: losing it costs that report.
 
