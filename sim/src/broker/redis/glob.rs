@@ -74,7 +74,7 @@ fn in_set(set: &[u8], byte: u8) -> (bool, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::{matches, selects};
     use proptest::prelude::*;
 
     #[test]
