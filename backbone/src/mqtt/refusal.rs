@@ -59,12 +59,15 @@ impl Mqtt {
 impl MqttError {
     /// Whether the broker answered, and said no.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+        matches!(self, Self::Refused { .. } | Self::TooLarge { .. })
     }
 
     /// Whether it would say no again.
     pub(crate) fn is_for_good(&self) -> bool {
-        let Self::Refused { reason, .. } = self else { return false };
-        *reason == PubAckReason::NotAuthorized || is_about_the_message(*reason)
+        match self {
+            Self::TooLarge { .. } => true,
+            Self::Refused { reason, .. } => *reason == PubAckReason::NotAuthorized || is_about_the_message(*reason),
+            Self::Unavailable { .. } | Self::Lost { .. } | Self::Unacknowledged { .. } => false,
+        }
     }
 }

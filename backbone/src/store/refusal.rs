@@ -198,8 +198,7 @@ mod tests {
     use super::*;
 
     fn said(answers: &str) -> RedisError {
-        let value = redis::parse_redis_value(answers.as_bytes()).unwrap();
-        redis::from_redis_value::<String>(value).map(drop).map_err(RedisError::from).unwrap_err()
+        redis::parse_redis_value(answers.as_bytes()).unwrap().extract_error().unwrap_err()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The methods of class exchange and those of class queue that bind (AMQP 0-9-1 sections 1.6 and 1.7 of the reference).
 
 use super::{
-    arguments::kind as kind_of,
+    arguments,
     exchange::{Binding, Destination, Exchange, Kind},
     headers::Pattern,
     ids::ChannelId,
@@ -73,7 +73,7 @@ impl State {
             None => None,
             Some(AMQPValue::LongString(text)) => Some(text.to_string()),
             Some(other) => {
-                let kind = kind_of(other);
+                let kind = arguments::kind(other);
                 let reason = format!("invalid type '{kind}' for arg '{ALTERNATE}' in exchange '{name}' in vhost '/'");
                 return Err(Refusal::precondition_failed(reason));
             }
