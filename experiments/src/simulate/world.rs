@@ -101,7 +101,7 @@ impl World {
             cluster,
             config: Arc::new(config(&spec)),
             // The committed runs' digests rest on the bytes that a connection begins with.
-            amqp: amqp::Broker::new(amqp::Config { full_start: false, ..amqp::Config::default() }),
+            amqp: amqp::Broker::new(amqp::Config::default()),
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
             redis: redis::Broker::new(),
             gateways: Gateways::place(spec.clone()),

@@ -161,7 +161,8 @@ fn a_dead_letter_carries_its_result_and_what_its_producer_said() {
         assert_eq!((text("x-reason").as_str(), text("traceparent").as_str()), ("no_route", "00-ab-cd-01"));
         assert!(!headers.inner().contains_key("CC") && !headers.inner().contains_key("x-attempt"));
         assert_eq!(properties.correlation_id().as_ref().unwrap().as_str(), "order 17");
-        // RabbitMQ gave the queue in `CC` a copy of the task, once: its tries and its dead letter have no `CC` any more.
+        // RabbitMQ gave the queue in `CC` a copy of the task, once: its tries and its dead letter have no `CC` any
+        // more.
         assert_eq!(world.next("answers").await.unwrap().0, body.as_bytes());
         let in_header = TaskResult::parse(text("x-result").as_bytes()).unwrap();
         let mut told = world.result("answers").await;

@@ -11,19 +11,10 @@ pub struct Config {
     pub channel_max: u16,
     /// Largest message body. A larger one closes the channel with 406.
     pub body_bytes_max: u64,
-    /// Name all login mechanisms and capabilities in `connection.start`. Without, it has the mechanism PLAIN and four
-    /// capabilities; all work in either case. For runs whose digest rests on the first packets of a connection.
-    pub full_start: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            heartbeat_s: 60,
-            frame_bytes_max: 131_072,
-            channel_max: 2_047,
-            body_bytes_max: 128 * 1024 * 1024,
-            full_start: true,
-        }
+        Self { heartbeat_s: 60, frame_bytes_max: 131_072, channel_max: 2_047, body_bytes_max: 128 * 1024 * 1024 }
     }
 }

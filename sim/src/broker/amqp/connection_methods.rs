@@ -18,11 +18,17 @@ use amq_protocol::{
 
 /// What a client opens a connection with, and what it gets back if it sent something else (section 4.2.2).
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
-/// What clients are always told that this broker can.
-const CAPABILITIES: [&str; 4] = ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "per_consumer_qos"];
-/// What they are told beside that, unless [`Config::full_start`](super::Config::full_start) says otherwise.
-const MORE_CAPABILITIES: [&str; 4] =
-    ["exchange_exchange_bindings", "consumer_priorities", "authentication_failure_close", "direct_reply_to"];
+/// What clients are told that this broker can.
+const CAPABILITIES: [&str; 8] = [
+    "publisher_confirms",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "per_consumer_qos",
+    "exchange_exchange_bindings",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "direct_reply_to",
+];
 
 impl State {
     pub(super) fn protocol_header(&mut self, id: ConnectionId, header: &[u8; 8]) {
@@ -33,8 +39,7 @@ impl State {
             return;
         }
         let mut capabilities = FieldTable::default();
-        let full = self.config.full_start;
-        for name in CAPABILITIES.into_iter().chain(MORE_CAPABILITIES.into_iter().filter(|_| full)) {
+        for name in CAPABILITIES {
             capabilities.insert(name.into(), AMQPValue::Boolean(true));
         }
         let mut server_properties = FieldTable::default();
@@ -44,7 +49,7 @@ impl State {
             version_major: 0,
             version_minor: 9,
             server_properties,
-            mechanisms: if full { "PLAIN AMQPLAIN" } else { "PLAIN" }.into(),
+            mechanisms: "PLAIN AMQPLAIN".into(),
             locales: "en_US".into(),
         };
         self.set_phase(id, Phase::StartOk);

@@ -3,9 +3,9 @@
 //! Exchanges of all four types and bindings between them, classic queues, consumers, priorities of both messages and
 //! consumers, acknowledgements, publisher confirms, time to live, dead-lettering, `CC` and `BCC`, and direct reply-to
 //! behave as RabbitMQ documents them, and as the conformance suite has seen it. What it doesn't have (transactions, a
-//! single active consumer, length limits in bytes or that refuse, quorum queues, streams) it refuses with the protocol's
-//! own error and a log line. `no_local` of `basic.consume` is ignored, as RabbitMQ does; any user and password is let
-//! in.
+//! single active consumer, length limits in bytes or that refuse, quorum queues, streams) it refuses with the
+//! protocol's own error and a log line. `no_local` of `basic.consume` is ignored, as RabbitMQ does; any user and
+//! password is let in.
 //!
 //! From the inside out: `queue` is one queue's messages, `named_queue` adds name, owner and consumers, `channel` is one
 //! channel's bookkeeping, `exchange` one exchange's bindings (`headers` what those of a headers exchange ask for),
