@@ -41,9 +41,20 @@ struct Log {
 pub(super) struct Ended {
     /// From the first command sent to the last one answered.
     pub(super) latency_us: u64,
+    /// A line for each command, round by round.
+    pub(super) rounds: Vec<Vec<CommandResult>>,
+}
+
+impl Ended {
     /// A line for each command.
-    pub(super) lines: Vec<CommandResult>,
-    pub(super) confirmed: Confirmed,
+    pub(super) fn lines(&self) -> impl Iterator<Item = &CommandResult> {
+        self.rounds.iter().flatten()
+    }
+
+    /// What the next try need not send again.
+    pub(super) fn confirmed(&self) -> Confirmed {
+        Confirmed::after(self.rounds.iter().map(Vec::as_slice))
+    }
 }
 
 impl<'a> Calls<'a> {
@@ -166,12 +177,11 @@ impl<'a> Calls<'a> {
     }
 
     /// What all calls came to.
-    pub(super) fn end(&self) -> Ended {
-        let log = self.log();
+    pub(super) fn end(self) -> Ended {
+        let log = self.log.into_inner().expect("no holder of this lock panics");
         let took = log.first_sent.zip(log.last_ended).map(|(sent, ended)| ended.duration_since(sent));
         let latency_us = u64::try_from(took.unwrap_or_default().as_micros()).expect("a try ends before 2^64 us");
-        let confirmed = Confirmed::after(log.rounds.iter().map(Vec::as_slice));
-        Ended { latency_us, lines: log.rounds.concat(), confirmed }
+        Ended { latency_us, rounds: log.rounds }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

@@ -52,7 +52,7 @@ pub(super) struct Tried {
 impl Tried {
     /// The end of a delivery that was not tried, with a line for each command that it is known to have.
     pub(super) fn not_tried(reason: FailReason, detail: String, lines: Vec<CommandResult>) -> Self {
-        let ended = Ended { lines, ..Ended::default() };
+        let ended = Ended { rounds: vec![lines], ..Ended::default() };
         Self { started_unix_ms: None, outcome: Err(Failure::of(reason, detail)), ended }
     }
 
@@ -114,7 +114,9 @@ impl Ending {
         task: Option<&TaskId>,
         tried: &Tried,
     ) -> Result<(), PublishError> {
-        self.tell(delivery, &self.result(came, task, tried)).await?;
+        if self.publishes_results {
+            self.tell(delivery, &self.result(came, task, tried)).await?;
+        }
         let task = task.expect("a task without a name was not tried");
         let (attempt, latency_us) = (came.attempt, tried.ended.latency_us);
         let age_us = self.age_us(came, tried).max(latency_us);
@@ -139,8 +141,8 @@ impl Ending {
             headers.push((STARTED_HEADER, HeaderValue::UnixMs(started)));
         }
         // An interrupted try may have confirmed more than the one before it, but nobody knows.
-        let confirmed = if was_interrupted { &came.confirmed } else { &tried.ended.confirmed };
-        if let Some(confirmed) = confirmed.header() {
+        let confirmed = if was_interrupted { came.confirmed.header() } else { tried.ended.confirmed().header() };
+        if let Some(confirmed) = confirmed {
             headers.push((CONFIRMED_HEADER, HeaderValue::Text(confirmed)));
         }
         self.put(delivery, &self.retry_queue, &headers).await?;
@@ -157,7 +159,7 @@ impl Ending {
         tried: &Tried,
         failure: &Failure,
     ) -> Result<(), PublishError> {
-        let result = self.result(came, task, tried);
+        let result = self.publishes_results.then(|| self.result(came, task, tried));
         let text = HeaderValue::Text;
         let mut headers = vec![
             (REASON_HEADER, text(failure.reason.to_string())),
@@ -165,12 +167,14 @@ impl Ending {
             (ATTEMPTS_HEADER, HeaderValue::Number(came.attempt)),
             (TASK_ID_HEADER, text(task.map_or_else(String::new, ToString::to_string))),
         ];
-        if self.publishes_results {
+        if let Some(result) = &result {
             let bytes = result.clone().within(RESULT_HEADER_BYTES_MAX).to_bytes();
             headers.push((RESULT_HEADER, text(String::from_utf8(bytes).expect("JSON is UTF-8"))));
         }
         self.put(delivery, &self.dead_letter_queue, &headers).await?;
-        self.tell(delivery, &result).await?;
+        if let Some(result) = &result {
+            self.tell(delivery, result).await?;
+        }
         let (attempt, latency_us, detail) = (came.attempt, tried.ended.latency_us, failure.detail.as_str());
         self.telemetry.record(&Event::TaskDeadLettered { task, attempt, reason: failure.reason, latency_us, detail });
         Ok(())
@@ -189,9 +193,6 @@ impl Ending {
 
     /// Publishes the result where the producer wants it, or for whoever does.
     async fn tell(&self, delivery: &Delivery, result: &TaskResult) -> Result<(), PublishError> {
-        if !self.publishes_results {
-            return Ok(());
-        }
         let (body, limit) = (result.to_bytes(), Instant::now() + CONNECTION_LIMIT);
         let properties = || Properties::persistent().json().correlation_of(delivery);
         if let Some(queue) = delivery.reply_to() {
@@ -209,7 +210,7 @@ impl Ending {
         let failure = tried.outcome.as_ref().err();
         let is_superseded = |line: &CommandResult| line.outcome == CommandOutcome::Superseded;
         let outcome = match failure.map(|failure| failure.reason) {
-            None if tried.ended.lines.iter().any(is_superseded) => TaskOutcome::Superseded,
+            None if tried.ended.lines().any(is_superseded) => TaskOutcome::Superseded,
             None => TaskOutcome::Done,
             Some(FailReason::Expired) => TaskOutcome::Expired,
             Some(_) => TaskOutcome::Failed,
@@ -225,7 +226,7 @@ impl Ending {
             published_unix_ms: came.published_unix_ms,
             started_unix_ms: came.started_unix_ms.or(tried.started_unix_ms),
             ended_unix_ms: self.env.unix_ms(),
-            commands: tried.ended.lines.clone(),
+            commands: tried.ended.lines().cloned().collect(),
             commands_left_out: 0,
         }
     }
