@@ -187,28 +187,28 @@ impl<H: Handler> Worker<H> {
 impl<H: Handler> Running<H> {
     async fn work(&self, delivery: Delivery) -> Settlement {
         let came = Came::with(&delivery);
-        let task = match H::Task::parse(delivery.body()) {
-            Ok(task) => task,
-            Err(error) => {
-                let tried = Tried::not_tried(FailReason::Malformed, bounded(&error), Vec::new());
-                return self.ending.settle(&delivery, &came, None, &tried).await;
+        let (task, tried) = match H::Task::parse(delivery.body()) {
+            Ok(task) => {
+                let tried = match self.unsettled.take(&task, delivery.body()) {
+                    Some(tried) => tried,
+                    None => self.attempt(&task, &came, delivery.is_redelivered()).await,
+                };
+                (Some(task), tried)
             }
-        };
-        let name = Unsettled::name(&task, delivery.body());
-        let tried = match self.unsettled.take(&name) {
-            Some(tried) => tried,
-            None => self.attempt(&task, &came, delivery.is_redelivered()).await,
+            Err(error) => (None, Tried::not_tried(FailReason::Malformed, bounded(&error), Vec::new())),
         };
         let settlement = if delivery.can_be_settled() {
-            self.ending.settle(&delivery, &came, Some(task.task_id()), &tried).await
+            self.ending.settle(&delivery, &came, task.as_ref().map(TaskMessage::task_id), &tried).await
         } else {
             // Its connection is gone, so the broker gives it to somebody again; to settle it now would double it.
             let detail = "the connection that the task came over is gone";
             self.telemetry.record(&Event::Dropped { reason: DropReason::HandedBack, detail });
             Settlement::HandBack
         };
-        if settlement == Settlement::HandBack && tried.is_worth_remembering() {
-            self.unsettled.remember(name, tried);
+        if let (Settlement::HandBack, Some(task)) = (settlement, task)
+            && tried.is_worth_remembering()
+        {
+            self.unsettled.remember(&task, delivery.body(), tried);
         }
         settlement
     }

@@ -18,9 +18,15 @@ pub(super) struct Unsettled {
 
 /// What a task is known by: a producer may use a task id twice, but not for the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+struct Name {
     task: TaskId,
     fingerprint: u64,
+}
+
+impl Name {
+    fn of(task: &impl TaskMessage, body: &[u8]) -> Self {
+        Self { task: task.task_id().clone(), fingerprint: fnv1a(body.iter().copied()) }
+    }
 }
 
 impl Unsettled {
@@ -28,23 +34,23 @@ impl Unsettled {
         Self { tries: Mutex::default(), max }
     }
 
-    pub(super) fn name(task: &impl TaskMessage, body: &[u8]) -> Name {
-        Name { task: task.task_id().clone(), fingerprint: fnv1a(body.iter().copied()) }
-    }
-
-    /// The try of this task, if there is one; it is not remembered any longer.
-    pub(super) fn take(&self, name: &Name) -> Option<Tried> {
+    /// The try of this task, whose message is `body`, if there is one; it is not remembered any longer.
+    pub(super) fn take(&self, task: &impl TaskMessage, body: &[u8]) -> Option<Tried> {
         let mut tries = self.tries();
-        let index = tries.iter().position(|(other, _)| other == name)?;
+        if tries.is_empty() {
+            return None; // as nearly always
+        }
+        let name = Name::of(task, body);
+        let index = tries.iter().position(|(other, _)| *other == name)?;
         tries.remove(index).map(|(_, tried)| tried)
     }
 
-    pub(super) fn remember(&self, name: Name, tried: Tried) {
+    pub(super) fn remember(&self, task: &impl TaskMessage, body: &[u8], tried: Tried) {
         let mut tries = self.tries();
         if tries.len() == self.max {
             tries.pop_front();
         }
-        tries.push_back((name, tried));
+        tries.push_back((Name::of(task, body), tried));
     }
 
     fn tries(&self) -> MutexGuard<'_, VecDeque<(Name, Tried)>> {
@@ -60,30 +66,36 @@ mod tests {
         telemetry::FailReason,
     };
 
-    fn named(id: &str) -> Name {
+    fn task(id: &str) -> (Task, Vec<u8>) {
         let text =
             format!(r#"{{"task_id":"{id}","commands":[{{"esl_mac":"00:00:00:00:00:01","version":1,"body":1}}]}}"#);
-        Unsettled::name(&Task::parse(text.as_bytes()).unwrap(), text.as_bytes())
+        (Task::parse(text.as_bytes()).unwrap(), text.into_bytes())
     }
 
-    fn tried() -> Tried {
-        Tried::not_tried(FailReason::Timeout, String::new(), Vec::new())
+    fn remember(unsettled: &Unsettled, id: &str) {
+        let (task, body) = task(id);
+        unsettled.remember(&task, &body, Tried::not_tried(FailReason::Timeout, String::new(), Vec::new()));
+    }
+
+    fn has(unsettled: &Unsettled, id: &str) -> bool {
+        let (task, body) = task(id);
+        unsettled.take(&task, &body).is_some()
     }
 
     #[test]
     fn a_try_is_found_once_by_its_own_task() {
         let unsettled = Unsettled::new(2);
-        unsettled.remember(named("a"), tried());
-        assert!(unsettled.take(&named("b")).is_none());
-        assert!(unsettled.take(&named("a")).is_some());
-        assert!(unsettled.take(&named("a")).is_none());
+        remember(&unsettled, "a");
+        assert!(!has(&unsettled, "b"));
+        let (another, _) = task("a");
+        assert!(unsettled.take(&another, b"the same name for something else").is_none());
+        assert_eq!([has(&unsettled, "a"), has(&unsettled, "a")], [true, false]);
     }
 
     #[test]
     fn tries_whose_tasks_never_come_again_are_bounded() {
         let unsettled = Unsettled::new(2);
-        ["a", "b", "c"].into_iter().for_each(|id| unsettled.remember(named(id), tried()));
-        assert!(unsettled.take(&named("a")).is_none());
-        assert!(unsettled.take(&named("b")).is_some() && unsettled.take(&named("c")).is_some());
+        ["a", "b", "c"].into_iter().for_each(|id| remember(&unsettled, id));
+        assert_eq!(["a", "b", "c"].map(|id| has(&unsettled, id)), [false, true, true]);
     }
 }

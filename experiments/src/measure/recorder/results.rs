@@ -46,3 +46,90 @@ impl Recorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        measure::{Recorder, RouterReports},
+        spec::{CommandedEsls, Pod, Spec},
+        workload::Workload,
+    };
+    use backbone::{
+        message::{CommandResult, RESULT_VERSION, TaskOutcome},
+        telemetry::Event,
+    };
+    use std::sync::Arc;
+
+    /// One task with one command, whose label shows it.
+    fn recorder() -> Recorder {
+        let mut spec = Spec::default();
+        (spec.workload.tasks, spec.workload.commands_per_task) = (1, 1);
+        spec.workload.esls = CommandedEsls::Fresh;
+        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here, true);
+        recorder.labels().execute(recorder.workload().labels_of(0)[0], Workload::version_of(0));
+        recorder
+    }
+
+    fn result(recorder: &Recorder, task: TaskOutcome, command: CommandOutcome) -> TaskResult {
+        let esl_mac = recorder.workload().labels_of(0)[0];
+        TaskResult {
+            v: RESULT_VERSION,
+            task_id: Some(task_id(0).parse().unwrap()),
+            outcome: task,
+            reason: None,
+            detail: None,
+            attempts: 1,
+            published_unix_ms: None,
+            started_unix_ms: None,
+            ended_unix_ms: 1,
+            commands: vec![CommandResult { esl_mac, version: 1, outcome: command, detail: None }],
+            commands_left_out: 0,
+        }
+    }
+
+    fn violations(recorder: &Recorder) -> String {
+        recorder.entries().violations.join("; ")
+    }
+
+    fn worker_says_done(recorder: &Recorder) {
+        let worker = recorder.telemetry(Pod::TaskWorker(0), |_| Some(5));
+        worker.record(&Event::TaskDone { task: &task_id(0).parse().unwrap(), attempt: 1, latency_us: 3, age_us: 3 });
+    }
+
+    #[test]
+    fn a_task_has_ended_when_its_producer_knows_and_the_same_result_may_come_twice() {
+        let recorder = recorder();
+        let done = result(&recorder, TaskOutcome::Done, CommandOutcome::Done);
+        worker_says_done(&recorder);
+        assert!(!recorder.is_finished(), "the result is missing");
+        recorder.take_result(9, Ok(done.clone()));
+        assert!(recorder.is_finished());
+        recorder.take_result(11, Ok(done));
+        assert_eq!(violations(&recorder), "");
+    }
+
+    #[test]
+    fn two_results_of_one_task_that_contradict_each_other_are_a_violation() {
+        let recorder = recorder();
+        recorder.take_result(9, Ok(result(&recorder, TaskOutcome::Done, CommandOutcome::Done)));
+        recorder.take_result(9, Ok(result(&recorder, TaskOutcome::Failed, CommandOutcome::NoRoute)));
+        assert!(violations(&recorder).contains("learnt that task-0 is Done, and then Failed"));
+    }
+
+    #[test]
+    fn a_result_that_says_other_than_its_worker_or_its_lines_or_the_labels_is_a_violation() {
+        let recorder = recorder();
+        worker_says_done(&recorder);
+        recorder.take_result(9, Ok(result(&recorder, TaskOutcome::Failed, CommandOutcome::NoRoute)));
+        assert!(violations(&recorder).contains("task-0 ended as Done, and its producer learnt Failed"));
+        recorder.take_result(9, Ok(result(&recorder, TaskOutcome::Failed, CommandOutcome::Done)));
+        assert!(violations(&recorder).contains("is Failed, but its lines say otherwise"));
+        let mut of_others = result(&recorder, TaskOutcome::Failed, CommandOutcome::NoRoute);
+        of_others.commands.clear();
+        recorder.take_result(9, Ok(of_others));
+        assert!(violations(&recorder).contains("has other lines than the task has commands"));
+        recorder.take_result(9, Err("nonsense".into()));
+        assert!(violations(&recorder).contains("a result that is none: nonsense"));
+    }
+}
