@@ -73,8 +73,8 @@ impl Session {
         if self.repairs.so_far() != seen {
             return Ok(()); // whether that helped shows the next publish
         }
-        let name = || queue.as_str().to_owned();
-        let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { queue: name(), source })?;
+        let to = || format!("queue `{queue}`");
+        let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { to: to(), source })?;
         self.telemetry.record(&Event::QueueMissing { queue: queue.as_str() });
         let declared = timeout(DECLARE_LIMIT, self.declare_on_a_channel_of_its_own(&line)).await;
         self.repairs.tries.fetch_add(1, Relaxed);
@@ -92,7 +92,7 @@ impl Session {
         if let Some(error) = error.downcast_ref() {
             self.refused(error, &reason);
         }
-        Err(PublishError::Missing { queue: name(), reason })
+        Err(PublishError::Missing { to: to(), reason })
     }
 
     /// A refusal closes the channel, and must not take the publishes of others with it.

@@ -24,46 +24,46 @@ const RETURNS_MAX: usize = 1_024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
     /// There was no connection.
-    #[error("publish to queue `{queue}`: {source}")]
+    #[error("publish to {to}: {source}")]
     Unavailable {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
         /// What the dials met.
         source: Unavailable,
     },
     /// The broker returned the message.
-    #[error("publish to queue `{queue}`: the broker has no such queue")]
+    #[error("publish to {to}: the broker has no such queue")]
     Unroutable {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
     },
     /// The queue was missing, and could not be declared again.
-    #[error("publish to queue `{queue}`: the broker has no such queue, and declaring it again failed: {reason}")]
+    #[error("publish to {to}: the broker has no such queue, and declaring it again failed: {reason}")]
     Missing {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
         /// Why it can't be had.
         reason: String,
     },
     /// The broker refused the message.
-    #[error("publish to queue `{queue}`: the broker refused it (basic.nack)")]
+    #[error("publish to {to}: the broker refused it (basic.nack)")]
     Refused {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
     },
     /// The connection was lost before the confirm.
-    #[error("publish to queue `{queue}`: connection lost before the confirm: {source}")]
+    #[error("publish to {to}: connection lost before the confirm: {source}")]
     Lost {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
         /// lapin's reason.
         source: lapin::Error,
     },
     /// The confirm did not come in time. The connection is given up.
-    #[error("publish to queue `{queue}`: no confirm within {CONFIRM_LIMIT:?}")]
+    #[error("publish to {to}: no confirm within {CONFIRM_LIMIT:?}")]
     Unconfirmed {
-        /// Where to.
-        queue: String,
+        /// Where to: a queue, or an exchange and a key.
+        to: String,
     },
 }
 
@@ -149,8 +149,11 @@ impl Session {
         properties: Properties,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        let name = || queue.as_str().to_owned();
-        let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { queue: name(), source })?;
+        let to = || match exchange {
+            "" => format!("queue `{queue}`"),
+            exchange => format!("exchange `{exchange}` with key `{queue}`"),
+        };
+        let line = self.line(deadline).await.map_err(|source| PublishError::Unavailable { to: to(), source })?;
         let (link, number) = (&line.connection, line.connection.returns.next_number());
         let properties = properties.0.with_message_id(number.to_string().into());
         let options = BasicPublishOptions { mandatory: exchange.is_empty(), ..Default::default() };
@@ -161,11 +164,11 @@ impl Session {
             Ok(Ok(confirmation)) => confirmation,
             Ok(Err(source)) => {
                 self.give_up_if_only_the_channel_is_closed(line, &source);
-                return Err(PublishError::Lost { queue: name(), source });
+                return Err(PublishError::Lost { to: to(), source });
             }
             Err(_) => {
                 self.give_up(line, "no publisher confirm in time");
-                return Err(PublishError::Unconfirmed { queue: name() });
+                return Err(PublishError::Unconfirmed { to: to() });
             }
         };
         let refused = !confirmation.is_ack();
@@ -173,9 +176,9 @@ impl Session {
             message.delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok())
         });
         if link.returns.came_back(number, carried) {
-            return Err(PublishError::Unroutable { queue: name() });
+            return Err(PublishError::Unroutable { to: to() });
         }
-        if refused { Err(PublishError::Refused { queue: name() }) } else { Ok(()) }
+        if refused { Err(PublishError::Refused { to: to() }) } else { Ok(()) }
     }
 }
 

@@ -11,7 +11,7 @@ use backbone::{
 };
 use lapin::{
     BasicProperties,
-    options::QueueBindOptions,
+    options::{ExchangeDeleteOptions, QueueBindOptions},
     types::{AMQPValue, FieldTable},
 };
 use std::time::Duration;
@@ -93,6 +93,22 @@ fn a_result_that_nobody_asked_for_goes_to_the_exchange_by_its_outcome() {
         assert_eq!(bad.reason.as_deref(), Some("no_route"));
         assert_eq!(bad.commands[0].outcome, CommandOutcome::NoRoute);
         assert!(world.next("done").await.is_none() && world.next("failed").await.is_none());
+    });
+}
+
+#[test]
+fn the_exchange_for_results_is_declared_again_when_somebody_has_deleted_it() {
+    with_world(async |world| {
+        bind(&world, "before", "#").await;
+        world.channel.exchange_delete(RESULTS_EXCHANGE.into(), ExchangeDeleteOptions::default()).await.unwrap();
+        world.publish(TASK_QUEUE, &task("a", &[1], 1), BasicProperties::default()).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(world.said.count("TaskDone"), 1);
+        assert_eq!(world.said.sent_to(label(1)), 1, "what was done is not done again for the sake of its result");
+        bind(&world, "after", "#").await;
+        world.publish(TASK_QUEUE, &task("b", &[1], 2), BasicProperties::default()).await;
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.result("after").await.task_id.unwrap().as_str(), "b");
     });
 }
 

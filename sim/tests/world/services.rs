@@ -1,16 +1,17 @@
 //! The three brokers, a worker of choice, both routers and gateways, each on a pod of its own, and a stranger who talks
 //! to them over the brokers as producers do.
 
+use crate::malformed_input::{URI, connect, serve};
 use backbone::{
     config::Config,
-    env::{Env, Listener},
+    env::Env,
     message::{CommandOutcome, CommandResult, Mac, Message as _, TaskResult},
     service::{BckRouter, FwdRouter, Handler, Worker},
     telemetry::{Event, Telemetry},
 };
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions},
+    BasicProperties, Channel, Connection,
+    options::{BasicGetOptions, BasicPublishOptions, QueueDeclareOptions},
     types::FieldTable,
 };
 use sim::{
@@ -19,15 +20,12 @@ use sim::{
     fleet::{AckOrder, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
 };
 use std::{
-    convert::Infallible,
-    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{sync::oneshot, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) const URI: &str = "amqp://guest:guest@amqp:5672/%2f";
 /// The gateways, as many as labels: each hears the label with its own number.
 const GATEWAYS: u64 = 3;
 
@@ -80,16 +78,6 @@ pub(crate) struct World {
     pub(crate) labels: Labels,
     pub(crate) channel: Channel,
     _connection: Connection,
-}
-
-fn serve<F>(env: Env, port: u16, broker: impl FnOnce(Env, Listener) -> F + Send + 'static)
-where
-    F: Future<Output = Infallible> + Send + 'static,
-{
-    env.clone().spawn("broker", async move {
-        let listener = env.listen(SocketAddr::from(([0, 0, 0, 0], port))).await.unwrap();
-        match broker(env, listener).await {}
-    });
 }
 
 /// Gateway `number`, which takes `ble_ms` for a command.
@@ -165,14 +153,6 @@ where
         outcome.await.unwrap()
     });
     finished.unwrap().output
-}
-
-pub(crate) async fn connect(env: &Env) -> (Connection, Channel) {
-    let connect = backbone::amqp::connect(env, URI.parse().unwrap(), None, ConnectionProperties::default());
-    let connection = connect.await.unwrap();
-    let channel = connection.create_channel().await.unwrap();
-    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
-    (connection, channel)
 }
 
 /// The line of a result for a label, without what was said.
