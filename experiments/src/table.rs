@@ -3,7 +3,7 @@
 use crate::{
     digits::grouped,
     live::Conditions,
-    measure::{Latency, Statistics},
+    measure::{Latency, Load, Statistics},
     results::Summary,
 };
 use std::fmt::Write as _;
@@ -54,6 +54,9 @@ pub fn render(summary: &Summary) -> String {
             (decimal(rates.messages_per_s), "MQTT messages"),
         ],
     );
+    if let Some(load) = &summary.load {
+        load_line(&mut out, load);
+    }
     let drops: Vec<(String, &str)> =
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {
@@ -79,6 +82,22 @@ pub fn render(summary: &Summary) -> String {
     line(&mut out, "seed", &[(summary.seed.to_string(), "")]);
     line(&mut out, "trace digest", &[(summary.trace_digest.clone(), "")]);
     out
+}
+
+/// How the work came.
+fn load_line(out: &mut String, load: &Load) {
+    let mut parts = vec![
+        (decimal(load.mean_per_s), "tasks/s came"),
+        (count(load.peak_per_s), "at most in a second"),
+        (decimal(load.in_flight_end), "in flight at the end"),
+    ];
+    if load.warm_up_tasks > 0 {
+        parts.push((count(load.warm_up_tasks), "before the measured time"));
+    }
+    if let Some(seconds) = load.seconds_above_slo {
+        parts.push((count(seconds), "s above the SLO"));
+    }
+    line(out, "load", &parts);
 }
 
 /// What a live run rests on.

@@ -11,6 +11,7 @@ fn run(latencies_us: [u64; 2], digest: &str) -> Run {
     let task = |(index, latency_us): (u32, u64)| TaskRecord {
         index,
         published_us: 1_000,
+        offered_us: 1_000,
         started_us: Some(2_000),
         last_try_us: Some(2_000),
         finished_us: Some(1_000_000),

@@ -1,6 +1,9 @@
 //! The queues of RabbitMQ before and after a run.
 
-use crate::{deployment::RESULTS_QUEUE, measure::invariants::BrokerState};
+use crate::{
+    deployment::RESULTS_QUEUE,
+    measure::{Sample, invariants::BrokerState},
+};
 use anyhow::{Context, anyhow, bail};
 use backbone::{
     config::{self, Config},
@@ -158,6 +161,22 @@ impl Queues {
             }
         }
         Ok(state)
+    }
+
+    /// What RabbitMQ shows at this moment. Of what somebody has in hand it says nothing.
+    ///
+    /// # Errors
+    /// When RabbitMQ does not answer.
+    pub(super) async fn sample(&self, at_us: u64) -> anyhow::Result<Sample> {
+        let depth = async |queue: &str| anyhow::Ok(u64::from(self.depth(queue).await?.unwrap_or(0)));
+        Ok(Sample {
+            at_us,
+            waiting: depth(TASK_QUEUE).await?,
+            retrying: depth(&self.retry_queue).await?,
+            requests: depth(ROUTING_QUEUE).await?,
+            dead_letters: depth(&dead_letter_queue()).await?,
+            ..Sample::default()
+        })
     }
 
     /// For the message of a run that does not end.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
     measure::{
-        Outcome, Recorder, RouterReports,
+        Outcome, Recorder, RouterReports, SECOND_US, Sample,
         invariants::{self, BrokerState},
     },
     progress::Progress,
@@ -64,6 +64,8 @@ struct World {
     /// The routers' configurations and logs.
     folder: TempDir,
     queues: Queues,
+    /// What RabbitMQ showed, about once a second.
+    samples: Vec<Sample>,
     brokers: Brokers,
     /// Of brokers; removed after they have ended.
     _cgroups: Vec<Group>,
@@ -134,6 +136,7 @@ impl World {
             routers: Vec::new(),
             folder: tempfile::tempdir().context("making a directory for the routers' configurations and logs")?,
             queues,
+            samples: Vec::new(),
             brokers,
             _cgroups: cgroups,
             hierarchy,
@@ -229,11 +232,16 @@ impl World {
         let limit_s = self.spec.limits.virtual_s_max;
         let limit = Instant::now() + Duration::from_secs(limit_s.into());
         self.take(deployment::work(&self.spec)).await?;
+        let mut sample_us = since(self.start).next_multiple_of(SECOND_US);
         while !self.recorder.is_finished() {
             tokio::select! {
                 biased;
                 () = self.recorder.finished() => {}
                 () = sleep(LOOK_PERIOD) => progress.virtual_us.store(since(self.start), Ordering::Relaxed),
+            }
+            if since(self.start) >= sample_us {
+                self.samples.push(self.queues.sample(since(self.start)).await?);
+                sample_us = since(self.start).next_multiple_of(SECOND_US);
             }
             ensure!(Instant::now() < limit, "not done after {limit_s} s: {}", self.queues.open_ends().await);
         }
@@ -254,6 +262,7 @@ impl World {
         let brokers = BrokerState { mqtt_messages: counted.mqtt_messages, ..self.queues.empty().await? };
         let mut outcome = invariants::check(&self.recorder, &brokers, true);
         outcome.virtual_us = since(self.start);
+        outcome.samples = self.samples;
         outcome.counters.disconnects += counted.disconnects;
         for (reason, times) in counted.drops {
             *outcome.counters.drops.entry(reason).or_default() += times;

@@ -22,7 +22,7 @@ impl Expectation {
     #[must_use]
     pub fn of(spec: &Spec, counts: &TaskCounts) -> Self {
         let (all, done) = (u64::from(spec.workload.tasks), counts.done);
-        let (min, max) = spec.expect.done_percent(spec.is_faultless());
+        let (min, max) = spec.expect.done_percent(spec.should_do_all());
         let at_least = done * 100 >= u64::from(min) * all;
         let at_most = done * 100 <= u64::from(max) * all;
         Self {

@@ -30,6 +30,7 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
     counters.mqtt_messages = brokers.mqtt_messages;
     let mut outcome = Outcome {
         tasks,
+        warm_up_tasks: recorder.workload().warm_up_tasks(),
         rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
         counters,
         violations: std::mem::take(&mut entries.violations),

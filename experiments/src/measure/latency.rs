@@ -82,9 +82,8 @@ impl Latencies {
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
         let of = |what| Statistics::of(&samples_us(outcome, what));
-        let tasks = &outcome.tasks;
-        let retried = done(tasks).filter(|task| task.attempts > 1).filter_map(TaskRecord::retries_us);
-        let given_up = tasks.iter().filter(|task| matches!(task.end, TaskEnd::DeadLettered(_)));
+        let retried = done(outcome).filter(|task| task.attempts > 1).filter_map(TaskRecord::retries_us);
+        let given_up = outcome.measured().filter(|task| matches!(task.end, TaskEnd::DeadLettered(_)));
         Self {
             end_to_end: of(Latency::EndToEnd),
             waiting: of(Latency::Waiting),
@@ -112,7 +111,7 @@ impl Latencies {
 /// Every sample of a latency, in microseconds and in ascending order.
 #[must_use]
 pub fn samples_us(outcome: &Outcome, latency: Latency) -> Vec<u64> {
-    let tasks = |of: fn(&TaskRecord) -> Option<u64>| sorted(done(&outcome.tasks).filter_map(of));
+    let tasks = |of: fn(&TaskRecord) -> Option<u64>| sorted(done(outcome).filter_map(of));
     match latency {
         Latency::EndToEnd => tasks(TaskRecord::end_to_end_us),
         Latency::Waiting => tasks(TaskRecord::waiting_us),
@@ -129,8 +128,8 @@ pub fn last_tries_us(outcome: &Outcome) -> Vec<u64> {
     sorted(outcome.tasks.iter().filter_map(|task| task.try_us))
 }
 
-fn done(tasks: &[TaskRecord]) -> impl Iterator<Item = &TaskRecord> {
-    tasks.iter().filter(|task| task.end == TaskEnd::Done)
+fn done(outcome: &Outcome) -> impl Iterator<Item = &TaskRecord> {
+    outcome.measured().filter(|task| task.end == TaskEnd::Done)
 }
 
 fn sorted(latencies: impl Iterator<Item = u64>) -> Vec<u64> {
@@ -149,6 +148,7 @@ mod tests {
         TaskRecord {
             index,
             published_us: 1_000,
+            offered_us: 1_000,
             dispatched_us: 1_500,
             started_us: Some(3_000),
             last_try_us: Some(3_000 + retries_us),
@@ -182,6 +182,14 @@ mod tests {
         }
         assert_eq!(latencies.deciding_try.unwrap().max, 40.0);
         assert_eq!((latencies.retries, latencies.given_up.unwrap().max), (None, 9_003.0));
+    }
+
+    #[test]
+    fn what_comes_in_the_warm_up_is_in_no_latency() {
+        let mut outcome = outcome(vec![task(0, 0, 90_000, TaskEnd::Done), task(1, 0, 40_000, TaskEnd::Done)]);
+        outcome.warm_up_tasks = 1;
+        let latencies = Latencies::of(&outcome);
+        assert_eq!((latencies.deciding_try.unwrap().count, latencies.end_to_end.unwrap().max), (1, 42.0));
     }
 
     #[test]

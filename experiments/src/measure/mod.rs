@@ -5,14 +5,18 @@ mod distribution;
 mod expectation;
 pub(crate) mod invariants;
 mod latency;
+mod load;
 mod outcome;
 mod recorder;
+mod series;
 mod statistics;
 
 pub use distribution::{BINS, Bins, Distribution};
 pub use expectation::Expectation;
 pub use latency::{Latencies, Latency, last_tries_us, samples_us};
+pub use load::Load;
 pub use outcome::{Counters, Outcome, TaskCounts, TaskEnd, TaskRecord};
 pub(crate) use recorder::{Recorder, RouterReports};
+pub use series::{CpuUsed, Row, SECOND_US, Sample, Series};
 pub(crate) use statistics::percentile;
 pub use statistics::{Statistics, ms, per_second};

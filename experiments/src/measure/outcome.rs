@@ -1,5 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
+use super::Sample;
 use crate::workload::task_id;
 use backbone::telemetry::{DropReason, FailReason};
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::collections::BTreeMap;
 pub struct Outcome {
     /// One record for every task that the dispatcher's broker has confirmed, in order of `index`.
     pub tasks: Vec<TaskRecord>,
+    /// The first so many tasks are not measured: no latency is of them.
+    pub warm_up_tasks: usize,
     /// For every request that went the whole way: from a forward router taking it to a backward router having put its
     /// reply into the caller's queue, or within its HTTP router, in microseconds. In order of completion.
     pub rpc_latencies_us: Vec<u32>,
@@ -21,6 +24,8 @@ pub struct Outcome {
     /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to
     /// which a frame costs nothing, and empty for a live run.
     pub frames_read: BTreeMap<String, u64>,
+    /// What brokers and pods showed, second by second.
+    pub samples: Vec<Sample>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
 }
@@ -32,6 +37,8 @@ pub struct TaskRecord {
     pub index: u32,
     /// When the producer had it to publish. If the dispatcher had no room for it, it waited with the producer.
     pub published_us: u64,
+    /// When the dispatcher took it from the producer.
+    pub offered_us: u64,
     /// When the broker confirmed it.
     pub dispatched_us: u64,
     /// When a worker took it for the first time.
@@ -169,6 +176,11 @@ impl Outcome {
             }
         }
         counts
+    }
+
+    /// The tasks that are measured.
+    pub fn measured(&self) -> impl Iterator<Item = &TaskRecord> {
+        self.tasks.iter().filter(|task| task.index as usize >= self.warm_up_tasks)
     }
 
     /// The span that rates refer to: from the first task dispatched to the last one finished.

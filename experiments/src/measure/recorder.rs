@@ -3,6 +3,7 @@
 //! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported
 //! done must be on its labels.
 
+mod publish;
 mod results;
 
 use super::outcome::{Counters, TaskEnd, TaskRecord};
@@ -12,16 +13,15 @@ use crate::{
     workload::{Workload, task_id},
 };
 use backbone::{
-    message::{Mac, RequestId, Status, Task, TaskId, TaskOutcome},
+    message::{Mac, RequestId, Status, TaskId, TaskOutcome},
     telemetry::{DropReason, Event, FailReason, Telemetry},
 };
-use futures_util::{Stream, StreamExt as _};
 use rustc_hash::FxHashMap;
 use sim::fleet::Labels;
 use std::{
     collections::BTreeSet,
     num::NonZeroU64,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
 };
 use tokio::sync::Notify;
 
@@ -49,6 +49,8 @@ struct Shared {
     labels: Labels,
     progress: Arc<Progress>,
     entries: Mutex<Entries>,
+    /// When the first task came, in microseconds from the start of the world.
+    began_us: OnceLock<u64>,
     finished: Notify,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Entries {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TaskEntry {
     published_us: Option<NonZeroU64>,
+    offered_us: Option<NonZeroU64>,
     dispatched_us: Option<NonZeroU64>,
     started_us: Option<NonZeroU64>,
     /// Begin of the present try.
@@ -119,6 +122,7 @@ impl Recorder {
             labels: Labels::default(),
             progress,
             entries: Mutex::new(entries),
+            began_us: OnceLock::new(),
             finished: Notify::new(),
         }))
     }
@@ -154,24 +158,6 @@ impl Recorder {
         time_us: impl Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static,
     ) -> Arc<dyn Telemetry> {
         Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
-    }
-
-    /// The tasks for the dispatcher, in order. The producer has all of them to publish when the dispatcher first asks
-    /// for one: so what a dispatcher without room keeps waiting is not left out. `time_us` counts from the start of the
-    /// world.
-    pub(crate) fn publish<F>(&self, time_us: F) -> impl Stream<Item = Task> + Send + 'static + use<F>
-    where
-        F: Fn() -> u64 + Send + 'static,
-    {
-        let recorder = self.clone();
-        let mut start_us = None;
-        self.0.workload.clone().tasks().enumerate().map(move |(index, task)| {
-            let start_us = *start_us.get_or_insert_with(&time_us);
-            // A dispatcher that was started again begins anew; what was first counts.
-            let published_us = &mut recorder.entries().tasks[index].published_us;
-            *published_us = published_us.or(NonZeroU64::new(start_us));
-            task
-        })
     }
 
     pub(crate) fn violate(&self, what: String) {
@@ -259,6 +245,7 @@ impl TaskEntry {
         Some(TaskRecord {
             index: u32::try_from(index).expect("a spec has fewer tasks"),
             published_us: self.published_us?.get(),
+            offered_us: self.offered_us?.get(),
             dispatched_us: self.dispatched_us?.get(),
             started_us: self.started_us.map(NonZeroU64::get),
             last_try_us: self.end.and_then(|end| end.last_try_us),
@@ -351,7 +338,8 @@ impl<T> PodTelemetry<T> {
             Event::ReplyReturned { request } => {
                 let Some(entry) = entries.requests.get_mut(&request) else { return };
                 entry.returned = true;
-                if let Some(taken_us) = entry.taken_us {
+                let is_measured = entry.task >= self.recorder.workload().warm_up_tasks();
+                if let Some(taken_us) = entry.taken_us.filter(|_| is_measured) {
                     let latency_us = u32::try_from(now_us - taken_us).unwrap_or(u32::MAX);
                     entries.rpc_latencies_us.push(latency_us);
                 }

@@ -12,6 +12,7 @@ mod notes;
 mod overlay;
 mod percentiles;
 mod ranges;
+mod timeline;
 mod wording;
 
 pub use cumulative::Cumulative;
@@ -20,6 +21,7 @@ pub use lines::{Curve, Lines, Point};
 pub use notes::Note;
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
+pub use timeline::{Panel, Scale, Timeline, Trace};
 pub use wording::Wording;
 
 use anyhow::{anyhow, bail};

@@ -1,4 +1,4 @@
-//! What a run leaves on disk: `results/<spec>/summary.json`, `latency.csv`, `latency.hgrm`, and the plots.
+//! What a run leaves on disk: `results/<spec>/summary.json`, `latency.csv`, `latency.hgrm`, `series.csv`, and plots.
 //!
 //! A summary vouches for the files beside it. So all files are first written under temporary names; when all are
 //! complete the old summary goes, then the other files are replaced, and the new summary comes last. A run that is
@@ -6,6 +6,7 @@
 
 mod latency;
 mod picture;
+mod series;
 mod summary;
 
 pub use summary::{Rpcs, Summary, Throughput};
@@ -85,19 +86,20 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     let plot = to.plots.join(format!("histogram_{}", spec.name));
     let latencies_us = samples_us(outcome, Latency::DecidingTry);
     let hgrm = if latencies_us.is_empty() { None } else { Some(latency::hgrm(&latencies_us)?) };
-    let (mut svg, mut png) = (None, None);
-    if let Some(histogram) = picture::histogram(spec, outcome, summary) {
-        svg = Some(histogram.svg()?.into_bytes());
-        png = Some(histogram.png()?);
-    }
+    let over_time = to.plots.join(format!("series_{}", spec.name));
+    let [svg, png] = drawn(picture::histogram(spec, outcome, summary))?;
+    let [series_svg, series_png] = drawn(series::timeline(spec, outcome))?;
     let summary_path = results.join("summary.json");
     let summary_file = stage(&summary_path, summary.to_file(&summary_path).as_bytes())?;
     let mut others = Vec::new();
     for (path, content) in [
         (results.join("latency.csv"), Some(latency::csv(&outcome.tasks)?)),
         (results.join("latency.hgrm"), hgrm),
+        (results.join("series.csv"), Some(series::csv(outcome)?)),
         (plot.with_extension("svg"), svg),
         (plot.with_extension("png"), png),
+        (over_time.with_extension("svg"), series_svg),
+        (over_time.with_extension("png"), series_png),
     ] {
         let file = content.map(|content| stage(&path, &content)).transpose()?;
         others.push((path, file));
@@ -115,6 +117,12 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     }
     publish(summary_file, &summary_path)?;
     Ok(written)
+}
+
+/// A figure, if there is one, as SVG and PNG.
+fn drawn(figure: Option<impl Figure>) -> anyhow::Result<[Option<Vec<u8>>; 2]> {
+    let Some(figure) = figure else { return Ok([None, None]) };
+    Ok([Some(figure.svg()?.into_bytes()), Some(figure.png()?)])
 }
 
 /// Makes sure that a file can be put at `path`, without leaving anything there.

@@ -4,7 +4,7 @@ use crate::{
     cost::Cost,
     digits::grouped,
     live::Conditions,
-    measure::{Expectation, Latencies, Statistics, TaskCounts, per_second},
+    measure::{Expectation, Latencies, Load, Statistics, TaskCounts, per_second},
     plot::Note,
     run::Run,
     spec::{Change, Spec},
@@ -35,6 +35,9 @@ pub struct Summary {
     pub expectation: Expectation,
     /// Latencies, by what they are of.
     pub latency_ms: Latencies,
+    /// How the work came, and whether the run kept up with it. Left out if all of it was there at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
     /// Messages dropped or handed back, by reason.
@@ -109,6 +112,7 @@ impl Summary {
             },
             expectation: Expectation::of(spec, &tasks),
             latency_ms: Latencies::of(outcome),
+            load: Load::of(spec, outcome),
             throughput: Throughput {
                 tasks_per_s: per_second(tasks.done, busy_us),
                 rpcs_per_s: per_second(counters.rpcs_replied, busy_us),
@@ -136,6 +140,7 @@ impl Summary {
         let ms = |ms: f64| grouped(&format!("{ms:.2}"));
         let mut notes = Vec::new();
         notes.extend(self.expectation.miss().map(Note::warning));
+        notes.extend(self.load.iter().flat_map(load_notes));
         if let Some(Statistics { count, p50, .. }) = self.latency_ms.given_up {
             let text =
                 format!("{} given up, at the median after {} ms; no latency is of these", of_all(count), ms(p50));
@@ -184,6 +189,27 @@ impl Summary {
             _ => self.to_json(),
         }
     }
+}
+
+/// What is wrong with how the work came, for the latencies' meaning.
+fn load_notes(load: &Load) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if !load.settled {
+        notes.push(Note::warning(format!(
+            "did not keep up: {} tasks in flight at the middle of the measured time, {} at its end; a longer run would \
+             have larger latencies",
+            grouped(&format!("{:.0}", load.in_flight_middle)),
+            grouped(&format!("{:.0}", load.in_flight_end))
+        )));
+    }
+    if load.late_tasks > 0 {
+        notes.push(Note::remark(format!(
+            "the dispatcher took {} tasks late, up to {} ms after their moment; their latencies count from there",
+            grouped(&load.late_tasks.to_string()),
+            grouped(&format!("{:.0}", load.late_ms_max))
+        )));
+    }
+    notes
 }
 
 /// The versions of [`LIBRARIES`] in a lock file.

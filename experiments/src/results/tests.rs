@@ -6,11 +6,15 @@ use crate::{
 };
 use backbone::telemetry::FailReason;
 
+/// What a run leaves below `results/`.
+const FILES: [&str; 4] = ["latency.csv", "latency.hgrm", "series.csv", "summary.json"];
+
 /// A run of three tasks: one done, one given up, one still queued.
 fn run(wall_s: f64) -> (Spec, Run) {
     let task = |index, end, latency_us: Option<u64>, timeouts| TaskRecord {
         index,
         published_us: 500,
+        offered_us: 500,
         dispatched_us: 1_000,
         started_us: latency_us.map(|_| 2_000),
         last_try_us: latency_us.map(|_| 2_000),
@@ -29,6 +33,8 @@ fn run(wall_s: f64) -> (Spec, Run) {
     let counters =
         Counters { rpcs_sent: 4, rpcs_replied: 2, rpcs_timed_out: 1, mqtt_messages: 5, ..Counters::default() };
     let outcome = Outcome {
+        warm_up_tasks: 0,
+        samples: Vec::new(),
         tasks,
         rpc_latencies_us: vec![9_000, 7_000],
         counters,
@@ -60,8 +66,8 @@ fn names(directory: &Path) -> Vec<String> {
 #[test]
 fn a_run_leaves_these_files_and_no_others() {
     let root = tempfile::tempdir().unwrap();
-    assert_eq!(write_run(root.path(), &run(1.0)).len(), 5);
-    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "latency.hgrm", "summary.json"]);
+    assert_eq!(write_run(root.path(), &run(1.0)).len(), 6);
+    assert_eq!(names(&root.path().join("results/example")), FILES);
     assert_eq!(names(&root.path().join("plots")), ["histogram_example.png", "histogram_example.svg"]);
 }
 
@@ -150,7 +156,7 @@ fn a_result_that_cannot_be_written_leaves_the_old_ones() {
     changed.1.outcome.trace_digest = "abd".into();
     let written = write(&blocked, &changed.0, &changed.1.outcome, &Summary::of(&changed.0, &changed.1));
     assert!(written.unwrap_err().to_string().starts_with("writing "));
-    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "latency.hgrm", "summary.json"]);
+    assert_eq!(names(&root.path().join("results/example")), FILES);
     assert_eq!(std::fs::read_to_string(root.path().join("results/example/summary.json")).unwrap(), summary);
 }
 
@@ -166,8 +172,21 @@ fn a_run_that_is_interrupted_between_two_files_leaves_no_summary() {
     let summary = Summary::of(&changed.0, &changed.1);
     let written = write(&directories(root.path()), &changed.0, &changed.1.outcome, &summary);
     assert!(written.unwrap_err().to_string().starts_with("replacing "));
-    assert_eq!(names(&results), ["latency.csv", "latency.hgrm"]);
+    assert_eq!(names(&results), FILES[..3]);
     assert_eq!(std::fs::read_to_string(results.join("latency.csv")).unwrap().lines().count(), 3, "that of the new run");
+}
+
+#[test]
+fn work_that_came_over_time_is_drawn_over_time() {
+    let root = tempfile::tempdir().unwrap();
+    let mut paced = run(1.0);
+    (paced.0.workload.arrivals, paced.0.workload.duration_s) = (crate::spec::Arrivals::Poisson, 1);
+    assert_eq!(write_run(root.path(), &paced).len(), 8);
+    let plots = ["histogram_example.png", "histogram_example.svg", "series_example.png", "series_example.svg"];
+    assert_eq!(names(&root.path().join("plots")), plots);
+    let rows = std::fs::read_to_string(root.path().join("results/example/series.csv")).unwrap();
+    let row = rows.lines().nth(1).unwrap();
+    assert!(row.starts_with("0,3,3,1,0,2,41.500,41.500,,,"), "{row}");
 }
 
 #[test]
@@ -176,8 +195,8 @@ fn what_only_an_earlier_run_had_to_say_is_removed() {
     write_run(root.path(), &run(1.0));
     let mut none_finished = run(1.0);
     none_finished.1.outcome.tasks.drain(..2);
-    assert_eq!(write_run(root.path(), &none_finished).len(), 2);
-    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "summary.json"]);
+    assert_eq!(write_run(root.path(), &none_finished).len(), 3);
+    assert_eq!(names(&root.path().join("results/example")), ["latency.csv", "series.csv", "summary.json"]);
     assert_eq!(names(&root.path().join("plots")), Vec::<String>::new());
 }
 
@@ -203,11 +222,11 @@ fn the_cost_of_a_run_with_an_event_log_is_marked_and_gives_way_to_a_better_one()
 fn the_csv_has_a_row_a_task() {
     let csv = latency::csv(&run(1.0).1.outcome.tasks).unwrap();
     let rows = [
-        "index,task_id,published_us,dispatched_us,started_us,last_try_us,finished_us,end_to_end_us,waiting_us,\
-         retries_us,try_us,calls_us,outcome,reason,attempts,timeouts",
-        "0,task-0,500,1000,2000,2000,42000,41500,1500,0,40000,30000,done,,1,0",
-        "1,task-1,500,1000,2000,2000,1001000,1000500,1500,0,999000,,dead_lettered,timeout,1,1",
-        "2,task-2,500,1000,,,,,,,,,queued,,0,0",
+        "index,task_id,published_us,offered_us,dispatched_us,started_us,last_try_us,finished_us,end_to_end_us,\
+         waiting_us,retries_us,try_us,calls_us,outcome,reason,attempts,timeouts",
+        "0,task-0,500,500,1000,2000,2000,42000,41500,1500,0,40000,30000,done,,1,0",
+        "1,task-1,500,500,1000,2000,2000,1001000,1000500,1500,0,999000,,dead_lettered,timeout,1,1",
+        "2,task-2,500,500,1000,,,,,,,,,queued,,0,0",
         "",
     ];
     assert_eq!(String::from_utf8(csv).unwrap(), rows.join("\n"));

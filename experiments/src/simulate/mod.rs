@@ -1,9 +1,10 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `world` has what runs, `hosts` on what it runs, `faults` what breaks.
+//! `world` has what runs, `hosts` on what it runs, `faults` what breaks, `sampling` what is seen of it.
 
 mod faults;
 mod hosts;
+mod sampling;
 mod world;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     workload::Workload,
 };
 use anyhow::{Context, bail};
+use sampling::Samples;
 use sim::{Cluster, CoresPlan, Settings, Simulation};
 use std::{
     io::Write,
@@ -87,6 +89,8 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     let mut all_work = false;
     let mut faults = std::pin::pin!(faults::inject(&world, &spec.faults));
     let mut faults_over = false;
+    let samples = Samples::of(&world, &spec);
+    let mut sampling = std::pin::pin!(samples.take());
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
     while !(recorder.is_finished() && faults_over && all_work) {
         tokio::select! {
@@ -97,6 +101,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             }
             () = recorder.finished(), if !recorder.is_finished() => {}
             () = &mut faults, if !faults_over => faults_over = true,
+            never = &mut sampling => match never {},
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
         }
         if Instant::now() >= limit {
@@ -118,7 +123,9 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     if timeout(QUIET_LIMIT, quiet).await.is_err() {
         bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", world.open_ends());
     }
+    samples.look();
     let mut outcome = world.outcome();
+    outcome.samples.clone_from(&samples.seen());
     for pod in deployment::pods(&spec) {
         *outcome.frames_read.entry(pod.kind().to_owned()).or_default() += world.cluster().frames_read(&pod.to_string());
     }

@@ -4,7 +4,7 @@
 use crate::{
     deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, routers, run_service},
     measure::{
-        Outcome, Recorder,
+        Outcome, Recorder, Sample,
         invariants::{self, BrokerState},
     },
     progress::Progress,
@@ -15,7 +15,10 @@ use anyhow::bail;
 use backbone::{
     config::Config,
     env::{Env, Listener},
-    message::{DEFAULT_ROUTE_KEY, Message as _, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue, retry_queue},
+    message::{
+        DEFAULT_ROUTE_KEY, Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue,
+        retry_queue,
+    },
 };
 use sim::{
     Cluster, Incarnation, Seed,
@@ -268,6 +271,25 @@ impl World {
     /// How many tasks are there.
     pub(super) fn tasks_waiting(&self) -> usize {
         self.task_queues().iter().map(|queue| self.depth(queue)).sum()
+    }
+
+    /// What the brokers show at this moment.
+    pub(super) fn sample(&self) -> Sample {
+        let [tasks, retries] = self.task_queues();
+        let ready = |queue: &str| self.amqp.queue_ready(queue).unwrap_or(0) as u64;
+        let (waiting, of_tasks) = (ready(&tasks), self.depth(&tasks) as u64);
+        Sample {
+            at_us: self.cluster.now_us(),
+            waiting,
+            in_work: Some(of_tasks - waiting),
+            retrying: self.depth(&retries) as u64,
+            requests: self.depth(ROUTING_QUEUE) as u64,
+            dead_letters: self.depth(&dead_letter_queue()) as u64,
+            mqtt_queued: Some(
+                self.mqtt.sessions().iter().map(|session| (session.queued + session.in_flight) as u64).sum(),
+            ),
+            cpu: None,
+        }
     }
 
     /// Which tasks are there.

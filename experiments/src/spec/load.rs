@@ -1,11 +1,12 @@
 //! Finds specs, follows `extends`, and merges the layers: bases first, then the spec itself, then the command line.
 
 use super::{
-    Origin, Spec,
+    Arrivals, Origin, Spec,
     difference::changes,
     error::{SpecError, explain},
     library::{Library, Text},
-    validate::validate,
+    replay,
+    validate::{Wrong, validate, wrong_together},
 };
 use std::path::Path;
 use toml::{
@@ -15,6 +16,8 @@ use toml::{
 
 /// Longest chain of `extends`; more can't be kept in mind by a reader.
 const EXTENDS_MAX: usize = 8;
+/// The key of the tasks that are played again.
+const REPLAY: &str = "workload.replay";
 
 /// A value given on the command line.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +81,7 @@ pub fn load(library: &Library, name: &str, overrides: &[Override]) -> Result<Spe
     };
     name.clone_into(&mut spec.name);
     spec.gate = layers.last().is_some_and(|layer| layer.spec.gate);
-    if let Err(wrong) = validate(&spec) {
+    if let Err(wrong) = replayed(&mut spec, &layers).and_then(|()| validate(&spec)) {
         let at = wrong.paths().find_map(|path| overrides.iter().rev().find(|option| sets(option, path)));
         let at = at.map(|option| option.option.clone());
         let at =
@@ -86,6 +89,27 @@ pub fn load(library: &Library, name: &str, overrides: &[Override]) -> Result<Spe
         return Err(SpecError::Wrong { at: at.unwrap_or_else(|| name.to_owned()), reason: wrong.to_string() });
     }
     Ok(spec)
+}
+
+/// Reads the tasks that are played again: from the folder of the file that names theirs, or of who runs it.
+fn replayed(spec: &mut Spec, layers: &[Layer]) -> Result<(), Wrong> {
+    let workload = &mut spec.workload;
+    match (workload.arrivals, workload.replay.is_empty()) {
+        (Arrivals::Replay, false) => {}
+        (Arrivals::Replay, true) => {
+            let rule = "is empty; `workload.arrivals = \"replay\"` needs a CSV file";
+            return wrong_together(REPLAY, &["workload.arrivals"], rule);
+        }
+        (_, true) => return Ok(()),
+        (_, false) => return wrong_together(REPLAY, &["workload.arrivals"], "is for `workload.arrivals = \"replay\"`"),
+    }
+    let named_by = layers.iter().rev().find(|layer| layer.spec.workload.replay == workload.replay);
+    let folder = named_by.and_then(|layer| layer.source.path.parent()).unwrap_or(Path::new(""));
+    match replay::read(&folder.join(&workload.replay), workload.tasks, workload.commands_per_task) {
+        Ok(replayed) => workload.replayed = replayed,
+        Err(rule) => return wrong_together(REPLAY, &["workload.tasks"], rule),
+    }
+    Ok(())
 }
 
 /// The one way from text to a spec. Each further format would be a parser of its own for each of its types, which the

@@ -12,7 +12,9 @@ mod pod;
 mod published;
 mod ranges;
 pub mod reference;
+mod replay;
 mod validate;
+mod workload;
 mod world;
 
 pub use difference::{Change, changes};
@@ -24,6 +26,7 @@ pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
 pub use published::has_figure_in_thesis;
 pub use ranges::range;
+pub use workload::{Arrivals, CommandedEsls, Replayed, Workload};
 pub use world::{
     AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, GatewayWrites, Handling, Hosts, LinkClass, Links, Machine,
     Machines, MqttQuota, Network, Order,
@@ -75,6 +78,8 @@ pub struct Spec {
     pub limits: Limits,
     /// How a run must come out.
     pub expect: Expect,
+    /// What users were promised.
+    pub slo: Slo,
     /// The services' own configuration, as in production: the keys and defaults are those of `backbone --config`. Where
     /// the brokers are is the simulation's business.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
@@ -112,6 +117,7 @@ impl Default for Spec {
             brokers: Brokers::default(),
             limits: Limits::default(),
             expect: Expect::default(),
+            slo: Slo::default(),
             backbone: Config::default(),
             faults: Vec::new(),
         }
@@ -129,6 +135,12 @@ impl Spec {
     #[must_use]
     pub fn is_faultless(&self) -> bool {
         self.faults.is_empty() && self.network.loss_ppm == 0
+    }
+
+    /// Whether all tasks are to be done, if nothing else is said.
+    #[must_use]
+    pub fn should_do_all(&self) -> bool {
+        self.is_faultless() && self.workload.unknown_percent == 0
     }
 
     /// Whether any work costs CPU time; a world in which none does can't say how much hardware is needed.
@@ -152,35 +164,6 @@ impl Spec {
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a spec came from TOML, so it fits into TOML")
     }
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Workload {
-    /// Tasks, all dispatched at once at the start. Default: 1,000.
-    pub tasks: u32,
-    /// Commands in a task, each for another label. Default: 2, as in the thesis.
-    pub commands_per_task: u32,
-    /// Which labels the commands are for. Default: `fleet`.
-    pub esls: CommandedEsls,
-}
-
-impl Default for Workload {
-    fn default() -> Self {
-        Self { tasks: 1_000, commands_per_task: 2, esls: CommandedEsls::Fleet }
-    }
-}
-
-/// Which labels commands are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CommandedEsls {
-    /// Each command for a random address that was never used before, as in the thesis: no two ever share a label. Such
-    /// labels broadcast nothing, so they can only be reached by fixed routing; a gateway executes whatever reaches it.
-    Fresh,
-    /// Labels of the fleet, drawn at random.
-    Fleet,
 }
 
 /// How many processes of each kind.
@@ -235,11 +218,21 @@ impl Default for Limits {
     }
 }
 
+/// What users were promised: so a run says for how long it was not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Slo {
+    /// Of the tasks that are done in a second, all but one in a hundred took no longer than this, end to end; 0:
+    /// nothing was promised, in ms. Default: 0.
+    pub end_to_end_p99_ms: u32,
+}
+
 /// How a run must come out; one that comes out otherwise says so and ends with exit code 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expect {
-    /// Least share of the tasks that is done, in percent. Left out: 100 where nothing breaks, 0 with faults or loss.
+    /// Least share of the tasks that is done, in percent. Left out: 100 where nothing breaks, 0 with faults,
+    /// loss or unknown labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_percent_min: Option<u8>,
     /// Largest share of the tasks that is done, in percent, for an experiment that shows a failure. Left out: 100.

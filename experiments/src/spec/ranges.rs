@@ -6,6 +6,12 @@ use toml::Value;
 
 /// Most tasks: their records have to fit into memory.
 const TASKS_MAX: u32 = 10_000_000;
+/// Longest time in which tasks come: a week.
+const DURATION_S_MAX: u32 = 7 * 86_400;
+/// Largest body of a command; a request, which has little else, may have 64 KiB.
+const BODY_BYTES_MAX: u32 = 60_000;
+/// Steepest of Zipf's laws: with an exponent of 3, five commands of six are for the first label.
+const ZIPF_PERCENT_MAX: u32 = 300;
 /// Most replicas of one service, and most gateways: each costs a host in the simulated network.
 const HOSTS_MAX: u32 = 20_000;
 /// Most labels.
@@ -25,9 +31,16 @@ const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 34] = [
+const RANGES: [(&str, u32, u32); 41] = [
     ("workload.tasks", 1, TASKS_MAX),
+    ("workload.duration_s", 0, DURATION_S_MAX),
+    ("workload.warm_up_s", 0, DURATION_S_MAX),
     ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
+    ("workload.commands_per_task_max", 0, TASK_COMMANDS_MAX as u32),
+    ("workload.body_bytes_min", 0, BODY_BYTES_MAX),
+    ("workload.body_bytes_max", 0, BODY_BYTES_MAX),
+    ("workload.zipf_percent", 0, ZIPF_PERCENT_MAX),
+    ("workload.unknown_percent", 0, 100),
     ("replicas.task_workers", 1, HOSTS_MAX),
     ("replicas.routers", 1, HOSTS_MAX),
     ("replicas.worker_stagger_ms", 0, STAGGER_MS_MAX),

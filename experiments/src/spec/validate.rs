@@ -1,5 +1,7 @@
 //! Rules for values that types can't express.
 
+mod workload;
+
 use super::{CommandedEsls, Fault, Pod, Spec, ranges::out_of_range};
 use backbone::{
     config::{Correlation, RoutingMode},
@@ -36,7 +38,7 @@ fn wrong<T>(path: impl Into<String>, rule: impl Into<String>) -> Result<T, Wrong
 }
 
 /// Of a rule for several keys: which one was changed last is not known here.
-fn wrong_together<T>(
+pub(super) fn wrong_together<T>(
     path: impl Into<String>,
     others: &'static [&'static str],
     rule: impl Into<String>,
@@ -50,6 +52,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
         return wrong(path, format!("is {value}; accepted are {min} to {max}"));
     }
     together(spec)?;
+    workload::validate(spec)?;
     fleet(spec)?;
     services(spec)?;
     routes(spec)?;
@@ -61,7 +64,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
 
 /// What is fine one by one may be too much together.
 fn together(spec: &Spec) -> Result<(), Wrong> {
-    let commands = u64::from(spec.workload.tasks) * u64::from(spec.workload.commands_per_task);
+    let commands = u64::from(spec.workload.tasks) * u64::from(spec.workload.most_commands());
     if commands > COMMANDS_MAX {
         let rule = format!("makes {commands} commands with `workload.tasks`; accepted are {COMMANDS_MAX}");
         return wrong_together("workload.commands_per_task", &["workload.tasks"], rule);
@@ -110,12 +113,6 @@ fn fleet(spec: &Spec) -> Result<(), Wrong> {
         let rule = "is false, which needs `backbone.correlation = \"esl_mac\"`";
         return wrong_together("fleet.echoes_request_id", &["backbone.correlation"], rule);
     }
-    let labels_needed = spec.workload.commands_per_task;
-    if spec.workload.esls == CommandedEsls::Fleet && fleet.esls < labels_needed {
-        let rule =
-            format!("is {}; `workload.esls = \"fleet\"` needs at least {labels_needed}, one a command", fleet.esls);
-        return wrong_together("fleet.esls", &["workload.commands_per_task", "workload.esls"], rule);
-    }
     Ok(())
 }
 
@@ -151,7 +148,7 @@ fn routes(spec: &Spec) -> Result<(), Wrong> {
 }
 
 fn expectation(spec: &Spec) -> Result<(), Wrong> {
-    let (min, max) = spec.expect.done_percent(spec.is_faultless());
+    let (min, max) = spec.expect.done_percent(spec.should_do_all());
     if min > max {
         let rule = format!("is {min}, more than `expect.done_percent_max`, which is {max}: no run can be so");
         return wrong_together("expect.done_percent_min", &["expect.done_percent_max"], rule);

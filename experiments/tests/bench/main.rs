@@ -13,3 +13,4 @@ mod replay;
 mod run;
 mod style;
 mod thesis;
+mod workloads;

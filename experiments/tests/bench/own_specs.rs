@@ -69,6 +69,7 @@ fn away_from_the_repository_results_go_below_the_working_directory() {
         "plots/histogram_mine.svg",
         "results/mine/latency.csv",
         "results/mine/latency.hgrm",
+        "results/mine/series.csv",
         "results/mine/summary.json",
     ];
     assert_eq!(files_below(folder.path()), expected);

@@ -180,6 +180,15 @@ impl Cluster {
         })
     }
 
+    /// CPU time that the pod's current incarnation has taken on, in microseconds; 0 if its CPU is infinitely fast.
+    #[must_use]
+    pub fn cpu_used_us(&self, name: &str) -> u64 {
+        with(|engine| {
+            let host = engine.pods.host_of(name);
+            engine.hosts[host].cpu.as_ref().map_or(0, |cpu| cpu.used_ns() / 1_000)
+        })
+    }
+
     /// What the network has done so far.
     #[must_use]
     pub fn network(&self) -> NetworkCounters {

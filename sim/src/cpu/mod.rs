@@ -76,6 +76,7 @@ pub(crate) struct Cpu {
     metadata: MetadataStore,
     rng: u64,
     frames_read: u64,
+    used_ns: u64,
 }
 
 /// A piece of work that a pod has taken on.
@@ -111,7 +112,7 @@ impl Cpu {
                 Threads::On(cores, own)
             }
         };
-        Self { plan, threads, metadata: MetadataStore::default(), rng, frames_read: 0 }
+        Self { plan, threads, metadata: MetadataStore::default(), rng, frames_read: 0, used_ns: 0 }
     }
 
     pub(crate) fn plan(&self) -> CpuPlan {
@@ -143,6 +144,11 @@ impl Cpu {
     /// Frames whose reading it has taken on.
     pub(crate) fn frames_read(&self) -> u64 {
         self.frames_read
+    }
+
+    /// CPU time of all the work that it has taken on, in ns.
+    pub(crate) fn used_ns(&self) -> u64 {
+        self.used_ns
     }
 
     /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks
@@ -192,6 +198,7 @@ impl Cpu {
 
     /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
     pub(crate) fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
+        self.used_ns += cost_ns;
         match &mut self.threads {
             Threads::On(cores, own) => Job::Share(cores.borrow_mut().run(own.clone(), now_ns, cost_ns)),
             Threads::Limited(threads, bandwidth) => Job::Until(bandwidth.run(threads, now_ns, cost_ns)),

@@ -69,6 +69,13 @@ impl Broker {
         state.names.get(name).map(|id| state.queues[id].messages.depth())
     }
 
+    /// Messages of a queue that wait for a consumer. `None`: there is no such queue.
+    #[must_use]
+    pub fn queue_ready(&self, name: &str) -> Option<usize> {
+        let state = self.state();
+        state.names.get(name).map(|id| state.queues[id].messages.ready_count())
+    }
+
     /// Deletes a queue, whoever it belongs to, as `rabbitmqctl delete_queue` does. Its consumers are told.
     pub fn delete_queue(&self, name: &str) {
         let mut state = self.state();

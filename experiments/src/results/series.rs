@@ -1,0 +1,131 @@
+//! A run second by second: as rows, and as a picture.
+
+use crate::{
+    measure::{CpuUsed, Outcome, Row, SECOND_US, Sample, Series},
+    plot::{Panel, Scale, Timeline, Trace},
+    spec::Spec,
+};
+use anyhow::Context;
+
+/// Most steps of a picture: more could not be seen.
+const STEPS_MAX: u64 = 240;
+
+/// A row a second, empty where nothing can be told. What waits is what waited at the end of the second.
+pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "second",
+        "arrivals",
+        "offered",
+        "done",
+        "given_up",
+        "in_flight",
+        "end_to_end_p50_ms",
+        "end_to_end_p99_ms",
+        "waiting",
+        "in_work",
+        "retrying",
+        "requests",
+        "dead_letters",
+        "mqtt_queued",
+        "cpu_ms_amqp",
+        "cpu_ms_mqtt",
+        "cpu_ms_redis",
+        "cpu_ms_gateways",
+        "cpu_ms_routers",
+        "cpu_ms_task_workers",
+    ])?;
+    for row in Series::of(outcome, 1).rows {
+        let latency = |ms: Option<f64>| ms.map_or(String::new(), |ms| format!("{ms:.3}"));
+        let seen = |what: fn(Sample) -> Option<u64>| row.sample.and_then(what).map_or(String::new(), |n| n.to_string());
+        let cpu = |what: fn(CpuUsed) -> u64| {
+            let used_us = row.sample.and_then(|sample| sample.cpu).map(what);
+            used_us.map_or(String::new(), |us| format!("{:.3}", us as f64 / 1e3))
+        };
+        writer.write_record([
+            row.at_s.to_string(),
+            row.arrivals.to_string(),
+            row.offered.to_string(),
+            row.done.to_string(),
+            row.given_up.to_string(),
+            row.in_flight.to_string(),
+            latency(row.p50_ms),
+            latency(row.p99_ms),
+            seen(|sample| Some(sample.waiting)),
+            seen(|sample| sample.in_work),
+            seen(|sample| Some(sample.retrying)),
+            seen(|sample| Some(sample.requests)),
+            seen(|sample| Some(sample.dead_letters)),
+            seen(|sample| sample.mqtt_queued),
+            cpu(|used| used.amqp_us),
+            cpu(|used| used.mqtt_us),
+            cpu(|used| used.redis_us),
+            cpu(|used| used.gateways_us),
+            cpu(|used| used.routers_us),
+            cpu(|used| used.task_workers_us),
+        ])?;
+    }
+    writer.into_inner().context("writing rows into memory")
+}
+
+/// The picture of a run whose work came over time; `None` if it was all there at the start, or nothing came.
+pub(super) fn timeline(spec: &Spec, outcome: &Outcome) -> Option<Timeline> {
+    if !spec.workload.is_paced() {
+        return None;
+    }
+    let seconds = Series::of(outcome, 1).rows.len() as u64;
+    let series = Series::of(outcome, seconds.div_ceil(STEPS_MAX).max(1));
+    let step_s = series.step_s as f64;
+    let begin_s = series.rows.first()?.at_s as f64;
+    let trace = |name: &str, of: &dyn Fn(&Row) -> Option<f64>| {
+        // In the middle of its step.
+        let point = |row: &Row| Some((row.at_s as f64 - begin_s + step_s / 2.0, of(row)?));
+        Trace { name: name.to_owned(), points: series.rows.iter().filter_map(point).collect() }
+    };
+    let cores = |of: fn(CpuUsed) -> u64| move |row: &Row| Some(of(row.sample?.cpu?) as f64 / SECOND_US as f64 / step_s);
+    let panel = |y: &str, scale, traces| Panel { y: y.to_owned(), scale, traces };
+    let mut panels = vec![
+        panel(
+            "tasks/s",
+            Scale::Linear,
+            vec![
+                trace("came", &|row| Some(row.arrivals as f64 / step_s)),
+                trace("done", &|row| Some(row.done as f64 / step_s)),
+            ],
+        ),
+        panel(
+            "end to end, ms",
+            Scale::Logarithmic,
+            vec![trace("p50", &|row| row.p50_ms), trace("p99", &|row| row.p99_ms)],
+        ),
+        panel(
+            "tasks",
+            Scale::Linear,
+            vec![
+                trace("in flight", &|row| Some(row.in_flight_mean)),
+                trace("waiting for a worker", &|row| Some(row.sample?.waiting as f64)),
+            ],
+        ),
+    ];
+    if spec.costs_cpu() {
+        panels.push(panel(
+            "CPU, cores",
+            Scale::Linear,
+            vec![
+                trace("RabbitMQ", &cores(|used| used.amqp_us)),
+                trace("MQTT broker", &cores(|used| used.mqtt_us)),
+                trace("Redis", &cores(|used| used.redis_us)),
+                trace("routers", &cores(|used| used.routers_us)),
+                trace("workers", &cores(|used| used.task_workers_us)),
+            ],
+        ));
+    }
+    Some(Timeline {
+        title: vec![format!("{}: {}", spec.name, spec.title), format!("in steps of {}", length(series.step_s))],
+        panels,
+    })
+}
+
+fn length(seconds: u64) -> String {
+    if seconds.is_multiple_of(60) { format!("{} min", seconds / 60) } else { format!("{seconds} s") }
+}
