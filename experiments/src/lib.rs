@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`compare`], [`thesis`], [`gate`], [`calibrate`] |
+//! | what is asked of runs | [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |
 //! | running, one or many | [`run`] |
@@ -35,6 +35,7 @@
 //! | ground | [`progress`], [`cost`], `digits` |
 
 pub mod calibrate;
+pub mod capacity;
 pub mod cli;
 pub mod compare;
 pub mod cost;

@@ -84,6 +84,23 @@ pub fn render(summary: &Summary) -> String {
     out
 }
 
+/// Rows of words under each other: numbers to the right, the last column to the left. The first row is the head.
+#[must_use]
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(place, (cell, width))| {
+                if place + 1 == count { cell.clone() } else { format!("{cell:>width$}") }
+            });
+        let _ = writeln!(out, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    out
+}
+
 /// How the work came.
 fn load_line(out: &mut String, load: &Load) {
     let mut parts = vec![

@@ -51,14 +51,23 @@ impl Changes {
     /// # Errors
     /// When there is no such experiment, or something in it or in a change is wrong.
     pub(super) fn load(&self, name: &str, program: Program) -> Result<Spec, SpecError> {
+        self.load_with(name, program, &[])
+    }
+
+    /// The same with `more` changes after these.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn load_with(&self, name: &str, program: Program, more: &[Override]) -> Result<Spec, SpecError> {
+        let overrides = [self.overrides().as_slice(), more].concat();
         let Some((folder, stem)) = as_path(name) else {
-            return spec::load(&self.specs.library(program), name, &self.overrides());
+            return spec::load(&self.specs.library(program), name, &overrides);
         };
         if self.specs.directory.is_some() {
             let reason = format!("`{name}` is a path, so it needs no folder; leave out --specs");
             return Err(SpecError::Wrong { at: "--specs".into(), reason });
         }
-        spec::load(&Library::built_in(program.built_in).with_folder(folder), stem, &self.overrides())
+        spec::load(&Library::built_in(program.built_in).with_folder(folder), stem, &overrides)
     }
 
     fn overrides(&self) -> Vec<Override> {

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod calibrate;
+mod capacity;
 mod changes;
 mod check;
 mod compare;
@@ -10,6 +11,7 @@ mod log;
 mod new;
 mod output;
 mod run;
+mod sweep;
 mod thesis;
 
 use crate::{
@@ -65,6 +67,10 @@ enum Action {
     Brokers(brokers::BrokersArgs),
     /// Measures on real brokers what the simulator needs to know, and writes it as a spec that others extend.
     Calibrate(calibrate::CalibrateArgs),
+    /// Searches the smallest deployment that keeps a promise, or the highest rate that one carries.
+    Capacity(capacity::CapacityArgs),
+    /// Runs an experiment over a grid of values, for a table and a figure.
+    Sweep(sweep::SweepArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
     /// Is the `backbone` program: how live runs start their routers.
@@ -90,7 +96,9 @@ impl Cli {
             None => self.options.is_quiet(),
             Some(Action::Check(arguments)) => arguments.quiet,
             Some(Action::Calibrate(arguments)) => arguments.quiet,
+            Some(Action::Capacity(arguments)) => arguments.quiet,
             Some(Action::Compare(arguments)) => arguments.quiet,
+            Some(Action::Sweep(arguments)) => arguments.quiet,
             Some(Action::Thesis(arguments)) => arguments.quiet,
             Some(_) => false,
         }
@@ -141,6 +149,8 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
         (Some(Action::Check(arguments)), _) => check::check(&arguments, program),
         (Some(Action::Brokers(arguments)), _) => brokers::brokers(&arguments),
         (Some(Action::Calibrate(arguments)), _) => calibrate::calibrate(&arguments, program),
+        (Some(Action::Capacity(arguments)), _) => capacity::capacity(&arguments, program),
+        (Some(Action::Sweep(arguments)), _) => sweep::sweep(&arguments, program),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),

@@ -45,8 +45,8 @@ pub struct CpuUsed {
     pub task_workers_us: u64,
 }
 
-impl CpuUsed {
-    fn add(&mut self, other: Self) {
+impl std::ops::AddAssign for CpuUsed {
+    fn add_assign(&mut self, other: Self) {
         self.amqp_us += other.amqp_us;
         self.mqtt_us += other.mqtt_us;
         self.redis_us += other.redis_us;
@@ -147,7 +147,7 @@ impl Series {
             let slot = &mut rows[place(sample.at_us - 1)].sample;
             let mut cpu = sample.cpu;
             if let (Some(cpu), Some(before)) = (&mut cpu, slot.and_then(|before| before.cpu)) {
-                cpu.add(before);
+                *cpu += before;
             }
             *slot = Some(Sample { cpu, ..*sample });
         }

@@ -42,6 +42,16 @@ const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// How often the director tells how far the clock has come, in virtual time.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
+/// What a run was asked to do takes longer than it may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not done after {limit_s} s of virtual time: {open_ends}")]
+pub struct NotDone {
+    /// `limits.virtual_s_max`.
+    pub limit_s: u32,
+    /// What was still to do.
+    pub open_ends: String,
+}
+
 /// Runs `spec` in the simulator.
 ///
 /// # Errors
@@ -108,10 +118,8 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             let open_ends = world.open_ends();
             let violations = world.outcome().violations.join("; ");
             let limit_s = spec.limits.virtual_s_max;
-            bail!(
-                "not done after {limit_s} s of virtual time: {open_ends}{}{violations}",
-                if violations.is_empty() { "" } else { "; " }
-            );
+            let separator = if violations.is_empty() { "" } else { "; " };
+            return Err(NotDone { limit_s, open_ends: format!("{open_ends}{separator}{violations}") }.into());
         }
     }
     // A task that was delivered twice may be in work again; let that end, too.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod baseline;
+mod capacity;
 mod choices;
 mod cli;
 mod documents;
