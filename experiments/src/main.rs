@@ -29,6 +29,7 @@ const BUILT_IN: BuiltIn = built_in![
     "custom_10k_20"
     "custom_1k_1"
     "custom_1k_2"
+    "knee"
     "loopback_base"
     "loopback_gw10_reply"
     "loopback_gw10_reply_nodelay"

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 32] = [
+const ELSEWHERE: [(&str, &str); 34] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -38,6 +38,8 @@ const ELSEWHERE: [(&str, &str); 32] = [
     ("cargo install --path experiments", "tests/bench/own_specs.rs runs the program away from the repository"),
     ("experiments brokers", "experiments/tests/live/emulated_brokers.rs"),
     ("experiments calibrate", "needs real brokers; experiments/tests/live"),
+    ("experiments capacity", "takes minutes; experiments/tests/bench/capacity.rs"),
+    ("experiments sweep", "takes minutes; experiments/tests/bench/capacity.rs"),
     ("experiments check", "CI runs `check --all`; experiments/tests/bench/cli.rs the rest"),
     ("experiments thesis", "takes minutes; experiments/tests/bench/thesis.rs"),
     ("experiments custom_1k_1 --live", "needs real brokers; experiments/tests/live"),
