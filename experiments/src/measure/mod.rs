@@ -12,7 +12,7 @@ mod statistics;
 pub use distribution::{BINS, Bins, Distribution};
 pub use expectation::Expectation;
 pub use latency::{Latencies, Latency, last_tries_us, samples_us};
-pub use outcome::{Counters, Outcome, TaskCounts, TaskEnd, TaskRecord};
+pub use outcome::{Counters, Outcome, ScalingStep, TaskCounts, TaskEnd, TaskRecord};
 pub(crate) use recorder::{Recorder, RouterReports};
 pub(crate) use statistics::percentile;
 pub use statistics::{Statistics, ms, per_second};

@@ -1,6 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
-use crate::workload::task_id;
+use crate::{spec::Target, workload::task_id};
 use backbone::telemetry::{DropReason, FailReason};
 use std::collections::BTreeMap;
 
@@ -21,8 +21,27 @@ pub struct Outcome {
     /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to
     /// which a frame costs nothing, and empty for a live run.
     pub frames_read: BTreeMap<String, u64>,
+    /// How many replicas there were, where any are scaled: a step for each change, and first those at the start.
+    pub scaling: Vec<ScalingStep>,
+    /// How long all pods of routers and of workers together were there, each from its being scheduled to its end, in
+    /// microseconds. Empty for a live run.
+    pub pods_us: BTreeMap<Target, u64>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
+}
+
+/// How many replicas of a target there are from a moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalingStep {
+    /// Virtual time from the start of the world.
+    pub at_us: u64,
+    /// Of what.
+    pub target: Target,
+    /// As many as the autoscaler wants.
+    pub wanted: u32,
+    /// As many as have all connections that they need and were not asked to stop. A replica of routers is ready when
+    /// both of its pods are.
+    pub ready: u32,
 }
 
 /// The life of one task. All times are virtual, counted from the start of the world.

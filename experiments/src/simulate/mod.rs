@@ -1,9 +1,10 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `world` has what runs, `hosts` on what it runs, `faults` what breaks.
+//! `world` has what runs, `hosts` on what it runs, `faults` what breaks, `scaling` what comes and goes.
 
 mod faults;
 mod hosts;
+mod scaling;
 mod world;
 
 use crate::{
@@ -71,7 +72,7 @@ fn settings(spec: &Spec) -> Settings {
         distances: hosts::distances(&network.links),
         cores: CoresPlan { count: spec.machines.cores, late_percent: spec.machines.late_percent },
         loss_ppm: network.loss_ppm.into(),
-        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
+        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX).saturating_add(scaling::restarts_max(spec)),
         audit: spec.audit,
     }
 }
@@ -87,6 +88,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     let mut all_work = false;
     let mut faults = std::pin::pin!(faults::inject(&world, &spec.faults));
     let mut faults_over = false;
+    let mut scaling = std::pin::pin!(scaling::follow(&world, &spec));
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
     while !(recorder.is_finished() && faults_over && all_work) {
         tokio::select! {
@@ -97,6 +99,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             }
             () = recorder.finished(), if !recorder.is_finished() => {}
             () = &mut faults, if !faults_over => faults_over = true,
+            failed = &mut scaling => return failed.map(|never| match never {}),
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
         }
         if Instant::now() >= limit {
@@ -115,7 +118,12 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             sleep(QUIET_LOOK_PERIOD).await;
         }
     };
-    if timeout(QUIET_LIMIT, quiet).await.is_err() {
+    let quiet = tokio::select! {
+        biased;
+        quiet = timeout(QUIET_LIMIT, quiet) => quiet,
+        failed = &mut scaling => return failed.map(|never| match never {}),
+    };
+    if quiet.is_err() {
         bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", world.open_ends());
     }
     let mut outcome = world.outcome();
