@@ -28,12 +28,14 @@
 //! | running, one or many | [`run`] |
 //! | two ways to run one spec | [`simulate`], [`live`] |
 //! | what both start | `deployment` |
+//! | who says how many replicas there are | `autoscale` |
 //! | pictures of numbers | [`plot`] |
 //! | what is seen, and what must hold | [`measure`] |
 //! | what there is to do | `workload` |
 //! | what an experiment is | [`spec`] |
 //! | ground | [`progress`], [`cost`], `digits` |
 
+mod autoscale;
 pub mod calibrate;
 pub mod capacity;
 pub mod cli;

@@ -57,6 +57,12 @@ pub fn render(summary: &Summary) -> String {
     if let Some(load) = &summary.load {
         load_line(&mut out, load);
     }
+    let hours: Vec<(String, String)> =
+        summary.pod_hours.iter().map(|(target, hours)| (decimal(*hours), target.replace('_', " "))).collect();
+    if !hours.is_empty() {
+        let hours: Vec<(String, &str)> = hours.iter().map(|(hours, of)| (hours.clone(), of.as_str())).collect();
+        line(&mut out, "pod hours", &hours);
+    }
     let drops: Vec<(String, &str)> =
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {

@@ -100,6 +100,6 @@ pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use host::{Class, HostPlan, Kernel};
 pub use network::{Distances, Link, NetworkCounters};
 pub use process::whereabouts;
-pub use seed::Seed;
+pub use seed::{Seed, log_normal};
 pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};
 pub use trace::Digest;

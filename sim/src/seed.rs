@@ -40,7 +40,8 @@ impl Seed {
 
 /// A number whose logarithm is normally distributed, as times are that vary by a factor; `bits` are even draws.
 /// `spread_percent` is the logarithm's sigma; 0: it is always `median`, and nothing is drawn.
-pub(crate) fn log_normal(median: u64, spread_percent: u32, mut bits: impl FnMut() -> u64) -> u64 {
+#[must_use]
+pub fn log_normal(median: u64, spread_percent: u32, mut bits: impl FnMut() -> u64) -> u64 {
     if spread_percent == 0 || median == 0 {
         return median;
     }

@@ -12,7 +12,7 @@ pub(crate) use gateways::Gateways;
 pub(crate) use producer::RESULTS_QUEUE;
 pub(crate) use service::{Process, Work, run_service};
 
-use crate::spec::{Pod, Spec};
+use crate::spec::{Pod, Spec, Target};
 use std::time::Duration;
 
 /// Time for all clients to connect.
@@ -41,26 +41,36 @@ pub(crate) fn set_up(spec: &Spec) -> Vec<Step> {
     steps
 }
 
-/// What does the work: workers and dispatcher.
+/// What does the work: workers and dispatcher, and before them who scales.
 pub(crate) fn work(spec: &Spec) -> Vec<Step> {
     let replicas = &spec.replicas;
     if replicas.all_at_once() {
-        return workers(spec).chain([Pod::Dispatcher]).map(Step::Start).collect();
+        return autoscaler(spec).into_iter().chain(workers(spec)).chain([Pod::Dispatcher]).map(Step::Start).collect();
     }
     let paced = |(pod, started)| [Step::Start(pod), Step::Pause(replicas.pause_after(started))];
-    [Step::Start(Pod::Dispatcher)].into_iter().chain(workers(spec).zip(1..).flat_map(paced)).collect()
+    let first = autoscaler(spec).into_iter().chain([Pod::Dispatcher]).map(Step::Start);
+    first.chain(workers(spec).zip(1..).flat_map(paced)).collect()
 }
 
-/// All pods, brokers included.
+/// All pods that there ever are, brokers included.
 pub(crate) fn pods(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
-    let services = routers(spec).chain(workers(spec)).chain([Pod::Dispatcher]);
-    Pod::BROKERS.into_iter().chain(spec.fleet.pods()).chain(services)
+    let [routers, workers] = Target::ALL.map(|target| spec.replicas_max(target));
+    let services = routers_up_to(spec, routers).chain((0..workers).map(Pod::TaskWorker)).chain([Pod::Dispatcher]);
+    Pod::BROKERS.into_iter().chain(spec.fleet.pods()).chain(services).chain(autoscaler(spec))
 }
 
-/// All routers.
-pub(crate) fn routers(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
-    let replicas = spec.replicas.routers;
+fn routers_up_to(spec: &Spec, replicas: u32) -> impl Iterator<Item = Pod> + use<> {
     spec.routers().iter().flat_map(move |kind| (0..replicas).map(|index| Pod::Router(*kind, index)))
+}
+
+/// The pod that scales others, if anything is scaled.
+fn autoscaler(spec: &Spec) -> Option<Pod> {
+    (!spec.autoscale.is_empty()).then_some(Pod::Autoscaler)
+}
+
+/// All routers that there are at the start.
+pub(crate) fn routers(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
+    routers_up_to(spec, spec.replicas.routers)
 }
 
 /// The routers that answer workers' calls themselves, so that workers have to know them (`backbone.rpc.routers`).
@@ -68,7 +78,7 @@ pub(crate) fn called_routers(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
     routers(spec).filter(|pod| matches!(pod, Pod::Router(kind, _) if kind.answers_calls()))
 }
 
-/// All task workers.
+/// All task workers that there are at the start.
 fn workers(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
     (0..spec.replicas.task_workers).map(Pod::TaskWorker)
 }

@@ -66,6 +66,7 @@ pub fn live(spec: &Spec, options: &Options, progress: &Arc<Progress>) -> anyhow:
 /// Refuses what is not possible, and finds where quotas can be set if any are needed.
 fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>> {
     ensure!(spec.faults.is_empty(), "{} has faults, which only the simulator injects", spec.name);
+    ensure!(spec.autoscale.is_empty(), "{} scales replicas (autoscale), which only the simulator does", spec.name);
     ensure!(
         options.mqtt.is_none() || spec.backbone.mqtt.session_expiry_s == 0,
         "{} leaves sessions at the MQTT broker (backbone.mqtt.session_expiry_s), and --mqtt names one that is not the \

@@ -166,6 +166,7 @@ impl World {
             Pod::Router(..) => self.start_router(pod)?,
             Pod::TaskWorker(_) | Pod::Dispatcher => self.start_service(pod),
             Pod::Amqp | Pod::Mqtt | Pod::Redis => unreachable!("the world was built with its brokers"),
+            Pod::Autoscaler => unreachable!("specs that scale are refused"),
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
 use super::Sample;
-use crate::workload::task_id;
+use crate::{spec::Target, workload::task_id};
 use backbone::telemetry::{DropReason, FailReason};
 use std::collections::BTreeMap;
 
@@ -26,8 +26,27 @@ pub struct Outcome {
     pub frames_read: BTreeMap<String, u64>,
     /// What brokers and pods showed, second by second.
     pub samples: Vec<Sample>,
+    /// How many replicas there were, where any are scaled: a step for each change, and first those at the start.
+    pub scaling: Vec<ScalingStep>,
+    /// How long all pods of routers and of workers together were there, each from its being scheduled to its end, in
+    /// microseconds. Empty for a live run.
+    pub pods_us: BTreeMap<Target, u64>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
+}
+
+/// How many replicas of a target there are from a moment on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalingStep {
+    /// Virtual time from the start of the world.
+    pub at_us: u64,
+    /// Of what.
+    pub target: Target,
+    /// As many as the autoscaler wants.
+    pub wanted: u32,
+    /// As many as have all connections that they need and were not asked to stop. A replica of routers is ready when
+    /// both of its pods are.
+    pub ready: u32,
 }
 
 /// The life of one task. All times are virtual, counted from the start of the world.

@@ -3,6 +3,7 @@
 //! What tasks went through is in their records; what brokers and pods show of themselves is looked at once a second.
 
 use super::{Outcome, TaskEnd, TaskRecord, ms, statistics::percentile};
+use crate::spec::Target;
 
 /// Of what series are made.
 pub const SECOND_US: u64 = 1_000_000;
@@ -79,6 +80,19 @@ pub struct Row {
     pub p99_ms: Option<f64>,
     /// The last sample within it or at its end, with the CPU time of the whole step.
     pub sample: Option<Sample>,
+    /// Router replicas at its end; `None` where they are not scaled.
+    pub routers: Option<Replicas>,
+    /// Task workers at its end; `None` where they are not scaled.
+    pub task_workers: Option<Replicas>,
+}
+
+/// How many replicas there are of what is scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replicas {
+    /// As many as the autoscaler wants.
+    pub wanted: u32,
+    /// As many as can work.
+    pub ready: u32,
 }
 
 /// A run, step by step.
@@ -151,8 +165,20 @@ impl Series {
             }
             *slot = Some(Sample { cpu, ..*sample });
         }
+        for row in &mut rows {
+            let end_us = (row.at_s + step_s) * SECOND_US;
+            row.routers = replicas(outcome, Target::Routers, end_us);
+            row.task_workers = replicas(outcome, Target::TaskWorkers, end_us);
+        }
         Self { step_s, rows }
     }
+}
+
+/// Those of a target just before a moment.
+fn replicas(outcome: &Outcome, target: Target, before_us: u64) -> Option<Replicas> {
+    let until = outcome.scaling.partition_point(|step| step.at_us < before_us);
+    let last = outcome.scaling[..until].iter().rev().find(|step| step.target == target)?;
+    Some(Replicas { wanted: last.wanted, ready: last.ready })
 }
 
 fn end_of(task: &TaskRecord) -> u64 {
@@ -162,6 +188,7 @@ fn end_of(task: &TaskRecord) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::ScalingStep;
 
     fn task(index: u32, published_us: u64, finished_us: Option<u64>) -> TaskRecord {
         let end = if finished_us.is_some() { TaskEnd::Done } else { TaskEnd::Queued };
@@ -207,6 +234,20 @@ mod tests {
         let [row] = rows[..] else { panic!("{rows:?}") };
         assert_eq!((row.arrivals, row.done, row.in_flight, row.p50_ms), (4, 3, 1, Some(500.0)));
         assert_eq!(row.sample.unwrap().cpu.unwrap().amqp_us, 7 + 5 + 1);
+    }
+
+    #[test]
+    fn replicas_are_those_at_the_end_of_a_step() {
+        let step = |at_us, target, wanted| ScalingStep { at_us, target, wanted, ready: wanted - 1 };
+        let scaling = vec![
+            step(900_000, Target::TaskWorkers, 2),
+            step(1_999_999, Target::TaskWorkers, 5),
+            step(2_000_000, Target::Routers, 3),
+        ];
+        let rows = Series::of(&Outcome { scaling, ..outcome() }, 1).rows;
+        let wanted = |replicas: Option<Replicas>| replicas.map(|replicas| (replicas.wanted, replicas.ready));
+        assert_eq!((wanted(rows[0].task_workers), wanted(rows[0].routers)), (Some((5, 4)), None));
+        assert_eq!((wanted(rows[1].task_workers), wanted(rows[1].routers)), (Some((5, 4)), Some((3, 2))));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How much of its CPU time each kind of pod used: the one that is full binds.
 
 use super::{CpuUsed, Outcome, SECOND_US};
-use crate::spec::{Machine, Pod, Spec};
+use crate::spec::{Machine, Pod, Spec, Target};
 use serde::{Deserialize, Serialize};
 
 /// How much of their CPU time the pods of a kind used while tasks were under way.
@@ -35,22 +35,28 @@ impl Utilisation {
         }
         let percent = |used_us: u64, cores: f64| (used_us as f64 / (span_us as f64 * cores) * 10_000.0).round() / 100.0;
         let machines = &spec.machines;
-        let routers = spec.routers().len() as u32 * spec.replicas.routers;
-        let gateway_pods = spec.fleet.pods().count() as u32;
+        // Of what comes and goes, as many as there were at the mean.
+        let pods = |target: Target, fixed: u32| match outcome.pods_us.get(&target) {
+            Some(us) if spec.autoscale.of(target).is_some() => *us as f64 / outcome.virtual_us.max(1) as f64,
+            _ => fixed.into(),
+        };
+        let routers = pods(Target::Routers, spec.routers().len() as u32 * spec.replicas.routers);
+        let task_workers = pods(Target::TaskWorkers, spec.replicas.task_workers);
+        let gateways = spec.fleet.pods().count() as f64;
         let kinds = [
-            ("amqp", used.amqp_us, machines.amqp, 1),
-            ("mqtt", used.mqtt_us, machines.mqtt, 1),
-            ("redis", used.redis_us, machines.redis, 1),
-            ("gateways", used.gateways_us, machines.of(Pod::Gateway(0)), gateway_pods),
+            ("amqp", used.amqp_us, machines.amqp, 1.0),
+            ("mqtt", used.mqtt_us, machines.mqtt, 1.0),
+            ("redis", used.redis_us, machines.redis, 1.0),
+            ("gateways", used.gateways_us, machines.of(Pod::Gateway(0)), gateways),
             ("routers", used.routers_us, machines.router, routers),
-            ("task_workers", used.task_workers_us, machines.task_worker, spec.replicas.task_workers),
+            ("task_workers", used.task_workers_us, machines.task_worker, task_workers),
         ];
         let mut all: Vec<Self> = kinds
             .into_iter()
             .filter(|(_, _, machine, _)| machine.costs_cpu())
             .map(|(of, used_us, machine, pods)| Self {
                 of: of.to_owned(),
-                percent: percent(used_us, cores(machine) * f64::from(pods)),
+                percent: percent(used_us, cores(machine) * pods),
             })
             .collect();
         if machines.cores > 0 {

@@ -1,7 +1,7 @@
 //! A run second by second: as rows, and as a picture.
 
 use crate::{
-    measure::{CpuUsed, Outcome, Row, SECOND_US, Sample, Series},
+    measure::{CpuUsed, Outcome, Replicas, Row, SECOND_US, Sample, Series},
     plot::{Panel, Scale, Timeline, Trace},
     spec::Spec,
 };
@@ -34,6 +34,10 @@ pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
         "cpu_ms_gateways",
         "cpu_ms_routers",
         "cpu_ms_task_workers",
+        "routers_wanted",
+        "routers_ready",
+        "task_workers_wanted",
+        "task_workers_ready",
     ])?;
     for row in Series::of(outcome, 1).rows {
         let latency = |ms: Option<f64>| ms.map_or(String::new(), |ms| format!("{ms:.3}"));
@@ -42,6 +46,7 @@ pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
             let used_us = row.sample.and_then(|sample| sample.cpu).map(what);
             used_us.map_or(String::new(), |us| format!("{:.3}", us as f64 / 1e3))
         };
+        let number = |count: Option<u32>| count.map_or(String::new(), |count| count.to_string());
         writer.write_record([
             row.at_s.to_string(),
             row.arrivals.to_string(),
@@ -63,6 +68,10 @@ pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
             cpu(|used| used.gateways_us),
             cpu(|used| used.routers_us),
             cpu(|used| used.task_workers_us),
+            number(row.routers.map(|replicas| replicas.wanted)),
+            number(row.routers.map(|replicas| replicas.ready)),
+            number(row.task_workers.map(|replicas| replicas.wanted)),
+            number(row.task_workers.map(|replicas| replicas.ready)),
         ])?;
     }
     writer.into_inner().context("writing rows into memory")
@@ -107,6 +116,22 @@ pub(super) fn timeline(spec: &Spec, outcome: &Outcome) -> Option<Timeline> {
             ],
         ),
     ];
+    let replicas = |of: fn(&Row) -> Option<Replicas>, what: fn(Replicas) -> u32| {
+        move |row: &Row| of(row).map(|replicas| f64::from(what(replicas)))
+    };
+    let scaled: Vec<Trace> = [
+        ("routers wanted", replicas(|row| row.routers, |count| count.wanted)),
+        ("routers ready", replicas(|row| row.routers, |count| count.ready)),
+        ("workers wanted", replicas(|row| row.task_workers, |count| count.wanted)),
+        ("workers ready", replicas(|row| row.task_workers, |count| count.ready)),
+    ]
+    .into_iter()
+    .map(|(name, of)| trace(name, &of))
+    .filter(|trace| !trace.points.is_empty())
+    .collect();
+    if !scaled.is_empty() {
+        panels.push(panel("replicas", Scale::Linear, scaled));
+    }
     if spec.costs_cpu() {
         panels.push(panel(
             "CPU, cores",

@@ -4,7 +4,7 @@ use crate::{
     cost::Cost,
     digits::grouped,
     live::Conditions,
-    measure::{Expectation, Latencies, Load, Statistics, TaskCounts, per_second},
+    measure::{Expectation, Latencies, Load, Outcome, Statistics, TaskCounts, per_second},
     plot::Note,
     run::Run,
     spec::{Change, Spec},
@@ -38,6 +38,10 @@ pub struct Summary {
     /// How the work came, and whether the run kept up with it. Left out if all of it was there at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// Hours for which pods of each kind were there, all together: what a cloud is paid for. Left out if the work was
+    /// all there at the start and nothing is scaled.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_hours: BTreeMap<String, f64>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
     /// Messages dropped or handed back, by reason.
@@ -113,6 +117,7 @@ impl Summary {
             expectation: Expectation::of(spec, &tasks),
             latency_ms: Latencies::of(outcome),
             load: Load::of(spec, outcome),
+            pod_hours: pod_hours(spec, outcome),
             throughput: Throughput {
                 tasks_per_s: per_second(tasks.done, busy_us),
                 rpcs_per_s: per_second(counters.rpcs_replied, busy_us),
@@ -189,6 +194,14 @@ impl Summary {
             _ => self.to_json(),
         }
     }
+}
+
+fn pod_hours(spec: &Spec, outcome: &Outcome) -> BTreeMap<String, f64> {
+    if !spec.workload.is_paced() && spec.autoscale.is_empty() {
+        return BTreeMap::new();
+    }
+    let hours = |us: u64| (us as f64 / 3.6e9 * 1_000.0).round() / 1_000.0;
+    outcome.pods_us.iter().map(|(target, us)| (target.to_string(), hours(*us))).collect()
 }
 
 /// What is wrong with how the work came, for the latencies' meaning.

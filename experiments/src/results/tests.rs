@@ -40,8 +40,8 @@ fn run(wall_s: f64) -> (Spec, Run) {
         counters,
         virtual_us: 1_500_000,
         trace_digest: "abc".into(),
-        frames_read: [].into(),
         violations: Vec::new(),
+        ..Outcome::default()
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };
     let cost = Cost { wall_s, peak_memory_bytes: Some(1), cpu: "a processor".into(), cores: 2, event_log: false };

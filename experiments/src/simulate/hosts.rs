@@ -37,7 +37,7 @@ pub(super) fn host(spec: &Spec, pod: Pod) -> HostPlan {
         Pod::Mqtt => Class::Mqtt,
         Pod::Redis => Class::Redis,
         Pod::Gateway(_) | Pod::Store(_) => Class::Gateway,
-        Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher => Class::Service,
+        Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher | Pod::Autoscaler => Class::Service,
     };
     HostPlan {
         class,

@@ -1,10 +1,12 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `world` has what runs, `hosts` on what it runs, `faults` what breaks, `sampling` what is seen of it.
+//! `world` has what runs, `hosts` on what it runs, `faults` what breaks, `scaling` what comes and goes, `sampling` what
+//! is seen of it.
 
 mod faults;
 mod hosts;
 mod sampling;
+mod scaling;
 mod world;
 
 use crate::{
@@ -83,7 +85,7 @@ fn settings(spec: &Spec) -> Settings {
         distances: hosts::distances(&network.links),
         cores: CoresPlan { count: spec.machines.cores, late_percent: spec.machines.late_percent },
         loss_ppm: network.loss_ppm.into(),
-        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX),
+        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX).saturating_add(scaling::restarts_max(spec)),
         audit: spec.audit,
     }
 }
@@ -101,6 +103,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     let mut faults_over = false;
     let samples = Samples::of(&world, &spec);
     let mut sampling = std::pin::pin!(samples.take());
+    let mut scaling = std::pin::pin!(scaling::follow(&world, &spec));
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
     while !(recorder.is_finished() && faults_over && all_work) {
         tokio::select! {
@@ -112,6 +115,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             () = recorder.finished(), if !recorder.is_finished() => {}
             () = &mut faults, if !faults_over => faults_over = true,
             never = &mut sampling => match never {},
+            failed = &mut scaling => return failed.map(|never| match never {}),
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
         }
         if Instant::now() >= limit {
@@ -128,7 +132,12 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
             sleep(QUIET_LOOK_PERIOD).await;
         }
     };
-    if timeout(QUIET_LIMIT, quiet).await.is_err() {
+    let quiet = tokio::select! {
+        biased;
+        quiet = timeout(QUIET_LIMIT, quiet) => quiet,
+        failed = &mut scaling => return failed.map(|never| match never {}),
+    };
+    if quiet.is_err() {
         bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", world.open_ends());
     }
     samples.look();

@@ -60,7 +60,7 @@ impl<'a> Samples<'a> {
                 Pod::Gateway(_) | Pod::Store(_) => &mut used.gateways_us,
                 Pod::Router(..) => &mut used.routers_us,
                 Pod::TaskWorker(_) => &mut used.task_workers_us,
-                Pod::Dispatcher => continue,
+                Pod::Dispatcher | Pod::Autoscaler => continue,
             } += since_us;
         }
         used

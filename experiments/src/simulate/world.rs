@@ -1,7 +1,9 @@
 //! The simulated world: brokers, gateways and services on pods of the cluster, each of which can be started again and
 //! again, and what can be seen of it from outside.
 
+use super::scaling::Scaling;
 use crate::{
+    autoscale::{self, MANAGEMENT_PORT},
     deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, routers, run_service},
     measure::{
         Outcome, Recorder, Sample,
@@ -19,6 +21,7 @@ use backbone::{
         DEFAULT_ROUTE_KEY, Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue,
         retry_queue,
     },
+    telemetry::{FanOut, Readiness, Telemetry},
 };
 use sim::{
     Cluster, Incarnation, Seed,
@@ -28,6 +31,7 @@ use sim::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    fmt,
     net::SocketAddr,
     num::NonZeroU16,
     sync::{Arc, Mutex, MutexGuard},
@@ -55,6 +59,7 @@ pub(super) struct World {
     redis: redis::Broker,
     gateways: Gateways,
     processes: Mutex<BTreeMap<Pod, Process>>,
+    scaling: Scaling,
 }
 
 fn any_address(port: u16) -> SocketAddr {
@@ -109,6 +114,7 @@ impl World {
             redis: redis::Broker::new(),
             gateways: Gateways::place(spec.clone()),
             processes: Mutex::default(),
+            scaling: Scaling::new(spec.clone()),
             spec,
             recorder,
             progress,
@@ -121,6 +127,15 @@ impl World {
 
     pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    pub(super) fn scaling(&self) -> &Scaling {
+        &self.scaling
+    }
+
+    /// Puts an event of a pod into the trace.
+    pub(super) fn note(&self, pod: Pod, event: fmt::Arguments<'_>) {
+        self.cluster.incarnation(&pod.to_string()).trace(event);
     }
 
     /// The pod on which a part runs.
@@ -165,6 +180,11 @@ impl World {
             Pod::Amqp => {
                 let broker = self.amqp.clone().with_metadata_cost(life.metadata_cost());
                 serve(env, AMQP_PORT, |env, listener| async move { broker.serve(env, listener).await });
+                if self.spec.autoscale.uses_http() {
+                    let broker = self.amqp.clone();
+                    let management = async move |env, listener| broker.serve_management(env, listener).await;
+                    serve(env, MANAGEMENT_PORT, management);
+                }
             }
             Pod::Mqtt => {
                 let broker = self.mqtt.clone();
@@ -177,6 +197,11 @@ impl World {
             }
             Pod::Gateway(_) | Pod::Store(_) => self.boot_gateways(life, pod),
             Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher => self.boot_service(life, pod),
+            Pod::Autoscaler => {
+                let (spec, amqp, scales) = (self.spec.clone(), self.config.amqp.clone(), self.scaling.scales.clone());
+                let process = Process::start(env, |stop| autoscale::run(life.env(), spec, amqp, scales, stop));
+                self.processes().insert(pod, process);
+            }
         }
     }
 
@@ -201,6 +226,8 @@ impl World {
                 life.now_us()
             })
         });
+        self.scaling.schedule(pod, life.now_us());
+        let telemetry = if self.scaling.scales(pod) { self.with_probe(life, pod, telemetry) } else { telemetry };
         let (config, recorder) = (self.config.clone(), self.recorder.clone());
         let work = Work {
             tasks: recorder.publish(move || life.now_us()),
@@ -216,6 +243,15 @@ impl World {
             }
         });
         self.processes().insert(pod, process);
+    }
+
+    /// Lets somebody find out when a pod that is scaled has become ready.
+    fn with_probe(&self, life: Incarnation, pod: Pod, telemetry: Arc<dyn Telemetry>) -> Arc<dyn Telemetry> {
+        let readiness = Arc::new(Readiness::default());
+        self.scaling.started(pod);
+        let probe = self.scaling.clone().probe(pod, readiness.clone(), move || life.now_us());
+        life.env().spawn("readiness probe", probe);
+        Arc::new(FanOut(vec![telemetry, readiness]))
     }
 
     /// Waits until every gateway and every router has its MQTT session.
@@ -312,7 +348,9 @@ impl World {
             queued: self.queued_tasks(),
             mqtt_messages: self.mqtt.stats().publishes_received,
         };
-        invariants::check(&self.recorder, &brokers, self.spec.is_faultless())
+        let is_faultless = self.spec.is_faultless() && !self.scaling.has_killed();
+        let (scaling, pods_us) = self.scaling.report(self.cluster.now_us());
+        Outcome { scaling, pods_us, ..invariants::check(&self.recorder, &brokers, is_faultless) }
     }
 
     /// For the message of a run that doesn't end.

@@ -12,8 +12,8 @@ pub struct Fault {
     pub at_ms: u64,
     /// What happens.
     pub kind: FaultKind,
-    /// To whom: `task_worker-3`, `fwd_router-0`, `bck_router-0`, `http_router-0`, `dispatcher`, `gateway-7`, `amqp`,
-    /// `mqtt` or `redis`.
+    /// To whom: `task_worker-3`, `fwd_router-0`, `bck_router-0`, `http_router-0`, `dispatcher`, `autoscaler`,
+    /// `gateway-7`, `amqp`, `mqtt` or `redis`.
     #[schemars(with = "String")]
     pub target: Pod,
     /// How long it stays away; left out, it does not come back.

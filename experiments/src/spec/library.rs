@@ -6,6 +6,7 @@ use super::{
     load::load,
 };
 use std::{
+    fs::File,
     io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
@@ -228,7 +229,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>, SpecError> {
 /// The path and the text; `None` if there is no such file.
 fn read_from(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, SpecError> {
     let path = folder.join(format!("{name}.toml"));
-    let file = match std::fs::File::open(&path) {
+    let file = match File::open(&path) {
         Ok(file) => file,
         // A folder that is not there is another mistake than a file.
         Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => return Ok(None),
@@ -237,13 +238,24 @@ fn read_from(folder: &Path, name: &str) -> Result<Option<(PathBuf, String)>, Spe
         }
         Err(error) => return Err(SpecError::Unreadable { path, error }),
     };
+    let text = read_all(file, &path)?;
+    Ok(Some((path, text)))
+}
+
+/// The text of a file that a spec names.
+pub(super) fn read_file(path: &Path) -> Result<String, SpecError> {
+    let file = File::open(path).map_err(|error| SpecError::Unreadable { path: path.to_owned(), error })?;
+    read_all(file, path)
+}
+
+fn read_all(file: File, path: &Path) -> Result<String, SpecError> {
     let mut text = String::new();
     match file.take(SPEC_BYTES_MAX + 1).read_to_string(&mut text) {
         Ok(bytes) if bytes as u64 > SPEC_BYTES_MAX => {
             let reason = format!("has more than {SPEC_BYTES_MAX} bytes; that is no spec");
             Err(SpecError::Wrong { at: path.display().to_string(), reason })
         }
-        Ok(_) => Ok(Some((path, text))),
-        Err(error) => Err(SpecError::Unreadable { path, error }),
+        Ok(_) => Ok(text),
+        Err(error) => Err(SpecError::Unreadable { path: path.to_owned(), error }),
     }
 }

@@ -4,11 +4,11 @@ use super::{
     Arrivals, Origin, Spec,
     difference::changes,
     error::{SpecError, explain},
-    library::{Library, Text},
-    replay,
+    library::{Library, Text, read_file},
+    replay, scaled_object,
     validate::{Wrong, validate, wrong_together},
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{
     Spanned, Table, Value,
     de::{DeTable, DeValue},
@@ -70,7 +70,9 @@ pub fn load(library: &Library, name: &str, overrides: &[Override]) -> Result<Spe
     let as_it_is = resolve(&merged).map_err(|reason| SpecError::Wrong { at: name.to_owned(), reason })?;
     let mut spec = as_it_is.clone();
     for option in overrides {
-        merge(&mut merged, option.table());
+        let mut table = option.table();
+        include_scaled_objects(&mut table, None)?;
+        merge(&mut merged, table);
         // One by one, so that the message can name the guilty.
         spec = resolve(&merged).map_err(|reason| SpecError::Wrong { at: option.option.clone(), reason })?;
     }
@@ -148,6 +150,7 @@ impl Layer {
         table.remove("extends");
         table.remove("abstract");
         table.remove("gate");
+        include_scaled_objects(&mut table, path.parent())?;
         Ok(Self { source, table, spec })
     }
 
@@ -164,6 +167,22 @@ impl Layer {
         }
         Some(place(&self.source.path, &self.source.text, at))
     }
+}
+
+/// Puts what ScaledObjects say where `table` names their files, below what it says itself. `folder`: where the files
+/// are, unless that is the present one.
+fn include_scaled_objects(table: &mut Table, folder: Option<&Path>) -> Result<(), SpecError> {
+    let Some(Value::Table(autoscale)) = table.get_mut("autoscale") else { return Ok(()) };
+    for (_, rules) in autoscale.iter_mut() {
+        let Value::Table(own) = rules else { continue };
+        let Some(Value::String(file)) = own.remove("scaled_object") else { continue };
+        let path = folder.map_or_else(|| PathBuf::from(&file), |folder| folder.join(&file));
+        let wrong = |reason| SpecError::Wrong { at: path.display().to_string(), reason };
+        let mut said = scaled_object::read(&read_file(&path)?).map_err(wrong)?;
+        merge(&mut said, std::mem::take(own));
+        *own = said;
+    }
+    Ok(())
 }
 
 fn inner<'a, 'b>(value: &'a Spanned<DeValue<'b>>, key: &str) -> Option<(usize, &'a Spanned<DeValue<'b>>)> {

@@ -3,6 +3,7 @@
 //! The fields are here and in the submodules, [`load`] finds and merges files, the rules that join several fields are
 //! in `validate`.
 
+mod autoscale;
 mod difference;
 mod error;
 mod fault;
@@ -10,13 +11,18 @@ mod library;
 mod load;
 mod pod;
 mod published;
+mod quantity;
 mod ranges;
 pub mod reference;
 mod replay;
+mod scaled_object;
 mod validate;
 mod workload;
 mod world;
 
+pub use autoscale::{
+    Autoscale, Autoscaler, Behavior, Mode, Policy, PolicyKind, Protocol, ScalingRules, SelectPolicy, Target, Trigger,
+};
 pub use difference::{Change, changes};
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind};
@@ -25,6 +31,7 @@ pub(crate) use load::parse;
 pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
 pub use published::has_figure_in_thesis;
+pub use quantity::{NoQuantity, Quantity};
 pub use ranges::range;
 pub use workload::{Arrivals, CommandedEsls, Replayed, Workload};
 pub use world::{
@@ -87,6 +94,9 @@ pub struct Spec {
     /// What breaks, and when.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// What is scaled while the run goes on, and by which rules. Default: nothing.
+    #[serde(skip_serializing_if = "Autoscale::is_empty")]
+    pub autoscale: Autoscale,
 }
 
 /// Where a spec is from.
@@ -120,6 +130,7 @@ impl Default for Spec {
             slo: Slo::default(),
             backbone: Config::default(),
             faults: Vec::new(),
+            autoscale: Autoscale::default(),
         }
     }
 }
@@ -129,6 +140,12 @@ impl Spec {
     #[must_use]
     pub fn routers(&self) -> &'static [RouterKind] {
         self.backbone.rpc.kind.routers()
+    }
+
+    /// The most replicas of `target` that there can be.
+    #[must_use]
+    pub fn replicas_max(&self, target: Target) -> u32 {
+        self.autoscale.of(target).map_or(self.replicas.of(target), |rules| rules.max_replica_count)
     }
 
     /// Whether nothing breaks and no segment is lost.
@@ -190,6 +207,15 @@ impl Default for Replicas {
 }
 
 impl Replicas {
+    /// Of `target`.
+    #[must_use]
+    pub fn of(&self, target: Target) -> u32 {
+        match target {
+            Target::Routers => self.routers,
+            Target::TaskWorkers => self.task_workers,
+        }
+    }
+
     /// Whether all workers are there before there is work.
     #[must_use]
     pub fn all_at_once(&self) -> bool {

@@ -25,6 +25,8 @@ pub enum Pod {
     TaskWorker(u32),
     /// The dispatcher.
     Dispatcher,
+    /// KEDA and the HPA's controller, where replicas are scaled.
+    Autoscaler,
 }
 
 impl Pod {
@@ -43,6 +45,7 @@ impl Pod {
             Self::Router(kind, _) => kind.name(),
             Self::TaskWorker(_) => "task_worker",
             Self::Dispatcher => "dispatcher",
+            Self::Autoscaler => "autoscaler",
         }
     }
 
@@ -55,14 +58,15 @@ impl Pod {
     fn index(self) -> Option<u32> {
         match self {
             Self::Gateway(index) | Self::Store(index) | Self::Router(_, index) | Self::TaskWorker(index) => Some(index),
-            Self::Amqp | Self::Mqtt | Self::Redis | Self::Dispatcher => None,
+            Self::Amqp | Self::Mqtt | Self::Redis | Self::Dispatcher | Self::Autoscaler => None,
         }
     }
 
     /// One of each kind, with the same index.
     fn one_of_each(index: u32) -> impl Iterator<Item = Self> {
         let routers = RouterKind::ALL.into_iter().map(move |kind| Self::Router(kind, index));
-        let others = [Self::Dispatcher, Self::Gateway(index), Self::Store(index), Self::TaskWorker(index)];
+        let others =
+            [Self::Dispatcher, Self::Autoscaler, Self::Gateway(index), Self::Store(index), Self::TaskWorker(index)];
         Self::BROKERS.into_iter().chain(routers).chain(others)
     }
 }
@@ -115,7 +119,7 @@ impl<'de> Deserialize<'de> for Pod {
             let routers = RouterKind::ALL.map(|kind| format!("{}-N", kind.name())).join(", ");
             serde::de::Error::custom(format!(
                 "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N (N counts \
-                 from 0), dispatcher, amqp, mqtt and redis"
+                 from 0), dispatcher, autoscaler, amqp, mqtt and redis"
             ))
         })
     }

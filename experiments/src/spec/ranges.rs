@@ -26,12 +26,18 @@ const SPREAD_PERCENT_MAX: u32 = 300;
 const THREADS_MAX: u32 = 1_024;
 /// Longest pause between the starts of two workers, in ms.
 const STAGGER_MS_MAX: u32 = 60_000;
+/// Longest time that an autoscaler may be told, in s: a day.
+const SCALING_S_MAX: u32 = 86_400;
+/// Longest stabilisation window, in s (autoscaling/v2, `HPAScalingRules.stabilizationWindowSeconds`).
+const WINDOW_S_MAX: u32 = 3_600;
+/// Longest median of a pod's start, in ms: ten minutes.
+const START_MS_MAX: u32 = 600_000;
 /// All segments.
 const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 41] = [
+const RANGES: [(&str, u32, u32); 51] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.duration_s", 0, DURATION_S_MAX),
     ("workload.warm_up_s", 0, DURATION_S_MAX),
@@ -73,6 +79,16 @@ const RANGES: [(&str, u32, u32); 41] = [
     ("limits.virtual_s_max", 1, u32::MAX),
     ("expect.done_percent_min", 0, 100),
     ("expect.done_percent_max", 0, 100),
+    ("autoscale.*.polling_interval_s", 1, SCALING_S_MAX),
+    ("autoscale.*.cooldown_period_s", 0, SCALING_S_MAX),
+    ("autoscale.*.initial_cooldown_period_s", 0, SCALING_S_MAX),
+    ("autoscale.*.idle_replica_count", 0, HOSTS_MAX),
+    ("autoscale.*.min_replica_count", 0, HOSTS_MAX),
+    ("autoscale.*.max_replica_count", 1, HOSTS_MAX),
+    ("autoscale.*.start_ms", 0, START_MS_MAX),
+    ("autoscale.*.start_spread_percent", 0, SPREAD_PERCENT_MAX),
+    ("autoscale.*.grace_s", 0, SCALING_S_MAX),
+    ("autoscale.*.behavior.*.stabilization_window_s", 0, WINDOW_S_MAX),
 ];
 
 /// The least and the largest value of the field at `path`; `None` if its type says it all.
@@ -111,19 +127,24 @@ fn is_like(path: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Autoscaler, Behavior, ScalingRules};
 
     #[test]
     fn every_range_is_that_of_a_field_and_holds_its_default() {
         let mut spec = Spec::default();
         (spec.expect.done_percent_min, spec.expect.done_percent_max) = (Some(0), Some(100));
+        let rules = ScalingRules { stabilization_window_s: Some(0), ..ScalingRules::default() };
+        let behavior = Some(Behavior { scale_up: rules.clone(), scale_down: rules });
+        spec.autoscale.routers = Some(Autoscaler { idle_replica_count: Some(0), behavior, ..Autoscaler::default() });
         assert_eq!(out_of_range(&spec), None);
         let table = toml::Table::try_from(&spec).unwrap();
         for (pattern, min, max) in RANGES {
             assert!(min < max, "{pattern}");
             let mut here = Some(Value::Table(table.clone()));
             for key in pattern.split('.') {
-                let key = if key == "*" { "router" } else { key };
-                here = here.and_then(|value| value.get(key).cloned());
+                let any = ["router", "routers", "scale_up"];
+                let keys = if key == "*" { any.as_slice() } else { &[key] };
+                here = here.and_then(|value| keys.iter().find_map(|key| value.get(*key).cloned()));
             }
             assert!(matches!(here, Some(Value::Integer(_))), "{pattern} is no number of a spec");
         }

@@ -76,12 +76,27 @@ pub fn fields() -> Vec<Field> {
     }
     // What has no default, or is not inherited, is in no file that is written out.
     fields.extend(["extends", "abstract", "gate"].map(|key| field(&schema, key.to_owned(), None)));
-    for (table, definition) in [("expect", "Expect"), ("faults", "Fault")] {
-        let properties = schema["$defs"][definition]["properties"].as_object();
-        let keys = properties.into_iter().flat_map(|properties| properties.keys());
-        fields.extend(keys.map(|key| field(&schema, format!("{table}.{key}"), None)));
+    for table in ["expect", "faults", "autoscale"] {
+        fields_below(&schema, table, &mut fields);
     }
     fields
+}
+
+/// All fields of the table at `path`, and of the tables in it, without their defaults.
+fn fields_below(schema: &Json, path: &str, fields: &mut Vec<Field>) {
+    let mut here = schema;
+    for key in path.split('.') {
+        here = &resolved(schema, here)["properties"][key];
+    }
+    let Some(properties) = resolved(schema, here)["properties"].as_object() else { return };
+    for (key, property) in properties {
+        let path = format!("{path}.{key}");
+        if resolved(schema, property)["properties"].is_object() {
+            fields_below(schema, &path, fields);
+        } else {
+            fields.push(field(schema, path, None));
+        }
+    }
 }
 
 /// The spec as TOML, every field with what it means before it; what differs from the default says so.
@@ -113,7 +128,8 @@ pub fn explain(spec: &Spec) -> String {
 }
 
 /// The same as a table for documents, without the services' configuration, which has a file of its own. `machines.*`
-/// stands for each kind of machine, as they have the same fields, and words are explained where they come first.
+/// stands for each kind of machine, as they have the same fields, `autoscale.*` for each thing that is scaled, and
+/// words are explained where they come first.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = "| field | default | accepted | meaning |\n|---|---|---|---|\n".to_owned();
@@ -122,6 +138,8 @@ pub fn markdown() -> String {
         let path = match field.path.split('.').collect::<Vec<_>>()[..] {
             ["machines", "amqp", key] => format!("machines.*.{key}"),
             ["machines", _, _] => continue,
+            ["autoscale", "routers", "behavior", "scale_down", ..] | ["autoscale", "task_workers", ..] => continue,
+            ["autoscale", ..] => field.path.replace(".routers.", ".*.").replace(".scale_up.", ".*."),
             _ => field.path.clone(),
         };
         let default = field.default.as_ref().map_or(String::new(), |value| format!("`{value}`"));
@@ -230,6 +248,8 @@ fn field(schema: &Json, path: String, default: Option<String>) -> Field {
 
 /// What a schema refers to; of a list, what it is of; or itself.
 fn resolved<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
+    // What may be left out is of a type or of none.
+    let schema = if schema["anyOf"][0].is_object() { &schema["anyOf"][0] } else { schema };
     let schema = if schema["items"].is_object() { &schema["items"] } else { schema };
     let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
     reference.map_or(schema, |name| &root["$defs"][name])

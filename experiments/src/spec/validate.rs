@@ -1,8 +1,9 @@
 //! Rules for values that types can't express.
 
+mod autoscale;
 mod workload;
 
-use super::{CommandedEsls, Fault, Pod, Spec, ranges::out_of_range};
+use super::{CommandedEsls, Fault, Pod, Spec, Target, ranges::out_of_range};
 use backbone::{
     config::{Correlation, RoutingMode},
     message::RSSI_LABELS_MAX,
@@ -59,6 +60,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     workers(spec)?;
     expectation(spec)?;
     machines(spec)?;
+    autoscale::autoscale(spec)?;
     faults(spec)
 }
 
@@ -69,12 +71,12 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         let rule = format!("makes {commands} commands with `workload.tasks`; accepted are {COMMANDS_MAX}");
         return wrong_together("workload.commands_per_task", &["workload.tasks"], rule);
     }
-    let (workers, routers) = (u64::from(spec.replicas.task_workers), u64::from(spec.replicas.routers));
+    let [routers, workers] = Target::ALL.map(|target| u64::from(spec.replicas_max(target)));
     let pods_per_router = spec.routers().len() as u64;
     let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
-        let others = &["fleet.gateways", "replicas.task_workers", "backbone.rpc.kind"];
+        let others = &["fleet.gateways", "replicas.task_workers", "backbone.rpc.kind", "autoscale"];
         return wrong_together("replicas.routers", others, rule);
     }
     let fleet = &spec.fleet;
@@ -207,7 +209,10 @@ fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
         Pod::Router(kind, index) => (kind.plural(), index, 0),
         Pod::Gateway(index) => ("gateways", index, spec.fleet.gateways),
         Pod::Store(index) => ("stores", index, spec.fleet.stores),
-        Pod::Dispatcher | Pod::Amqp | Pod::Mqtt | Pod::Redis => ("", 0, 1),
+        Pod::Autoscaler if spec.autoscale.is_empty() => {
+            return wrong_together(key, &["autoscale"], "is the autoscaler, but nothing is scaled");
+        }
+        Pod::Dispatcher | Pod::Autoscaler | Pod::Amqp | Pod::Mqtt | Pod::Redis => ("", 0, 1),
     };
     if count == 0 {
         let rule = format!("is {target}, but there are no {what} with this `backbone.rpc.kind`");

@@ -250,7 +250,7 @@ impl Machines {
             Pod::Gateway(_) | Pod::Store(_) => self.gateway,
             Pod::Router(..) => self.router,
             Pod::TaskWorker(_) => self.task_worker,
-            Pod::Dispatcher => Machine::default(),
+            Pod::Dispatcher | Pod::Autoscaler => Machine::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The bench in virtual time: runs in this process, and the program's own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod autoscale;
 mod baseline;
 mod capacity;
 mod choices;

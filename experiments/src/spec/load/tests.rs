@@ -1,5 +1,5 @@
 use super::*;
-use crate::spec::CommandedEsls;
+use crate::spec::{CommandedEsls, Quantity};
 use backbone::config::{Acknowledgement, Correlation, ReplyQueue, RoutingMode};
 
 /// A directory with these specs in it.
@@ -253,4 +253,91 @@ fn an_override_is_toml_or_else_text() {
     assert_eq!(value("a=\"5\""), Value::String("5".into()));
     assert!(Override::parse("a").is_err());
     assert!(Override::parse("a..b=1").is_err());
+}
+
+const SCALED_OBJECT: &str = "
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: { name: workers }
+spec:
+  scaleTargetRef: { name: workers }
+  minReplicaCount: 1
+  maxReplicaCount: 60
+  triggers:
+    - type: rabbitmq
+      metadata: { queueName: task_queue, protocol: amqp, mode: QueueLength, value: '5' }
+";
+
+/// Specs, and the file `keda.yaml` beside them.
+fn specs_with(yaml: &str, files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = specs(files);
+    std::fs::write(directory.path().join("keda.yaml"), yaml).unwrap();
+    directory
+}
+
+#[test]
+fn a_scaled_object_is_part_of_the_spec_that_names_its_file_and_says_less_than_the_spec_itself() {
+    let text = "[autoscale.task_workers]\nscaled_object = \"keda.yaml\"\nmax_replica_count = 70\nstart_ms = 3000";
+    let directory =
+        specs_with(SCALED_OBJECT, &[("a", text), ("b", "extends = \"a\"\n[autoscale.task_workers]\ngrace_s = 5")]);
+    let spec = load(&library(&directory), "b", &[]).unwrap();
+    let rules = spec.autoscale.task_workers.as_ref().unwrap();
+    assert_eq!((rules.min_replica_count, rules.max_replica_count, rules.start_ms, rules.grace_s), (1, 70, 3_000, 5));
+    assert_eq!((rules.triggers[0].queue.as_str(), rules.triggers[0].value), ("task_queue", Quantity::whole(5)));
+    // What is written out needs no other file.
+    let written = specs(&[("c", &spec.to_toml())]);
+    assert_eq!(load(&library(&written), "c", &[]).unwrap().autoscale, spec.autoscale);
+}
+
+#[test]
+fn a_file_with_a_scaled_object_that_is_wrong_or_not_there_is_named() {
+    let text = "[autoscale.task_workers]\nscaled_object = \"keda.yaml\"";
+    assert!(error(&[("a", text)], "a", &[]).starts_with("cannot read keda.yaml: "));
+    let wrong = |yaml: &str| {
+        let directory = specs_with(yaml, &[("a", text)]);
+        let error = load(&library(&directory), "a", &[]).unwrap_err().to_string();
+        error.replace(&format!("{}/", directory.path().display()), "")
+    };
+    assert_eq!(
+        wrong(&SCALED_OBJECT.replace("rabbitmq", "kafka")),
+        "keda.yaml: has a trigger of type `kafka`; only `rabbitmq` is modelled"
+    );
+    let unknown = wrong(&SCALED_OBJECT.replace("minReplicaCount", "minReplicas"));
+    assert!(unknown.starts_with("keda.yaml: ") && unknown.contains("minReplicas"), "{unknown}");
+    // Within its own rules, against those of the world.
+    let few = wrong(&SCALED_OBJECT.replace("60", "10"));
+    assert!(
+        few.contains("`replicas.task_workers` is 50, more than `autoscale.task_workers.max_replica_count`, 10"),
+        "{few}"
+    );
+}
+
+#[test]
+fn what_can_not_be_scaled_is_refused() {
+    let trigger = "\n[[autoscale.routers.triggers]]\nqueue = \"routing\"\n";
+    let cases = [
+        (String::new(), "`autoscale.routers.triggers` are 0; expected are 1 to 10"),
+        (format!("{trigger}value = 0"), "`autoscale.routers.triggers.0.value` is 0"),
+        (format!("{trigger}mode = \"message_rate\""), "needs `protocol = \"http\"`"),
+        (format!("{trigger}exclude_unacknowledged = true"), "is for `protocol = \"http\"`"),
+        (format!("min_replica_count = 200{trigger}"), "is 200, more than `max_replica_count`, 100"),
+        (format!("idle_replica_count = 0{trigger}"), "is 0; it must be less than `min_replica_count`, 0"),
+        (format!("polling_interval_s = 0{trigger}"), "`autoscale.routers.polling_interval_s` is 0; accepted are 1 to"),
+        (
+            format!("behavior.scale_up.policies = [{{kind = \"pods\", value = 1, period_s = 1801}}]{trigger}"),
+            "policies.0.period_s` is 1801; accepted are 1 to 1800",
+        ),
+        (format!("{trigger}[backbone.rpc]\nkind = \"http\""), "workers know each HTTP router by its name"),
+        (
+            format!("{trigger}[[faults]]\nat_ms = 1\nkind = \"crash\"\ntarget = \"bck_router-0\""),
+            "is bck_router-0, which comes and goes with `autoscale.routers`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let text = format!("[autoscale.routers]\n{text}");
+        let error = error(&[("a", &text)], "a", &[]);
+        assert!(error.contains(expected), "{expected}: {error}\n{text}");
+    }
+    let fault = "[[faults]]\nat_ms = 1\nkind = \"crash\"\ntarget = \"autoscaler\"";
+    assert!(error(&[("a", fault)], "a", &[]).contains("nothing is scaled"));
 }

@@ -24,6 +24,7 @@ impl State {
         }
         let message = Arc::new(message);
         for id in queues {
+            self.queues.get_mut(&id).expect("names and bindings are of queues that are there").messages.published += 1;
             self.enqueue(id, Arc::clone(&message));
         }
         Ok(())

@@ -12,7 +12,8 @@
 //! `copies` the routing keys that a message's headers give it, `state` holds all of them. On `state` work `topology`
 //! (queues and exchanges come and go), `delivery` and `direct_reply` (messages move), `lifecycle` (connections and
 //! channels end), the modules named after the protocol's classes (what each method does), and `frames`, which takes
-//! what a client sends. None of these has IO or a clock. `broker` has the clock, `connection` the sockets.
+//! what a client sends. None of these has IO or a clock. `broker` has the clock, `connection` the sockets. `management`
+//! is the plugin of that name, as far as a scaler asks it.
 
 mod arguments;
 mod basic_methods;
@@ -34,6 +35,7 @@ mod frames;
 mod headers;
 mod ids;
 mod lifecycle;
+mod management;
 mod message;
 mod metadata;
 mod named_queue;

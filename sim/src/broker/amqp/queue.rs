@@ -42,6 +42,10 @@ pub(super) struct Queue {
     /// Delivered, awaiting their acknowledgement.
     unacked: BTreeMap<Position, Entry>,
     next_position: Position,
+    /// Messages that clients have published to it; dead letters are not published.
+    pub(super) published: u64,
+    /// Messages taken from it, each as often as it was.
+    pub(super) delivered: u64,
 }
 
 impl Queue {
@@ -52,6 +56,11 @@ impl Queue {
     /// Messages that wait for a consumer.
     pub(super) fn ready_count(&self) -> usize {
         self.ready.len() + self.urgent.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Messages that are delivered and not settled.
+    pub(super) fn unacked_count(&self) -> usize {
+        self.unacked.len()
     }
 
     /// All messages, delivered ones included.
@@ -97,6 +106,7 @@ impl Queue {
             self.drop_head(Reason::Expired, deaths);
         }
         let entry = self.pop_head()?;
+        self.delivered += 1;
         if awaits_ack {
             self.unacked.insert(entry.position, Entry { redelivered: true, ..entry.clone() });
         }

@@ -4,6 +4,7 @@ mod deliveries;
 mod direct_reply;
 mod exchanges;
 mod lapin;
+mod management;
 mod metadata;
 mod queue_model;
 mod queues;
