@@ -34,8 +34,8 @@ const MILLION: u32 = 1_000_000;
 const RANGES: [(&str, u32, u32); 44] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
-    ("replicas.task_workers", 1, HOSTS_MAX),
-    ("replicas.routers", 1, HOSTS_MAX),
+    ("replicas.task_workers", 0, HOSTS_MAX),
+    ("replicas.routers", 0, HOSTS_MAX),
     ("replicas.worker_stagger_ms", 0, STAGGER_MS_MAX),
     ("replicas.worker_rush_ms", 0, STAGGER_MS_MAX),
     ("fleet.gateways", 1, HOSTS_MAX),
