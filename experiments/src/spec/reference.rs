@@ -1,7 +1,7 @@
 //! Every field of a spec with its meaning, unit, default and range: taken from the types, their docs and their
 //! defaults, so that there is nothing to keep in step.
 
-use super::{Spec, range};
+use super::{Autoscaler, Behavior, Spec, Trigger, range};
 use crate::digits::grouped;
 use backbone::config;
 use serde_json::Value as Json;
@@ -76,25 +76,39 @@ pub fn fields() -> Vec<Field> {
     }
     // What has no default, or is not inherited, is in no file that is written out.
     fields.extend(["extends", "abstract", "gate"].map(|key| field(&schema, key.to_owned(), None)));
-    for table in ["expect", "faults", "autoscale"] {
-        fields_below(&schema, table, &mut fields);
+    let scaled = toml::Table::try_from(scaled()).expect("a spec fits into TOML").into();
+    for (table, defaults) in [("expect", &defaults), ("faults", &defaults), ("autoscale", &scaled)] {
+        fields_below(&schema, table, defaults, &mut fields);
     }
     fields
 }
 
-/// All fields of the table at `path`, and of the tables in it, without their defaults.
-fn fields_below(schema: &Json, path: &str, fields: &mut Vec<Field>) {
+/// A spec with all that may be left out of what is scaled.
+fn scaled() -> Spec {
+    let trigger: Trigger = toml::from_str("queue = \"\"").expect("all else has a default");
+    let rules = Autoscaler { triggers: vec![trigger], behavior: Some(Behavior::default()), ..Autoscaler::default() };
+    let mut spec = Spec::default();
+    (spec.autoscale.routers, spec.autoscale.task_workers) = (Some(rules.clone()), Some(rules));
+    spec
+}
+
+/// All fields of the table at `path`, and of the tables in it. What has to be said has no default.
+fn fields_below(schema: &Json, path: &str, defaults: &Value, fields: &mut Vec<Field>) {
     let mut here = schema;
     for key in path.split('.') {
         here = &resolved(schema, here)["properties"][key];
     }
-    let Some(properties) = resolved(schema, here)["properties"].as_object() else { return };
+    let table = resolved(schema, here);
+    let Some(properties) = table["properties"].as_object() else { return };
+    let required = table["required"].as_array();
     for (key, property) in properties {
         let path = format!("{path}.{key}");
         if resolved(schema, property)["properties"].is_object() {
-            fields_below(schema, &path, fields);
+            fields_below(schema, &path, defaults, fields);
         } else {
-            fields.push(field(schema, path, None));
+            let has_default = !required.is_some_and(|required| required.iter().any(|name| name == key));
+            let default = value_at(defaults, &path).filter(|_| has_default).map(ToString::to_string);
+            fields.push(field(schema, path, default));
         }
     }
 }
@@ -216,8 +230,9 @@ fn lines(written: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// Of a list, that of its first item.
 fn value_at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(root, |here, key| here.get(key))
+    path.split('.').try_fold(root, |here, key| here.get(key).or_else(|| here.get(0)?.get(key)))
 }
 
 /// The field at `path` of the schema.

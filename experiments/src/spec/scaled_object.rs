@@ -129,7 +129,7 @@ struct KedaTrigger {
     use_cached_metrics: bool,
     #[serde(default = "average_value")]
     metric_type: String,
-    /// Strings all, as Kubernetes wants them.
+    /// Strings all, as Kubernetes wants them; what is a number here is taken for its text.
     metadata: BTreeMap<String, String>,
 }
 
@@ -162,7 +162,7 @@ struct Said {
 /// # Errors
 /// A sentence that says what is wrong, or what is not modelled.
 pub(super) fn read(yaml: &str) -> Result<toml::Table, String> {
-    let object: ScaledObject = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+    let object: ScaledObject = serde_saphyr::from_str(yaml).map_err(|error| first_line(&error))?;
     if object.api_version != "keda.sh/v1alpha1" || object.kind != "ScaledObject" {
         let (version, kind) = (&object.api_version, &object.kind);
         return Err(format!("is a {kind} of {version}; expected a ScaledObject of keda.sh/v1alpha1"));
@@ -187,6 +187,13 @@ pub(super) fn read(yaml: &str) -> Result<toml::Table, String> {
         behavior,
     };
     toml::Table::try_from(said).map_err(|error| error.to_string())
+}
+
+/// What is wrong and where, without the lines of the file that the parser shows.
+fn first_line(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn behavior(advanced: Advanced) -> Result<Option<Behavior>, String> {

@@ -160,6 +160,12 @@ fn expectation(spec: &Spec) -> Result<(), Wrong> {
 
 fn workers(spec: &Spec) -> Result<(), Wrong> {
     let replicas = &spec.replicas;
+    for target in Target::ALL {
+        if replicas.of(target) == 0 && spec.autoscale.of(target).is_none() {
+            let rule = format!("is 0, and nothing lets any come: `autoscale.{target}` would");
+            return wrong_together(format!("replicas.{target}"), &["autoscale"], rule);
+        }
+    }
     if replicas.all_at_once() && replicas.workers_before_rush > 0 {
         let rule = "is set, but all workers start at once; a rush needs `replicas.worker_stagger_ms`";
         return wrong_together("replicas.workers_before_rush", &["replicas.worker_stagger_ms"], rule);

@@ -163,6 +163,20 @@ fn a_pod_with_time_to_end_finishes_what_it_has() {
 }
 
 #[test]
+fn all_may_begin_with_none() {
+    let mut spec = spec(60, 1_000);
+    (spec.replicas.routers, spec.replicas.task_workers) = (0, 0);
+    spec.backbone.task_worker.reply_timeout_ms = 5_000;
+    let rules = Autoscaler { min_replica_count: 0, ..autoscaler("task_queue", Protocol::Amqp) };
+    (spec.autoscale.routers, spec.autoscale.task_workers) = (Some(rules.clone()), Some(rules));
+    // Replicas wait for KEDA's look at 30 s, since at the first one there is no queue yet. From 1 on it is the HPA's.
+    let outcome = run(&spec);
+    for target in Target::ALL {
+        assert_eq!(wanted(&outcome, target)[..3], [(0, 0), (30, 1), (45, 3)], "{target}");
+    }
+}
+
+#[test]
 fn a_scaler_that_can_not_ask_changes_nothing() {
     let mut spec = backlog();
     let cut = Fault { at_ms: 20_000, kind: FaultKind::Cut, target: Pod::Autoscaler, for_ms: Some(50_000), from: None };

@@ -103,6 +103,8 @@ fn what_can_not_be_had_live_is_refused_before_anything_is_started() {
     let faults = "faults=[{ at_ms = 10, kind = 'crash', target = 'redis', for_ms = 10 }]";
     assert!(refused(&["--live", "--set", faults]).contains("faults, which only the simulator injects"));
     assert!(refused(&["--live", "--set", "network.loss_ppm=1"]).contains("only the simulator"));
+    let scaled = "autoscale.task_workers.triggers=[{ queue = 'task_queue' }]";
+    assert!(refused(&["--live", "--set", scaled]).contains("scales replicas"));
     assert!(refused(&["--live", "--verify"]).contains("--verify"));
     assert!(refused(&["--redis", "redis://localhost"]).contains("--live"));
     let worker = refused(&["--live", "--set", "machines.task_worker.cpu_quota_us=1000"]);

@@ -303,7 +303,7 @@ fn a_file_with_a_scaled_object_that_is_wrong_or_not_there_is_named() {
         "keda.yaml: has a trigger of type `kafka`; only `rabbitmq` is modelled"
     );
     let unknown = wrong(&SCALED_OBJECT.replace("minReplicaCount", "minReplicas"));
-    assert!(unknown.starts_with("keda.yaml: ") && unknown.contains("minReplicas"), "{unknown}");
+    assert!(unknown.starts_with("keda.yaml: line 7 column 3: unknown field `minReplicas`"), "{unknown}");
     // Within its own rules, against those of the world.
     let few = wrong(&SCALED_OBJECT.replace("60", "10"));
     assert!(
@@ -338,6 +338,7 @@ fn what_can_not_be_scaled_is_refused() {
         let error = error(&[("a", &text)], "a", &[]);
         assert!(error.contains(expected), "{expected}: {error}\n{text}");
     }
+    assert!(error(&[("a", "replicas.routers = 0")], "a", &[]).contains("is 0, and nothing lets any come"));
     let fault = "[[faults]]\nat_ms = 1\nkind = \"crash\"\ntarget = \"autoscaler\"";
     assert!(error(&[("a", fault)], "a", &[]).contains("nothing is scaled"));
 }
