@@ -38,6 +38,7 @@ const BUILT_IN: BuiltIn = built_in![
     "loopback_gw2_reply"
     "loopback_gw2_reply_clients"
     "loopback_gw2_reply_nodelay"
+    "radio_rssi"
     "reason_10k_20_gw2"
     "reason_10k_20_reply_queue"
     "reason_10k_20_workers_500"

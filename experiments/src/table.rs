@@ -54,6 +54,7 @@ pub fn render(summary: &Summary) -> String {
             (decimal(rates.messages_per_s), "MQTT messages"),
         ],
     );
+    radio(&mut out, summary);
     let drops: Vec<(String, &str)> =
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {
@@ -79,6 +80,25 @@ pub fn render(summary: &Summary) -> String {
     line(&mut out, "seed", &[(summary.seed.to_string(), "")]);
     line(&mut out, "trace digest", &[(summary.trace_digest.clone(), "")]);
     out
+}
+
+/// What the radio came to, if there is one.
+fn radio(out: &mut String, summary: &Summary) {
+    let Some(radio) = &summary.radio else { return };
+    let fates = [
+        (count(radio.commands), "commands"),
+        (decimal(radio.at_first_try_percent), "% at the first try"),
+        (decimal(radio.answered_percent), "% answered"),
+        (decimal(radio.tries_per_command), "packets each"),
+    ];
+    line(out, "radio", &fates);
+    let times = [
+        (decimal(radio.gateway_us_per_answer), "us of a gateway for an answer"),
+        (decimal(radio.busiest_gateway_percent), "% busiest gateway"),
+        (decimal(radio.label_us_per_answer), "us of a label"),
+        (decimal(radio.listening_ms_per_h), "ms listening an hour"),
+    ];
+    line(out, "air time", &times);
 }
 
 /// What a live run rests on.

@@ -254,6 +254,7 @@ impl World {
         let brokers = BrokerState { mqtt_messages: counted.mqtt_messages, ..self.queues.empty().await? };
         let mut outcome = invariants::check(&self.recorder, &brokers, true);
         outcome.virtual_us = since(self.start);
+        outcome.radio = self.gateways.radio_use();
         outcome.counters.disconnects += counted.disconnects;
         for (reason, times) in counted.drops {
             *outcome.counters.drops.entry(reason).or_default() += times;

@@ -2,6 +2,7 @@
 
 use crate::workload::task_id;
 use backbone::telemetry::{DropReason, FailReason};
+use sim::fleet::RadioUse;
 use std::collections::BTreeMap;
 
 /// All that a run says about itself.
@@ -21,6 +22,8 @@ pub struct Outcome {
     /// Protocol frames that the processes of each kind have read, restarted ones since their last start; 0 for those to
     /// which a frame costs nothing, and empty for a live run.
     pub frames_read: BTreeMap<String, u64>,
+    /// What the radio came to; `None`: the spec has none.
+    pub radio: Option<RadioUse>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
 }

@@ -6,8 +6,10 @@
 
 mod latency;
 mod picture;
+mod radio;
 mod summary;
 
+pub use radio::RadioNumbers;
 pub use summary::{Rpcs, Summary, Throughput};
 
 use crate::{

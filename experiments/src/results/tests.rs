@@ -35,6 +35,7 @@ fn run(wall_s: f64) -> (Spec, Run) {
         virtual_us: 1_500_000,
         trace_digest: "abc".into(),
         frames_read: [].into(),
+        radio: None,
         violations: Vec::new(),
     };
     let spec = Spec { name: "example".into(), ..Spec::default() };

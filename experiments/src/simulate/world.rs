@@ -290,7 +290,8 @@ impl World {
             queued: self.queued_tasks(),
             mqtt_messages: self.mqtt.stats().publishes_received,
         };
-        invariants::check(&self.recorder, &brokers, self.spec.is_faultless())
+        let outcome = invariants::check(&self.recorder, &brokers, self.spec.is_faultless());
+        Outcome { radio: self.gateways.radio_use(), ..outcome }
     }
 
     /// For the message of a run that doesn't end.

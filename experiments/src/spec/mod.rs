@@ -10,6 +10,7 @@ mod library;
 mod load;
 mod pod;
 mod published;
+mod radio;
 mod ranges;
 pub mod reference;
 mod validate;
@@ -23,6 +24,7 @@ pub(crate) use load::parse;
 pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
 pub use published::has_figure_in_thesis;
+pub use radio::Radio;
 pub use ranges::range;
 pub use world::{
     AmqpMetadata, BleService, Brokers, Fleet, GatewayMode, GatewayWrites, Handling, Hosts, LinkClass, Links, Machine,

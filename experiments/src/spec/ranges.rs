@@ -20,12 +20,16 @@ const SPREAD_PERCENT_MAX: u32 = 300;
 const THREADS_MAX: u32 = 1_024;
 /// Longest pause between the starts of two workers, in ms.
 const STAGGER_MS_MAX: u32 = 60_000;
+/// Longest time of a label or a gateway's reports, in ms: an hour, as long as a route may be fresh.
+const RADIO_MS_MAX: u32 = 3_600_000;
+/// Most that decibels can say here: beyond that a signal is everything or nothing.
+const DB_MAX: u32 = 100;
 /// All segments.
 const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 34] = [
+const RANGES: [(&str, u32, u32); 47] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.commands_per_task", 1, TASK_COMMANDS_MAX as u32),
     ("replicas.task_workers", 1, HOSTS_MAX),
@@ -36,6 +40,20 @@ const RANGES: [(&str, u32, u32); 34] = [
     ("fleet.stores", 1, HOSTS_MAX),
     ("fleet.esls", 0, ESLS_MAX),
     ("fleet.gateways_in_range", 1, HOSTS_MAX),
+    ("fleet.rssi_change_db", 0, DB_MAX),
+    ("fleet.rssi_heartbeat_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.side_m", 0, 1_000),
+    ("fleet.radio.shadowing_db", 0, DB_MAX),
+    ("fleet.radio.fading_db", 0, DB_MAX),
+    ("fleet.radio.noise_figure_db", 0, DB_MAX),
+    // What a data packet of LE holds (Core, volume 6, part B, 2.4).
+    ("fleet.radio.command_bytes", 1, 251),
+    ("fleet.radio.repeats_max", 0, 100),
+    ("fleet.radio.repeat_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.wake_period_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.interference_db", 0, DB_MAX),
+    ("fleet.radio.roaming_percent", 0, 100),
+    ("fleet.radio.roaming_m_per_min", 0, 10_000),
     ("fleet.handling.median_us", 0, COST_US_MAX),
     ("fleet.handling.spread_percent", 0, SPREAD_PERCENT_MAX),
     ("network.quantum_us", 0, QUANTUM_US_MAX),
@@ -98,11 +116,13 @@ fn is_like(path: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Radio;
 
     #[test]
     fn every_range_is_that_of_a_field_and_holds_its_default() {
         let mut spec = Spec::default();
         (spec.expect.done_percent_min, spec.expect.done_percent_max) = (Some(0), Some(100));
+        spec.fleet.radio = Some(Radio::default());
         assert_eq!(out_of_range(&spec), None);
         let table = toml::Table::try_from(&spec).unwrap();
         for (pattern, min, max) in RANGES {

@@ -1,7 +1,7 @@
 //! Every field of a spec with its meaning, unit, default and range: taken from the types, their docs and their
 //! defaults, so that there is nothing to keep in step.
 
-use super::{Spec, range};
+use super::{Radio, Spec, range};
 use crate::digits::grouped;
 use backbone::config;
 use serde_json::Value as Json;
@@ -14,7 +14,7 @@ use toml::Value;
 /// Columns of an explanation.
 const COLUMNS: usize = 110;
 /// The units that names end with.
-const UNITS: [(&str, &str); 7] = [
+const UNITS: [(&str, &str); 10] = [
     ("_us", "µs"),
     ("_ms", "ms"),
     ("_s", "s"),
@@ -22,10 +22,13 @@ const UNITS: [(&str, &str); 7] = [
     ("_percent", "%"),
     ("_ppm", "ppm"),
     ("_bytes", "bytes"),
+    ("_db", "dB"),
+    ("_m", "m"),
+    ("_m_per_min", "m/min"),
 ];
 
 /// What docs say of units, which is said beside them.
-const SAID_BESIDE: [&str; 4] = [", in us", ", in ms", ", in percent", "; in us"];
+const SAID_BESIDE: [&str; 5] = [", in us", ", in ms", ", in percent", "; in us", "; in m"];
 
 /// One field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +79,12 @@ pub fn fields() -> Vec<Field> {
     }
     // What has no default, or is not inherited, is in no file that is written out.
     fields.extend(["extends", "abstract", "gate"].map(|key| field(&schema, key.to_owned(), None)));
-    for (table, definition) in [("expect", "Expect"), ("faults", "Fault")] {
+    let radio = Value::try_from(Radio::default()).expect("it fits into TOML");
+    for (table, definition) in [("expect", "Expect"), ("faults", "Fault"), ("fleet.radio", "Radio")] {
         let properties = schema["$defs"][definition]["properties"].as_object();
         let keys = properties.into_iter().flat_map(|properties| properties.keys());
-        fields.extend(keys.map(|key| field(&schema, format!("{table}.{key}"), None)));
+        let default = |key: &String| (definition == "Radio").then(|| radio.get(key).map(ToString::to_string)).flatten();
+        fields.extend(keys.map(|key| field(&schema, format!("{table}.{key}"), default(key))));
     }
     fields
 }
@@ -228,9 +233,10 @@ fn field(schema: &Json, path: String, default: Option<String>) -> Field {
     Field { unit: unit(&path), default, meaning, accepted, path }
 }
 
-/// What a schema refers to; of a list, what it is of; or itself.
+/// What a schema refers to; of a list, what it is of; of what may be left out, what it then is; or itself.
 fn resolved<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
     let schema = if schema["items"].is_object() { &schema["items"] } else { schema };
+    let schema = if schema["anyOf"].is_array() { &schema["anyOf"][0] } else { schema };
     let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
     reference.map_or(schema, |name| &root["$defs"][name])
 }

@@ -54,6 +54,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     services(spec)?;
     routes(spec)?;
     workers(spec)?;
+    reports(spec)?;
     expectation(spec)?;
     machines(spec)?;
     faults(spec)
@@ -75,6 +76,9 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         return wrong_together("replicas.routers", others, rule);
     }
     let fleet = &spec.fleet;
+    if fleet.rssi_change_db > 0 {
+        return Ok(()); // reports are split, since the first one alone has all labels
+    }
     let heard = u64::from(fleet.esls) * u64::from(fleet.gateways_in_range) / u64::from(fleet.gateways.max(1));
     if heard * CROWDING > RSSI_LABELS_MAX as u64 {
         let rule = format!(
@@ -148,6 +152,33 @@ fn routes(spec: &Spec) -> Result<(), Wrong> {
         return wrong_together("workload.esls", &["backbone.routing.mode"], rule);
     }
     Ok(())
+}
+
+/// A route must still be fresh when its next report comes.
+fn reports(spec: &Spec) -> Result<(), Wrong> {
+    let fleet = &spec.fleet;
+    let fresh_ms = spec.backbone.routing.route_fresh_ms;
+    match (fleet.rssi_change_db, fleet.rssi_heartbeat_ms) {
+        (0, 0) => Ok(()),
+        (0, _) => {
+            let rule = "is set, but without `fleet.rssi_change_db` every reading is reported anyway";
+            wrong_together("fleet.rssi_heartbeat_ms", &["fleet.rssi_change_db"], rule)
+        }
+        (_, 0) => {
+            let rule = "needs `fleet.rssi_heartbeat_ms`: what is never reported again loses its route";
+            wrong_together("fleet.rssi_change_db", &["fleet.rssi_heartbeat_ms"], rule)
+        }
+        (_, heartbeat_ms) if u64::from(heartbeat_ms) + u64::from(fleet.rssi_period_ms) >= fresh_ms => {
+            let rule = format!(
+                "is {heartbeat_ms}; with a period of {} ms for the report itself routes would be forgotten between two \
+                 heartbeats, since `backbone.routing.route_fresh_ms` is {fresh_ms}",
+                fleet.rssi_period_ms
+            );
+            let others = &["backbone.routing.route_fresh_ms", "fleet.rssi_period_ms"];
+            wrong_together("fleet.rssi_heartbeat_ms", others, rule)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn expectation(spec: &Spec) -> Result<(), Wrong> {

@@ -147,6 +147,8 @@ impl Field {
             heard,
             online: Online::default(),
             rssi_period: Duration::from_secs(2),
+            antenna: None,
+            rssi_changes: None,
         };
         change(&mut plan);
         let env = self.cluster.env(name);
