@@ -9,6 +9,7 @@ mod live;
 mod log;
 mod new;
 mod output;
+mod roaming;
 mod run;
 mod thesis;
 
@@ -70,6 +71,8 @@ enum Action {
     /// Is the `backbone` program: how live runs start their routers.
     #[command(hide = true)]
     Backbone(live::BackboneArgs),
+    /// Lays ways to choose a gateway side by side, over the speed of labels that roam.
+    Roaming(roaming::RoamingArgs),
     /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
     Thesis(thesis::ThesisArgs),
 }
@@ -91,6 +94,7 @@ impl Cli {
             Some(Action::Check(arguments)) => arguments.quiet,
             Some(Action::Calibrate(arguments)) => arguments.quiet,
             Some(Action::Compare(arguments)) => arguments.quiet,
+            Some(Action::Roaming(arguments)) => arguments.quiet,
             Some(Action::Thesis(arguments)) => arguments.quiet,
             Some(_) => false,
         }
@@ -143,6 +147,7 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
         (Some(Action::Calibrate(arguments)), _) => calibrate::calibrate(&arguments, program),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
+        (Some(Action::Roaming(arguments)), _) => roaming::roaming(&arguments, program),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),
         (None, Some(name)) => run::run(&name, &cli.changes, &cli.options, program),
         (None, None) => {

@@ -55,6 +55,7 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     routes(spec)?;
     workers(spec)?;
     reports(spec)?;
+    radio(spec)?;
     expectation(spec)?;
     machines(spec)?;
     faults(spec)
@@ -179,6 +180,19 @@ fn reports(spec: &Spec) -> Result<(), Wrong> {
         }
         _ => Ok(()),
     }
+}
+
+fn radio(spec: &Spec) -> Result<(), Wrong> {
+    let Some(radio) = &spec.fleet.radio else { return Ok(()) };
+    if spec.workload.esls == CommandedEsls::Fresh {
+        let rule = "is \"fresh\", labels that are in no store: no radio reaches them (`fleet.radio`)";
+        return wrong_together("workload.esls", &["fleet.radio"], rule);
+    }
+    if radio.interference_db > 0 && radio.interference_for_s == 0 {
+        let rule = "is set, but for no time: set `fleet.radio.interference_for_s`, too";
+        return wrong_together("fleet.radio.interference_db", &["fleet.radio.interference_for_s"], rule);
+    }
+    Ok(())
 }
 
 fn expectation(spec: &Spec) -> Result<(), Wrong> {

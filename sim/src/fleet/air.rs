@@ -1,4 +1,4 @@
-//! A store's air: who hears whom how well at any moment, what gets lost, and what it costs everybody in time on the air.
+//! A store's air: who hears whom how well at any moment, what gets lost, and what that costs in time on the air.
 //!
 //! The mean strength falls with distance as in [`radio`](super::radio). Around it, for each pair of gateway and label,
 //! lies log-normal shadowing: what stands between the two. It stays while the label does, and is drawn anew for each
@@ -8,6 +8,12 @@
 //!
 //! Not modelled: gateways that disturb each other (they would have to send on one of 37 channels at the same time), and
 //! echoes that depend on where people stand.
+
+mod plan;
+mod usage;
+
+pub use plan::{Interference, RadioPlan};
+pub use usage::RadioUse;
 
 use super::{
     airtime::Listens,
@@ -34,95 +40,6 @@ const SHADOW_SIDE_M: f64 = 6.0;
 const STEP_US: u64 = 1_000_000;
 /// What a gateway can report, in dBm: see `backbone::message`.
 const REPORTED_DBM: RangeInclusive<f64> = -125.0..=-1.0;
-
-/// The radio of a store's gateways and labels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RadioPlan {
-    /// Sigma of the shadowing, in dB.
-    pub shadowing_db: f64,
-    /// Sigma of what each packet scatters by, in dB.
-    pub fading_db: f64,
-    /// By how much a receiver is worse than thermal noise, in dB.
-    pub noise_figure_db: f64,
-    /// Payload of the packet that a command is on the air, in bytes.
-    pub command_bytes: u32,
-    /// How often a command is repeated that was not acknowledged.
-    pub repeats_max: u32,
-    /// How long after the last try a repeat begins at the earliest.
-    pub repeat: Duration,
-    /// How often a label wakes to listen, for a moment; zero: it always listens.
-    pub wake_period: Duration,
-    /// See [`Interference`].
-    pub interference: Interference,
-    /// How many of a hundred labels roam.
-    pub roaming_percent: u32,
-    /// Their mean speed, in metres a second; zero: nobody roams.
-    pub roaming_m_per_s: f64,
-}
-
-/// A time with more noise than there is otherwise.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interference {
-    /// By how much there is more, in dB.
-    pub noise_db: f64,
-    /// When it begins, counted from the start of the air.
-    pub from: Duration,
-    /// How long it lasts.
-    pub lasts: Duration,
-}
-
-/// What the radio came to: plain sums over a store, or over several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RadioUse {
-    /// Commands that gateways took to the air and that ended there: the sum of `answered` and `unanswered`.
-    pub commands: u64,
-    /// Acknowledged by their labels at the first try.
-    pub at_first_try: u64,
-    /// Acknowledged by their labels.
-    pub answered: u64,
-    /// Given up after all repeats, or at their deadline.
-    pub unanswered: u64,
-    /// Packets that were sent for them.
-    pub tries: u64,
-    /// Gateways.
-    pub gateways: u64,
-    /// How long gateways' radios were busy with commands, in microseconds.
-    pub gateway_us: u64,
-    /// The busiest gateway's share of that.
-    pub gateway_us_max: u64,
-    /// Labels.
-    pub labels: u64,
-    /// How long labels received commands, in microseconds.
-    pub label_receive_us: u64,
-    /// How long they sent acknowledgements.
-    pub label_send_us: u64,
-    /// The busiest label's share of both.
-    pub label_us_max: u64,
-    /// How long they listened in vain or for a command.
-    pub label_listen_us: u64,
-}
-
-impl RadioUse {
-    /// Of this store and another.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            commands: self.commands + other.commands,
-            at_first_try: self.at_first_try + other.at_first_try,
-            answered: self.answered + other.answered,
-            unanswered: self.unanswered + other.unanswered,
-            tries: self.tries + other.tries,
-            gateways: self.gateways + other.gateways,
-            gateway_us: self.gateway_us + other.gateway_us,
-            gateway_us_max: self.gateway_us_max.max(other.gateway_us_max),
-            labels: self.labels + other.labels,
-            label_receive_us: self.label_receive_us + other.label_receive_us,
-            label_send_us: self.label_send_us + other.label_send_us,
-            label_us_max: self.label_us_max.max(other.label_us_max),
-            label_listen_us: self.label_listen_us + other.label_listen_us,
-        }
-    }
-}
 
 /// A store's air. Cheap to clone; all clones are the same one.
 #[derive(Clone, Debug)]
@@ -439,104 +356,4 @@ impl Antenna {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STORE: StorePlan = StorePlan { gateways: 4, labels: 200, gateways_in_range: 4, side_m: 40.0 };
-    const PLAN: RadioPlan = RadioPlan {
-        shadowing_db: 8.0,
-        fading_db: 4.0,
-        noise_figure_db: 7.0,
-        command_bytes: 37,
-        repeats_max: 3,
-        repeat: Duration::from_millis(10),
-        wake_period: Duration::ZERO,
-        interference: Interference { noise_db: 20.0, from: Duration::from_secs(10), lasts: Duration::from_secs(5) },
-        roaming_percent: 50,
-        roaming_m_per_s: 1.0,
-    };
-
-    fn air(plan: RadioPlan) -> Air {
-        Air::new(Seed::new(1), "store 0", plan, STORE, |i| Mac::new(i as u64))
-    }
-
-    fn rng() -> ChaCha8Rng {
-        Seed::new(1).stream("packets")
-    }
-
-    /// All strengths at a time, in dBm, by gateway.
-    fn strengths(air: &Air, now_us: u64) -> Vec<Vec<Heard>> {
-        let of = |gateway| {
-            let antenna = air.antenna(gateway);
-            [antenna.fixed().to_vec(), antenna.roaming(now_us)].concat()
-        };
-        (0..STORE.gateways).map(of).collect()
-    }
-
-    #[test]
-    fn a_label_that_stays_keeps_its_strength_and_one_that_roams_does_not() {
-        let air = air(PLAN);
-        let (roaming, fixed) = (air.0.roaming.len(), air.antenna(0).fixed().len());
-        assert_eq!(roaming + fixed, STORE.labels);
-        assert!((70..130).contains(&roaming), "{roaming}");
-        let (before, after) = (strengths(&air, 0), strengths(&air, 60_000_000));
-        assert_eq!(before[0][..fixed], after[0][..fixed]);
-        let moved = before[0][fixed..].iter().zip(&after[0][fixed..]).filter(|(before, after)| before != after).count();
-        assert!(moved * 10 > roaming * 9, "{moved} of {roaming}");
-    }
-
-    #[test]
-    fn shadows_lie_around_the_mean_of_the_distance() {
-        let air = air(RadioPlan { roaming_m_per_s: 0.0, ..PLAN });
-        let flat = self::air(RadioPlan { roaming_m_per_s: 0.0, shadowing_db: 0.0, ..PLAN });
-        let shadows: Vec<f64> = strengths(&air, 0)
-            .iter()
-            .zip(strengths(&flat, 0))
-            .flat_map(|(shadowed, plain)| {
-                assert_eq!(shadowed.len(), plain.len());
-                shadowed.iter().zip(plain).map(|(a, b)| f64::from(a.mean_dbm - b.mean_dbm)).collect::<Vec<_>>()
-            })
-            .collect();
-        let mean = shadows.iter().sum::<f64>() / shadows.len() as f64;
-        let variance = shadows.iter().map(|shadow| shadow * shadow).sum::<f64>() / shadows.len() as f64;
-        assert!(mean.abs() < 1.0 && (55.0..75.0).contains(&variance), "{mean} {variance}");
-    }
-
-    #[test]
-    fn what_arrives_depends_on_the_strength_and_on_the_noise() {
-        let air = air(RadioPlan { roaming_m_per_s: 0.0, fading_db: 0.0, ..PLAN });
-        let antenna = air.antenna(0);
-        let mut rng = rng();
-        let mut shares = Vec::new();
-        for now_us in [0, 12_000_000, 20_000_000] {
-            let mut arrived = [0; 2];
-            for heard in antenna.fixed() {
-                let exchange = antenna.exchange(heard.label, now_us, &mut rng);
-                assert!(exchange.delivered || !exchange.acknowledged);
-                let is_strong = heard.mean_dbm > -90;
-                arrived[usize::from(is_strong)] += u32::from(exchange.acknowledged);
-                if heard.mean_dbm < -101 {
-                    assert!(!exchange.delivered, "{heard:?}");
-                }
-            }
-            shares.push(arrived);
-        }
-        let strong = antenna.fixed().iter().filter(|heard| heard.mean_dbm > -90).count() as u32;
-        assert_eq!((shares[0][1], shares[2][1]), (strong, strong), "4 dB above what is lost");
-        assert!(shares[1][1] < strong, "20 dB more noise");
-    }
-
-    #[test]
-    fn time_on_the_air_is_counted_for_gateways_and_labels() {
-        let air = air(RadioPlan { shadowing_db: 0.0, fading_db: 0.0, noise_figure_db: 0.0, ..PLAN });
-        let antenna = air.antenna(1);
-        let strongest = antenna.fixed().iter().max_by_key(|heard| heard.mean_dbm).unwrap().label;
-        for _ in 0..3 {
-            assert!(antenna.exchange(strongest, 0, &mut rng()).acknowledged);
-        }
-        assert!(!antenna.exchange(Mac::new(9_999), 0, &mut rng()).delivered, "a label of no store");
-        let usage = air.usage();
-        assert_eq!((usage.gateway_us, usage.gateway_us_max, usage.tries), (4 * 756, 4 * 756, 4));
-        assert_eq!((usage.label_receive_us, usage.label_send_us, usage.label_us_max), (3 * 376, 3 * 80, 3 * 456));
-    }
-}
+mod tests;

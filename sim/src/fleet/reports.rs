@@ -2,11 +2,11 @@
 //!
 //! A gateway that reports changes listens all the time and smooths what it hears: so single packets' scatter makes no
 //! change, only a label that moves does. A reading is reported when the label is heard for the first time, when its
-//! smoothed strength is [`RssiChanges::change_db`] away from what was reported last, when nothing was reported of it for
-//! [`RssiChanges::heartbeat`], and once, as [`LOST_DBM`], when it is not heard any more. Of a label that stays where it
-//! is only heartbeats are due, and these lie in a queue: so it costs nothing between two of them, and one draw at each.
-//! That is fair as long as `change_db` is larger than what is left of the scatter, a few dB: what is not drawn would
-//! have changed nothing.
+//! smoothed strength is [`RssiChanges::change_db`] away from what was reported last, when nothing was reported of it
+//! for [`RssiChanges::heartbeat`], and once, as [`LOST_DBM`], when it is not heard any more. Of a label that stays
+//! where it is only heartbeats are due, and these lie in a queue: so it costs nothing between two of them, and one draw
+//! at each. That is fair as long as `change_db` is larger than what is left of the scatter, a few dB: what is not drawn
+//! would have changed nothing.
 
 use super::{
     air::{Antenna, micros},
@@ -23,6 +23,9 @@ use std::{
 const LOST_DBM: i8 = -126;
 /// Most bytes of a reading in JSON, with its comma: `["00:11:22:33:44:55",-126],`.
 const READING_BYTES_MAX: usize = 27;
+/// A gateway's labels have their heartbeats in so many reports: few enough that each is worth a message, many enough
+/// that a router has not all labels at once.
+const HEARTBEAT_PARTS: u64 = 8;
 /// Bytes of a report around its readings, with a margin.
 const AROUND_BYTES_MAX: usize = 128;
 /// Most readings in one report: what a router takes, by number and by bytes.
@@ -102,8 +105,11 @@ impl Changes {
             None => {
                 let audible = || fixed.iter().enumerate().filter(|(_, heard)| is_audible(**heard));
                 let count = audible().count() as u64;
-                // The first heartbeats lie evenly in one, so that all later ones do.
-                let due = |(place, (index, _)): (u64, _)| (now_us + (place + 1) * self.heartbeat_us / count, index);
+                // The first heartbeats lie in all of its parts, so that all later ones do.
+                let due = |(place, (index, _)): (u64, _)| {
+                    let part = place * HEARTBEAT_PARTS / count + 1;
+                    (now_us + part * self.heartbeat_us / HEARTBEAT_PARTS, index)
+                };
                 self.due = Some((0..).zip(audible()).map(due).collect());
                 audible().for_each(|(_, heard)| report(*heard));
             }
@@ -164,7 +170,8 @@ mod tests {
         let mut times = BTreeMap::<Mac, u32>::new();
         for second in 1..=300 {
             let due = readings.due(second * SECOND, &mut rng);
-            assert_eq!(due.len(), 5, "in second {second}");
+            // An eighth of the labels each 12.5 s.
+            assert!([0, 62, 63].contains(&due.len()), "{} in second {second}", due.len());
             assert!(due.iter().all(|(_, dbm)| (-72..=-68).contains(dbm)), "what was smoothed scatters less");
             due.iter().for_each(|(label, _)| *times.entry(*label).or_default() += 1);
         }

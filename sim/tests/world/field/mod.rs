@@ -5,6 +5,7 @@ mod broker_limits;
 mod clocks;
 mod frozen_routers;
 mod presence;
+mod weak_links;
 
 use backbone::{
     config::{Config, RpcKind},
