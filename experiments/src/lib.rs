@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`] |
+//! | what is asked of runs | [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |
 //! | running, one or many | [`run`] |
@@ -49,6 +49,7 @@ pub mod measure;
 pub mod plot;
 pub mod progress;
 pub mod results;
+pub mod roaming;
 pub mod run;
 pub mod simulate;
 pub mod spec;

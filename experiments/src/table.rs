@@ -63,6 +63,7 @@ pub fn render(summary: &Summary) -> String {
         let hours: Vec<(String, &str)> = hours.iter().map(|(hours, of)| (hours.clone(), of.as_str())).collect();
         line(&mut out, "pod hours", &hours);
     }
+    radio(&mut out, summary);
     let drops: Vec<(String, &str)> =
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
     if !drops.is_empty() {
@@ -121,6 +122,25 @@ fn load_line(out: &mut String, load: &Load) {
         parts.push((count(seconds), "s above the SLO"));
     }
     line(out, "load", &parts);
+}
+
+/// What the radio came to, if there is one.
+fn radio(out: &mut String, summary: &Summary) {
+    let Some(radio) = &summary.radio else { return };
+    let fates = [
+        (count(radio.commands), "commands"),
+        (decimal(radio.at_first_try_percent), "% at the first try"),
+        (decimal(radio.answered_percent), "% answered"),
+        (decimal(radio.tries_per_command), "packets each"),
+    ];
+    line(out, "radio", &fates);
+    let times = [
+        (decimal(radio.gateway_us_per_answer), "us of a gateway for an answer"),
+        (decimal(radio.busiest_gateway_percent), "% busiest gateway"),
+        (decimal(radio.label_us_per_answer), "us of a label"),
+        (decimal(radio.listening_ms_per_h), "ms listening an hour"),
+    ];
+    line(out, "air time", &times);
 }
 
 /// What a live run rests on.

@@ -46,14 +46,36 @@ pub fn log_normal(median: u64, spread_percent: u32, mut bits: impl FnMut() -> u6
         return median;
     }
     // Twelve even draws make a normal one that is good enough, and the same on every machine.
-    let even = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
     let normal = (0..12).map(|_| even(bits())).sum::<f64>() - 6.0;
     (median as f64 * libm::exp(f64::from(spread_percent) / 100.0 * normal)) as u64
+}
+
+/// A number between 0 and 1, evenly from 64 even bits.
+pub(crate) fn even(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A normally distributed number with mean 0 and variance 1, from two draws of 64 even bits (Box and Muller, A Note on
+/// the Generation of Random Normal Deviates, 1958).
+pub(crate) fn normal(first: u64, second: u64) -> f64 {
+    let radius = libm::sqrt(-2.0 * libm::log(1.0 - even(first)));
+    radius * libm::cos(std::f64::consts::TAU * even(second))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn normal_numbers_have_mean_0_and_variance_1() {
+        let mut rng = Seed::new(1).stream("a");
+        let draws: Vec<f64> = (0..20_000).map(|_| normal(rng.next_u64(), rng.next_u64())).collect();
+        let mean = draws.iter().sum::<f64>() / 20_000.0;
+        let variance = draws.iter().map(|draw| draw * draw).sum::<f64>() / 20_000.0;
+        assert!(mean.abs() < 0.02 && (0.97..1.03).contains(&variance), "{mean} {variance}");
+        let beyond_two = draws.iter().filter(|draw| draw.abs() > 2.0).count();
+        assert!((850..970).contains(&beyond_two), "4.55 % lie there: {beyond_two}");
+    }
 
     #[test]
     fn a_log_normal_number_has_its_median_and_its_spread() {

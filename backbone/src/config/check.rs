@@ -1,6 +1,6 @@
 //! Checking: which values make no sense, and what would do.
 
-use super::{Config, ConfigError, Mqtt, secret::mask_url};
+use super::{Config, ConfigError, Mqtt, Routing, RoutingMode, secret::mask_url};
 use crate::message::PRIORITY_MAX;
 use std::path::PathBuf;
 
@@ -9,6 +9,8 @@ const DELAY_MS_MAX: u64 = 60 * 60 * 1000;
 /// Longest reply timeout, in milliseconds: 25 minutes. RabbitMQ takes a delivery back that is not acknowledged within
 /// 30 minutes (`consumer_timeout`), and closes the channel.
 const REPLY_TIMEOUT_MS_MAX: u64 = 25 * 60 * 1000;
+/// Largest hysteresis: no gateway hears a label by more than that.
+const HYSTERESIS_DB_MAX: u64 = 100;
 /// Largest window, number of messages in work, or retries.
 const COUNT_MAX: u64 = 10_000;
 /// Most addresses of routers.
@@ -42,6 +44,9 @@ impl Config {
         number("mqtt.receive_maximum", self.mqtt.receive_maximum.into(), 1, COUNT_MAX);
         number("mqtt.in_flight_max", self.mqtt.in_flight_max.into(), 1, COUNT_MAX);
         number("routing.route_fresh_ms", self.routing.route_fresh_ms, 1, DELAY_MS_MAX);
+        number("routing.smoothing_ms", self.routing.smoothing_ms, 0, self.routing.route_fresh_ms);
+        number("routing.hysteresis_db", self.routing.hysteresis_db.into(), 0, HYSTERESIS_DB_MAX);
+        number("routing.hysteresis_ms", self.routing.hysteresis_ms, 0, DELAY_MS_MAX);
         number("dispatcher.window", self.dispatcher.window as u64, 1, COUNT_MAX);
         number("task_queue.priority_max", self.task_queue.priority_max.into(), 0, PRIORITY_MAX.into());
         number("task_worker.prefetch", self.task_worker.prefetch.into(), 1, COUNT_MAX);
@@ -53,7 +58,20 @@ impl Config {
         number("http_router.in_flight_max", self.http_router.in_flight_max as u64, 1, COUNT_MAX);
         number("http_router.reply_timeout_ms", self.http_router.reply_timeout_ms, 0, DELAY_MS_MAX);
         number("http_router.listen", self.http_router.listen.port().into(), 1, u16::MAX.into());
+        self.routing_problems(&mut problems);
         problems
+    }
+
+    fn routing_problems(&self, problems: &mut Vec<(&'static str, String)>) {
+        let Routing { mode, hysteresis_db, hysteresis_ms, .. } = self.routing;
+        if hysteresis_db > 0 && mode != RoutingMode::Rssi {
+            let problem = "is set with another `routing.mode` than \"rssi\", the only one that compares strengths; \
+                           expected 0";
+            problems.push(("routing.hysteresis_db", problem.into()));
+        }
+        if hysteresis_ms > 0 && hysteresis_db == 0 {
+            problems.push(("routing.hysteresis_ms", "is set without `routing.hysteresis_db`; expected both".into()));
+        }
     }
 
     fn tls_problems(&self, problems: &mut Vec<(&'static str, String)>) {

@@ -63,7 +63,16 @@ impl Default for Redis {
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { mode: RoutingMode::Rssi, newest_wins: true, route_fresh_ms: 6_000, presence: Presence::Puback }
+        Self {
+            mode: RoutingMode::Rssi,
+            newest_wins: true,
+            route_fresh_ms: 6_000,
+            presence: Presence::Puback,
+            retry_elsewhere: false,
+            smoothing_ms: 0,
+            hysteresis_db: 0,
+            hysteresis_ms: 0,
+        }
     }
 }
 

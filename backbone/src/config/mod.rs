@@ -213,6 +213,18 @@ pub struct Routing {
     pub route_fresh_ms: u64,
     /// How routers know that a gateway is offline. Default `puback`.
     pub presence: Presence,
+    /// Whether a request of a task's second try goes to the second-best gateway, that of its third to the best again,
+    /// and so on. Workers then say in each request which try it is: update routers first. Default false: to the best.
+    pub retry_elsewhere: bool,
+    /// With this the strength of a gateway is the mean of its last four readings, each in a span of this length, in
+    /// milliseconds; a reading's weight halves with each span that it is older. All routers must agree. At least the
+    /// time between two reports. Default 0: the last reading counts alone.
+    pub smoothing_ms: u64,
+    /// With `rssi`: a label stays with the gateway of its last request until another is better by so many dB, for
+    /// `hysteresis_ms`. Default 0: the best at the moment.
+    pub hysteresis_db: u8,
+    /// For how long another has to be better, in milliseconds, as seen by the label's requests. Default 0: at once.
+    pub hysteresis_ms: u64,
 }
 
 /// How routers know that a gateway is offline.
@@ -234,6 +246,10 @@ pub enum RoutingMode {
     /// To the gateway that hears the label best.
     #[default]
     Rssi,
+    /// To any gateway that has heard the label: the request's id decides. To compare with.
+    Random,
+    /// To the gateway that has heard the label last.
+    LastHeard,
     /// All to the one gateway whose address is in the Redis key `shelfwire:route:default`, as in the thesis'
     /// measurements.
     Fixed,

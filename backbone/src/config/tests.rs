@@ -192,7 +192,7 @@ fn a_value_of_another_type_is_refused_with_key_value_and_type() {
 #[test]
 fn an_unknown_choice_is_refused_with_the_known_ones() {
     let error = refused("[routing]\nmode = \"best\"\n");
-    assert_eq!(error.trim_end(), "FILE: `routing.mode` is \"best\"; expected one of rssi, fixed");
+    assert_eq!(error.trim_end(), "FILE: `routing.mode` is \"best\"; expected one of rssi, random, last_heard, fixed");
 }
 
 #[test]
@@ -202,6 +202,20 @@ fn values_out_of_range_are_refused_all_at_once() {
     assert_eq!(lines[0], "FILE: `bck_router.group` is \"a/b\"; expected a name without / + # (MQTT 5, 4.8.2)");
     assert_eq!(lines[1], "FILE: `task_worker.prefetch` is 0; expected 1 to 10000");
     assert_eq!(lines[2], "FILE: `task_worker.attempts_max` is 0; expected 1 to 10000");
+}
+
+#[test]
+fn hysteresis_is_of_strengths_and_has_a_size() {
+    let error = refused("[routing]\nmode = \"random\"\nhysteresis_db = 6\n");
+    assert_eq!(
+        error,
+        "FILE: `routing.hysteresis_db` is set with another `routing.mode` than \"rssi\", the only one that compares \
+         strengths; expected 0"
+    );
+    let error = refused("[routing]\nhysteresis_ms = 6\n");
+    assert_eq!(error, "FILE: `routing.hysteresis_ms` is set without `routing.hysteresis_db`; expected both");
+    let error = refused("[routing]\nsmoothing_ms = 6_001\n");
+    assert_eq!(error, "FILE: `routing.smoothing_ms` is 6001; expected 0 to 6000");
 }
 
 #[test]

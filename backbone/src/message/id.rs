@@ -92,6 +92,11 @@ impl RequestId {
         env.random(&mut bytes);
         Self(u128::from_be_bytes(bytes))
     }
+
+    /// Its last 64 bits: a number as random as the id.
+    pub(crate) fn low_bits(self) -> u64 {
+        self.0 as u64
+    }
 }
 
 impl fmt::Display for RequestId {

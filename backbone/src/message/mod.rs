@@ -58,6 +58,10 @@ pub struct Request {
     pub version: u64,
     /// When the caller stops waiting, in milliseconds since 1970. Every hop drops the request after that.
     pub deadline_unix_ms: u64,
+    /// Which try of its task this is, from the second one on, if routers want to know (`routing.retry_elsewhere`). Of
+    /// no interest to gateways.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
     /// See [`Command::body`].
     #[cfg_attr(test, schemars(with = "serde_json::Value"))]
     pub body: Box<RawValue>,

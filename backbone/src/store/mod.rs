@@ -5,6 +5,7 @@
 
 mod correlations;
 mod newest;
+mod ranking;
 mod refusal;
 mod routes;
 

@@ -1,4 +1,4 @@
-//! Routes: which gateway hears a label best.
+//! Routes: which gateways hear a label, and how well. In which order they are asked is in `ranking`.
 //!
 //! One hash a label, with a field for each gateway that hears it. A gateway's report sets only its own fields, so that
 //! concurrent writers can't lose each other's reports. A hash expires as a whole once no gateway has reported its label
@@ -9,6 +9,7 @@
 use super::{
     Caller, CorrelationKey, STEP_LIMIT, Store, StoreError,
     newest::{self, Accepted},
+    ranking::{self, HELD_FIELD, Lookup, look_up},
 };
 use crate::{
     config::{Routing, RoutingMode},
@@ -17,16 +18,12 @@ use crate::{
     message::{DEFAULT_ROUTE_KEY, Mac, Request, RssiReport},
 };
 use redis::{Pipeline, Value};
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis,
 /// which does one thing at a time, makes others wait.
 const LABELS_PER_BATCH: usize = 256;
-/// A field is removed when it is older than a fresh one may be by this factor. Generous, because between reading and
-/// removing a gateway may hear the label again: its field then comes back with its next report.
-const FORGOTTEN_AFTER: u64 = 4;
-
 fn key(esl: Mac) -> String {
     format!("shelfwire:route:{esl}")
 }
@@ -49,46 +46,6 @@ pub(crate) struct Way {
     pub(crate) gateway: Mac,
     /// When the gateway heard the label, in milliseconds since 1970, if that is how the way is known.
     pub(crate) heard_unix_ms: Option<u64>,
-}
-
-/// What a label's hash says.
-#[derive(Debug, PartialEq, Eq)]
-struct Lookup {
-    /// The fresh routes, the strongest first; of equally strong ones the gateway with the lower address.
-    ways: Vec<Way>,
-    /// Fields that will not become fresh again, or make no sense.
-    forgotten: Vec<Vec<u8>>,
-}
-
-/// Reads the fields of a hash at `now_unix_ms`.
-fn look_up(fields: BTreeMap<Vec<u8>, Vec<u8>>, now_unix_ms: u64, fresh_ms: u64) -> Lookup {
-    let mut fresh = Vec::new();
-    let mut forgotten = Vec::new();
-    for (field, value) in fields {
-        // In either direction: a gateway whose clock is wrong must not win for ever.
-        let route = parse(&field, &value).map(|route| (route, route.heard_unix_ms.abs_diff(now_unix_ms)));
-        match route {
-            Some((route, off_ms)) if off_ms <= fresh_ms => fresh.push(route),
-            Some((_, off_ms)) if off_ms <= FORGOTTEN_AFTER * fresh_ms => {}
-            _ => forgotten.push(field),
-        }
-    }
-    fresh.sort_by_key(|route| (Reverse(route.rssi), route.gateway));
-    let way = |route: Route| Way { gateway: route.gateway, heard_unix_ms: Some(route.heard_unix_ms) };
-    Lookup { ways: fresh.into_iter().map(way).collect(), forgotten }
-}
-
-#[derive(Clone, Copy)]
-struct Route {
-    gateway: Mac,
-    rssi: i8,
-    heard_unix_ms: u64,
-}
-
-fn parse(field: &[u8], value: &[u8]) -> Option<Route> {
-    let (rssi, heard_unix_ms) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    let gateway = std::str::from_utf8(field).ok()?.parse().ok()?;
-    Some(Route { gateway, rssi: rssi.parse().ok()?, heard_unix_ms: heard_unix_ms.parse().ok()? })
 }
 
 /// Until when a report of `heard_unix_ms` may be written; `None` if that is over, or if it comes from the future.
@@ -148,20 +105,24 @@ impl Store {
         if config.newest_wins {
             newest::accept(&mut pipeline, esl, request.version);
         }
-        match config.mode {
-            RoutingMode::Rssi => drop(pipeline.cmd("HGETALL").arg(key(esl))),
-            RoutingMode::Fixed => drop(pipeline.cmd("GET").arg(DEFAULT_ROUTE_KEY)),
-        }
+        let (read, key_of_route) = match config.mode {
+            RoutingMode::Rssi | RoutingMode::Random | RoutingMode::LastHeard => ("HGETALL", key(esl)),
+            RoutingMode::Fixed => ("GET", DEFAULT_ROUTE_KEY.to_owned()),
+        };
+        pipeline.cmd(read).arg(key_of_route);
         let Some(mut answers) = self.run_until::<Vec<Value>>(give_up, doing, &pipeline).await? else {
             return Ok(Destination::Ways(Vec::new()));
         };
         let of_another_kind = |source| StoreError::Redis { doing, source };
         let route = answers.pop().unwrap_or(Value::Nil);
         let ways = match config.mode {
-            RoutingMode::Rssi => {
+            RoutingMode::Rssi | RoutingMode::Random | RoutingMode::LastHeard => {
                 let fields = redis::from_redis_value(route).map_err(|error| of_another_kind(error.into()))?;
-                let Lookup { ways, forgotten } = look_up(fields, env.unix_ms(), config.route_fresh_ms);
+                let Lookup { ways, forgotten, held } = look_up(fields, env.unix_ms(), config, request);
                 self.remove("remove old routes", &key(esl), &forgotten).await;
+                if let Some(held) = held {
+                    self.hold(config, &key(esl), &held).await;
+                }
                 ways
             }
             RoutingMode::Fixed => {
@@ -197,6 +158,17 @@ impl Store {
         }
     }
 
+    /// Remembers by which gateway the label of `key` is reached: a round trip more, but only when that changes.
+    async fn hold(&self, config: &Routing, key: &str, held: &str) {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("HSET").arg(key).arg(HELD_FIELD).arg(held).ignore();
+        // The hash may have expired meanwhile.
+        pipeline.cmd("PEXPIRE").arg(key).arg(config.route_fresh_ms).ignore();
+        if let Err(error) = self.run::<()>("hold on to a gateway", &pipeline).await {
+            tracing::debug!(%error, "the next look-up remembers it");
+        }
+    }
+
     /// Writes a report of `gateway` into the table.
     ///
     /// # Errors
@@ -207,13 +179,13 @@ impl Store {
         gateway: Mac,
         report: &RssiReport,
     ) -> Result<(), StoreError> {
-        let gateway = gateway.to_string();
+        let field = ranking::field(config, gateway, report.heard_unix_ms);
         for labels in report.labels.chunks(LABELS_PER_BATCH) {
             let mut pipeline = Pipeline::with_capacity(2 * labels.len());
             for (esl, rssi) in labels {
                 let key = key(*esl);
                 let value = format!("{rssi} {}", report.heard_unix_ms);
-                pipeline.cmd("HSET").arg(&key).arg(&gateway).arg(value).ignore();
+                pipeline.cmd("HSET").arg(&key).arg(&field).arg(value).ignore();
                 pipeline.cmd("PEXPIRE").arg(&key).arg(config.route_fresh_ms).ignore();
             }
             self.run::<()>("store an RSSI report", &pipeline).await?;
@@ -227,52 +199,6 @@ mod tests {
     use super::*;
     use crate::env::memory::memory_env;
 
-    const NOW: u64 = 1_000_000;
-    const A: &str = "00:00:00:00:00:0A";
-    const B: &str = "00:00:00:00:00:0B";
-
-    fn read(fields: &[(&str, String)]) -> Lookup {
-        let bytes = |text: &str| text.as_bytes().to_vec();
-        look_up(fields.iter().map(|(gateway, value)| (bytes(gateway), bytes(value))).collect(), NOW, 6_000)
-    }
-
-    fn choose(fields: &[(&str, String)]) -> Option<String> {
-        read(fields).ways.first().map(|way| way.gateway.to_string())
-    }
-
-    fn heard(rssi: i8, ago_ms: i64) -> String {
-        format!("{rssi} {}", NOW.checked_add_signed(-ago_ms).unwrap())
-    }
-
-    #[test]
-    fn the_strongest_fresh_route_wins() {
-        assert_eq!(choose(&[(A, heard(-70, 0)), (B, heard(-60, 5_999))]).as_deref(), Some(B));
-    }
-
-    #[test]
-    fn a_stale_route_loses_however_strong() {
-        assert_eq!(choose(&[(A, heard(-90, 6_000)), (B, heard(-20, 6_001))]).as_deref(), Some(A));
-        assert_eq!(choose(&[(B, heard(-20, 6_001))]), None);
-    }
-
-    #[test]
-    fn a_route_from_the_future_is_no_route() {
-        assert_eq!(choose(&[(A, heard(-20, -6_001))]), None);
-    }
-
-    #[test]
-    fn equally_strong_routes_are_decided_by_address() {
-        assert_eq!(choose(&[(B, heard(-60, 0)), (A, heard(-60, 0))]).as_deref(), Some(A));
-    }
-
-    #[test]
-    fn fields_are_forgotten_when_they_are_old_or_senseless() {
-        let fields = [(A, heard(-60, 6_001)), (B, heard(-60, 24_001)), ("gateway", heard(-60, 0))];
-        assert_eq!(read(&fields), Lookup { ways: Vec::new(), forgotten: vec![B.into(), "gateway".into()] });
-        assert_eq!(read(&[(A, heard(-60, 24_000))]).forgotten, Vec::<Vec<u8>>::new());
-        assert_eq!(read(&[(A, heard(-60, -24_001))]).forgotten, [A.as_bytes()], "a clock is wrong");
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_report_may_be_written_for_half_the_time_that_it_is_fresh() {
         let (env, config) = (memory_env(), Routing::default());
@@ -282,11 +208,5 @@ mod tests {
         };
         assert_eq!((limit(0), limit(1_000), limit(3_000), limit(3_001)), (Some(3_000), Some(2_000), Some(0), None));
         assert_eq!((limit(-3_000), limit(-3_001)), (Some(3_000), None), "the gateway's clock is fast");
-    }
-
-    #[test]
-    fn fields_that_do_not_parse_are_passed_over() {
-        assert_eq!(choose(&[("gateway", heard(-10, 0)), (A, "-10".into()), (B, heard(-99, 0))]).as_deref(), Some(B));
-        assert_eq!(choose(&[]), None);
     }
 }

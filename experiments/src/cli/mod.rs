@@ -10,6 +10,7 @@ mod live;
 mod log;
 mod new;
 mod output;
+mod roaming;
 mod run;
 mod sweep;
 mod thesis;
@@ -76,6 +77,8 @@ enum Action {
     /// Is the `backbone` program: how live runs start their routers.
     #[command(hide = true)]
     Backbone(live::BackboneArgs),
+    /// Lays ways to choose a gateway side by side, over the speed of labels that roam.
+    Roaming(roaming::RoamingArgs),
     /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
     Thesis(thesis::ThesisArgs),
 }
@@ -99,6 +102,7 @@ impl Cli {
             Some(Action::Capacity(arguments)) => arguments.quiet,
             Some(Action::Compare(arguments)) => arguments.quiet,
             Some(Action::Sweep(arguments)) => arguments.quiet,
+            Some(Action::Roaming(arguments)) => arguments.quiet,
             Some(Action::Thesis(arguments)) => arguments.quiet,
             Some(_) => false,
         }
@@ -153,6 +157,7 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
         (Some(Action::Sweep(arguments)), _) => sweep::sweep(&arguments, program),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
+        (Some(Action::Roaming(arguments)), _) => roaming::roaming(&arguments, program),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),
         (None, Some(name)) => run::run(&name, &cli.changes, &cli.options, program),
         (None, None) => {

@@ -7,7 +7,10 @@ use crate::{
 use backbone::config;
 use sim::{
     Seed,
-    fleet::{AckOrder, GatewayPlan, Handling, Heard, Online, Processor, StorePlan, Work, Writes, place_store},
+    fleet::{
+        AckOrder, Air, Antenna, GatewayPlan, Handling, Heard, Online, Processor, RadioUse, RssiChanges, StorePlan,
+        Work, Writes, place_store,
+    },
 };
 use std::{sync::Arc, time::Duration};
 
@@ -19,30 +22,61 @@ const STORE_SIDE_M_MIN: f64 = 10.0;
 /// All gateways of a run.
 pub(crate) struct Gateways {
     spec: Arc<Spec>,
-    /// What each hears.
+    /// What each hears in a plain fleet; empty if there is a radio.
     heard: Vec<Vec<Heard>>,
+    /// Of each store, if there is a radio.
+    airs: Vec<Air>,
     online: Online,
 }
 
-/// What each gateway of each store hears.
-fn place(spec: &Spec) -> Vec<Vec<Heard>> {
-    let stores = spec.fleet.stores as usize;
-    let labels_per_store = spec.fleet.esls as usize / stores;
-    let side_m = (labels_per_store as f64 * SQUARE_METRES_PER_LABEL).sqrt().max(STORE_SIDE_M_MIN);
-    let plan = StorePlan {
+/// What a store is like: all are alike.
+fn store(spec: &Spec) -> StorePlan {
+    let labels = (spec.fleet.esls / spec.fleet.stores) as usize;
+    let crowded_m = (labels as f64 * SQUARE_METRES_PER_LABEL).sqrt().max(STORE_SIDE_M_MIN);
+    let side_m = spec.fleet.radio.as_ref().map(|radio| f64::from(radio.side_m)).filter(|side_m| *side_m > 0.0);
+    StorePlan {
         gateways: spec.fleet.gateways_per_store() as usize,
-        labels: labels_per_store,
+        labels,
         gateways_in_range: spec.fleet.gateways_in_range as usize,
-        side_m,
-    };
+        side_m: side_m.unwrap_or(crowded_m),
+    }
+}
+
+/// What each gateway of each store hears in a plain fleet.
+fn place(spec: &Spec) -> Vec<Vec<Heard>> {
+    let plan = store(spec);
     let mut rng = Seed::new(spec.seed).stream("radio");
-    (0..stores).flat_map(|store| place_store(plan, |i| fleet_label(store * labels_per_store + i), &mut rng)).collect()
+    let label = |store: usize| move |i| fleet_label(store * plan.labels + i);
+    (0..spec.fleet.stores as usize).flat_map(|store| place_store(plan, label(store), &mut rng)).collect()
+}
+
+/// The air of each store, in which time begins now.
+fn airs(spec: &Spec) -> Vec<Air> {
+    let Some(radio) = &spec.fleet.radio else { return Vec::new() };
+    let plan = store(spec);
+    let label = |store: usize| move |i| fleet_label(store * plan.labels + i);
+    let air = |store| Air::new(Seed::new(spec.seed), &format!("store {store}"), radio.plan(), plan, label(store));
+    (0..spec.fleet.stores as usize).map(air).collect()
 }
 
 impl Gateways {
     /// Places them on the floors of their stores.
     pub(crate) fn place(spec: Arc<Spec>) -> Self {
-        Self { heard: place(&spec), online: Online::default(), spec }
+        let airs = airs(&spec);
+        let heard = if airs.is_empty() { place(&spec) } else { Vec::new() };
+        Self { heard, airs, online: Online::default(), spec }
+    }
+
+    /// What the radio came to until now; `None`: there is none.
+    pub(crate) fn radio_use(&self) -> Option<RadioUse> {
+        self.airs.iter().map(Air::usage).reduce(RadioUse::and)
+    }
+
+    /// What a gateway has of its store's air, if there is any.
+    fn antenna(&self, index: u32) -> Option<Antenna> {
+        let per_store = self.spec.fleet.gateways_per_store();
+        let air = self.airs.get((index / per_store) as usize)?;
+        Some(air.antenna((index % per_store) as usize))
     }
 
     /// How many of them can be reached.
@@ -78,9 +112,14 @@ impl Gateways {
             handling: Handling { median_us: handling.median_us.into(), spread_percent: handling.spread_percent },
             processor,
             ble_us: (u64::from(median - spread) * 1_000, u64::from(median + spread) * 1_000),
-            heard: self.heard[index as usize].clone(),
+            heard: self.heard.get(index as usize).cloned().unwrap_or_default(),
+            antenna: self.antenna(index),
             online: self.online.clone(),
             rssi_period: Duration::from_millis(fleet.rssi_period_ms.into()),
+            rssi_changes: (fleet.rssi_change_db > 0).then(|| RssiChanges {
+                change_db: fleet.rssi_change_db,
+                heartbeat: Duration::from_millis(fleet.rssi_heartbeat_ms.into()),
+            }),
         }
     }
 }

@@ -264,6 +264,7 @@ impl World {
         let mut outcome = invariants::check(&self.recorder, &brokers, true);
         outcome.virtual_us = since(self.start);
         outcome.samples = self.samples;
+        outcome.radio = self.gateways.radio_use();
         outcome.counters.disconnects += counted.disconnects;
         for (reason, times) in counted.drops {
             *outcome.counters.drops.entry(reason).or_default() += times;

@@ -3,6 +3,7 @@
 use super::Sample;
 use crate::{spec::Target, workload::task_id};
 use backbone::telemetry::{DropReason, FailReason};
+use sim::fleet::RadioUse;
 use std::collections::BTreeMap;
 
 /// All that a run says about itself.
@@ -31,6 +32,8 @@ pub struct Outcome {
     /// How long all pods of routers and of workers together were there, each from its being scheduled to its end, in
     /// microseconds. Empty for a live run.
     pub pods_us: BTreeMap<Target, u64>,
+    /// What the radio came to; `None`: the spec has none.
+    pub radio: Option<RadioUse>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
 }

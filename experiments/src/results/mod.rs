@@ -6,9 +6,11 @@
 
 mod latency;
 mod picture;
+mod radio;
 mod series;
 mod summary;
 
+pub use radio::RadioNumbers;
 pub use summary::{Rpcs, Summary, Throughput};
 
 use crate::{

@@ -1,5 +1,6 @@
 //! `summary.json`: a run in numbers, small enough to be committed.
 
+use super::RadioNumbers;
 use crate::{
     cost::Cost,
     digits::grouped,
@@ -44,6 +45,9 @@ pub struct Summary {
     pub pod_hours: BTreeMap<String, f64>,
     /// Rates from the first task dispatched to the last one finished, in virtual time.
     pub throughput: Throughput,
+    /// What the radio came to. Left out if the spec has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub radio: Option<RadioNumbers>,
     /// Messages dropped or handed back, by reason.
     pub drops: BTreeMap<String, u64>,
     /// TCP segments delivered; 0 if live.
@@ -123,6 +127,7 @@ impl Summary {
                 rpcs_per_s: per_second(counters.rpcs_replied, busy_us),
                 messages_per_s: per_second(counters.mqtt_messages, busy_us),
             },
+            radio: outcome.radio.as_ref().map(|radio| RadioNumbers::of(radio, outcome.virtual_us)),
             drops: counters.drops.iter().map(|(reason, times)| (format!("{reason:?}"), *times)).collect(),
             segments: counters.segments,
             virtual_s: outcome.virtual_us as f64 / 1e6,

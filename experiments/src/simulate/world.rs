@@ -350,7 +350,8 @@ impl World {
         };
         let is_faultless = self.spec.is_faultless() && !self.scaling.has_killed();
         let (scaling, pods_us) = self.scaling.report(self.cluster.now_us());
-        Outcome { scaling, pods_us, ..invariants::check(&self.recorder, &brokers, is_faultless) }
+        let outcome = invariants::check(&self.recorder, &brokers, is_faultless);
+        Outcome { scaling, pods_us, radio: self.gateways.radio_use(), ..outcome }
     }
 
     /// For the message of a run that doesn't end.

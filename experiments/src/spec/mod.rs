@@ -12,6 +12,7 @@ mod load;
 mod pod;
 mod published;
 mod quantity;
+mod radio;
 mod ranges;
 pub mod reference;
 mod replay;
@@ -32,6 +33,7 @@ pub use load::{Override, load};
 pub use pod::{Pod, UnknownPod, is_router};
 pub use published::has_figure_in_thesis;
 pub use quantity::{NoQuantity, Quantity};
+pub use radio::Radio;
 pub use ranges::range;
 pub use workload::{Arrivals, CommandedEsls, Replayed, Workload};
 pub use world::{

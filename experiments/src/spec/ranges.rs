@@ -32,12 +32,16 @@ const SCALING_S_MAX: u32 = 86_400;
 const WINDOW_S_MAX: u32 = 3_600;
 /// Longest median of a pod's start, in ms: ten minutes.
 const START_MS_MAX: u32 = 600_000;
+/// Longest time of a label or a gateway's reports, in ms: an hour, as long as a route may be fresh.
+const RADIO_MS_MAX: u32 = 3_600_000;
+/// Most that decibels can say here: beyond that a signal is everything or nothing.
+const DB_MAX: u32 = 100;
 /// All segments.
 const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 51] = [
+const RANGES: [(&str, u32, u32); 64] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.duration_s", 0, DURATION_S_MAX),
     ("workload.warm_up_s", 0, DURATION_S_MAX),
@@ -55,6 +59,20 @@ const RANGES: [(&str, u32, u32); 51] = [
     ("fleet.stores", 1, HOSTS_MAX),
     ("fleet.esls", 0, ESLS_MAX),
     ("fleet.gateways_in_range", 1, HOSTS_MAX),
+    ("fleet.rssi_change_db", 0, DB_MAX),
+    ("fleet.rssi_heartbeat_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.side_m", 0, 1_000),
+    ("fleet.radio.shadowing_db", 0, DB_MAX),
+    ("fleet.radio.fading_db", 0, DB_MAX),
+    ("fleet.radio.noise_figure_db", 0, DB_MAX),
+    // What a data packet of LE holds (Core, volume 6, part B, 2.4).
+    ("fleet.radio.command_bytes", 1, 251),
+    ("fleet.radio.repeats_max", 0, 100),
+    ("fleet.radio.repeat_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.wake_period_ms", 0, RADIO_MS_MAX),
+    ("fleet.radio.interference_db", 0, DB_MAX),
+    ("fleet.radio.roaming_percent", 0, 100),
+    ("fleet.radio.roaming_m_per_min", 0, 10_000),
     ("fleet.handling.median_us", 0, COST_US_MAX),
     ("fleet.handling.spread_percent", 0, SPREAD_PERCENT_MAX),
     ("network.quantum_us", 0, QUANTUM_US_MAX),
@@ -127,7 +145,7 @@ fn is_like(path: &str, pattern: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Autoscaler, Behavior, ScalingRules};
+    use crate::spec::{Autoscaler, Behavior, Radio, ScalingRules};
 
     #[test]
     fn every_range_is_that_of_a_field_and_holds_its_default() {
@@ -136,6 +154,7 @@ mod tests {
         let rules = ScalingRules { stabilization_window_s: Some(0), ..ScalingRules::default() };
         let behavior = Some(Behavior { scale_up: rules.clone(), scale_down: rules });
         spec.autoscale.routers = Some(Autoscaler { idle_replica_count: Some(0), behavior, ..Autoscaler::default() });
+        spec.fleet.radio = Some(Radio::default());
         assert_eq!(out_of_range(&spec), None);
         let table = toml::Table::try_from(&spec).unwrap();
         for (pattern, min, max) in RANGES {

@@ -1,7 +1,7 @@
 //! Every field of a spec with its meaning, unit, default and range: taken from the types, their docs and their
 //! defaults, so that there is nothing to keep in step.
 
-use super::{Autoscaler, Behavior, Spec, Trigger, range};
+use super::{Autoscaler, Behavior, Radio, Spec, Trigger, range};
 use crate::digits::grouped;
 use backbone::config;
 use serde_json::Value as Json;
@@ -14,7 +14,7 @@ use toml::Value;
 /// Columns of an explanation.
 const COLUMNS: usize = 110;
 /// The units that names end with.
-const UNITS: [(&str, &str); 7] = [
+const UNITS: [(&str, &str); 10] = [
     ("_us", "µs"),
     ("_ms", "ms"),
     ("_s", "s"),
@@ -22,10 +22,13 @@ const UNITS: [(&str, &str); 7] = [
     ("_percent", "%"),
     ("_ppm", "ppm"),
     ("_bytes", "bytes"),
+    ("_db", "dB"),
+    ("_m", "m"),
+    ("_m_per_min", "m/min"),
 ];
 
 /// What docs say of units, which is said beside them.
-const SAID_BESIDE: [&str; 4] = [", in us", ", in ms", ", in percent", "; in us"];
+const SAID_BESIDE: [&str; 5] = [", in us", ", in ms", ", in percent", "; in us", "; in m"];
 
 /// One field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,18 +79,21 @@ pub fn fields() -> Vec<Field> {
     }
     // What has no default, or is not inherited, is in no file that is written out.
     fields.extend(["extends", "abstract", "gate"].map(|key| field(&schema, key.to_owned(), None)));
-    let scaled = toml::Table::try_from(scaled()).expect("a spec fits into TOML").into();
-    for (table, defaults) in [("expect", &defaults), ("faults", &defaults), ("autoscale", &scaled)] {
+    let with_all = toml::Table::try_from(with_all()).expect("a spec fits into TOML").into();
+    for (table, defaults) in
+        [("expect", &defaults), ("faults", &defaults), ("fleet.radio", &with_all), ("autoscale", &with_all)]
+    {
         fields_below(&schema, table, defaults, &mut fields);
     }
     fields
 }
 
-/// A spec with all that may be left out of what is scaled.
-fn scaled() -> Spec {
+/// A spec with tables that may be left out.
+fn with_all() -> Spec {
     let trigger: Trigger = toml::from_str("queue = \"\"").expect("all else has a default");
     let rules = Autoscaler { triggers: vec![trigger], behavior: Some(Behavior::default()), ..Autoscaler::default() };
     let mut spec = Spec::default();
+    spec.fleet.radio = Some(Radio::default());
     (spec.autoscale.routers, spec.autoscale.task_workers) = (Some(rules.clone()), Some(rules));
     spec
 }

@@ -58,6 +58,8 @@ pub(super) fn validate(spec: &Spec) -> Result<(), Wrong> {
     services(spec)?;
     routes(spec)?;
     workers(spec)?;
+    reports(spec)?;
+    radio(spec)?;
     expectation(spec)?;
     machines(spec)?;
     autoscale::autoscale(spec)?;
@@ -80,6 +82,9 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         return wrong_together("replicas.routers", others, rule);
     }
     let fleet = &spec.fleet;
+    if fleet.rssi_change_db > 0 {
+        return Ok(()); // reports are split, since the first one alone has all labels
+    }
     let heard = u64::from(fleet.esls) * u64::from(fleet.gateways_in_range) / u64::from(fleet.gateways.max(1));
     if heard * CROWDING > RSSI_LABELS_MAX as u64 {
         let rule = format!(
@@ -145,6 +150,46 @@ fn routes(spec: &Spec) -> Result<(), Wrong> {
     if !fixed && spec.workload.esls == CommandedEsls::Fresh {
         let rule = "is \"fresh\", labels that nobody hears; they need `backbone.routing.mode = \"fixed\"`";
         return wrong_together("workload.esls", &["backbone.routing.mode"], rule);
+    }
+    Ok(())
+}
+
+/// A route must still be fresh when its next report comes.
+fn reports(spec: &Spec) -> Result<(), Wrong> {
+    let fleet = &spec.fleet;
+    let fresh_ms = spec.backbone.routing.route_fresh_ms;
+    match (fleet.rssi_change_db, fleet.rssi_heartbeat_ms) {
+        (0, 0) => Ok(()),
+        (0, _) => {
+            let rule = "is set, but without `fleet.rssi_change_db` every reading is reported anyway";
+            wrong_together("fleet.rssi_heartbeat_ms", &["fleet.rssi_change_db"], rule)
+        }
+        (_, 0) => {
+            let rule = "needs `fleet.rssi_heartbeat_ms`: what is never reported again loses its route";
+            wrong_together("fleet.rssi_change_db", &["fleet.rssi_heartbeat_ms"], rule)
+        }
+        (_, heartbeat_ms) if u64::from(heartbeat_ms) + u64::from(fleet.rssi_period_ms) >= fresh_ms => {
+            let rule = format!(
+                "is {heartbeat_ms}; with a period of {} ms for the report itself routes would be forgotten between two \
+                 heartbeats, since `backbone.routing.route_fresh_ms` is {fresh_ms}",
+                fleet.rssi_period_ms
+            );
+            let others = &["backbone.routing.route_fresh_ms", "fleet.rssi_period_ms"];
+            wrong_together("fleet.rssi_heartbeat_ms", others, rule)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn radio(spec: &Spec) -> Result<(), Wrong> {
+    let Some(radio) = &spec.fleet.radio else { return Ok(()) };
+    if spec.workload.esls == CommandedEsls::Fresh {
+        let rule = "is \"fresh\", labels that are in no store: no radio reaches them (`fleet.radio`)";
+        return wrong_together("workload.esls", &["fleet.radio"], rule);
+    }
+    if radio.interference_db > 0 && radio.interference_for_s == 0 {
+        let rule = "is set, but for no time: set `fleet.radio.interference_for_s`, too";
+        return wrong_together("fleet.radio.interference_db", &["fleet.radio.interference_for_s"], rule);
     }
     Ok(())
 }

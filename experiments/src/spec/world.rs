@@ -1,6 +1,6 @@
 //! The world around the services: gateways and labels, the network, the brokers' settings.
 
-use super::Pod;
+use super::{Pod, radio::Radio};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -32,6 +32,12 @@ pub struct Fleet {
     /// Every label broadcasts, and every gateway reports what it heard, once in this time, in ms; 0: never. Default:
     /// 2,000.
     pub rssi_period_ms: u32,
+    /// Gateways report only readings that have changed by so much, beside heartbeats; 0: all readings of each period.
+    /// Default: 0.
+    pub rssi_change_db: u8,
+    /// With `rssi_change_db`: a label of which nothing was reported for so long is reported. `backbone.routing.
+    /// route_fresh_ms` has to be longer. Default: 0.
+    pub rssi_heartbeat_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
     /// Default: `packets`.
@@ -40,6 +46,9 @@ pub struct Fleet {
     pub handling: Handling,
     /// What a command takes between gateway and label.
     pub ble_service_ms: BleService,
+    /// Left out: signal strength decides nothing, and every command reaches its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub radio: Option<Radio>,
 }
 
 impl Default for Fleet {
@@ -55,10 +64,13 @@ impl Default for Fleet {
             order: Order::AcknowledgeFirst,
             gateways_in_range: 3,
             rssi_period_ms: 2_000,
+            rssi_change_db: 0,
+            rssi_heartbeat_ms: 0,
             hosts: Hosts::PerGateway,
             writes: GatewayWrites::Packets,
             handling: Handling::default(),
             ble_service_ms: BleService::default(),
+            radio: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 34] = [
+const ELSEWHERE: [(&str, &str); 35] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -41,6 +41,7 @@ const ELSEWHERE: [(&str, &str); 34] = [
     ("experiments capacity", "takes minutes; experiments/tests/bench/capacity.rs"),
     ("experiments sweep", "takes minutes; experiments/tests/bench/capacity.rs"),
     ("experiments check", "CI runs `check --all`; experiments/tests/bench/cli.rs the rest"),
+    ("experiments roaming", "takes minutes; experiments/tests/bench/radio.rs has its world"),
     ("experiments thesis", "takes minutes; experiments/tests/bench/thesis.rs"),
     ("experiments custom_1k_1 --live", "needs real brokers; experiments/tests/live"),
     ("experiments throughput --live", "needs real brokers; experiments/tests/live"),
@@ -48,7 +49,8 @@ const ELSEWHERE: [(&str, &str); 34] = [
 /// So many tasks are enough to see that a command works.
 const FEW: [&str; 3] = ["--tasks", "30", "--quiet"];
 /// Commands of the bench that take such options.
-const OTHER_ACTIONS: [&str; 8] = ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate"];
+const OTHER_ACTIONS: [&str; 9] =
+    ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate", "roaming"];
 /// Between these the reference of all fields stands.
 const REFERENCE: [&str; 2] = ["<!-- spec reference: generated -->\n", "<!-- end -->\n"];
 /// Longest README and map: a reader's patience.

@@ -11,6 +11,7 @@ mod faults;
 mod floors;
 mod own_specs;
 mod plot;
+mod radio;
 mod replay;
 mod run;
 mod style;

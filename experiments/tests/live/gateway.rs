@@ -39,6 +39,8 @@ pub(crate) fn start_gateway_with(port: u16, labels: u64, ble: Duration) -> Label
         heard,
         online: Online::default(),
         rssi_period: Duration::from_millis(200),
+        antenna: None,
+        rssi_changes: None,
     };
     Env::tokio().spawn("gateway", Gateway::run(Env::tokio(), plan, labels.clone(), rng));
     labels

@@ -1,10 +1,13 @@
 //! A gateway: takes commands from MQTT, executes them on its labels over the air, replies, and reports whom it hears.
 
 use super::{
+    air::{Antenna, micros},
     connection::{Connection, Incoming, Online, ReplyTo},
     handling::{Handling, Processor},
     label::Labels,
+    over_air::{Radio, Silence},
     radio::Heard,
+    reports::{READINGS_MAX, Readings, RssiChanges},
     writes::Writes,
 };
 use backbone::{
@@ -72,12 +75,16 @@ pub struct GatewayPlan {
     pub processor: Arc<dyn Processor>,
     /// What a command takes over the air: shortest and longest, in microseconds. Timers have a resolution of 1 ms.
     pub ble_us: (u64, u64),
-    /// The labels it hears; used only if `rssi_period` is not zero.
+    /// The labels it hears, in a plain fleet: others are out of its range, if there are any.
     pub heard: Vec<Heard>,
+    /// Its part of its store's air; `None`: a plain fleet, in which nothing gets lost.
+    pub antenna: Option<Antenna>,
     /// Told when it can be reached and when it can't.
     pub online: Online,
     /// How often labels broadcast and the gateway reports what it heard; zero: never.
     pub rssi_period: Duration,
+    /// What it then reports; `None`: all that it heard.
+    pub rssi_changes: Option<RssiChanges>,
 }
 
 /// What one command takes.
@@ -90,8 +97,21 @@ struct Effort {
 /// A running gateway. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
 pub struct Gateway {
+    env: Env,
     plan: Arc<GatewayPlan>,
     labels: Labels,
+    /// `None` in a plain fleet.
+    radio: Option<Radio>,
+}
+
+/// The streams of a gateway's randomness, beside the one of service times: that one, with this for its name's sake.
+const REPORTS_STREAM: u64 = u64::MAX;
+const PACKETS_STREAM: u64 = u64::MAX >> 1;
+
+fn stream(rng: &ChaCha8Rng, name: u64) -> ChaCha8Rng {
+    let mut rng = rng.clone();
+    rng.set_stream(rng.get_stream() ^ name);
+    rng
 }
 
 impl Gateway {
@@ -105,9 +125,10 @@ impl Gateway {
         let status_topic = plan.tells_status.then(|| status_topic(plan.mac));
         let (connection, mut commands) =
             Connection::start(&env, &plan.broker, client_id, filter, status_topic, plan.writes, online);
-        let gateway = Self { plan: Arc::new(plan), labels };
+        let radio = plan.antenna.clone().map(|antenna| Radio::new(antenna, stream(&rng, PACKETS_STREAM)));
+        let gateway = Self { env: env.clone(), plan: Arc::new(plan), labels, radio };
         if !gateway.plan.rssi_period.is_zero() {
-            env.spawn("rssi reports", gateway.clone().report(env.clone(), connection.clone(), rng.clone()));
+            env.spawn("rssi reports", gateway.clone().report(connection.clone(), stream(&rng, REPORTS_STREAM)));
         }
         let mut rng = rng;
         let free = Arc::new(Semaphore::new(CONCURRENT_COMMANDS_MAX));
@@ -149,13 +170,16 @@ impl Gateway {
                 if !effort.ble.is_zero() {
                     sleep(effort.ble).await;
                 }
-                let reply = self.execute(&request).to_bytes();
+                let reply = match &self.radio {
+                    Some(radio) => self.execute_over_air(radio, &request).await,
+                    None => self.execute(&request),
+                };
                 // Where it was asked to answer, or else where everybody looks.
                 let (topic, correlation) = match command.reply_to() {
                     Some(ReplyTo { topic, correlation }) => (topic, correlation),
                     None => (response_topic(self.plan.mac), None),
                 };
-                connection.publish(topic, correlation, reply).await
+                connection.publish(topic, correlation, reply.to_bytes()).await
             }
             Err(error) => {
                 tracing::warn!(%error, gateway = %self.plan.mac, "a gateway was sent a command that it can't read");
@@ -169,29 +193,58 @@ impl Gateway {
 
     fn execute(&self, request: &Request) -> Reply {
         let reachable = self.plan.heard.is_empty() || self.plan.heard.iter().any(|h| h.label == request.esl_mac);
-        let (status, detail) = match reachable {
-            true => (self.labels.execute(request.esl_mac, request.version).status(), None),
-            false => (Status::Failed, Some("out of range".into())),
-        };
+        match reachable {
+            true => self.reply(request, self.labels.execute(request.esl_mac, request.version).status(), None),
+            false => self.reply(request, Status::Failed, Some("out of range".into())),
+        }
+    }
+
+    async fn execute_over_air(&self, radio: &Radio, request: &Request) -> Reply {
+        let now_unix_ms = (self.plan.clock)(self.env.unix_ms());
+        let deadline = Instant::now() + Duration::from_millis(request.deadline_unix_ms.saturating_sub(now_unix_ms));
+        let execute = || self.labels.execute(request.esl_mac, request.version).status();
+        match radio.command(request.esl_mac, deadline, execute).await {
+            Ok(status) => self.reply(request, status, None),
+            Err(Silence { tries }) => {
+                let detail = format!("no answer over the air after {tries} tries");
+                self.reply(request, Status::Failed, Some(detail))
+            }
+        }
+    }
+
+    fn reply(&self, request: &Request, status: Status, detail: Option<String>) -> Reply {
         let request_id = self.plan.echoes_request_id.then_some(request.request_id);
         Reply { request_id, esl_mac: request.esl_mac, status, detail }
     }
 
     /// Reports the labels heard, once a period, starting at a moment of the gateway's own.
-    async fn report(self, env: Env, connection: Connection, mut rng: ChaCha8Rng) {
-        rng.set_stream(rng.get_stream() ^ u64::MAX); // independent of the service times
-        let period = self.plan.rssi_period;
+    async fn report(self, connection: Connection, mut rng: ChaCha8Rng) {
+        let (begin, period, antenna) = (Instant::now(), self.plan.rssi_period, self.plan.antenna.clone());
+        let fixed = antenna.as_ref().map_or(&self.plan.heard[..], Antenna::fixed).to_vec();
+        let mut readings = Readings::new(fixed, antenna.clone(), self.plan.rssi_changes);
         let phase =
             Duration::from_micros(rng.next_u64() % u64::try_from(period.as_micros()).expect("a period is short"));
         let mut next = Instant::now() + phase;
         loop {
             sleep_until(next).await;
             next += period;
-            let heard_unix_ms = (self.plan.clock)(env.unix_ms());
-            let labels = self.plan.heard.iter().map(|heard| heard.reading(&mut rng)).collect();
-            let report = RssiReport { heard_unix_ms, labels };
-            // A report that is not taken is stale by the next one.
-            let _ = connection.publish(rssi_topic(self.plan.mac), None, report.to_bytes()).await;
+            let heard_unix_ms = (self.plan.clock)(self.env.unix_ms());
+            let now_us = antenna.as_ref().map_or_else(|| micros(begin.elapsed()), Antenna::now_us);
+            let due = readings.due(now_us, &mut rng);
+            if due.is_empty() && self.plan.rssi_changes.is_some() {
+                continue;
+            }
+            let mut rest = due.as_slice();
+            loop {
+                let (labels, later) = rest.split_at(rest.len().min(READINGS_MAX));
+                let report = RssiReport { heard_unix_ms, labels: labels.to_vec() };
+                // A report that is not taken is stale by the next one.
+                let _ = connection.publish(rssi_topic(self.plan.mac), None, report.to_bytes()).await;
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //! distance.
 //!
 //! The signal follows the log-distance model (Rappaport, Wireless Communications, section 4.9): the mean falls by
-//! 10·n·log10(d), and each reading scatters around it. Walls, floors and interference are not modelled.
+//! 10·n·log10(d), and each reading scatters around it. Walls, floors and interference are not modelled, and nothing is
+//! lost: that is the business of [`air`](super::air).
 
 use backbone::message::Mac;
 use rand_chacha::{ChaCha8Rng, rand_core::Rng};
@@ -13,6 +14,9 @@ const AT_ONE_METRE_DBM: f64 = -59.0;
 const PATH_LOSS_EXPONENT: f64 = 2.5;
 /// Readings scatter by at most this much to either side, in dB.
 const SCATTER_DB: i8 = 4;
+/// By this much less scatters what a gateway makes of many readings: an exponential mean that gives the newest reading
+/// a weight of 0.4 has 0.4 / (2 - 0.4), a quarter, of their variance.
+pub(super) const SMOOTHED: i8 = 2;
 
 /// The shape of one store.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,28 +43,60 @@ pub struct Heard {
 impl Heard {
     /// One reading of the signal.
     pub(super) fn reading(self, rng: &mut ChaCha8Rng) -> (Mac, i8) {
-        let span = 2 * u32::from(SCATTER_DB.unsigned_abs()) + 1;
-        let scatter = i8::try_from(rng.next_u32() % span).expect("the span is small") - SCATTER_DB;
+        self.scattered(SCATTER_DB, rng)
+    }
+
+    /// What a gateway makes of many readings: see [`SMOOTHED`].
+    pub(super) fn smoothed(self, rng: &mut ChaCha8Rng) -> (Mac, i8) {
+        self.scattered(SCATTER_DB / SMOOTHED, rng)
+    }
+
+    fn scattered(self, db: i8, rng: &mut ChaCha8Rng) -> (Mac, i8) {
+        let span = 2 * u32::from(db.unsigned_abs()) + 1;
+        let scatter = i8::try_from(rng.next_u32() % span).expect("the span is small") - db;
         (self.label, self.mean_dbm.saturating_add(scatter))
     }
 }
 
-/// Places the gateways and labels of a store: for each gateway, the labels it hears. `label_mac` names the store's
-/// labels.
-pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut ChaCha8Rng) -> Vec<Vec<Heard>> {
+/// A place on a store's floor, in metres from its corner.
+pub(super) type Place = (f64, f64);
+
+/// Where the gateways of a store are: on a grid.
+pub(super) fn grid(plan: StorePlan) -> Vec<Place> {
     let columns = (plan.gateways as f64).sqrt().ceil().max(1.0) as usize;
     let rows = plan.gateways.div_ceil(columns).max(1);
     let on_grid = |i: usize| {
         let part = |cell: usize, cells: usize| (cell as f64 + 0.5) / cells as f64 * plan.side_m;
         (part(i % columns, columns), part(i / columns, rows))
     };
-    let gateways: Vec<(f64, f64)> = (0..plan.gateways).map(on_grid).collect();
+    (0..plan.gateways).map(on_grid).collect()
+}
+
+/// Somewhere on a square floor.
+pub(super) fn anywhere(side_m: f64, rng: &mut ChaCha8Rng) -> Place {
+    let mut along = || f64::from(rng.next_u32()) / f64::from(u32::MAX) * side_m;
+    (along(), along())
+}
+
+/// How far apart two places are, in metres.
+pub(super) fn distance_m(a: Place, b: Place) -> f64 {
+    libm::hypot(a.0 - b.0, a.1 - b.1)
+}
+
+/// The mean strength at this distance, in dBm.
+pub(super) fn path_dbm(distance_m: f64) -> f64 {
+    AT_ONE_METRE_DBM - 10.0 * PATH_LOSS_EXPONENT * libm::log10(distance_m.max(1.0))
+}
+
+/// Places the gateways and labels of a store: for each gateway, the labels it hears. `label_mac` names the store's
+/// labels.
+pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut ChaCha8Rng) -> Vec<Vec<Heard>> {
+    let gateways = grid(plan);
     let mut heard = vec![Vec::new(); plan.gateways];
     for label in 0..plan.labels {
-        let mut place = || f64::from(rng.next_u32()) / f64::from(u32::MAX) * plan.side_m;
-        let (x, y) = (place(), place());
+        let here = anywhere(plan.side_m, rng);
         let mut near: Vec<(f64, usize)> =
-            gateways.iter().enumerate().map(|(i, (gx, gy))| (libm::hypot(gx - x, gy - y), i)).collect();
+            gateways.iter().enumerate().map(|(i, gateway)| (distance_m(*gateway, here), i)).collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         for (distance_m, gateway) in near.into_iter().take(plan.gateways_in_range) {
             heard[gateway].push(Heard { label: label_mac(label), mean_dbm: mean_dbm(distance_m) });
@@ -70,8 +106,7 @@ pub fn place_store(plan: StorePlan, label_mac: impl Fn(usize) -> Mac, rng: &mut 
 }
 
 fn mean_dbm(distance_m: f64) -> i8 {
-    let dbm = AT_ONE_METRE_DBM - 10.0 * PATH_LOSS_EXPONENT * libm::log10(distance_m.max(1.0));
-    dbm.clamp(-120.0, -1.0).round() as i8
+    path_dbm(distance_m).clamp(-120.0, -1.0).round() as i8
 }
 
 #[cfg(test)]

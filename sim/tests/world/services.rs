@@ -99,6 +99,8 @@ fn gateway(number: u64, ble_ms: u64, cluster: &Cluster) -> GatewayPlan {
         tells_status: false,
         clock: |unix_ms| unix_ms,
         rssi_period: Duration::from_secs(1),
+        antenna: None,
+        rssi_changes: None,
     }
 }
 

@@ -85,6 +85,7 @@ fn requests(env: &Env, count: u64) -> Vec<Request> {
         esl_mac: Mac::new(esl),
         version: 1,
         deadline_unix_ms: deadline.unix_ms(),
+        attempt: None,
         body: command(esl).body,
     };
     (0..count).map(request).collect()

@@ -25,6 +25,8 @@ pub struct Calls<'a> {
     task: &'a TaskId,
     expires_unix_ms: Option<u64>,
     came: &'a Came,
+    /// Whether requests say which try they are.
+    tells_attempt: bool,
     log: Mutex<Log>,
 }
 
@@ -61,12 +63,12 @@ impl<'a> Calls<'a> {
     pub(super) fn new(
         env: &'a Env,
         rpc: &'a RpcClient,
-        reply_timeout: Duration,
         task: &'a impl TaskMessage,
         came: &'a Came,
+        (reply_timeout, tells_attempt): (Duration, bool),
     ) -> Self {
-        let expires_unix_ms = task.expires_unix_ms();
-        Self { env, rpc, reply_timeout, task: task.task_id(), expires_unix_ms, came, log: Mutex::default() }
+        let (task, expires_unix_ms) = (task.task_id(), task.expires_unix_ms());
+        Self { env, rpc, reply_timeout, task, expires_unix_ms, came, tells_attempt, log: Mutex::default() }
     }
 
     /// The outside world, for what a handler asks beside labels: connections, time, randomness.
@@ -138,11 +140,13 @@ impl<'a> Calls<'a> {
         let left = self.expires_unix_ms.map(|expires| expires.saturating_sub(self.env.unix_ms()));
         let timeout = left.map_or(self.reply_timeout, |left| self.reply_timeout.min(Duration::from_millis(left)));
         let deadline = Deadline::after(self.env, timeout);
+        let attempt = Some(self.attempt()).filter(|attempt| self.tells_attempt && *attempt > 1);
         let request = |command: &&Command| Request {
             request_id: RequestId::draw(self.env),
             esl_mac: command.esl_mac,
             version: command.version,
             deadline_unix_ms: deadline.unix_ms(),
+            attempt,
             body: command.body.clone(),
         };
         commands.iter().map(request).collect()

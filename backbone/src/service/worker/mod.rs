@@ -104,6 +104,8 @@ struct Running<H> {
     config: config::TaskWorker,
     telemetry: Arc<dyn Telemetry>,
     rpc: RpcClient,
+    /// Whether requests say which try they are.
+    tells_attempt: bool,
     ending: Ending,
     unsettled: Unsettled,
 }
@@ -167,6 +169,7 @@ impl<H: Handler> Worker<H> {
             dead_letter_queue,
             rounds: Rounds::new(Pause::of_task()),
         };
+        let tells_attempt = config.routing.retry_elsewhere;
         let config = config.task_worker.clone();
         let served = Served {
             queue: tasks,
@@ -175,7 +178,7 @@ impl<H: Handler> Worker<H> {
             drain_limit: Duration::from_millis(config.reply_timeout_ms) + DRAIN_MARGIN,
         };
         let unsettled = Unsettled::new(config.prefetch.into());
-        let worker = Running { handler: self.handler, env, config, telemetry, rpc, ending, unsettled };
+        let worker = Running { handler: self.handler, env, config, telemetry, rpc, tells_attempt, ending, unsettled };
         let unfinished = serve(&session, served, &shutdown, |delivery| worker.work(delivery)).await;
         if unfinished > 0 {
             tracing::warn!(unfinished, "tasks not finished in time return to the queue");
@@ -228,7 +231,7 @@ impl<H: Handler> Running<H> {
         }
         self.telemetry.record(&Event::TaskStarted { task: task.task_id(), attempt: came.attempt });
         let reply_timeout = Duration::from_millis(self.config.reply_timeout_ms);
-        let calls = Calls::new(&self.env, &self.rpc, reply_timeout, task, came);
+        let calls = Calls::new(&self.env, &self.rpc, task, came, (reply_timeout, self.tells_attempt));
         let outcome = self.handler.handle(task, &calls).await;
         let ended = calls.end();
         let outcome = outcome.map_err(|failure| match task.expires_unix_ms() {

@@ -223,6 +223,33 @@ fn a_request_that_could_reach_no_gateway_is_refused() {
 }
 
 #[test]
+fn routes_that_would_be_forgotten_between_two_heartbeats_are_refused() {
+    let changes = |heartbeat| format!("[fleet]\nrssi_change_db = 6\nrssi_heartbeat_ms = {heartbeat}");
+    let late = error(&[("a", &changes("4_000"))], "a", &[]);
+    let rule = "a.toml:3: `fleet.rssi_heartbeat_ms` is 4000; with a period of 2000 ms for the report itself routes \
+                would be forgotten between two heartbeats, since `backbone.routing.route_fresh_ms` is 6000";
+    assert_eq!(late, rule);
+    let never = error(&[("a", "[fleet]\nrssi_change_db = 6")], "a", &[]);
+    assert!(never.starts_with("a.toml:2: `fleet.rssi_change_db` needs `fleet.rssi_heartbeat_ms`"), "{never}");
+    let directory = specs(&[("a", &changes("3_999"))]);
+    assert!(load(&library(&directory), "a", &[]).is_ok());
+}
+
+#[test]
+fn a_radio_needs_labels_that_are_somewhere_and_noise_that_lasts() {
+    let fresh =
+        "[workload]\nesls = 'fresh'\n[backbone.routing]\nmode = 'fixed'\n[fleet]\ngateways = 1\n[fleet.radio]\n";
+    let error_of = |text: &str| error(&[("a", text)], "a", &[]);
+    assert!(
+        error_of(fresh).contains("`workload.esls` is \"fresh\", labels that are in no store"),
+        "{}",
+        error_of(fresh)
+    );
+    let noise = error_of("[fleet.radio]\ninterference_db = 6");
+    assert!(noise.starts_with("a.toml:2: `fleet.radio.interference_db` is set, but for no time"), "{noise}");
+}
+
+#[test]
 fn extends_in_a_circle_is_refused() {
     let files = [("a", "extends = 'b'"), ("b", "extends = 'c'"), ("c", "extends = 'b'")];
     assert_eq!(error(&files, "a", &[]), "c.toml: `extends` goes in a circle: a -> b -> c -> b");

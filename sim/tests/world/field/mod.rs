@@ -5,6 +5,7 @@ mod broker_limits;
 mod clocks;
 mod frozen_routers;
 mod presence;
+mod weak_links;
 
 use backbone::{
     config::{Config, RpcKind},
@@ -147,6 +148,8 @@ impl Field {
             heard,
             online: Online::default(),
             rssi_period: Duration::from_secs(2),
+            antenna: None,
+            rssi_changes: None,
         };
         change(&mut plan);
         let env = self.cluster.env(name);

@@ -199,6 +199,8 @@ fn start_gateway(env: &Env) {
         tells_status: false,
         clock: |unix_ms| unix_ms,
         rssi_period: Duration::from_millis(500),
+        antenna: None,
+        rssi_changes: None,
     };
     let rng = Seed::new(1).stream("gateway");
     env.spawn("gateway", Gateway::run(env.clone(), plan, Labels::default(), rng));
