@@ -116,6 +116,24 @@ impl Config {
             let url = mask_url(&self.redis.url);
             problems.push(("redis.url", format!("is \"{url}\": {error}; expected redis://USER:PASSWORD@HOST:PORT/DB")));
         }
+        for server in self.redis.servers().iter().skip(1) {
+            let url = mask_url(&server.url);
+            match server.address() {
+                Err(error) => {
+                    let expected = "expected redis://USER:PASSWORD@HOST:PORT/DB";
+                    problems.push(("redis.shards", format!("has \"{url}\": {error}; {expected}")));
+                }
+                Ok(_) if server.tls().is_some() != self.redis.tls().is_some() => {
+                    let what = "`redis.url` has TLS and this has not, or the other way round; expected all or none";
+                    problems.push(("redis.shards", format!("has \"{url}\": {what}")));
+                }
+                Ok(_) => {}
+            }
+        }
+        if !self.redis.shards.is_empty() && self.routing.mode == RoutingMode::Fixed {
+            let what = "is \"fixed\", one route for all labels, which needs no `redis.shards`";
+            problems.push(("routing.mode", what.into()));
+        }
         self.tls_problems(&mut problems);
         if self.mqtt.username.is_empty() && !self.mqtt.password.is_empty() {
             problems.push(("mqtt.username", "is empty; expected a name, since there is a password".into()));

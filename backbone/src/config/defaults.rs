@@ -54,6 +54,7 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             url: "redis://localhost:6379/0".into(),
+            shards: Vec::new(),
             password: String::new(),
             password_file: PathBuf::new(),
             ca_file: PathBuf::new(),

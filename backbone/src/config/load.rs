@@ -17,7 +17,8 @@ const ENV_PREFIX: &str = "BACKBONE_";
 /// Largest configuration file: many times one with all fields and comments.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Fields whose values no error may show.
-const SECRET_KEYS: [&str; 5] = ["amqp.url", "amqp.password", "mqtt.password", "redis.url", "redis.password"];
+const SECRET_KEYS: [&str; 6] =
+    ["amqp.url", "amqp.password", "mqtt.password", "redis.url", "redis.shards", "redis.password"];
 
 /// Why a configuration can't be used. Its text has a line for each problem.
 #[derive(Debug, thiserror::Error)]

@@ -176,6 +176,11 @@ pub struct Redis {
     /// `redis://USER:PASSWORD@HOST:PORT/DB`; with TLS `rediss://…`. Default `redis://localhost:6379/0`.
     #[serde(serialize_with = "secret::serialize_url")]
     pub url: String,
+    /// More servers, each a URL as [`url`](Self::url): labels are divided among all of them by their addresses. All
+    /// services must have the same ones in the same order. Where that changes, labels have no route until gateways have
+    /// reported them again. Default empty.
+    #[serde(serialize_with = "secret::serialize_urls")]
+    pub shards: Vec<String>,
     /// Password to log in with instead of the URL's. Default empty: the URL's.
     #[serde(serialize_with = "secret::serialize_password")]
     pub password: String,

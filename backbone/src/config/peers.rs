@@ -70,6 +70,13 @@ impl Mqtt {
 }
 
 impl Redis {
+    /// Each server by itself: that of [`url`](Self::url), then the [`shards`](Self::shards).
+    #[must_use]
+    pub fn servers(&self) -> Vec<Self> {
+        let server = |url: &String| Self { url: url.clone(), shards: Vec::new(), ..self.clone() };
+        std::iter::once(&self.url).chain(&self.shards).map(server).collect()
+    }
+
     /// Host, port and login of the parsed [`url`](Self::url), with the password.
     ///
     /// # Errors

@@ -42,6 +42,11 @@ pub(super) fn serialize_url<S: Serializer>(url: &str, serializer: S) -> Result<S
     serializer.serialize_str(&mask_url(url))
 }
 
+/// Serializes URLs as [`mask_url`] shows them.
+pub(super) fn serialize_urls<S: Serializer>(urls: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(urls.iter().map(|url| mask_url(url)))
+}
+
 /// Serializes a password as whether there is one.
 pub(super) fn serialize_password<S: Serializer>(password: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(if password.is_empty() { "" } else { MASK })

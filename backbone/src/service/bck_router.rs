@@ -16,7 +16,7 @@ use crate::{
     env::Env,
     message::Reply,
     mqtt::{Incoming, Mqtt},
-    store::{Caller, CorrelationKey, Store},
+    store::{Caller, CorrelationKey, Shards},
     telemetry::{DropReason, Dropped, Event, Telemetry},
 };
 use aside::Aside;
@@ -38,7 +38,7 @@ pub struct BckRouter {
     telemetry: Arc<dyn Telemetry>,
     session: Session,
     mqtt: Mqtt,
-    store: Store,
+    store: Shards,
     clocks: Clocks,
     aside: Aside,
 }
@@ -56,7 +56,7 @@ impl BckRouter {
         let group = &config.bck_router.group;
         let subscriptions = vec![format!("$share/{group}//gw/+/response"), format!("$share/{group}//gw/+/rssi")];
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
-        let store = Store::new(&env, &config.redis, telemetry.clone());
+        let store = Shards::new(&env, &config.redis, &telemetry);
         let in_work_max = config.bck_router.in_flight_max;
         let mut router =
             Self { env, config, telemetry, session, mqtt, store, clocks: Clocks::default(), aside: Aside::default() };
@@ -131,7 +131,8 @@ impl BckRouter {
         let key = CorrelationKey::of_reply(self.config.correlation, &reply).ok_or(DropReason::CallerUnknown)?;
         // Its request's deadline is not in a reply, but no request has more time than this.
         let give_up = Instant::now() + Duration::from_millis(self.config.task_worker.reply_timeout_ms);
-        let caller = retry(give_up, || self.store.caller(key)).await?.ok_or(DropReason::CallerUnknown)?;
+        let caller =
+            retry(give_up, || self.store.of(reply.esl_mac).caller(key)).await?.ok_or(DropReason::CallerUnknown)?;
         retry(give_up, || self.publish(&caller, &message.payload, give_up)).await??;
         self.telemetry.record(&Event::ReplyReturned { request: caller.request });
         Ok(())

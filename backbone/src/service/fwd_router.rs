@@ -14,7 +14,7 @@ use crate::{
     env::Env,
     message::{Message, Reply, Request, Status, action_topic},
     mqtt::{Handover, Incoming, Mqtt, MqttError},
-    store::{Caller, CorrelationKey, Destination, Store, StoreError},
+    store::{Caller, CorrelationKey, Destination, Shards, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use std::{sync::Arc, time::Duration};
@@ -42,7 +42,7 @@ pub struct FwdRouter {
     telemetry: Arc<dyn Telemetry>,
     session: Session,
     mqtt: Mqtt,
-    store: Store,
+    store: Shards,
     rounds: Rounds,
     presence: Presence,
 }
@@ -98,7 +98,7 @@ impl FwdRouter {
         let session = Session::new(&env, &config.amqp, "fwd-router", queues, telemetry.clone());
         let subscriptions = presence::subscriptions(&config.routing).collect();
         let (mqtt, statuses) = Mqtt::start(&env, &config.mqtt, "fwd", subscriptions, telemetry.clone());
-        let store = Store::new(&env, &config.redis, telemetry.clone());
+        let store = Shards::new(&env, &config.redis, &telemetry);
         let prefetch = config.fwd_router.prefetch;
         let (acknowledge, in_work_max) = match config.fwd_router.acknowledgement {
             Acknowledgement::AfterHandover => (Acknowledge::AfterWork { prefetch }, prefetch.into()),
@@ -163,7 +163,8 @@ impl FwdRouter {
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
         let routing = &self.config.routing;
         let limits = (*deadline, *answer_at);
-        let ways = match self.store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await? {
+        let store = self.store.of(request.esl_mac);
+        let ways = match store.remember_and_route(&self.env, routing, request, (key, &caller), limits).await? {
             Destination::Ways(ways) => ways,
             Destination::Outranked { newest } => return self.refuse(taken, Reply::superseded(request, newest)).await,
         };

@@ -9,7 +9,7 @@ use crate::{
     env::Env,
     message::{LeftOut, RssiReport, gateway_of_topic},
     mqtt::Incoming,
-    store::{Store, report_limit},
+    store::{Shards, report_limit},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use std::future::Future;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 /// Why it was dropped instead.
 pub(super) async fn store_report(
     env: &Env,
-    store: &Store,
+    store: &Shards,
     routing: &Routing,
     clocks: &Clocks,
     telemetry: &dyn Telemetry,

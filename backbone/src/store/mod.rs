@@ -1,4 +1,5 @@
-//! Redis, through redis-rs: which caller waits for a reply, and which gateway hears a label.
+//! Redis, through redis-rs: which caller waits for a reply, and which gateway hears a label. Labels may be divided among
+//! several servers (`shards`).
 //!
 //! One multiplexed connection a replica, whose driver runs as a task of the environment. Commands of one step travel as
 //! one pipeline, so that a request costs one round trip. Every key expires: nothing here outlives its use.
@@ -8,9 +9,11 @@ mod newest;
 mod ranking;
 mod refusal;
 mod routes;
+mod shards;
 
 pub(crate) use correlations::{Caller, CorrelationKey};
 pub(crate) use routes::{Destination, Way, report_limit};
+pub(crate) use shards::Shards;
 
 use crate::{
     config,

@@ -56,7 +56,7 @@ pub(crate) fn work(spec: &Spec) -> Vec<Step> {
 pub(crate) fn pods(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
     let [routers, workers] = Target::ALL.map(|target| spec.replicas_max(target));
     let services = routers_up_to(spec, routers).chain((0..workers).map(Pod::TaskWorker)).chain([Pod::Dispatcher]);
-    Pod::BROKERS.into_iter().chain(spec.fleet.pods()).chain(services).chain(autoscaler(spec))
+    brokers(spec).chain(spec.fleet.pods()).chain(services).chain(autoscaler(spec))
 }
 
 fn routers_up_to(spec: &Spec, replicas: u32) -> impl Iterator<Item = Pod> + use<> {
@@ -66,6 +66,11 @@ fn routers_up_to(spec: &Spec, replicas: u32) -> impl Iterator<Item = Pod> + use<
 /// The pod that scales others, if anything is scaled.
 fn autoscaler(spec: &Spec) -> Option<Pod> {
     (!spec.autoscale.is_empty()).then_some(Pod::Autoscaler)
+}
+
+/// All brokers.
+pub(crate) fn brokers(spec: &Spec) -> impl Iterator<Item = Pod> + use<> {
+    [Pod::Amqp, Pod::Mqtt].into_iter().chain(spec.brokers.redis())
 }
 
 /// All routers that there are at the start.

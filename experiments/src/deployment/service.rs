@@ -56,7 +56,7 @@ pub(crate) async fn run_service(
             let router = HttpRouter::run(env, config, telemetry, stop);
             router.await.expect("the port of a pod without a router is free");
         }
-        Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::Gateway(_) | Pod::Store(_) | Pod::Autoscaler => {
+        Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) | Pod::Gateway(_) | Pod::Store(_) | Pod::Autoscaler => {
             unreachable!("{pod} runs no service")
         }
     }

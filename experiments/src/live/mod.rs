@@ -78,6 +78,11 @@ fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>>
         "{} loses segments (network.loss_ppm), which only the simulator does",
         spec.name
     );
+    ensure!(
+        spec.brokers.redis_shards == 1,
+        "{} has several Redis servers (brokers.redis_shards), and a live run has one",
+        spec.name
+    );
     let machines = &spec.machines;
     let here = [("task_worker", machines.task_worker), ("gateway", machines.gateway)];
     let wanted: Vec<&str> =

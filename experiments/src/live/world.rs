@@ -165,7 +165,9 @@ impl World {
             Pod::Gateway(_) | Pod::Store(_) => self.start_gateways(pod),
             Pod::Router(..) => self.start_router(pod)?,
             Pod::TaskWorker(_) | Pod::Dispatcher => self.start_service(pod),
-            Pod::Amqp | Pod::Mqtt | Pod::Redis => unreachable!("the world was built with its brokers"),
+            Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) => {
+                unreachable!("the world was built with its brokers")
+            }
             Pod::Autoscaler => unreachable!("specs that scale are refused"),
         }
         Ok(())

@@ -46,7 +46,7 @@ impl Utilisation {
         let kinds = [
             ("amqp", used.amqp_us, machines.amqp, 1.0),
             ("mqtt", used.mqtt_us, machines.mqtt, 1.0),
-            ("redis", used.redis_us, machines.redis, 1.0),
+            ("redis", used.redis_us, machines.redis, spec.brokers.redis_shards.into()),
             ("gateways", used.gateways_us, machines.of(Pod::Gateway(0)), gateways),
             ("routers", used.routers_us, machines.router, routers),
             ("task_workers", used.task_workers_us, machines.task_worker, task_workers),

@@ -79,7 +79,8 @@ async fn freeze(world: &World, fault: &Fault) -> bool {
 /// Stops a service as SIGTERM does, and starts it again. A broker has no such manners: it crashes. Had an effect if it
 /// stopped.
 async fn restart(world: &World, fault: &Fault) -> bool {
-    if matches!(fault.target, Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::Gateway(_) | Pod::Store(_)) {
+    if matches!(fault.target, Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) | Pod::Gateway(_) | Pod::Store(_))
+    {
         return crash(world, fault).await;
     }
     let pod = world.pod_of(fault.target);

@@ -35,7 +35,7 @@ pub(super) fn host(spec: &Spec, pod: Pod) -> HostPlan {
     let class = match pod {
         Pod::Amqp => Class::Amqp,
         Pod::Mqtt => Class::Mqtt,
-        Pod::Redis => Class::Redis,
+        Pod::Redis | Pod::RedisShard(_) => Class::Redis,
         Pod::Gateway(_) | Pod::Store(_) => Class::Gateway,
         Pod::Router(..) | Pod::TaskWorker(_) | Pod::Dispatcher | Pod::Autoscaler => Class::Service,
     };

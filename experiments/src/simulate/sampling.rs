@@ -56,7 +56,7 @@ impl<'a> Samples<'a> {
             *match pod {
                 Pod::Amqp => &mut used.amqp_us,
                 Pod::Mqtt => &mut used.mqtt_us,
-                Pod::Redis => &mut used.redis_us,
+                Pod::Redis | Pod::RedisShard(_) => &mut used.redis_us,
                 Pod::Gateway(_) | Pod::Store(_) => &mut used.gateways_us,
                 Pod::Router(..) => &mut used.routers_us,
                 Pod::TaskWorker(_) => &mut used.task_workers_us,

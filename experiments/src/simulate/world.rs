@@ -4,7 +4,7 @@
 use super::scaling::Scaling;
 use crate::{
     autoscale::{self, MANAGEMENT_PORT},
-    deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, routers, run_service},
+    deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, brokers, called_routers, routers, run_service},
     measure::{
         Outcome, Recorder, Sample,
         invariants::{self, BrokerState},
@@ -56,7 +56,8 @@ pub(super) struct World {
     progress: Arc<Progress>,
     amqp: amqp::Broker,
     mqtt: mqtt::Broker,
-    redis: redis::Broker,
+    /// All servers among which labels are divided.
+    redis: Vec<redis::Broker>,
     gateways: Gateways,
     processes: Mutex<BTreeMap<Pod, Process>>,
     scaling: Scaling,
@@ -83,7 +84,9 @@ fn config(spec: &Spec) -> Config {
     let mut config = spec.backbone.clone();
     config.amqp.url = format!("amqp://guest:guest@{}:{AMQP_PORT}/%2f", Pod::Amqp);
     (config.mqtt.host, config.mqtt.port) = (Pod::Mqtt.to_string(), MQTT_PORT);
-    config.redis.url = format!("redis://{}:{REDIS_PORT}/0", Pod::Redis);
+    let mut servers = spec.brokers.redis().map(|pod| format!("redis://{pod}:{REDIS_PORT}/0"));
+    config.redis.url = servers.next().expect("there is always one");
+    config.redis.shards = servers.collect();
     let port = config.http_router.listen.port();
     config.rpc.routers = called_routers(spec).map(|pod| format!("{pod}:{port}")).collect();
     config
@@ -111,7 +114,7 @@ impl World {
             // The committed runs' digests rest on the bytes that a connection begins with.
             amqp: amqp::Broker::new(amqp::Config::default()),
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
-            redis: redis::Broker::new(),
+            redis: spec.brokers.redis().map(|_| redis::Broker::new()).collect(),
             gateways: Gateways::place(spec.clone()),
             processes: Mutex::default(),
             scaling: Scaling::new(spec.clone()),
@@ -145,7 +148,7 @@ impl World {
 
     /// Starts the brokers.
     pub(super) async fn start_brokers(&self) {
-        Pod::BROKERS.into_iter().for_each(|pod| self.start(pod));
+        brokers(&self.spec).for_each(|pod| self.start(pod));
         sleep(LISTEN_MARGIN).await;
     }
 
@@ -190,8 +193,8 @@ impl World {
                 let broker = self.mqtt.clone();
                 serve(env, MQTT_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
-            Pod::Redis => {
-                let broker = self.redis.clone();
+            Pod::Redis | Pod::RedisShard(_) => {
+                let broker = self.redis_on(pod).clone();
                 self.configure_routes();
                 serve(env, REDIS_PORT, |env, listener| async move { broker.serve(env, listener).await });
             }
@@ -205,9 +208,16 @@ impl World {
         }
     }
 
+    fn redis_on(&self, pod: Pod) -> &redis::Broker {
+        match pod {
+            Pod::RedisShard(index) => &self.redis[1 + index as usize],
+            _ => &self.redis[0],
+        }
+    }
+
     /// What an operator of fixed routing sets once.
     fn configure_routes(&self) {
-        self.redis.keyspace().set(DEFAULT_ROUTE_KEY, gateway_mac(0).to_string(), None);
+        self.redis[0].keyspace().set(DEFAULT_ROUTE_KEY, gateway_mac(0).to_string(), None);
     }
 
     fn boot_gateways(&self, life: Incarnation, pod: Pod) {
@@ -289,7 +299,7 @@ impl World {
         match pod {
             Pod::Amqp => self.amqp.restart(),
             Pod::Mqtt => self.mqtt.restart(),
-            Pod::Redis => self.redis.restart(),
+            Pod::Redis | Pod::RedisShard(_) => self.redis_on(pod).restart(),
             _ => drop(self.processes().remove(&pod)),
         }
     }

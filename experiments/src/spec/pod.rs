@@ -4,7 +4,7 @@ use backbone::config::RouterKind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// What runs by itself, as one process does; replicas, gateways and stores are counted from 0.
+/// What runs by itself, as one process does; replicas, gateways and the like are counted from 0.
 ///
 /// Its name is its kind and, where there may be several, its index: `amqp`, `task_worker-3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,8 +13,10 @@ pub enum Pod {
     Amqp,
     /// The MQTT broker.
     Mqtt,
-    /// Redis.
+    /// Redis; of several, the first.
     Redis,
+    /// Another Redis, of several (`brokers.redis_shards`).
+    RedisShard(u32),
     /// A gateway.
     Gateway(u32),
     /// All gateways of a store, where they share a host. A spec names the gateways instead.
@@ -40,6 +42,7 @@ impl Pod {
             Self::Amqp => "amqp",
             Self::Mqtt => "mqtt",
             Self::Redis => "redis",
+            Self::RedisShard(_) => "redis_shard",
             Self::Gateway(_) => "gateway",
             Self::Store(_) => "store",
             Self::Router(kind, _) => kind.name(),
@@ -57,7 +60,11 @@ impl Pod {
 
     fn index(self) -> Option<u32> {
         match self {
-            Self::Gateway(index) | Self::Store(index) | Self::Router(_, index) | Self::TaskWorker(index) => Some(index),
+            Self::Gateway(index)
+            | Self::Store(index)
+            | Self::RedisShard(index)
+            | Self::Router(_, index)
+            | Self::TaskWorker(index) => Some(index),
             Self::Amqp | Self::Mqtt | Self::Redis | Self::Dispatcher | Self::Autoscaler => None,
         }
     }
@@ -65,8 +72,14 @@ impl Pod {
     /// One of each kind, with the same index.
     fn one_of_each(index: u32) -> impl Iterator<Item = Self> {
         let routers = RouterKind::ALL.into_iter().map(move |kind| Self::Router(kind, index));
-        let others =
-            [Self::Dispatcher, Self::Autoscaler, Self::Gateway(index), Self::Store(index), Self::TaskWorker(index)];
+        let others = [
+            Self::Dispatcher,
+            Self::Autoscaler,
+            Self::Gateway(index),
+            Self::Store(index),
+            Self::RedisShard(index),
+            Self::TaskWorker(index),
+        ];
         Self::BROKERS.into_iter().chain(routers).chain(others)
     }
 }
@@ -119,7 +132,7 @@ impl<'de> Deserialize<'de> for Pod {
             let routers = RouterKind::ALL.map(|kind| format!("{}-N", kind.name())).join(", ");
             serde::de::Error::custom(format!(
                 "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N (N counts \
-                 from 0), dispatcher, autoscaler, amqp, mqtt and redis"
+                 from 0), dispatcher, autoscaler, amqp, mqtt, redis and redis_shard-N"
             ))
         })
     }

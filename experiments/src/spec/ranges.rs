@@ -36,12 +36,14 @@ const START_MS_MAX: u32 = 600_000;
 const RADIO_MS_MAX: u32 = 3_600_000;
 /// Most that decibels can say here: beyond that a signal is everything or nothing.
 const DB_MAX: u32 = 100;
+/// Most Redis servers.
+const REDIS_SHARDS_MAX: u32 = 256;
 /// All segments.
 const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 64] = [
+const RANGES: [(&str, u32, u32); 65] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.duration_s", 0, DURATION_S_MAX),
     ("workload.warm_up_s", 0, DURATION_S_MAX),
@@ -90,6 +92,7 @@ const RANGES: [(&str, u32, u32); 64] = [
     ("machines.*.cpu_period_us", 1_000, COST_US_MAX),
     ("machines.*.tcp_pingpong_thresh", 1, u8::MAX as u32),
     ("brokers.mqtt_inflight_max", 1, u16::MAX as u32),
+    ("brokers.redis_shards", 1, REDIS_SHARDS_MAX),
     ("brokers.amqp_metadata.change_us", 0, COST_US_MAX),
     ("brokers.amqp_metadata.beside_us", 0, COST_US_MAX),
     ("brokers.amqp_metadata.spread_percent", 0, SPREAD_PERCENT_MAX),

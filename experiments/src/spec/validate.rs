@@ -75,7 +75,8 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
     }
     let [routers, workers] = Target::ALL.map(|target| u64::from(spec.replicas_max(target)));
     let pods_per_router = spec.routers().len() as u64;
-    let hosts = workers + pods_per_router * routers + u64::from(spec.fleet.gateways) + spec.faults.len() as u64;
+    let others = u64::from(spec.fleet.gateways) + u64::from(spec.brokers.redis_shards) + spec.faults.len() as u64;
+    let hosts = workers + pods_per_router * routers + others;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
         let others = &["fleet.gateways", "replicas.task_workers", "backbone.rpc.kind", "autoscale"];
@@ -263,6 +264,7 @@ fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
         Pod::Autoscaler if spec.autoscale.is_empty() => {
             return wrong_together(key, &["autoscale"], "is the autoscaler, but nothing is scaled");
         }
+        Pod::RedisShard(index) => ("more Redis servers", index, spec.brokers.redis_shards - 1),
         Pod::Dispatcher | Pod::Autoscaler | Pod::Amqp | Pod::Mqtt | Pod::Redis => ("", 0, 1),
     };
     if count == 0 {

@@ -233,7 +233,7 @@ pub struct Machines {
     pub late_percent: u32,
     /// RabbitMQ's.
     pub amqp: Machine,
-    /// Redis'.
+    /// Each Redis'.
     pub redis: Machine,
     /// The MQTT broker's.
     pub mqtt: Machine,
@@ -257,7 +257,7 @@ impl Machines {
     pub fn of(&self, pod: Pod) -> Machine {
         match pod {
             Pod::Amqp => self.amqp,
-            Pod::Redis => self.redis,
+            Pod::Redis | Pod::RedisShard(_) => self.redis,
             Pod::Mqtt => self.mqtt,
             Pod::Gateway(_) | Pod::Store(_) => self.gateway,
             Pod::Router(..) => self.router,
@@ -339,13 +339,27 @@ pub struct Brokers {
     pub mqtt_inflight_max: u16,
     /// Default: `strict`.
     pub mqtt_quota: MqttQuota,
+    /// Redis servers, among which labels are divided (`backbone.redis.shards`). Default: 1.
+    pub redis_shards: u32,
     /// What it takes RabbitMQ to begin or end a queue.
     pub amqp_metadata: AmqpMetadata,
 }
 
 impl Default for Brokers {
     fn default() -> Self {
-        Self { mqtt_inflight_max: 20, mqtt_quota: MqttQuota::Strict, amqp_metadata: AmqpMetadata::default() }
+        Self {
+            mqtt_inflight_max: 20,
+            mqtt_quota: MqttQuota::Strict,
+            redis_shards: 1,
+            amqp_metadata: AmqpMetadata::default(),
+        }
+    }
+}
+
+impl Brokers {
+    /// All pods of Redis servers.
+    pub fn redis(&self) -> impl Iterator<Item = Pod> + use<> {
+        [Pod::Redis].into_iter().chain((0..self.redis_shards - 1).map(Pod::RedisShard))
     }
 }
 

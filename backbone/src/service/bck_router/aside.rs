@@ -15,6 +15,7 @@ use crate::{
     mqtt::{Handover, Incoming},
     store::CorrelationKey,
 };
+use futures_util::future::try_join_all;
 use std::time::Duration;
 use tokio::{
     sync::{Notify, watch},
@@ -102,7 +103,7 @@ impl BckRouter {
         loop {
             backoff.pause(&self.env).await;
             let nobody = CorrelationKey::RequestId(RequestId::draw(&self.env));
-            if let Err(error) = self.store.caller(nobody).await {
+            if let Err(error) = try_join_all(self.store.all().map(|store| store.caller(nobody))).await {
                 tracing::info!(%error, "can't hand over yet");
                 continue;
             }

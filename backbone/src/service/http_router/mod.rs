@@ -22,7 +22,7 @@ use crate::{
         http::ROUTE_PATH,
         waiting::{Call, WaitingCalls},
     },
-    store::{CorrelationKey, Destination, Store},
+    store::{CorrelationKey, Destination, Shards},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
 use answer::{Answer, Refusal, answer};
@@ -68,7 +68,7 @@ pub struct HttpRouter {
     config: Arc<Config>,
     telemetry: Arc<dyn Telemetry>,
     mqtt: Mqtt,
-    store: Store,
+    store: Shards,
     clocks: Clocks,
     presence: Presence,
     waiting: WaitingCalls<CorrelationKey>,
@@ -114,7 +114,7 @@ impl HttpRouter {
         let own = [replies, format!("$share/{group}//gw/+/rssi")];
         let subscriptions = own.into_iter().chain(presence::subscriptions(&config.routing)).collect();
         let (mqtt, messages) = Mqtt::start(&env, &config.mqtt, "http", subscriptions, telemetry.clone());
-        let store = Store::new(&env, &config.redis, telemetry.clone());
+        let store = Shards::new(&env, &config.redis, &telemetry);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_BYTES_MAX);
         let free = Semaphore::new(config.http_router.in_flight_max);
@@ -209,7 +209,8 @@ impl HttpRouter {
     }
 
     async fn forward(&self, request: &Request, body: Bytes, deadline: Deadline) -> Result<Reply, Refusal> {
-        let ways = match self.store.route(&self.env, &self.config.routing, request).await? {
+        let store = self.store.of(request.esl_mac);
+        let ways = match store.route(&self.env, &self.config.routing, request).await? {
             Destination::Ways(ways) => ways,
             Destination::Outranked { newest } => return Ok(Reply::superseded(request, newest)),
         };

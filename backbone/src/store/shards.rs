@@ -1,0 +1,88 @@
+//! Several Redis servers, among which labels are divided by their addresses.
+//!
+//! Everything about a label is on one of them: its routes, its newest version, and who waits for its replies, so that a
+//! request still costs one round trip. Named shards instead of Redis Cluster: a router keeps its connections itself, as
+//! it does with one Redis, there is nothing that moves by itself, and a shard that is gone costs its labels only.
+
+use super::{Store, StoreError};
+use crate::{
+    config::{self, Routing},
+    env::Env,
+    message::{Mac, RssiReport},
+    telemetry::Telemetry,
+};
+use futures_util::future::try_join_all;
+use std::sync::Arc;
+
+/// 2^64 divided by the golden ratio: neighbouring addresses go far apart (Knuth, The Art of Computer Programming 3,
+/// section 6.4).
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// All servers of one replica, at least one.
+pub(crate) struct Shards(Vec<Store>);
+
+impl Shards {
+    /// Stores that connect at first use.
+    pub(crate) fn new(env: &Env, config: &config::Redis, telemetry: &Arc<dyn Telemetry>) -> Self {
+        Self(config.servers().iter().map(|server| Store::new(env, server, telemetry.clone())).collect())
+    }
+
+    /// The one that has everything about `label`.
+    pub(crate) fn of(&self, label: Mac) -> &Store {
+        &self.0[place(label, self.0.len())]
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Store> {
+        self.0.iter()
+    }
+
+    /// Writes a report of `gateway` into the table: at all servers at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a part of the report may be written. Writing it again does no harm.
+    pub(crate) async fn store_report(
+        &self,
+        config: &Routing,
+        gateway: Mac,
+        report: &RssiReport,
+    ) -> Result<(), StoreError> {
+        if let [only] = self.0.as_slice() {
+            return only.store_report(config, gateway, report).await;
+        }
+        let mut parts: Vec<RssiReport> =
+            self.0.iter().map(|_| RssiReport { heard_unix_ms: report.heard_unix_ms, labels: Vec::new() }).collect();
+        for (label, rssi) in &report.labels {
+            parts[place(*label, self.0.len())].labels.push((*label, *rssi));
+        }
+        let stored = self.0.iter().zip(&parts).filter(|(_, part)| !part.labels.is_empty());
+        try_join_all(stored.map(|(store, part)| store.store_report(config, gateway, part))).await.map(drop)
+    }
+}
+
+/// Where `label` is, of `count` servers.
+fn place(label: Mac, count: usize) -> usize {
+    let mixed = label.value().wrapping_mul(GOLDEN) >> 32;
+    (mixed % count as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_divided_evenly_and_each_always_goes_to_the_same_server() {
+        for count in [2, 3, 8] {
+            let mut labels = vec![0; count];
+            (0..30_000).for_each(|label| labels[place(Mac::new(0x0200_0000_0000 + label), count)] += 1);
+            let fair = 30_000 / count;
+            assert!(labels.iter().all(|n| fair * 9 / 10 < *n && *n < fair * 11 / 10), "{labels:?}");
+        }
+        assert_eq!(place(Mac::new(7), 1), 0);
+    }
+
+    #[test]
+    fn where_a_label_is_does_not_change_from_release_to_release() {
+        let places: Vec<usize> = (0..8).map(|label| place(Mac::new(0xABCD_0000 + label), 5)).collect();
+        assert_eq!(places, [2, 1, 0, 3, 3, 1, 0, 4]);
+    }
+}
