@@ -29,16 +29,21 @@ fn numbers_are_those_of_the_last_sample_and_rates_those_between_the_last_two() {
     assert_eq!(describe("q", samples.get("q"))["messages"], 0, "as of the last sample");
     let first = sampled(&mut bench, &mut samples, 10, "q");
     assert_eq!((&first["messages"], &first["messages_ready"]), (&json!(15), &json!(15)));
-    assert_eq!(first["message_stats"]["publish"], 15);
-    assert_eq!(first["message_stats"]["publish_details"]["rate"], 3.0);
+    let stats = json!({ "publish": 15, "publish_details": { "rate": 0.0 } });
+    assert_eq!(first["message_stats"], stats, "the first rate is 0, and nothing was delivered");
+    (0..15).for_each(|_| drop(bench.publish(client, "q", "body")));
     bench.qos(client, 10, false);
     bench.consume(client, "q", "c");
     let second = sampled(&mut bench, &mut samples, 15, "q");
     let counts = ["messages", "messages_ready", "messages_unacknowledged", "consumers"].map(|key| &second[key]);
-    assert_eq!(counts.map(|count| count.as_u64().unwrap()), [15, 5, 10, 1]);
-    assert_eq!(second["message_stats"]["publish_details"]["rate"], 0.0);
-    assert_eq!(second["message_stats"]["deliver_get"], 10);
-    assert_eq!(second["message_stats"]["deliver_get_details"]["rate"], 2.0);
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()), [30, 20, 10, 1]);
+    assert_eq!(second["message_stats"]["publish_details"]["rate"], 3.0);
+    assert_eq!(second["message_stats"]["deliver_get_details"]["rate"], 0.0);
+    bench.ack(client, 5, true);
+    let third = sampled(&mut bench, &mut samples, 20, "q");
+    assert_eq!(third["message_stats"]["publish_details"]["rate"], 0.0);
+    assert_eq!((&third["message_stats"]["deliver_get"], &third["messages_ready"]), (&json!(15), &json!(15)));
+    assert_eq!(third["message_stats"]["deliver_get_details"]["rate"], 1.0);
 }
 
 #[test]
