@@ -4,7 +4,8 @@
 //! concurrent writers can't lose each other's reports. A hash expires as a whole once no gateway has reported its label
 //! for as long as a route is fresh. Fields of gateways that stopped hearing a label are passed over, and removed by
 //! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
-//! their hash alive, at most one for each gateway that ever heard the label.
+//! their hash alive, at most one for each gateway that ever heard the label, or
+//! four with smoothing.
 
 use super::{
     Caller, CorrelationKey, STEP_LIMIT, Store, StoreError,

@@ -35,8 +35,8 @@ pub struct Fleet {
     /// Gateways report only readings that have changed by so much, beside heartbeats; 0: all readings of each period.
     /// Default: 0.
     pub rssi_change_db: u8,
-    /// With `rssi_change_db`: a label of which nothing was reported for so long is reported. `backbone.routing.
-    /// route_fresh_ms` has to be longer. Default: 0.
+    /// With `rssi_change_db`: a label of which nothing was reported for so long is reported. It has to be shorter than
+    /// `backbone.routing.route_fresh_ms`. Default: 0.
     pub rssi_heartbeat_ms: u32,
     /// Default: `per_gateway`.
     pub hosts: Hosts,
