@@ -269,3 +269,17 @@ fn tls_needs_files_that_fit_together() {
     let error = refused("[mqtt]\ncert_file = \"/nowhere\"\n");
     assert_eq!(error, "FILE: `mqtt.cert_file` is set without `mqtt.key_file`, or that without it; expected both");
 }
+
+#[test]
+fn servers_among_which_labels_are_divided_are_each_checked_and_share_the_login() {
+    let config = load("[redis]\nurl = \"redis://one\"\npassword = \"old\"\nshards = [\"redis://two:7000\"]\n").unwrap();
+    let servers: Vec<_> = config.redis.servers().iter().map(|server| server.address().unwrap()).collect();
+    let places: Vec<_> = servers.iter().map(|(host, port, login)| (host.as_str(), *port, login.password())).collect();
+    assert_eq!(places, [("one", 6_379, Some("old")), ("two", 7_000, Some("old"))]);
+    let error = refused("[redis]\nshards = [\"redis://two\", \"nowhere:5372637\"]\n");
+    assert!(error.starts_with("FILE: `redis.shards` has \"***\": no Redis URL; expected redis://"), "{error}");
+    let error = refused("[redis]\nshards = [\"rediss://two\"]\n");
+    assert!(error.contains("expected all or none"), "{error}");
+    let error = refused("[redis]\nshards = [\"redis://two\"]\n[routing]\nmode = \"fixed\"\n");
+    assert!(error.contains("one route for all labels, which needs no `redis.shards`"), "{error}");
+}

@@ -1,5 +1,5 @@
-//! Redis, through redis-rs: which caller waits for a reply, and which gateway hears a label. Labels may be divided among
-//! several servers (`shards`).
+//! Redis, through redis-rs: which caller waits for a reply, and which gateway hears a label. Labels may be divided
+//! among several servers (`shards`).
 //!
 //! One multiplexed connection a replica, whose driver runs as a task of the environment. Commands of one step travel as
 //! one pipeline, so that a request costs one round trip. Every key expires: nothing here outlives its use.

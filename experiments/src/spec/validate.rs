@@ -4,17 +4,13 @@ mod autoscale;
 mod workload;
 
 use super::{CommandedEsls, Fault, Pod, Spec, Target, ranges::out_of_range};
-use backbone::{
-    config::{Correlation, RoutingMode},
-    message::RSSI_LABELS_MAX,
-};
+use backbone::config::{Correlation, RoutingMode};
 
 /// Most commands of all tasks together: the label of each is kept.
 const COMMANDS_MAX: u64 = 50_000_000;
 /// Most hosts of all kinds together: they share 192.168.0.0/16 with the brokers and the dispatcher.
 const ALL_HOSTS_MAX: u64 = 65_000;
-/// How many times the average some gateway of a store may hear.
-const CROWDING: u64 = 3;
+
 /// A value that breaks a rule.
 #[derive(Debug, thiserror::Error)]
 #[error("`{path}` {rule}")]
@@ -81,17 +77,6 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
         let others = &["fleet.gateways", "replicas.task_workers", "backbone.rpc.kind", "autoscale"];
         return wrong_together("replicas.routers", others, rule);
-    }
-    let fleet = &spec.fleet;
-    if fleet.rssi_change_db > 0 {
-        return Ok(()); // reports are split, since the first one alone has all labels
-    }
-    let heard = u64::from(fleet.esls) * u64::from(fleet.gateways_in_range) / u64::from(fleet.gateways.max(1));
-    if heard * CROWDING > RSSI_LABELS_MAX as u64 {
-        let rule = format!(
-            "lets a gateway hear {heard} labels; with a margin for crowded corners {RSSI_LABELS_MAX} fit into a report"
-        );
-        return wrong_together("fleet.esls", &["fleet.gateways", "fleet.gateways_in_range"], rule);
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod plot;
 mod radio;
 mod replay;
 mod run;
+mod shards;
 mod style;
 mod thesis;
 mod workloads;
