@@ -54,15 +54,7 @@ pub fn render(summary: &Summary) -> String {
             (decimal(rates.messages_per_s), "MQTT messages"),
         ],
     );
-    if let Some(load) = &summary.load {
-        load_line(&mut out, load);
-    }
-    let hours: Vec<(String, String)> =
-        summary.pod_hours.iter().map(|(target, hours)| (decimal(*hours), target.replace('_', " "))).collect();
-    if !hours.is_empty() {
-        let hours: Vec<(String, &str)> = hours.iter().map(|(hours, of)| (hours.clone(), of.as_str())).collect();
-        line(&mut out, "pod hours", &hours);
-    }
+    over_time(&mut out, summary);
     radio(&mut out, summary);
     let drops: Vec<(String, &str)> =
         summary.drops.iter().map(|(reason, times)| (count(*times), reason.as_str())).collect();
@@ -108,8 +100,20 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     out
 }
 
-/// How the work came.
-fn load_line(out: &mut String, load: &Load) {
+/// How the work came, and for how long pods were there for it.
+fn over_time(out: &mut String, summary: &Summary) {
+    if let Some(load) = &summary.load {
+        load_lines(out, load);
+    }
+    let hours: Vec<(String, String)> =
+        summary.pod_hours.iter().map(|(target, hours)| (decimal(*hours), target.replace('_', " "))).collect();
+    if !hours.is_empty() {
+        let hours: Vec<(String, &str)> = hours.iter().map(|(hours, of)| (hours.clone(), of.as_str())).collect();
+        line(out, "pod hours", &hours);
+    }
+}
+
+fn load_lines(out: &mut String, load: &Load) {
     let mut parts = vec![
         (decimal(load.mean_per_s), "tasks/s came"),
         (count(load.peak_per_s), "at most in a second"),
@@ -122,6 +126,12 @@ fn load_line(out: &mut String, load: &Load) {
         parts.push((count(seconds), "s above the SLO"));
     }
     line(out, "load", &parts);
+    let percent = |percent: f64| format!("{percent:.1} %");
+    let used: Vec<(String, &str)> =
+        load.utilisation.iter().map(|one| (percent(one.percent), one.of.as_str())).collect();
+    if !used.is_empty() {
+        line(out, "CPU used", &used);
+    }
 }
 
 /// What the radio came to, if there is one.

@@ -105,7 +105,7 @@ impl Trial {
         let numbers =
             quantities.iter().map(|quantity| quantity.of(&summary.latency_ms, summary.throughput.tasks_per_s));
         let mut flaws: Vec<String> = summary.expectation.miss().into_iter().collect();
-        if summary.load.is_some_and(|load| !load.settled) {
+        if summary.load.as_ref().is_some_and(|load| !load.settled) {
             flaws.push("did not keep up".into());
         }
         Ok(Self {

@@ -1,6 +1,6 @@
 //! How the work came, and whether the run kept up with it: what has to be known before its latencies mean anything.
 
-use super::{Outcome, Series, TaskRecord, ms, per_second};
+use super::{Outcome, Series, TaskRecord, Utilisation, ms, per_second};
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ const GROWTH: f64 = 1.5;
 const GROWTH_PER_MILLE: f64 = 5.0;
 
 /// How the work of a run came that is not all there at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// Tasks that came before the measured time.
@@ -38,6 +38,9 @@ pub struct Load {
     /// without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_above_slo: Option<u64>,
+    /// How much of their CPU time pods used, the fullest first. Left out where nothing costs any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub utilisation: Vec<Utilisation>,
 }
 
 impl Load {
@@ -72,6 +75,7 @@ impl Load {
             in_flight_middle: rounded(in_flight_middle),
             in_flight_end: rounded(in_flight_end),
             settled: !has_grown,
+            utilisation: Utilisation::of(spec, outcome),
             seconds_above_slo: (spec.slo.end_to_end_p99_ms > 0).then(|| above.count() as u64),
         })
     }
