@@ -202,9 +202,9 @@ impl Engine {
     }
 
     /// A process of `host` reads a protocol frame.
-    pub(crate) fn read_frame(&mut self, host: u16) -> Job {
+    pub(crate) fn read_frame(&mut self, host: u16, len_bytes: usize) -> Job {
         let now_ns = self.now_ns;
-        self.cpu(host).read_frame(now_ns)
+        self.cpu(host).read_frame(now_ns, len_bytes)
     }
 
     /// A task of `host` runs.

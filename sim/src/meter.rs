@@ -81,7 +81,7 @@ impl Meter {
         if self.paid == 0 {
             let Some(frame_bytes) = self.protocol.frame_bytes(ahead) else { return Poll::Ready(None) };
             let host = self.host;
-            let job = *self.reading.get_or_insert_with(|| with(|engine| engine.read_frame(host)));
+            let job = *self.reading.get_or_insert_with(|| with(|engine| engine.read_frame(host, frame_bytes)));
             ready!(with(|engine| engine.poll_job(host, job, cx)));
             (self.paid, self.reading) = (frame_bytes, None);
         }

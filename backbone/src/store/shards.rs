@@ -13,30 +13,40 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// 2^64 divided by the golden ratio: neighbouring addresses go far apart (Knuth, The Art of Computer Programming 3,
 /// section 6.4).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// Reports that are written at a time. Requests share the servers with them: each waits for one batch of every report
+/// that is being written by any router, some milliseconds with this, and long enough for Redis to be taken for dead if
+/// all reports that a router may have in hand were written at once.
+const REPORTS_AT_A_TIME: usize = 4;
+
 /// All servers of one replica, at least one.
-pub(crate) struct Shards(Vec<Store>);
+pub(crate) struct Shards {
+    stores: Vec<Store>,
+    reports: Semaphore,
+}
 
 impl Shards {
     /// Stores that connect at first use.
     pub(crate) fn new(env: &Env, config: &config::Redis, telemetry: &Arc<dyn Telemetry>) -> Self {
-        Self(config.servers().iter().map(|server| Store::new(env, server, telemetry.clone())).collect())
+        let stores = config.servers().iter().map(|server| Store::new(env, server, telemetry.clone())).collect();
+        Self { stores, reports: Semaphore::new(REPORTS_AT_A_TIME) }
     }
 
     /// The one that has everything about `label`.
     pub(crate) fn of(&self, label: Mac) -> &Store {
-        &self.0[place(label, self.0.len())]
+        &self.stores[place(label, self.stores.len())]
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Store> {
-        self.0.iter()
+        self.stores.iter()
     }
 
-    /// Writes a report of `gateway` into the table: at all servers at once.
+    /// Writes a report of `gateway` into the table: at all servers at once, when its turn has come.
     ///
     /// # Errors
     /// [`StoreError`]; a part of the report may be written. Writing it again does no harm.
@@ -46,15 +56,19 @@ impl Shards {
         gateway: Mac,
         report: &RssiReport,
     ) -> Result<(), StoreError> {
-        if let [only] = self.0.as_slice() {
+        let _turn = self.reports.acquire().await.expect("never closed");
+        if let [only] = self.stores.as_slice() {
             return only.store_report(config, gateway, report).await;
         }
-        let mut parts: Vec<RssiReport> =
-            self.0.iter().map(|_| RssiReport { heard_unix_ms: report.heard_unix_ms, labels: Vec::new() }).collect();
+        let mut parts: Vec<RssiReport> = self
+            .stores
+            .iter()
+            .map(|_| RssiReport { heard_unix_ms: report.heard_unix_ms, labels: Vec::new() })
+            .collect();
         for (label, rssi) in &report.labels {
-            parts[place(*label, self.0.len())].labels.push((*label, *rssi));
+            parts[place(*label, self.stores.len())].labels.push((*label, *rssi));
         }
-        let stored = self.0.iter().zip(&parts).filter(|(_, part)| !part.labels.is_empty());
+        let stored = self.stores.iter().zip(&parts).filter(|(_, part)| !part.labels.is_empty());
         try_join_all(stored.map(|(store, part)| store.store_report(config, gateway, part))).await.map(drop)
     }
 }

@@ -120,6 +120,17 @@ impl Grid {
         crate::table::columns(&rows)
     }
 
+    /// Whether more tasks come in the same time: then the rate says more than their number.
+    fn is_over_rates(&self) -> bool {
+        let mut measured = self.trials.iter().filter(|trial| trial.numbers.iter().any(Option::is_some));
+        self.axes[0].key == "workload.tasks" && measured.all(|trial| trial.came_per_s.is_some())
+    }
+
+    fn x_of(&self, trial: &Trial) -> u32 {
+        let rate = trial.came_per_s.filter(|_| self.is_over_rates());
+        rate.map_or(trial.values[0], |rate| rate.round().max(1.0) as u32)
+    }
+
     /// As a figure: the first number over the first axis.
     #[must_use]
     pub fn lines(&self) -> Lines {
@@ -128,7 +139,7 @@ impl Grid {
             let own = self.trials.iter().filter(|trial| trial.values.get(1).copied() == line);
             let point = |trial: &Trial| {
                 let value = trial.numbers.first().copied().flatten().filter(|value| *value > 0.0)?;
-                Some(Point { x: trial.values[0], value, min: value, max: value, setting: None })
+                Some(Point { x: self.x_of(trial), value, min: value, max: value, setting: None })
             };
             let mut points: Vec<Point> = own.filter_map(point).collect();
             points.sort_by_key(|point| point.x);
@@ -142,7 +153,7 @@ impl Grid {
         let quantity = self.quantities[0];
         Lines {
             title: self.title.clone(),
-            x: self.axes[0].key.clone(),
+            x: if self.is_over_rates() { "tasks a second that came".into() } else { self.axes[0].key.clone() },
             y: format!("{quantity}, in {}", quantity.unit()),
             log_y: quantity != Quantity::TasksPerS,
             curves: curves.into_iter().filter(|curve| !curve.points.is_empty()).collect(),
@@ -214,6 +225,12 @@ mod tests {
             .map(|curve| (curve.name.as_str(), curve.points.iter().map(|point| point.x).collect()))
             .collect();
         assert_eq!(drawn, [("b = 3", vec![1, 2]), ("b = 4", vec![2])]);
+        let mut of_rates = grid.clone();
+        of_rates.axes[0].key = "workload.tasks".into();
+        of_rates.trials.iter_mut().for_each(|trial| trial.came_per_s = Some(f64::from(trial.values[0]) * 49.8));
+        let lines = of_rates.lines();
+        let rates: Vec<u32> = lines.curves[0].points.iter().map(|point| point.x).collect();
+        assert_eq!((lines.x.as_str(), rates), ("tasks a second that came", vec![50, 100]));
         let csv = String::from_utf8(grid.csv().unwrap()).unwrap();
         assert!(
             csv.starts_with("a,b,end_to_end_p99_ms,came_per_s,fullest,fullest_percent,flaws\n2,3,5,,,,\n"),

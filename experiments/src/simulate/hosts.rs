@@ -44,6 +44,7 @@ pub(super) fn host(spec: &Spec, pod: Pod) -> HostPlan {
         kernel: Kernel { nodelay: machine.nodelay, pingpong_thresh: machine.tcp_pingpong_thresh },
         cpu: CpuPlan {
             frame_us: machine.frame_us.into(),
+            kib_us: machine.kib_us.into(),
             write_us: machine.write_us.into(),
             wake_us: machine.wake_us.into(),
             wake_spread_percent: machine.wake_spread_percent,

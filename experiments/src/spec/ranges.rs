@@ -43,7 +43,7 @@ const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 65] = [
+const RANGES: [(&str, u32, u32); 66] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.duration_s", 0, DURATION_S_MAX),
     ("workload.warm_up_s", 0, DURATION_S_MAX),
@@ -82,6 +82,7 @@ const RANGES: [(&str, u32, u32); 65] = [
     ("machines.cores", 0, THREADS_MAX),
     ("machines.late_percent", 0, 100),
     ("machines.*.frame_us", 0, COST_US_MAX),
+    ("machines.*.kib_us", 0, COST_US_MAX),
     ("machines.*.write_us", 0, COST_US_MAX),
     ("machines.*.wake_us", 0, COST_US_MAX),
     ("machines.*.wake_spread_percent", 0, SPREAD_PERCENT_MAX),

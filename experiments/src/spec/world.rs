@@ -279,6 +279,9 @@ pub struct Machine {
     pub tcp_pingpong_thresh: u8,
     /// CPU time for each protocol frame that is read, in us. Default: 0.
     pub frame_us: u32,
+    /// CPU time for each KiB of such a frame, on top of that: what counts where messages are large. To Redis a frame is
+    /// what one read returns. In us. Default: 0.
+    pub kib_us: u32,
     /// CPU time for each write to a connection that is modelled segment by segment, in us. Default: 0.
     pub write_us: u32,
     /// From a segment's arrival to the application's waking, in us. Default: 0.
@@ -303,6 +306,7 @@ impl Default for Machine {
             nodelay: true,
             tcp_pingpong_thresh: 1,
             frame_us: 0,
+            kib_us: 0,
             write_us: 0,
             wake_us: 0,
             wake_spread_percent: 0,
@@ -319,7 +323,7 @@ impl Machine {
     /// Whether any work costs CPU time there.
     #[must_use]
     pub fn costs_cpu(&self) -> bool {
-        self.frame_us > 0 || self.write_us > 0 || self.poll_us > 0
+        self.frame_us > 0 || self.kib_us > 0 || self.write_us > 0 || self.poll_us > 0
     }
 
     /// Its limit, if it has one.

@@ -24,6 +24,9 @@ use metadata::MetadataStore;
 use std::{cell::RefCell, ops::Range, rc::Rc};
 use tokio::sync::oneshot;
 
+const NS_PER_US: u64 = 1_000;
+const BYTES_PER_KIB: u64 = 1_024;
+
 /// CFS bandwidth control of one pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -38,6 +41,8 @@ pub struct Quota {
 pub struct CpuPlan {
     /// CPU time for each protocol frame that is read, in microseconds.
     pub frame_us: u64,
+    /// CPU time for each KiB of such a frame, on top of that, in microseconds.
+    pub kib_us: u64,
     /// CPU time for each write to a connection whose segments are modelled, in microseconds.
     pub write_us: u64,
     /// From a segment's arrival in the kernel to the application's waking, in microseconds. Takes no CPU time.
@@ -59,12 +64,12 @@ pub struct CpuPlan {
 impl CpuPlan {
     /// Whether anything costs anything.
     pub(crate) fn is_free(&self) -> bool {
-        self.frame_us + self.write_us + self.wake_us + self.poll_us + self.metadata.change_us == 0
+        self.frame_us + self.kib_us + self.write_us + self.wake_us + self.poll_us + self.metadata.change_us == 0
     }
 
     /// Whether it costs anything to receive something: to read it, or to begin or end a queue because of it.
     pub(crate) fn receiving_costs(&self) -> bool {
-        self.frame_us + self.metadata.change_us > 0
+        self.frame_us + self.kib_us + self.metadata.change_us > 0
     }
 }
 
@@ -121,7 +126,7 @@ impl Cpu {
 
     /// A cost with median `us`, in ns: log-normal, since on shared machines most steps take their time by a factor.
     fn draw_ns(&mut self, us: u64, spread_percent: u32) -> u64 {
-        log_normal(us * 1_000, spread_percent, || split_mix(&mut self.rng))
+        log_normal(us * NS_PER_US, spread_percent, || split_mix(&mut self.rng))
     }
 
     /// How long it takes until a process wakes.
@@ -136,9 +141,12 @@ impl Cpu {
     }
 
     /// Takes on the reading of a protocol frame.
-    pub(crate) fn read_frame(&mut self, now_ns: u64) -> Job {
+    pub(crate) fn read_frame(&mut self, now_ns: u64, len_bytes: usize) -> Job {
         self.frames_read += 1;
-        self.work(now_ns, self.plan.frame_us)
+        let CpuPlan { frame_us, kib_us, spread_percent, .. } = self.plan;
+        let median_ns = frame_us * NS_PER_US + kib_us * NS_PER_US * len_bytes as u64 / BYTES_PER_KIB;
+        let cost_ns = log_normal(median_ns, spread_percent, || split_mix(&mut self.rng));
+        self.charge(now_ns, cost_ns)
     }
 
     /// Frames whose reading it has taken on.

@@ -33,6 +33,18 @@ fn work_waits_for_the_work_before_it() {
 }
 
 #[test]
+fn a_large_frame_costs_more_by_each_of_its_bytes() {
+    let mut cpu = Cpu::new(CpuPlan { frame_us: 10, kib_us: 20, ..CpuPlan::default() }, 1, None);
+    let mut done_ns = 0;
+    for (len_bytes, cost_us) in [(0, 10), (512, 20), (10 * 1_024, 210)] {
+        let job = cpu.read_frame(done_ns, len_bytes);
+        let before_ns = done_ns;
+        done_ns = cpu.done_ns(before_ns, job);
+        assert_eq!(done_ns - before_ns, cost_us * 1_000, "{len_bytes} bytes");
+    }
+}
+
+#[test]
 fn two_threads_work_side_by_side() {
     let mut cpu = cpu(2, 0);
     assert_eq!(done(&mut cpu, 0, 3 * MS), 3 * MS);
