@@ -105,6 +105,8 @@ impl BckRouter {
         if !self.mqtt.is_current(&message) {
             return; // Its connection is gone, so the broker gives it to somebody again.
         }
+        // Who waits for a turn is not late: the router need not step aside for that.
+        let _turn = if is_report(&message.topic) { Some(self.store.turn().await) } else { None };
         let outcome = tokio::select! {
             biased;
             outcome = self.hand_over(&message) => outcome,
@@ -117,7 +119,7 @@ impl BckRouter {
     }
 
     async fn hand_over(&self, message: &Incoming) -> Outcome {
-        if message.topic.ends_with(b"/rssi") {
+        if is_report(&message.topic) {
             store_report(&self.env, &self.store, &self.config.routing, &self.clocks, self.telemetry.as_ref(), message)
                 .await
         } else {
@@ -147,4 +149,9 @@ impl BckRouter {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether it is a gateway's report that comes on this topic, rather than a reply.
+fn is_report(topic: &[u8]) -> bool {
+    topic.ends_with(b"/rssi")
 }

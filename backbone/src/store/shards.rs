@@ -13,7 +13,7 @@ use crate::{
 };
 use futures_util::future::try_join_all;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// 2^64 divided by the golden ratio: neighbouring addresses go far apart (Knuth, The Art of Computer Programming 3,
 /// section 6.4).
@@ -46,7 +46,12 @@ impl Shards {
         self.stores.iter()
     }
 
-    /// Writes a report of `gateway` into the table: at all servers at once, when its turn has come.
+    /// Waits until a report may be written. Its turn is over when what this gives is dropped.
+    pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
+        self.reports.acquire().await.expect("never closed")
+    }
+
+    /// Writes a report of `gateway`, whose [`turn`](Self::turn) it is, into the table: at all servers at once.
     ///
     /// # Errors
     /// [`StoreError`]; a part of the report may be written. Writing it again does no harm.
@@ -56,7 +61,6 @@ impl Shards {
         gateway: Mac,
         report: &RssiReport,
     ) -> Result<(), StoreError> {
-        let _turn = self.reports.acquire().await.expect("never closed");
         if let [only] = self.stores.as_slice() {
             return only.store_report(config, gateway, report).await;
         }

@@ -7,10 +7,11 @@
 //! Where no other router takes the messages, all are in the same trouble: then it returns at once and holds on to its
 //! messages as long as they are worth something. So there is always one whose subscription keeps replies at the broker.
 
-use super::BckRouter;
+use super::{BckRouter, is_report};
 use crate::{
     amqp::{Properties, PublishError, QueueName},
     backoff::Backoff,
+    config::Config,
     message::RequestId,
     mqtt::{Handover, Incoming},
     store::CorrelationKey,
@@ -78,7 +79,7 @@ impl BckRouter {
     pub(super) async fn hand_back(&self, message: &Incoming) {
         let Aside { away, late, alone } = &self.aside;
         let mut away = away.subscribe();
-        let give_up = Instant::now() + Duration::from_millis(self.config.task_worker.reply_timeout_ms);
+        let give_up = Instant::now() + worth(&self.config, &message.topic);
         if timeout(HANDOVER_LIMIT, is(true, &mut away)).await.is_err() {
             late.notify_one();
         }
@@ -116,6 +117,29 @@ impl BckRouter {
     }
 }
 
+/// For how long a message is worth something to another router: a reply as long as anybody may wait for it, a report as
+/// long as it may be written. The broker drops it then, and nobody is told; a gateway that reports changes only would not
+/// say again what was in it.
+fn worth(config: &Config, topic: &[u8]) -> Duration {
+    Duration::from_millis(match is_report(topic) {
+        true => config.routing.route_fresh_ms / 2,
+        false => config.task_worker.reply_timeout_ms,
+    })
+}
+
 async fn is(wanted: bool, away: &mut watch::Receiver<bool>) {
     away.wait_for(|away| *away == wanted).await.expect("the router holds the sender as long as its messages");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_handed_back_lives_as_long_as_it_may_be_written_and_a_reply_as_long_as_it_is_waited_for() {
+        let mut config = Config::default();
+        (config.routing.route_fresh_ms, config.task_worker.reply_timeout_ms) = (3_600_000, 25_000);
+        assert_eq!(worth(&config, b"/gw/00:00:00:00:00:01/rssi"), Duration::from_secs(1_800));
+        assert_eq!(worth(&config, b"/gw/00:00:00:00:00:01/response"), Duration::from_secs(25));
+    }
 }

@@ -296,6 +296,7 @@ impl HttpRouter {
             return;
         }
         let (routing, telemetry) = (&self.config.routing, self.telemetry.as_ref());
+        let _turn = self.store.turn().await;
         let stored = store_report(&self.env, &self.store, routing, &self.clocks, telemetry, &message).await;
         if let Err(dropped) = stored {
             self.drop_message(dropped);
