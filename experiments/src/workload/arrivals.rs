@@ -8,7 +8,7 @@ use rand_chacha::{ChaCha8Rng, rand_core::Rng as _};
 
 /// How fast tasks come in each hour of a day in retail, midnight first: the night's price changes reach the labels
 /// before the shop opens at eight, offers of the day change at noon, and what has to go before the evening. The shape
-/// is ours; what counts is that the peak is five times the mean, and the nights are quiet.
+/// is ours; what counts is that the peak is four times the mean, and the nights are quiet.
 const RETAIL_DAY: [u32; 24] = [1, 1, 1, 2, 6, 25, 75, 100, 40, 18, 14, 20, 45, 28, 16, 16, 32, 50, 36, 20, 10, 5, 2, 1];
 
 /// A task's moment.
