@@ -12,8 +12,13 @@ use crate::{
     store::{Shards, report_limit},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
 };
-use std::future::Future;
+use futures_util::future::try_join_all;
+use std::{future::Future, time::Duration};
 use tokio::time::{Instant, timeout_at};
+
+/// How long a router tries to write a report, if that is worth something for longer: a Redis that is gone for good must
+/// not fill its hands. What is dropped then comes again with the gateway's next report of the label.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writes a report into the routing table.
 ///
@@ -44,9 +49,13 @@ pub(super) async fn store_report(
             return Err(Dropped { reason: DropReason::Expired, detail });
         }
     };
-    let give_up = report_limit(env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
-    retry(give_up, || store.store_report(routing, gateway, &report)).await?;
-    telemetry.record(&Event::RoutesStored { gateway, labels: report.labels.len() });
+    let limit = report_limit(env, routing, report.heard_unix_ms).ok_or(DropReason::Expired)?;
+    let (give_up, labels) = (limit.min(Instant::now() + PATIENCE), report.labels.len());
+    // Each server gets its part at once, and one that is gone keeps nobody else's.
+    let parts = store.parts(report);
+    try_join_all(parts.iter().map(|(store, part)| retry(give_up, || store.store_report(routing, gateway, part))))
+        .await?;
+    telemetry.record(&Event::RoutesStored { gateway, labels });
     Ok(())
 }
 

@@ -4,14 +4,13 @@
 //! request still costs one round trip. Named shards instead of Redis Cluster: a router keeps its connections itself, as
 //! it does with one Redis, there is nothing that moves by itself, and a shard that is gone costs its labels only.
 
-use super::{Store, StoreError};
+use super::Store;
 use crate::{
-    config::{self, Routing},
+    config,
     env::Env,
     message::{Mac, RssiReport},
     telemetry::Telemetry,
 };
-use futures_util::future::try_join_all;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -51,29 +50,20 @@ impl Shards {
         self.reports.acquire().await.expect("never closed")
     }
 
-    /// Writes a report of `gateway`, whose [`turn`](Self::turn) it is, into the table: at all servers at once.
-    ///
-    /// # Errors
-    /// [`StoreError`]; a part of the report may be written. Writing it again does no harm.
-    pub(crate) async fn store_report(
-        &self,
-        config: &Routing,
-        gateway: Mac,
-        report: &RssiReport,
-    ) -> Result<(), StoreError> {
+    /// What each server is to have of a report; those that are to have nothing of it are left out.
+    pub(crate) fn parts(&self, report: RssiReport) -> Vec<(&Store, RssiReport)> {
         if let [only] = self.stores.as_slice() {
-            return only.store_report(config, gateway, report).await;
+            return vec![(only, report)];
         }
         let mut parts: Vec<RssiReport> = self
             .stores
             .iter()
             .map(|_| RssiReport { heard_unix_ms: report.heard_unix_ms, labels: Vec::new() })
             .collect();
-        for (label, rssi) in &report.labels {
-            parts[place(*label, self.stores.len())].labels.push((*label, *rssi));
+        for (label, rssi) in report.labels {
+            parts[place(label, self.stores.len())].labels.push((label, rssi));
         }
-        let stored = self.stores.iter().zip(&parts).filter(|(_, part)| !part.labels.is_empty());
-        try_join_all(stored.map(|(store, part)| store.store_report(config, gateway, part))).await.map(drop)
+        self.stores.iter().zip(parts).filter(|(_, part)| !part.labels.is_empty()).collect()
     }
 }
 

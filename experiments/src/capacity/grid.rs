@@ -11,6 +11,8 @@ use crate::{
 use anyhow::Context;
 use std::str::FromStr;
 
+/// Least rates that are drawn as such, in tasks a second: places on the axis are whole numbers.
+const RATE_MIN: f64 = 10.0;
 /// Most runs of a grid: an hour, if each takes some seconds.
 const RUNS_MAX: usize = 1_000;
 
@@ -62,8 +64,9 @@ impl Grid {
         simulate: Simulate,
         quiet: bool,
     ) -> anyhow::Result<Self> {
+        let runs = axes.iter().fold(1, |runs: usize, axis| runs.saturating_mul(axis.values.len()));
+        anyhow::ensure!(runs <= RUNS_MAX, "these are {runs} runs; accepted are {RUNS_MAX}");
         let points = points(&axes);
-        anyhow::ensure!(points.len() <= RUNS_MAX, "these are {} runs; accepted are {RUNS_MAX}", points.len());
         let specs = points.iter().map(|point| load(point)).collect::<Result<Vec<Spec>, _>>()?;
         let runs = batch::run_all(&specs, simulate, quiet);
         let mut trials = Vec::new();
@@ -123,7 +126,8 @@ impl Grid {
     /// Whether more tasks come in the same time: then the rate says more than their number.
     fn is_over_rates(&self) -> bool {
         let mut measured = self.trials.iter().filter(|trial| trial.numbers.iter().any(Option::is_some));
-        self.axes[0].key == "workload.tasks" && measured.all(|trial| trial.came_per_s.is_some())
+        self.axes[0].key == "workload.tasks"
+            && measured.all(|trial| trial.came_per_s.is_some_and(|rate| rate >= RATE_MIN))
     }
 
     fn x_of(&self, trial: &Trial) -> u32 {

@@ -44,9 +44,20 @@ impl Search<'_> {
     fn try_all(&mut self, points: Vec<Vec<u32>>) -> anyhow::Result<()> {
         let mut new: Vec<Vec<u32>> = points.into_iter().filter(|point| !self.tried.contains_key(point)).collect();
         new.dedup();
-        let specs = new.iter().map(|point| (self.load)(point)).collect::<Result<Vec<Spec>, _>>()?;
+        let (mut points, mut specs) = (Vec::new(), Vec::new());
+        for point in new {
+            match (self.load)(&point) {
+                Ok(spec) => {
+                    points.push(point);
+                    specs.push(spec);
+                }
+                // What is no spec at the very first is none at all; later it is only beyond what there can be.
+                Err(error) if self.tried.is_empty() && specs.is_empty() => return Err(error.into()),
+                Err(error) => drop(self.tried.insert(point.clone(), Trial::refused(point, &error))),
+            }
+        }
         let runs = batch::run_all(&specs, self.simulate, self.quiet);
-        for ((point, spec), run) in new.into_iter().zip(&specs).zip(runs) {
+        for ((point, spec), run) in points.into_iter().zip(&specs).zip(runs) {
             let what = self.named(&point);
             let trial = Trial::of(spec, point.clone(), &[self.promise.quantity], run);
             let mut trial = trial.with_context(|| format!("the run with {what}"))?;
@@ -101,7 +112,7 @@ impl Search<'_> {
         let scaled = |factor: u32| least.iter().map(|value| value.saturating_mul(factor).min(most)).collect::<Vec<_>>();
         let mut factor = 1;
         loop {
-            let pair = [scaled(factor), scaled(factor * 2)];
+            let pair = [scaled(factor), scaled(factor.saturating_mul(2))];
             self.try_all(pair.to_vec())?;
             if let Some(point) = pair.iter().find(|point| self.holds(point)) {
                 return Ok(point.clone());
@@ -118,7 +129,7 @@ impl Search<'_> {
                     full.unwrap_or_default()
                 );
             }
-            factor *= 4;
+            factor = factor.saturating_mul(4);
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     results::Summary,
     run::Run,
     simulate::NotDone,
-    spec::Spec,
+    spec::{Spec, SpecError},
 };
 use serde::{Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -115,6 +115,11 @@ impl Trial {
             fullest: Utilisation::of(spec, &run.outcome).into_iter().next(),
             flaws,
         })
+    }
+
+    /// Of a spec that can't be: too much of something.
+    pub(super) fn refused(values: Vec<u32>, error: &SpecError) -> Self {
+        Self { values, numbers: vec![None], came_per_s: None, fullest: None, flaws: vec![error.to_string()] }
     }
 
     /// Takes note of whether it keeps `promise`, whose number is the first one.

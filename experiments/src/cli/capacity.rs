@@ -66,6 +66,13 @@ pub(super) fn capacity(arguments: &CapacityArgs, program: Program) -> anyhow::Re
         return Err(SpecError::Wrong { at: "--rate".into(), reason: format!("{name} {reason}") }.into());
     }
     let keys = if *rate { vec!["workload.tasks".to_owned()] } else { arguments.vary.clone() };
+    let mut distinct = keys.clone();
+    distinct.sort();
+    distinct.dedup();
+    if distinct.len() < keys.len() {
+        let reason = format!("names a field twice: {}", keys.join(", "));
+        return Err(SpecError::Wrong { at: "--vary".into(), reason }.into());
+    }
     let load = |values: &[u32]| changes.load_with(name, program, &overrides(&keys, values));
     let mut search = Search {
         keys: keys.clone(),

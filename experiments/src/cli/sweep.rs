@@ -52,22 +52,28 @@ pub(super) struct SweepArgs {
 pub(super) fn sweep(arguments: &SweepArgs, program: Program) -> anyhow::Result<()> {
     let SweepArgs { name, changes, over, .. } = arguments;
     ensure!(over.len() <= AXES_MAX, "--over is there {} times; {AXES_MAX} axes can be drawn", over.len());
+    let is_twice = over.len() == AXES_MAX && over[0].key == over[1].key;
+    ensure!(!is_twice, "--over names {} twice; each axis is a key of its own", over[0].key);
+    let has_zero = over[0].values.contains(&0);
+    ensure!(!has_zero, "the first --over is drawn on a logarithmic axis, which has no 0; put it second");
     let spec = changes.load(name, program)?;
     let to = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
     let called = arguments.called.as_ref().unwrap_or(&spec.name);
-    let (rows, figure) = (to.results.join("sweep").join(called), to.plots.join("sweep").join(called));
-    [&rows, &figure].into_iter().try_for_each(|path| results::check_writable(path))?;
+    ensure!(!called.contains('/'), "--called is {called}, a path; expected a name");
+    let rows = to.results.join("sweep").join(format!("{called}.csv"));
+    let [svg, png] = ["svg", "png"].map(|end| to.plots.join("sweep").join(format!("{called}.{end}")));
+    [&rows, &svg, &png].into_iter().try_for_each(|path| results::check_writable(path))?;
     let keys: Vec<String> = over.iter().map(|axis| axis.key.clone()).collect();
     let load = |values: &[u32]| changes.load_with(name, program, &overrides(&keys, values));
     let grid = Grid::run((&spec, over.clone()), arguments.show.clone(), &load, program.simulate, arguments.quiet)?;
     print(&grid.table())?;
-    let mut written = vec![rows.with_extension("csv")];
-    replace(&written[0], &grid.csv()?)?;
+    replace(&rows, &grid.csv()?)?;
+    let mut written = vec![rows];
     let lines = grid.lines();
     if !lines.curves.is_empty() {
-        replace(&figure.with_extension("svg"), lines.svg()?.as_bytes())?;
-        replace(&figure.with_extension("png"), &lines.png()?)?;
-        written.extend([figure.with_extension("svg"), figure.with_extension("png")]);
+        replace(&svg, lines.svg()?.as_bytes())?;
+        replace(&png, &lines.png()?)?;
+        written.extend([svg, png]);
     }
     if !arguments.quiet {
         let written: Vec<String> = written.iter().map(|path| here(path).display().to_string()).collect();

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 const LATE_US: u64 = 10_000;
 /// In the middle of the measured time and at its end it is looked how much is in flight, over so much of it: a tenth.
 const LOOK_PART: u64 = 10;
-/// A backlog has grown if it is larger at the end than in the middle by half, ...
-const GROWTH: f64 = 1.5;
-/// ... and by so many parts of a thousand of all tasks that came in that time: what is in flight goes up and down.
-const GROWTH_PER_MILLE: f64 = 5.0;
+/// A backlog has grown if so many parts of a thousand of the tasks that came between the two looks are in flight on top
+/// of what was, ...
+const GROWTH_PER_MILLE: f64 = 10.0;
+/// ... and more than these: what is in flight goes up and down.
+const GROWTH_TASKS: f64 = 10.0;
 
 /// How the work of a run came that is not all there at the start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct Load {
     pub late_tasks: u64,
     /// How much later than its moment the dispatcher took a measured task at most.
     pub late_ms_max: f64,
-    /// Tasks in flight around the middle of the measured time, at the mean.
+    /// Tasks in flight around the middle of the measured time, at the mean; with `steps`, of the last one.
     pub in_flight_middle: f64,
     /// The same at its end.
     pub in_flight_end: f64,
@@ -55,21 +56,25 @@ impl Load {
         let last_us = measured().map(|task| task.published_us).max()?;
         let span_us = last_us - first_us;
         let tasks = measured().count() as u64;
-        let look_us = (span_us / LOOK_PART).max(1);
-        let middle_us = first_us + span_us / 2;
+        // Where rates go up in steps, more is in flight with each: so it is looked within the last one.
+        let steps = spec.workload.steps.len().max(1) as u64;
+        let looked_us = first_us + span_us / steps * (steps - 1);
+        let look_us = ((last_us - looked_us) / LOOK_PART).max(1);
+        let middle_us = looked_us + (last_us - looked_us) / 2;
         let in_flight_middle = in_flight(outcome, middle_us - look_us / 2, look_us);
         let in_flight_end = in_flight(outcome, last_us.saturating_sub(look_us), look_us);
+        let came = measured().filter(|task| task.published_us >= middle_us).count() as f64;
         let grown = in_flight_end - in_flight_middle;
-        let has_grown = in_flight_end > GROWTH * in_flight_middle && grown > tasks as f64 * GROWTH_PER_MILLE / 1_000.0;
+        let has_grown = grown > GROWTH_TASKS.max(came * GROWTH_PER_MILLE / 1_000.0);
         let late = || measured().map(|task| task.offered_us - task.published_us);
-        let series = Series::of(outcome, 1);
-        let from_s = first_us / super::series::SECOND_US;
+        let of_measured = Outcome { tasks: measured().cloned().collect(), ..Outcome::default() };
+        let rows = Series::of(&of_measured, 1).rows;
         let slo_ms = f64::from(spec.slo.end_to_end_p99_ms);
-        let above = series.rows.iter().filter(|row| row.at_s >= from_s && row.p99_ms.is_some_and(|p99| p99 > slo_ms));
+        let above = rows.iter().filter(|row| row.p99_ms.is_some_and(|p99| p99 > slo_ms));
         Some(Self {
             warm_up_tasks: outcome.warm_up_tasks as u64,
             mean_per_s: per_second(tasks, span_us),
-            peak_per_s: series.rows.iter().filter(|row| row.at_s >= from_s).map(|row| row.arrivals).max().unwrap_or(0),
+            peak_per_s: rows.iter().map(|row| row.arrivals).max().unwrap_or(0),
             late_tasks: late().filter(|us| *us > LATE_US).count() as u64,
             late_ms_max: late().max().map_or(0.0, ms),
             in_flight_middle: rounded(in_flight_middle),
@@ -134,6 +139,44 @@ mod tests {
         let load = load(|index| 40_000 + index * 300);
         assert!(!load.settled, "{load:?}");
         assert!(load.seconds_above_slo.unwrap() > 90, "{load:?}");
+    }
+
+    /// Tasks that come and end at such moments.
+    fn outcome(count: u64, published_us: impl Fn(u64) -> u64, finished_us: impl Fn(u64) -> u64) -> Outcome {
+        let task = |index| TaskRecord {
+            index: index as u32,
+            published_us: published_us(index),
+            offered_us: published_us(index),
+            finished_us: Some(finished_us(index)),
+            end: TaskEnd::Done,
+            ..TaskRecord::default()
+        };
+        Outcome { tasks: (0..count).map(task).collect(), ..Outcome::default() }
+    }
+
+    #[test]
+    fn a_backlog_that_was_there_before_the_measured_time_does_not_hide_its_growth() {
+        let mut spec = Spec::default();
+        spec.workload.arrivals = Arrivals::Poisson;
+        // Twice as many come as are done; the first four tenths are not measured.
+        let mut outcome = outcome(3_000, |index| 1_000_000 + index * 10_000, |index| 1_040_000 + index * 20_000);
+        outcome.warm_up_tasks = 1_200;
+        let load = Load::of(&spec, &outcome).unwrap();
+        assert!(!load.settled, "{load:?}");
+    }
+
+    #[test]
+    fn more_in_flight_because_more_comes_is_no_backlog() {
+        let mut spec = Spec::default();
+        (spec.workload.arrivals, spec.workload.steps) = (Arrivals::Steps, vec![1, 9]);
+        // 10 s with 10 a second, then 10 s with 90; each takes 2 s.
+        let published_us = |index| match index {
+            0..100 => 1_000_000 + index * 100_000,
+            _ => 11_000_000 + (index - 100) * 11_111,
+        };
+        let outcome = outcome(1_000, published_us, |index| published_us(index) + 2_000_000);
+        let load = Load::of(&spec, &outcome).unwrap();
+        assert!(load.settled && load.in_flight_end > 170.0, "{load:?}");
     }
 
     #[test]

@@ -51,9 +51,10 @@ impl Utilisation {
             ("routers", used.routers_us, machines.router, routers),
             ("task_workers", used.task_workers_us, machines.task_worker, task_workers),
         ];
+        let metadata_costs = spec.brokers.amqp_metadata.change_us + spec.brokers.amqp_metadata.beside_us > 0;
         let mut all: Vec<Self> = kinds
             .into_iter()
-            .filter(|(_, _, machine, _)| machine.costs_cpu())
+            .filter(|(of, _, machine, pods)| *pods > 0.0 && (machine.costs_cpu() || *of == "amqp" && metadata_costs))
             .map(|(of, used_us, machine, pods)| Self {
                 of: of.to_owned(),
                 percent: percent(used_us, cores(machine) * pods),

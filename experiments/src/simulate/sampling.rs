@@ -22,7 +22,9 @@ pub(super) struct Samples<'a> {
 
 impl<'a> Samples<'a> {
     pub(super) fn of(world: &'a World, spec: &Spec) -> Self {
-        let pods = deployment::pods(spec).map(|pod| (pod, pod.to_string(), 0)).collect();
+        let used_us = |name: &str| world.cluster().cpu_used_us(name);
+        let named = deployment::pods(spec).map(|pod| (pod, pod.to_string()));
+        let pods = named.map(|(pod, name)| (pod, name.clone(), used_us(&name))).collect();
         Self { world, pods: RefCell::new(pods), seen: RefCell::default() }
     }
 

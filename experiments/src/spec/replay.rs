@@ -23,6 +23,9 @@ struct Row {
 pub(super) fn read(path: &Path, tasks: u32, commands: u32) -> Result<Arc<[Replayed]>, String> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| format!("names {shown}, which can't be read: {error}"))?;
+    if file.metadata().is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
+        return Err(format!("names {shown}, which has more than {FILE_BYTES_MAX} bytes"));
+    }
     rows(file.take(FILE_BYTES_MAX), tasks, commands).map_err(|what| format!("names {shown}, {what}"))
 }
 

@@ -34,8 +34,8 @@ pub struct Workload {
     /// Most commands in a task: their number is drawn evenly from `commands_per_task` to this; 0: all tasks have the
     /// same. Default: 0.
     pub commands_per_task_max: u32,
-    /// Size of a command's body, drawn evenly from this to `body_bytes_max`, and padded where a price is shorter.
-    /// Default: 0, nothing but a price.
+    /// Size of a command's body, drawn evenly from this to `body_bytes_max`. A price is padded to it, if it is larger
+    /// than the 27 bytes that this takes. Default: 0, nothing but a price.
     pub body_bytes_min: u32,
     /// See `body_bytes_min`. Default: 0.
     pub body_bytes_max: u32,

@@ -73,5 +73,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(refused(&["capacity", "smoke", "--slo", "calls=1ms"]).contains("`calls` is no number of a run"));
     let unknown = ["capacity", "smoke", "--slo", "calls.p50=1ms", "--vary", "replicas.router"];
     assert!(refused(&unknown).contains("did you mean `routers`?"));
+    let twice = ["capacity", "smoke", "--slo", "calls.p50=1ms", "--vary", "replicas.routers,replicas.routers"];
+    assert!(refused(&twice).contains("--vary: names a field twice"));
     assert!(refused(&["sweep", "smoke", "--over", "replicas.routers"]).contains("expected a key and whole numbers"));
 }

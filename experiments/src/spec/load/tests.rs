@@ -157,7 +157,7 @@ fn arrivals_and_mixes_that_make_no_sense_are_refused() {
         ),
         ("esls = 'each_once'", "`workload.tasks` makes up to 2000 commands, and there are 100 labels"),
         ("esls = 'fresh'\nzipf_percent = 5", "`workload.zipf_percent` is for labels drawn with"),
-        ("zipf_percent = 5\ncommands_per_task = 26", "`fleet.esls` is 100; `workload.esls` needs at least 104"),
+        ("zipf_percent = 5\ncommands_per_task = 21", "`workload.zipf_percent` is set, with up to 21 commands a task"),
         ("arrivals = 'replay'", "`workload.replay` is empty"),
         ("replay = 'tasks.csv'", "`workload.replay` is for `workload.arrivals = \"replay\"`"),
         ("arrivals = 'replay'\nreplay = 'none.csv'", "none.csv, which can't be read"),

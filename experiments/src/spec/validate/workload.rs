@@ -10,6 +10,10 @@ const MOMENTS_MAX: usize = 1_440;
 const RATE_MAX: u32 = 1_000_000;
 /// What a command takes in a task beside its body, and more, in bytes.
 const COMMAND_BYTES: u64 = 128;
+/// Most commands in a task with Zipf's law: with a steep one, each further label takes more draws than the one before.
+const ZIPF_COMMANDS_MAX: u32 = 20;
+/// A store's day is drawn by proposing moments: its peak may be so many times the mean.
+const PEAKS_MAX: u64 = 1_000;
 /// With Zipf's law the last of a task's labels would be drawn again and again if there were fewer for each command.
 const LABELS_A_COMMAND_MIN: u32 = 4;
 
@@ -64,7 +68,15 @@ fn rates(spec: &Spec) -> Result<(), Wrong> {
         let rule = format!("has {} curves for {} stores", curves.len(), spec.fleet.stores);
         return wrong_together("workload.curves", &["fleet.stores"], rule);
     }
-    curves.iter().try_for_each(|curve| list("workload.curves", curve, 2))
+    curves.iter().try_for_each(|curve| list("workload.curves", curve, 2))?;
+    let peak = u64::from(curves.iter().flatten().copied().max().unwrap_or(0));
+    let is_steep =
+        |curve: &Vec<u32>| curve.iter().copied().map(u64::from).sum::<u64>() * PEAKS_MAX < peak * curve.len() as u64;
+    if curves.iter().any(is_steep) {
+        let rule = format!("has a curve whose mean is less than one in {PEAKS_MAX} of the highest rate of all");
+        return wrong("workload.curves", rule);
+    }
+    Ok(())
 }
 
 /// Rates over time.
@@ -126,6 +138,10 @@ fn labels(spec: &Spec) -> Result<(), Wrong> {
             }
         );
         return wrong_together("fleet.esls", &["workload.commands_per_task", "workload.esls"], rule);
+    }
+    if zipf_percent > 0 && most > ZIPF_COMMANDS_MAX {
+        let rule = format!("is set, with up to {most} commands a task; accepted are {ZIPF_COMMANDS_MAX} with it");
+        return wrong_together("workload.zipf_percent", &["workload.commands_per_task"], rule);
     }
     let commands = u64::from(tasks) * u64::from(most);
     if esls == CommandedEsls::EachOnce && commands > u64::from(spec.fleet.esls) {
