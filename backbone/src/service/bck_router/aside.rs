@@ -118,8 +118,8 @@ impl BckRouter {
 }
 
 /// For how long a message is worth something to another router: a reply as long as anybody may wait for it, a report as
-/// long as it may be written. The broker drops it then, and nobody is told; a gateway that reports changes only would not
-/// say again what was in it.
+/// long as it may be written. The broker drops it then, and nobody is told; a gateway that reports changes only would
+/// not say again what was in it.
 fn worth(config: &Config, topic: &[u8]) -> Duration {
     Duration::from_millis(match is_report(topic) {
         true => config.routing.route_fresh_ms / 2,
