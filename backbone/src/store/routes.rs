@@ -4,8 +4,7 @@
 //! concurrent writers can't lose each other's reports. A hash expires as a whole once no gateway has reported its label
 //! for as long as a route is fresh. Fields of gateways that stopped hearing a label are passed over, and removed by
 //! whoever looks a route up long afterwards; those of labels that nobody asks for stay while another gateway keeps
-//! their hash alive, at most one for each gateway that ever heard the label, or
-//! four with smoothing.
+//! their hash alive, at most one for each gateway that ever heard the label, or four with smoothing.
 
 use super::{
     Caller, CorrelationKey, STEP_LIMIT, Store, StoreError,
@@ -25,6 +24,7 @@ use tokio::time::Instant;
 /// Labels of one report that travel in one pipeline: bounds what a router holds in memory, and for how long Redis,
 /// which does one thing at a time, makes others wait.
 const LABELS_PER_BATCH: usize = 256;
+
 fn key(esl: Mac) -> String {
     format!("shelfwire:route:{esl}")
 }

@@ -2,7 +2,9 @@
 //!
 //! Everything about a label is on one of them: its routes, its newest version, and who waits for its replies, so that a
 //! request still costs one round trip. Named shards instead of Redis Cluster: a router keeps its connections itself, as
-//! it does with one Redis, there is nothing that moves by itself, and a shard that is gone costs its labels only.
+//! it does with one Redis, there is nothing that moves by itself, and a shard that is gone costs its own labels. (Not
+//! quite: reports with labels of it hold their turns while they are tried, and a backward router that has stepped aside
+//! comes back only when all servers answer, or nobody else is there.)
 
 use super::Store;
 use crate::{

@@ -2,8 +2,8 @@
 //! distance.
 //!
 //! The signal follows the log-distance model (Rappaport, Wireless Communications, section 4.9): the mean falls by
-//! 10·n·log10(d), and each reading scatters around it. Walls, floors and interference are not modelled, and nothing is
-//! lost: that is the business of [`air`](super::air).
+//! 10·n·log10(d), and each reading scatters around it. Walls, floors and interference are not modelled, and nothing
+//! is lost: that is the business of [`air`](super::air).
 
 use backbone::message::Mac;
 use rand_chacha::{ChaCha8Rng, rand_core::Rng};
