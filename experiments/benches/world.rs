@@ -29,8 +29,7 @@ fn idle_hour() -> Spec {
     (spec.replicas.task_workers, spec.replicas.routers, spec.fleet.gateways) = (49, 20, 10);
     spec.limits.virtual_s_max = 4_000;
     let hour_ms = 3_600_000;
-    spec.faults =
-        vec![Fault { at_ms: hour_ms, kind: FaultKind::Crash, target: Pod::TaskWorker(0), for_ms: Some(1), from: None }];
+    spec.faults = vec![Fault::new(hour_ms, FaultKind::Crash, Pod::TaskWorker(0), 1)];
     spec
 }
 

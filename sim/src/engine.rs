@@ -11,11 +11,12 @@
 
 use crate::{
     agenda::Agenda,
+    clocks::Clocks,
     cpu::{Cores, Cpu, Job},
     flow::Flow,
-    host::{Host, HostPlan, Hosts},
+    host::{Host, Hosts},
     network::{self, Moment, Network},
-    os::Identity,
+    os::{Identity, UNIX_START_S},
     pods::Pods,
     seed::Seed,
     trace::Trace,
@@ -54,6 +55,7 @@ pub(crate) struct Engine {
     pub(crate) network: Network,
     pub(crate) hosts: Hosts,
     pub(crate) pods: Pods,
+    pub(crate) clocks: Clocks,
     pub(crate) trace: Trace,
     now_ns: u64,
     started: Instant,
@@ -130,6 +132,7 @@ pub(crate) fn start(parts: Parts) {
         network,
         hosts,
         pods,
+        clocks: Clocks::default(),
         trace,
         now_ns: 0,
         started: Instant::now(),
@@ -175,6 +178,14 @@ impl Engine {
         self.now_ns / 1_000
     }
 
+    /// What `host`'s wall clock shows: time since 1970.
+    pub(crate) fn unix_time(&mut self, host: u16) -> Duration {
+        let right = Duration::from_secs(UNIX_START_S) + Duration::from_nanos(self.now_ns);
+        let ahead_ns = self.clocks.ahead_ns(self.hosts[host].pod, self.now_ns);
+        let off = Duration::from_nanos(u64::try_from(ahead_ns.unsigned_abs()).unwrap_or(u64::MAX));
+        if ahead_ns < 0 { right.saturating_sub(off) } else { right.saturating_add(off) }
+    }
+
     /// How often it did what.
     pub(crate) fn turns(&self) -> Turns {
         self.turns
@@ -185,9 +196,10 @@ impl Engine {
         self.trace.event(self.now_us(), pod, event);
     }
 
-    /// A host in place of `host`, for a new incarnation of a pod.
-    pub(crate) fn replace_host(&mut self, host: u16, plan: HostPlan) {
-        self.hosts[host] = Host::new(plan, self.seed.of_cpu(host), self.cores.as_ref());
+    /// Makes `host` the new incarnation of the pod that was on `old`.
+    pub(crate) fn replace_host(&mut self, host: u16, old: u16) {
+        let Host { pod, plan, .. } = self.hosts[old];
+        self.hosts[host] = Host::new(pod, plan, self.seed.of_cpu(host), self.cores.as_ref());
     }
 
     fn cpu(&mut self, host: u16) -> &mut Cpu {

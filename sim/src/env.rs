@@ -2,7 +2,7 @@
 
 use crate::{
     engine::with,
-    lapin_lockstep, os, process,
+    lapin_lockstep, process,
     socket::{self, SimStream},
 };
 use backbone::env::{Env, Listener, Platform, Stream, Task};
@@ -44,7 +44,7 @@ impl Platform for SimPlatform {
     }
 
     fn unix_time(&self) -> Duration {
-        Duration::from_secs(os::UNIX_START_S) + Duration::from_nanos(with(|engine| engine.now_ns()))
+        with(|engine| engine.unix_time(self.host))
     }
 
     fn random(&self, buf: &mut [u8]) {

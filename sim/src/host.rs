@@ -1,6 +1,9 @@
 //! Hosts: what a pod runs on. One host is one incarnation of a pod.
 
-use crate::cpu::{Cores, Cpu, CpuPlan};
+use crate::{
+    cpu::{Cores, Cpu, CpuPlan},
+    flow::Flow,
+};
 use std::{
     cell::RefCell,
     net::{IpAddr, Ipv4Addr},
@@ -57,7 +60,7 @@ impl From<Class> for HostPlan {
     }
 }
 
-/// The state of a host's link to the rest of the world.
+/// What a host's kernel does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// All is well.
@@ -66,13 +69,13 @@ pub(crate) enum Reach {
     Crashed,
     /// It neither sends nor receives, and will not again: its peers hear nothing.
     PoweredOff,
-    /// It neither sends nor receives for a while.
-    CutOff,
 }
 
 /// One host.
 #[derive(Debug)]
 pub(crate) struct Host {
+    /// The number of the pod whose incarnation it is: that of the pod's first host.
+    pub(crate) pod: u16,
     pub(crate) plan: HostPlan,
     /// `None`: nothing has cost anything yet.
     pub(crate) cpu: Option<Cpu>,
@@ -81,19 +84,26 @@ pub(crate) struct Host {
 
 impl Host {
     /// A new host; `rng` decides how its costs vary, `cores` are those that all hosts share, if they do.
-    pub(crate) fn new(plan: HostPlan, rng: u64, cores: Option<&Rc<RefCell<Cores>>>) -> Self {
-        Self { plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng, cores)), reach: Reach::Up }
+    pub(crate) fn new(pod: u16, plan: HostPlan, rng: u64, cores: Option<&Rc<RefCell<Cores>>>) -> Self {
+        Self { pod, plan, cpu: (!plan.cpu.is_free()).then(|| Cpu::new(plan.cpu, rng, cores)), reach: Reach::Up }
     }
 
     /// Whether its process lives, heard or not.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.reach, Reach::Up | Reach::CutOff)
+        self.reach == Reach::Up
     }
 }
 
 /// All hosts of a simulation, by their index.
 #[derive(Debug)]
 pub(crate) struct Hosts(Vec<Host>);
+
+impl Hosts {
+    /// The pods at both ends of a flow, its source's first.
+    pub(crate) fn pods_of(&self, flow: Flow) -> (u16, u16) {
+        (self[flow.source.0].pod, self[flow.destination.0].pod)
+    }
+}
 
 impl FromIterator<Host> for Hosts {
     fn from_iter<I: IntoIterator<Item = Host>>(hosts: I) -> Self {

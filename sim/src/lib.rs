@@ -65,7 +65,7 @@
 //! | the record of a run | `trace` |
 //! | the real machine's clocks and entropy, and its doors | `os` |
 //! | what tried to get out of them | `escape` |
-//! | ground | `agenda`, `flow`, `seed` |
+//! | ground | `agenda`, `clocks`, `flow`, `seed` |
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -75,6 +75,7 @@ compile_error!(
 
 mod agenda;
 pub mod broker;
+mod clocks;
 mod cluster;
 mod cpu;
 mod engine;
@@ -95,10 +96,11 @@ mod simulation;
 mod socket;
 mod trace;
 
-pub use cluster::{Cluster, Incarnation, Outage};
+pub use clocks::ClockError;
+pub use cluster::{Cluster, Incarnation, Line, Ongoing, Outage};
 pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use host::{Class, HostPlan, Kernel};
-pub use network::{Distances, Link, NetworkCounters};
+pub use network::{Distances, Disturbance, Link, NetworkCounters};
 pub use process::whereabouts;
 pub use seed::{Seed, log_normal};
 pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};

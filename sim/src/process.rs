@@ -24,38 +24,73 @@ const NO_IO_DRIVER: &str = "context was found, but IO is disabled";
 thread_local! {
     /// The host that [`enter`] was last called with.
     static CURRENT: Cell<Option<u16>> = const { Cell::new(None) };
-    /// Hosts whose processes stand still, with those of their tasks that would run.
-    static FROZEN: RefCell<BTreeMap<u16, Vec<Waker>>> = const { RefCell::new(BTreeMap::new()) };
+    /// Hosts whose processes stand still.
+    static FROZEN: RefCell<BTreeMap<u16, Frozen>> = const { RefCell::new(BTreeMap::new()) };
     /// Whether there are any: looked at before each poll.
     static SOME_ARE_FROZEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on no task of `host` runs, though its kernel goes on.
+/// What stands still on a host.
+#[derive(Default)]
+struct Frozen {
+    /// How many want it so.
+    holds: u32,
+    /// Those of its tasks that would run.
+    held: Vec<Waker>,
+    /// How often one would have run.
+    hits: usize,
+    /// It was killed, and nothing of it stands still any more.
+    is_over: bool,
+}
+
+/// From now on no task of `host` runs, though its kernel goes on. May be called again: then as many [`thaw`]s end it.
 pub(crate) fn freeze(host: u16) {
-    FROZEN.with_borrow_mut(|frozen| {
-        frozen.entry(host).or_default();
-    });
+    FROZEN.with_borrow_mut(|frozen| frozen.entry(host).or_default().holds += 1);
     SOME_ARE_FROZEN.set(true);
 }
 
-/// Ends [`freeze`]. Returns how often a task would have run meanwhile.
+/// Ends one [`freeze`]. Returns how often a task would have run since the host stands still: 0 if it does not.
 pub(crate) fn thaw(host: u16) -> usize {
-    let held = FROZEN.with_borrow_mut(|frozen| {
-        let held = frozen.remove(&host).unwrap_or_default();
-        SOME_ARE_FROZEN.set(!frozen.is_empty());
-        held
-    });
-    let count = held.len();
+    let Some((hits, held)) = FROZEN.with_borrow_mut(|frozen| {
+        let state = frozen.get_mut(&host)?;
+        state.holds -= 1;
+        let (hits, is_last) = (state.hits, state.holds == 0);
+        let held = if is_last { std::mem::take(&mut state.held) } else { Vec::new() };
+        if is_last {
+            frozen.remove(&host);
+            SOME_ARE_FROZEN.set(!frozen.is_empty());
+        }
+        Some((hits, held))
+    }) else {
+        return 0;
+    };
     held.into_iter().for_each(Waker::wake);
-    count
+    hits
+}
+
+/// How often a task of `host` would have run since it stands still: 0 if it does not.
+pub(crate) fn held_up(host: u16) -> usize {
+    FROZEN.with_borrow(|frozen| frozen.get(&host).map_or(0, |state| state.hits))
+}
+
+/// A process that stood still is killed: its tasks run to their ends.
+pub(crate) fn release(host: u16) {
+    let held = FROZEN.with_borrow_mut(|frozen| {
+        let Some(state) = frozen.get_mut(&host) else { return Vec::new() };
+        state.is_over = true;
+        std::mem::take(&mut state.held)
+    });
+    held.into_iter().for_each(Waker::wake);
 }
 
 /// Whether a task of `host` has to stand still; it is woken when that ends.
 fn stands_still(host: u16, cx: &Context<'_>) -> bool {
     SOME_ARE_FROZEN.get()
         && FROZEN.with_borrow_mut(|frozen| {
-            let held = frozen.get_mut(&host);
-            held.map(|held| held.push(cx.waker().clone())).is_some()
+            let Some(state) = frozen.get_mut(&host).filter(|state| !state.is_over) else { return false };
+            state.hits += 1;
+            state.held.push(cx.waker().clone());
+            true
         })
 }
 

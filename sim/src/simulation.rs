@@ -224,7 +224,7 @@ impl Simulation {
             let hosts = plans
                 .take(hosts_max)
                 .zip(0..)
-                .map(|(plan, host)| Host::new(plan, seed.of_cpu(host), cores.as_ref()))
+                .map(|(plan, host)| Host::new(host, plan, seed.of_cpu(host), cores.as_ref()))
                 .collect();
             engine::start(engine::Parts {
                 guard,

@@ -8,8 +8,8 @@ use backbone::config;
 use sim::{
     Seed,
     fleet::{
-        AckOrder, Air, Antenna, GatewayPlan, Handling, Heard, Online, Processor, RadioUse, RssiChanges, StorePlan,
-        Work, Writes, place_store,
+        AckOrder, Air, Antenna, GatewayPlan, Handling, Heard, Mischiefs, Online, Processor, RadioUse, RssiChanges,
+        StorePlan, Work, Writes, place_store,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -26,6 +26,8 @@ pub(crate) struct Gateways {
     heard: Vec<Vec<Heard>>,
     /// Of each store, if there is a radio.
     airs: Vec<Air>,
+    /// Of each.
+    mischiefs: Vec<Mischiefs>,
     online: Online,
 }
 
@@ -64,7 +66,8 @@ impl Gateways {
     pub(crate) fn place(spec: Arc<Spec>) -> Self {
         let airs = airs(&spec);
         let heard = if airs.is_empty() { place(&spec) } else { Vec::new() };
-        Self { heard, airs, online: Online::default(), spec }
+        let mischiefs = (0..spec.fleet.gateways).map(|_| Mischiefs::default()).collect();
+        Self { heard, airs, mischiefs, online: Online::default(), spec }
     }
 
     /// What the radio came to until now; `None`: there is none.
@@ -77,6 +80,11 @@ impl Gateways {
         let per_store = self.spec.fleet.gateways_per_store();
         let air = self.airs.get((index / per_store) as usize)?;
         Some(air.antenna((index % per_store) as usize))
+    }
+
+    /// What gateway `index` does wrong.
+    pub(crate) fn mischiefs(&self, index: u32) -> &Mischiefs {
+        &self.mischiefs[index as usize]
     }
 
     /// How many of them can be reached.
@@ -114,6 +122,7 @@ impl Gateways {
             ble_us: (u64::from(median - spread) * 1_000, u64::from(median + spread) * 1_000),
             heard: self.heard.get(index as usize).cloned().unwrap_or_default(),
             antenna: self.antenna(index),
+            mischiefs: self.mischiefs[index as usize].clone(),
             online: self.online.clone(),
             rssi_period: Duration::from_millis(fleet.rssi_period_ms.into()),
             rssi_changes: (fleet.rssi_change_db > 0).then(|| RssiChanges {

@@ -53,8 +53,7 @@ mod tests {
         spec.workload.tasks = 1_000;
         (spec.expect.done_percent_min, spec.expect.done_percent_max) = (min, max);
         if breaks {
-            spec.faults =
-                vec![Fault { at_ms: 0, kind: FaultKind::Crash, target: Pod::Amqp, for_ms: Some(1), from: None }];
+            spec.faults = vec![Fault::new(0, FaultKind::Crash, Pod::Amqp, 1)];
         }
         Expectation::of(&spec, &TaskCounts { done, ..TaskCounts::default() })
     }

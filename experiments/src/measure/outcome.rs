@@ -34,6 +34,8 @@ pub struct Outcome {
     pub pods_us: BTreeMap<Target, u64>,
     /// What the radio came to; `None`: the spec has none.
     pub radio: Option<RadioUse>,
+    /// How often each fault of the spec did something, in their order; empty for a live run.
+    pub fault_hits: Vec<u64>,
     /// What does not add up, in sentences; empty in a sound run.
     pub violations: Vec<String>,
 }

@@ -1,10 +1,11 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `world` has what runs, `hosts` on what it runs, `faults` what breaks, `scaling` what comes and goes, `sampling` what
-//! is seen of it.
+//! `world` has what runs, `hosts` on what it runs, `lives` whether it does, `faults` what breaks, `scaling` what comes
+//! and goes, `sampling` what is seen of it.
 
 mod faults;
 mod hosts;
+mod lives;
 mod sampling;
 mod scaling;
 mod world;
@@ -85,7 +86,9 @@ fn settings(spec: &Spec) -> Settings {
         distances: hosts::distances(&network.links),
         cores: CoresPlan { count: spec.machines.cores, late_percent: spec.machines.late_percent },
         loss_ppm: network.loss_ppm.into(),
-        restarts_max: u16::try_from(spec.faults.len()).unwrap_or(u16::MAX).saturating_add(scaling::restarts_max(spec)),
+        restarts_max: u16::try_from(spec.restarts_by_faults())
+            .unwrap_or(u16::MAX)
+            .saturating_add(scaling::restarts_max(spec)),
         audit: spec.audit,
     }
 }
@@ -99,13 +102,13 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     world.take(deployment::set_up(&spec)).await?;
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
-    let mut faults = std::pin::pin!(faults::inject(&world, &spec.faults));
-    let mut faults_over = false;
+    let mut faults = std::pin::pin!(faults::inject(&world, &spec));
+    let mut hits = None;
     let samples = Samples::of(&world, &spec);
     let mut sampling = std::pin::pin!(samples.take());
     let mut scaling = std::pin::pin!(scaling::follow(&world, &spec));
     let limit = Instant::now() + Duration::from_secs(spec.limits.virtual_s_max.into());
-    while !(recorder.is_finished() && faults_over && all_work) {
+    while !(recorder.is_finished() && hits.is_some() && all_work) {
         tokio::select! {
             biased;
             started = &mut work, if !all_work => {
@@ -113,7 +116,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
                 all_work = true;
             }
             () = recorder.finished(), if !recorder.is_finished() => {}
-            () = &mut faults, if !faults_over => faults_over = true,
+            over = &mut faults, if hits.is_none() => hits = Some(over),
             never = &mut sampling => match never {},
             failed = &mut scaling => return failed.map(|never| match never {}),
             () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
@@ -143,6 +146,7 @@ async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> a
     samples.look();
     let mut outcome = world.outcome();
     outcome.samples.clone_from(&samples.seen());
+    outcome.fault_hits = hits.unwrap_or_default();
     for pod in deployment::pods(&spec) {
         *outcome.frames_read.entry(pod.kind().to_owned()).or_default() += world.cluster().frames_read(&pod.to_string());
     }

@@ -44,7 +44,7 @@ pub(super) fn restarts_max(spec: &Spec) -> u16 {
     if spec.autoscale.is_empty() {
         return 0;
     }
-    let room = HOSTS_MAX.saturating_sub(deployment::pods(spec).count() + spec.faults.len());
+    let room = HOSTS_MAX.saturating_sub(deployment::pods(spec).count() + spec.restarts_by_faults() as usize);
     RESTARTS_MAX.min(u16::try_from(room).unwrap_or(u16::MAX))
 }
 
@@ -236,10 +236,8 @@ impl Life<'_> {
             }
             if has_lived {
                 scaling.count_restart()?;
-                world.restart(pod);
-            } else {
-                world.start(pod);
             }
+            world.start(pod);
             has_lived = true;
             self.end_when_unwanted(&mut wanted).await;
         }
@@ -260,7 +258,7 @@ impl Life<'_> {
             scaling.state().killed += 1;
             world.note(pod, format_args!("killed, {} s after it was asked to stop", self.rules.grace_s));
         }
-        world.cluster().crash(&pod.to_string());
+        world.retire(pod);
         scaling.end(pod, world.cluster().now_us());
     }
 }

@@ -1,7 +1,10 @@
 //! The simulated world: brokers, gateways and services on pods of the cluster, each of which can be started again and
 //! again, and what can be seen of it from outside.
 
-use super::scaling::Scaling;
+use super::{
+    lives::{Lives, Start},
+    scaling::Scaling,
+};
 use crate::{
     autoscale::{self, MANAGEMENT_PORT},
     deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, brokers, called_routers, routers, run_service},
@@ -10,7 +13,7 @@ use crate::{
         invariants::{self, BrokerState},
     },
     progress::Progress,
-    spec::{MqttQuota, Pod, Spec},
+    spec::{MqttQuota, Part, Pod, Spec},
     workload::gateway_mac,
 };
 use anyhow::bail;
@@ -26,15 +29,10 @@ use backbone::{
 use sim::{
     Cluster, Incarnation, Seed,
     broker::{amqp, mqtt, redis},
-    fleet::Gateway,
+    fleet::{Gateway, Mischiefs},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-    fmt,
-    net::SocketAddr,
-    num::NonZeroU16,
-    sync::{Arc, Mutex, MutexGuard},
+    collections::BTreeSet, convert::Infallible, fmt, net::SocketAddr, num::NonZeroU16, ops::Range, sync::Arc,
     time::Duration,
 };
 use tokio::time::{sleep, timeout};
@@ -46,6 +44,15 @@ const REDIS_PORT: u16 = 6379;
 const LISTEN_MARGIN: Duration = Duration::from_millis(10);
 /// Time for subscriptions, and for the routers' AMQP connections, after the connections to MQTT.
 const SUBSCRIBE_MARGIN: Duration = Duration::from_millis(100);
+
+/// Whether the peers of what dies hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastWord {
+    /// As when a process dies: its kernel closes the connections.
+    Said,
+    /// As when the power goes.
+    Unsaid,
+}
 
 /// All that is needed to start any part of the world, again and again.
 pub(super) struct World {
@@ -59,7 +66,7 @@ pub(super) struct World {
     /// All servers among which labels are divided.
     redis: Vec<redis::Broker>,
     gateways: Gateways,
-    processes: Mutex<BTreeMap<Pod, Process>>,
+    lives: Lives,
     scaling: Scaling,
 }
 
@@ -116,7 +123,7 @@ impl World {
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
             redis: spec.brokers.redis().map(|_| redis::Broker::new()).collect(),
             gateways: Gateways::place(spec.clone()),
-            processes: Mutex::default(),
+            lives: Lives::default(),
             scaling: Scaling::new(spec.clone()),
             spec,
             recorder,
@@ -141,9 +148,31 @@ impl World {
         self.cluster.incarnation(&pod.to_string()).trace(event);
     }
 
-    /// The pod on which a part runs.
-    pub(super) fn pod_of(&self, part: Pod) -> Pod {
-        self.spec.pod_of(part)
+    pub(super) fn amqp(&self) -> &amqp::Broker {
+        &self.amqp
+    }
+
+    pub(super) fn mqtt(&self) -> &mqtt::Broker {
+        &self.mqtt
+    }
+
+    /// What a gateway does wrong.
+    pub(super) fn mischiefs(&self, gateway: u32) -> &Mischiefs {
+        self.gateways.mischiefs(gateway)
+    }
+
+    /// The gateways that a part of a fault stands for.
+    pub(super) fn gateways_of(&self, part: Part) -> Range<u32> {
+        part.gateways(&self.spec)
+    }
+
+    pub(super) fn pod_of_gateway(&self, index: u32) -> Pod {
+        self.spec.pod_of(Pod::Gateway(index))
+    }
+
+    /// The pods that a part of a fault stands for.
+    pub(super) fn pods_of(&self, part: Part) -> Vec<Pod> {
+        part.pods(&self.spec)
     }
 
     /// Starts the brokers.
@@ -167,14 +196,28 @@ impl World {
         Ok(())
     }
 
-    /// Starts what belongs on `pod`.
+    /// Starts what belongs on `pod`, as soon as no fault keeps it away.
     pub(super) fn start(&self, pod: Pod) {
-        self.boot(pod, self.cluster.incarnation(&pod.to_string()));
+        self.boot_if(pod, self.lives.want(pod, true));
     }
 
-    /// Starts `pod` again, which has crashed: as a new host of the old name.
-    pub(super) fn restart(&self, pod: Pod) {
-        self.boot(pod, self.cluster.restart(&pod.to_string()));
+    /// A fault keeps `pod` away until [`World::let_back`], whatever else happens to it meanwhile.
+    pub(super) fn keep_away(&self, pod: Pod) {
+        self.lives.keep_away(pod);
+    }
+
+    /// A fault keeps `pod` away no more.
+    pub(super) fn let_back(&self, pod: Pod) {
+        self.boot_if(pod, self.lives.let_back(pod));
+    }
+
+    fn boot_if(&self, pod: Pod, start: Option<Start>) {
+        let name = pod.to_string();
+        match start {
+            None => {}
+            Some(Start::Here) => self.boot(pod, self.cluster.incarnation(&name)),
+            Some(Start::Elsewhere) => self.boot(pod, self.cluster.restart(&name)),
+        }
     }
 
     fn boot(&self, pod: Pod, life: Incarnation) {
@@ -203,12 +246,12 @@ impl World {
             Pod::Autoscaler => {
                 let (spec, amqp, scales) = (self.spec.clone(), self.config.amqp.clone(), self.scaling.scales.clone());
                 let process = Process::start(env, |stop| autoscale::run(life.env(), spec, amqp, scales, stop));
-                self.processes().insert(pod, process);
+                self.lives.runs(pod, process);
             }
         }
     }
 
-    fn redis_on(&self, pod: Pod) -> &redis::Broker {
+    pub(super) fn redis_on(&self, pod: Pod) -> &redis::Broker {
         match pod {
             Pod::RedisShard(index) => &self.redis[1 + index as usize],
             _ => &self.redis[0],
@@ -252,7 +295,7 @@ impl World {
                 life.trace(format_args!("{error}"));
             }
         });
-        self.processes().insert(pod, process);
+        self.lives.runs(pod, process);
     }
 
     /// Lets somebody find out when a pod that is scaled has become ready.
@@ -283,25 +326,39 @@ impl World {
         Ok(())
     }
 
-    fn processes(&self) -> MutexGuard<'_, BTreeMap<Pod, Process>> {
-        self.processes.lock().expect("nothing panics with it")
-    }
-
-    /// Asks the service on `pod` to stop and waits until it has.
-    pub(super) async fn stop(&self, pod: Pod) {
-        let process = self.processes().remove(&pod).expect("only a running service is stopped");
+    /// Asks the service on `pod` to stop and waits until it has. Returns whether it has stopped by itself: not if it
+    /// did not run, or was killed before.
+    pub(super) async fn stop(&self, pod: Pod) -> bool {
+        let Some(process) = self.lives.stops(pod) else { return false };
         process.ask_to_stop();
         process.stopped().await;
+        self.lives.stopped(pod)
     }
 
-    /// The process on a crashed pod is gone: a broker loses what it does not keep.
-    pub(super) fn forget_process(&self, pod: Pod) {
+    /// Kills the processes on `pod` where they stand, with a last word of their kernel or without. A broker loses what
+    /// it does not keep. Returns whether there was something to kill.
+    pub(super) fn kill(&self, pod: Pod, last_word: LastWord) -> bool {
+        if !self.lives.dies(pod) {
+            return false;
+        }
+        let name = pod.to_string();
+        let outage = match last_word {
+            LastWord::Said => self.cluster.crash(&name),
+            LastWord::Unsaid => self.cluster.power_off(&name),
+        };
         match pod {
             Pod::Amqp => self.amqp.restart(),
             Pod::Mqtt => self.mqtt.restart(),
             Pod::Redis | Pod::RedisShard(_) => self.redis_on(pod).restart(),
-            _ => drop(self.processes().remove(&pod)),
+            _ => {}
         }
+        outage.tasks > 0 && outage.sockets > 0
+    }
+
+    /// `pod` is not to be there any more: what is left of it goes, and no fault that ends brings it back.
+    pub(super) fn retire(&self, pod: Pod) {
+        let _ = self.lives.want(pod, false);
+        self.kill(pod, LastWord::Said);
     }
 
     fn depth(&self, queue: &str) -> usize {

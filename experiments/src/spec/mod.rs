@@ -26,7 +26,7 @@ pub use autoscale::{
 };
 pub use difference::{Change, changes};
 pub use error::SpecError;
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Part, Strength};
 pub use library::{BuiltIn, Library, Listed, repository};
 pub(crate) use load::parse;
 pub use load::{Override, load};
@@ -178,6 +178,13 @@ impl Spec {
         }
     }
 
+    /// How often pods may come back elsewhere, since a fault has killed them.
+    #[must_use]
+    pub fn restarts_by_faults(&self) -> u32 {
+        let killed = self.faults.iter().filter(|fault| fault.kind.kills()).map(|fault| fault.target.pods(self).len());
+        u32::try_from(killed.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
     /// The resolved spec as TOML, every field written out.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -256,7 +263,7 @@ pub struct Slo {
 }
 
 /// How a run must come out; one that comes out otherwise says so and ends with exit code 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expect {
     /// Least share of the tasks that is done, in percent. Left out: 100 where nothing breaks, 0 with faults,
@@ -266,6 +273,16 @@ pub struct Expect {
     /// Largest share of the tasks that is done, in percent, for an experiment that shows a failure. Left out: 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_percent_max: Option<u8>,
+    /// A fault that hits nothing fails the run: a written one that does is a mistake. Drawn ones are counted only.
+    /// Default: true.
+    #[serde(skip_serializing_if = "std::clone::Clone::clone")]
+    pub every_fault_hits: bool,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self { done_percent_min: None, done_percent_max: None, every_fault_hits: true }
+    }
 }
 
 impl Expect {

@@ -1,7 +1,6 @@
 //! The parts of a world that run by themselves, and their names. No name is built or taken apart anywhere else.
 
 use backbone::config::RouterKind;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
 /// What runs by itself, as one process does; replicas, gateways and the like are counted from 0.
@@ -69,6 +68,15 @@ impl Pod {
         }
     }
 
+    /// Says that `name` names nothing, and what would.
+    pub(super) fn names(name: &str) -> String {
+        let routers = RouterKind::ALL.map(|kind| format!("{}-N", kind.name())).join(", ");
+        format!(
+            "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N, redis_shard-N (N \
+             counts from 0, or is * for all), dispatcher, autoscaler, amqp, mqtt and redis"
+        )
+    }
+
     /// One of each kind, with the same index.
     fn one_of_each(index: u32) -> impl Iterator<Item = Self> {
         let routers = RouterKind::ALL.into_iter().map(move |kind| Self::Router(kind, index));
@@ -114,27 +122,6 @@ impl FromStr for Pod {
         };
         let is_meant = |pod: &Self| pod.kind() == kind && pod.index() == index;
         Self::one_of_each(index.unwrap_or_default()).find(is_meant).ok_or(UnknownPod)
-    }
-}
-
-impl Serialize for Pod {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// Of what a spec may name.
-impl<'de> Deserialize<'de> for Pod {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let pod = name.parse().ok().filter(|pod| !matches!(pod, Self::Store(_)));
-        pod.ok_or_else(|| {
-            let routers = RouterKind::ALL.map(|kind| format!("{}-N", kind.name())).join(", ");
-            serde::de::Error::custom(format!(
-                "{name:?} names nothing that can break; accepted are task_worker-N, {routers}, gateway-N (N counts \
-                 from 0), dispatcher, autoscaler, amqp, mqtt, redis and redis_shard-N"
-            ))
-        })
     }
 }
 

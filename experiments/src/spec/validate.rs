@@ -3,7 +3,7 @@
 mod autoscale;
 mod workload;
 
-use super::{CommandedEsls, Fault, Pod, Spec, Target, ranges::out_of_range};
+use super::{CommandedEsls, Fault, Pod, Spec, Strength, Target, ranges::out_of_range};
 use backbone::config::{Correlation, RoutingMode};
 
 /// Most commands of all tasks together: the label of each is kept.
@@ -71,7 +71,8 @@ fn together(spec: &Spec) -> Result<(), Wrong> {
     }
     let [routers, workers] = Target::ALL.map(|target| u64::from(spec.replicas_max(target)));
     let pods_per_router = spec.routers().len() as u64;
-    let others = u64::from(spec.fleet.gateways) + u64::from(spec.brokers.redis_shards) + spec.faults.len() as u64;
+    let others =
+        u64::from(spec.fleet.gateways) + u64::from(spec.brokers.redis_shards) + u64::from(spec.restarts_by_faults());
     let hosts = workers + pods_per_router * routers + others;
     if hosts > ALL_HOSTS_MAX {
         let rule = format!("makes {hosts} hosts with all other pods and faults; accepted are {ALL_HOSTS_MAX}");
@@ -224,20 +225,6 @@ fn machines(spec: &Spec) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// No part may break again before it is back.
-fn overlaps(spec: &Spec, place: usize, fault: &Fault) -> Result<(), Wrong> {
-    let pod = spec.pod_of(fault.target);
-    for (other_place, other) in spec.faults.iter().enumerate() {
-        let earlier = (other.at_ms, other_place) < (fault.at_ms, place);
-        let still_broken = other.for_ms.is_none_or(|for_ms| other.at_ms + for_ms >= fault.at_ms);
-        if earlier && still_broken && spec.pod_of(other.target) == pod {
-            let rule = format!("is {}: what the fault at {} ms hits is not back by then", fault.at_ms, other.at_ms);
-            return wrong(format!("faults.{place}.at_ms"), rule);
-        }
-    }
-    Ok(())
-}
-
 /// Whether there is such a part.
 fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
     let (what, index, count) = match target {
@@ -265,21 +252,42 @@ fn exists(spec: &Spec, target: Pod, key: &str) -> Result<(), Wrong> {
 
 fn faults(spec: &Spec) -> Result<(), Wrong> {
     for (place, fault) in spec.faults.iter().enumerate() {
-        exists(spec, fault.target, &format!("faults.{place}.target"))?;
+        let key = |field: &str| format!("faults.{place}.{field}");
+        exists(spec, fault.target.example(), &key("target"))?;
+        if !fault.kind.accepts(fault.target) {
+            return wrong(key("target"), format!("is {}, to which this kind of fault can't happen", fault.target));
+        }
         if let Some(from) = fault.from {
-            let key = format!("faults.{place}.from");
-            exists(spec, from, &key)?;
+            exists(spec, from.example(), &key("from"))?;
             if !fault.kind.may_be_between_two() || from == fault.target {
-                return wrong(key, "is for a part that is cut from another one");
+                return wrong(key("from"), "is for what lies between a part and another one");
             }
         }
         if fault.at_ms >= u64::from(spec.limits.virtual_s_max) * 1_000 {
-            return wrong(format!("faults.{place}.at_ms"), "lies behind `limits.virtual_s_max`: it would never happen");
+            return wrong(key("at_ms"), "lies behind `limits.virtual_s_max`: it would never happen");
         }
-        overlaps(spec, place, fault)?;
         if fault.for_ms == Some(0) {
-            return wrong(format!("faults.{place}.for_ms"), "is 0; leave it out for a fault that lasts");
+            return wrong(key("for_ms"), "is 0; leave it out for a fault that lasts");
         }
+        if fault.for_ms.is_some() && fault.kind.is_instant() {
+            return wrong(key("for_ms"), "is set; this kind of fault is over as soon as it has happened");
+        }
+        if fault.for_ms.is_none() && fault.kind.needs_end() {
+            return wrong(key("for_ms"), "is missing; this kind of fault needs an end");
+        }
+        strength(fault, key("strength"))?;
     }
     Ok(())
+}
+
+fn strength(fault: &Fault, key: String) -> Result<(), Wrong> {
+    match (fault.kind.strength(), fault.strength) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => wrong(key, "is set; this kind of fault has none"),
+        (Some(Strength { unit, min, max }), found) => match found {
+            Some(strength) if (min..=max).contains(&strength) => Ok(()),
+            Some(strength) => wrong(key, format!("is {strength}; accepted are {min} to {max} {unit}")),
+            None => wrong(key, format!("is missing; this kind of fault needs one, {min} to {max} {unit}")),
+        },
+    }
 }

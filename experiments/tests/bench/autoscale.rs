@@ -179,7 +179,7 @@ fn all_may_begin_with_none() {
 #[test]
 fn a_scaler_that_can_not_ask_changes_nothing() {
     let mut spec = backlog();
-    let cut = Fault { at_ms: 20_000, kind: FaultKind::Cut, target: Pod::Autoscaler, for_ms: Some(50_000), from: None };
+    let cut = Fault::new(20_000, FaultKind::Cut, Pod::Autoscaler, 50_000);
     spec.faults = vec![cut];
     let found = wanted(&run(&spec), Target::TaskWorkers);
     assert_eq!(found[..2], [(0, 1), (15, 5)], "{found:?}");

@@ -196,8 +196,7 @@ fn a_router_with_too_many_requests_refuses_and_the_task_is_tried_again() {
 fn with_router_fault(spec: &mut Spec, kind: FaultKind) -> Outcome {
     // Slow enough that the fault at 50 ms is in the middle of it.
     spec.fleet.ble_service_ms.median = 5;
-    spec.faults =
-        vec![Fault { at_ms: 50, kind, target: Pod::Router(RouterKind::Http, 0), for_ms: Some(500), from: None }];
+    spec.faults = vec![Fault::new(50, kind, Pod::Router(RouterKind::Http, 0), 500)];
     run(spec)
 }
 

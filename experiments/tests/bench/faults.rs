@@ -12,7 +12,7 @@ use backbone::{
 use experiments::{
     measure::{Outcome, TaskEnd},
     simulate::simulate,
-    spec::{Fault, FaultKind, Hosts, Pod, Spec},
+    spec::{Fault, FaultKind, Hosts, Part, Pod, Spec},
 };
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn run(spec: &Spec) -> Outcome {
 fn break_down(kind: FaultKind, target: Pod, for_ms: u64) -> Vec<Outcome> {
     let broken = SEEDS.map(|seed| {
         let mut spec = spec(seed);
-        spec.faults = vec![Fault { at_ms: FAULT_MS, kind, target, for_ms: Some(for_ms), from: None }];
+        spec.faults = vec![Fault::new(FAULT_MS, kind, target, for_ms)];
         let outcome = run(&spec);
         assert_was_in_the_middle(&outcome);
         outcome
@@ -77,7 +77,7 @@ fn assert_services_lost_connections(outcomes: &[Outcome]) {
 fn all_are_done(outcomes: &[Outcome]) {
     for outcome in outcomes {
         let undone: Vec<_> = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done).collect();
-        assert!(undone.is_empty(), "{undone:?}");
+        assert!(undone.is_empty(), "{} tasks, the first of them {:?}", undone.len(), undone[0]);
         assert_eq!(outcome.tasks.len(), TASKS as usize);
     }
 }
@@ -132,8 +132,7 @@ fn a_crashed_gateway_delays_tasks_only() {
 fn a_crashed_dispatcher_is_started_again_and_dispatches_the_rest() {
     let dispatching = SEEDS.map(|seed| {
         let mut spec = spec(seed);
-        spec.faults =
-            vec![Fault { at_ms: 2, kind: FaultKind::Crash, target: Pod::Dispatcher, for_ms: Some(500), from: None }];
+        spec.faults = vec![Fault::new(2, FaultKind::Crash, Pod::Dispatcher, 500)];
         run(&spec)
     });
     all_are_done(&dispatching.collect::<Vec<_>>());
@@ -152,13 +151,7 @@ fn cut_backward_routers(routers: std::ops::Range<u32>, from: Pod, for_ms: u64) -
         let mut spec = spec(seed);
         spec.backbone.task_worker.reply_timeout_ms = 20_000;
         let kind = FaultKind::Cut;
-        let fault = |i| Fault {
-            at_ms: FAULT_MS,
-            kind,
-            target: Pod::Router(RouterKind::Backward, i),
-            for_ms: Some(for_ms),
-            from: Some(from),
-        };
+        let fault = |i| Fault::new(FAULT_MS, kind, Pod::Router(RouterKind::Backward, i), for_ms).from(from);
         spec.faults = routers.clone().map(fault).collect();
         let outcome = run(&spec);
         assert_was_in_the_middle(&outcome);
@@ -205,7 +198,7 @@ fn a_forward_router_that_is_asked_to_stop_works_off_what_counts_as_taken() {
         let mut spec = spec(seed);
         spec.backbone.fwd_router.acknowledgement = Acknowledgement::Auto;
         let target = Pod::Router(RouterKind::Forward, 0);
-        spec.faults = vec![Fault { at_ms: FAULT_MS, kind: FaultKind::Restart, target, for_ms: Some(500), from: None }];
+        spec.faults = vec![Fault::new(FAULT_MS, FaultKind::Restart, target, 500)];
         run(&spec)
     });
     let outcomes: Vec<_> = stopped.collect();
@@ -232,13 +225,7 @@ fn run_with_crashing_worker(crashes: u64) -> Outcome {
     spec.fleet.ble_service_ms.median = 2_000;
     spec.backbone.task_worker.attempts_max = 1;
     spec.backbone.task_worker.retry_delay_ms = 500;
-    let crash = |i| Fault {
-        at_ms: 1_000 + 2_000 * i,
-        kind: FaultKind::Crash,
-        target: Pod::TaskWorker(0),
-        for_ms: Some(100),
-        from: None,
-    };
+    let crash = |i| Fault::new(1_000 + 2_000 * i, FaultKind::Crash, Pod::TaskWorker(0), 100);
     spec.faults = (0..crashes).map(crash).collect();
     run(&spec)
 }
@@ -266,7 +253,7 @@ fn what_a_stopped_forward_router_loses_with_automatic_acknowledgement_is_counted
     spec.fleet.shared_mac = true;
     spec.backbone.task_worker.attempts_max = 1;
     spec.backbone.task_worker.reply_timeout_ms = 20_000;
-    let fault = |at_ms, kind, target| Fault { at_ms, kind, target, for_ms: Some(60_000), from: None };
+    let fault = |at_ms, kind, target| Fault::new(at_ms, kind, target, 60_000);
     spec.faults = vec![
         fault(0, FaultKind::Cut, Pod::Mqtt),
         fault(1_000, FaultKind::Restart, Pod::Router(RouterKind::Forward, 0)),
@@ -286,13 +273,89 @@ fn a_network_that_loses_segments_delays_tasks_only() {
     all_are_done(&lossy.collect::<Vec<_>>());
 }
 
+/// A run with these faults, which may hit nothing.
+fn run_with(seed: u64, faults: Vec<Fault>) -> Outcome {
+    let mut spec = spec(seed);
+    (spec.faults, spec.expect.every_fault_hits) = (faults, false);
+    run(&spec)
+}
+
+#[test]
+fn faults_that_overlap_on_parts_that_touch_end_one_by_one() {
+    let [amqp, mqtt, gateway, worker] = [Pod::Amqp, Pod::Mqtt, Pod::Gateway(0), Pod::TaskWorker(0)];
+    let fault = Fault::new;
+    let nights = [
+        // A cut, one end of which is replaced meanwhile.
+        vec![fault(40, FaultKind::Crash, mqtt, 800), fault(90, FaultKind::Cut, gateway, 12_000).from(mqtt)],
+        vec![fault(40, FaultKind::Cut, gateway, 500).from(mqtt), fault(90, FaultKind::Crash, mqtt, 800)],
+        // The same part twice, one within the other and one after the other.
+        vec![fault(40, FaultKind::Crash, amqp, 900), fault(90, FaultKind::Crash, amqp, 100)],
+        vec![fault(40, FaultKind::Cut, mqtt, 400), fault(90, FaultKind::Cut, mqtt, 800)],
+        vec![fault(40, FaultKind::Freeze, worker, 400), fault(90, FaultKind::Freeze, worker, 800)],
+        // Dead while it stands still, while it stops, while it is cut off.
+        vec![fault(40, FaultKind::Freeze, worker, 2_000), fault(90, FaultKind::Crash, worker, 300)],
+        vec![fault(40, FaultKind::Restart, worker, 300), fault(41, FaultKind::Crash, worker, 300)],
+        vec![fault(40, FaultKind::Cut, amqp, 2_000), fault(90, FaultKind::PowerOff, amqp, 300)],
+        vec![fault(40, FaultKind::PowerOff, amqp, 2_000), fault(90, FaultKind::Restart, amqp, 300)],
+    ];
+    for (night, faults) in nights.into_iter().enumerate() {
+        let outcome = run_with(night as u64, faults);
+        assert!(outcome.fault_hits[0] > 0, "night {night}: {:?}", outcome.fault_hits);
+        all_are_done(&[outcome]);
+    }
+}
+
+#[test]
+fn faults_of_every_kind_hit_something_and_delay_tasks_only() {
+    let every = |kind: FaultKind| {
+        let target = match kind {
+            FaultKind::RollingRestart | FaultKind::ScaleToOne => Part::All(Pod::TaskWorker(0)),
+            FaultKind::ClockStep | FaultKind::ClockDrift => Pod::Router(RouterKind::Forward, 0).into(),
+            kind => [Pod::Mqtt, Pod::Amqp, Pod::Redis, Pod::Gateway(0)]
+                .into_iter()
+                .map(Part::One)
+                .find(|part| kind.accepts(*part))
+                .unwrap(),
+        };
+        let strength = kind.strength().map(|strength| (strength.max / 2).min(2_000));
+        let for_ms = (!kind.is_instant()).then_some(2_000);
+        Fault { strength, ..Fault::new(FAULT_MS, kind, target, for_ms) }
+    };
+    let found = FaultKind::ALL.map(|kind| {
+        let outcome = run_with(1, vec![every(kind)]);
+        let undone = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done).count();
+        (kind, outcome.fault_hits[0], undone)
+    });
+    let wrong: Vec<_> = found.iter().filter(|(_, hits, undone)| *hits == 0 || *undone > 0).collect();
+    assert!(wrong.is_empty(), "kind, hits, tasks that were given up: {wrong:?}");
+}
+
+#[test]
+fn a_fault_for_all_of_a_kind_hits_each_of_them() {
+    let all = Part::All(Pod::Router(RouterKind::Backward, 0));
+    let outcome = run_with(1, vec![Fault::new(FAULT_MS, FaultKind::Crash, all, 500)]);
+    assert_eq!(outcome.fault_hits, [2]);
+    all_are_done(&[outcome]);
+}
+
+#[test]
+fn a_fault_that_hits_nothing_is_an_error_unless_it_is_only_counted() {
+    let mut spec = spec(1);
+    spec.faults =
+        vec![Fault::new(40, FaultKind::Crash, Pod::Redis, 900), Fault::new(90, FaultKind::Crash, Pod::Redis, 100)];
+    let outcome = simulate(&spec, &Arc::default(), None).unwrap();
+    assert_eq!(outcome.violations, ["the fault `Crash redis` hit nothing"]);
+    spec.expect.every_fault_hits = false;
+    assert_eq!(run(&spec).fault_hits, [1, 0]);
+}
+
 #[test]
 fn faults_replay_from_their_seed() {
     let digest = |seed| {
         let mut spec = spec(seed);
         spec.fleet.hosts = Hosts::PerStore;
         spec.network.loss_ppm = 1_000;
-        let crash = |at_ms, target| Fault { at_ms, kind: FaultKind::Crash, target, for_ms: Some(300), from: None };
+        let crash = |at_ms, target| Fault::new(at_ms, FaultKind::Crash, target, 300);
         spec.faults =
             vec![crash(50, Pod::Router(RouterKind::Forward, 1)), crash(70, Pod::TaskWorker(2)), crash(90, Pod::Amqp)];
         run(&spec).trace_digest

@@ -36,7 +36,7 @@ fn each_server_has_a_part_of_the_work_and_every_reply_finds_its_caller() {
 fn a_server_that_is_gone_costs_its_labels_only() {
     let mut spec = small();
     (spec.backbone.task_worker.attempts_max, spec.backbone.task_worker.reply_timeout_ms) = (1, 5_000);
-    let gone = Fault { at_ms: 0, kind: FaultKind::Cut, target: Pod::RedisShard(0), for_ms: None, from: None };
+    let gone = Fault::new(0, FaultKind::Cut, Pod::RedisShard(0), None);
     spec.faults = vec![gone];
     let counts = run(&spec).task_counts();
     assert!((100..170).contains(&counts.done), "a third of the labels is gone: {counts:?}");

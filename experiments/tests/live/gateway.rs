@@ -3,7 +3,7 @@
 use backbone::{config, env::Env, message::Mac};
 use sim::{
     Seed,
-    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
+    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Mischiefs, Online, Work, Writes},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +37,7 @@ pub(crate) fn start_gateway_with(port: u16, labels: u64, ble: Duration) -> Label
         processor: Arc::new(BusyProcessor),
         ble_us: (ble_us, ble_us),
         heard,
+        mischiefs: Mischiefs::default(),
         online: Online::default(),
         rssi_period: Duration::from_millis(200),
         antenna: None,

@@ -3,18 +3,20 @@
 //! A pod's name outlives its incarnations. A restarted pod is a new host with a new address behind the old name, as in
 //! Kubernetes; its peers find it because names are looked up at each connect.
 
+mod faults;
 mod incarnation;
 
+pub use faults::{Line, Ongoing};
 pub use incarnation::Incarnation;
 
 use crate::{
     engine::with,
-    host::{self, Host, Reach},
+    host::{self, Reach},
     network::NetworkCounters,
     process,
 };
 use backbone::env::Env;
-use std::{fmt, time::Duration};
+use std::fmt;
 
 /// The pods of the running simulation. Only one exists a simulation; it is handed to the main future.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Cluster {
         let (host, tasks) = with(|engine| {
             let host = engine.pods.host_of(name);
             let state = &mut engine.hosts[host].reach;
-            assert!(matches!(state, Reach::Up | Reach::CutOff), "{name} is stopped already");
+            assert_eq!(*state, Reach::Up, "{name} is stopped already");
             *state = reach;
             if reach == Reach::PoweredOff {
                 engine.bury(host);
@@ -68,7 +70,7 @@ impl Cluster {
             }
             (host, engine.pods.take_tasks(host))
         });
-        process::thaw(host);
+        process::release(host);
         let sockets = sockets(host);
         let running = tasks.iter().filter(|task| !task.is_finished()).count();
         tasks.iter().for_each(tokio::task::AbortHandle::abort);
@@ -84,78 +86,13 @@ impl Cluster {
     pub fn restart(&self, name: &str) -> Incarnation {
         let host = with(|engine| {
             let old = engine.pods.host_of(name);
-            let Host { plan, reach, .. } = engine.hosts[old];
-            assert!(
-                matches!(reach, Reach::Crashed | Reach::PoweredOff),
-                "{name} still runs: stop it before the restart"
-            );
+            assert!(!engine.hosts[old].is_alive(), "{name} still runs: stop it before the restart");
             let new = engine.pods.reincarnate(name);
-            engine.replace_host(new, plan);
+            engine.replace_host(new, old);
             new
         });
         record(name, format_args!("restarted"));
         Incarnation { host }
-    }
-
-    /// Takes the pod off the network: it runs on, and neither sends nor receives.
-    pub fn cut_off(&self, name: &str) {
-        Self::set_reach(name, Reach::Up, Reach::CutOff);
-    }
-
-    /// Ends [`Cluster::cut_off`]. Lost segments come back with their senders' next retransmissions.
-    pub fn reconnect(&self, name: &str) {
-        Self::set_reach(name, Reach::CutOff, Reach::Up);
-    }
-
-    /// Stops the pod's processes where they stand, as SIGSTOP does: they neither read nor write nor notice that time
-    /// passes, while their kernel acknowledges what comes, as far as its buffers go.
-    ///
-    /// # Panics
-    /// If no pod has this name.
-    pub fn freeze(&self, name: &str) {
-        process::freeze(with(|engine| engine.pods.host_of(name)));
-        record(name, format_args!("stands still"));
-    }
-
-    /// Lets them go on after [`Cluster::freeze`]. Returns how often one of their tasks would have run meanwhile: 0, if
-    /// the freeze hit nothing.
-    ///
-    /// # Panics
-    /// If no pod has this name.
-    pub fn thaw(&self, name: &str) -> usize {
-        record(name, format_args!("goes on"));
-        process::thaw(with(|engine| engine.pods.host_of(name)))
-    }
-
-    fn set_reach(name: &str, from: Reach, to: Reach) {
-        with(|engine| {
-            let host = engine.pods.host_of(name);
-            let reach = &mut engine.hosts[host].reach;
-            assert_eq!(*reach, from, "{name} cannot become {to:?}");
-            *reach = to;
-        });
-        record(name, format_args!("network: {to:?}"));
-    }
-
-    /// From now on the two pods can't hear each other.
-    pub fn cut(&self, a: &str, b: &str) {
-        with(|engine| engine.network.cut(engine.pods.host_of(a), engine.pods.host_of(b)));
-        record(a, format_args!("cut from {b}"));
-    }
-
-    /// Ends [`Cluster::cut`].
-    pub fn mend(&self, a: &str, b: &str) {
-        with(|engine| engine.network.mend(engine.pods.host_of(a), engine.pods.host_of(b)));
-        record(a, format_args!("hears {b} again"));
-    }
-
-    /// For a while nothing sent between the two pods arrives; then all of it does.
-    pub fn stall(&self, a: &str, b: &str, time: Duration) {
-        with(|engine| {
-            let until_ns = engine.now_ns() + u64::try_from(time.as_nanos()).expect("a stall ends within 584 years");
-            engine.network.stall(engine.pods.host_of(a), engine.pods.host_of(b), until_ns);
-        });
-        record(a, format_args!("stalled to {b} for {time:?}"));
     }
 
     /// Virtual time since the start, in microseconds.

@@ -5,6 +5,7 @@ use super::{
     connection::{Connection, Incoming, Online, ReplyTo},
     handling::{Handling, Processor},
     label::Labels,
+    mischief::Mischiefs,
     over_air::{Radio, Silence},
     radio::Heard,
     reports::{READINGS_MAX, Readings, RssiChanges},
@@ -79,6 +80,8 @@ pub struct GatewayPlan {
     pub heard: Vec<Heard>,
     /// Its part of its store's air; `None`: a plain fleet, in which nothing gets lost.
     pub antenna: Option<Antenna>,
+    /// What it does wrong.
+    pub mischiefs: Mischiefs,
     /// Told when it can be reached and when it can't.
     pub online: Online,
     /// How often labels broadcast and the gateway reports what it heard; zero: never.
@@ -171,6 +174,9 @@ impl Gateway {
                     sleep(effort.ble).await;
                 }
                 let reply = match &self.radio {
+                    _ if self.plan.mischiefs.label_fails() => {
+                        self.reply(&request, Status::Failed, Some("the label does not answer".into()))
+                    }
                     Some(radio) => self.execute_over_air(radio, &request).await,
                     None => self.execute(&request),
                 };
@@ -179,7 +185,15 @@ impl Gateway {
                     Some(ReplyTo { topic, correlation }) => (topic, correlation),
                     None => (response_topic(self.plan.mac), None),
                 };
-                connection.publish(topic, correlation, reply.to_bytes()).await
+                let (late, replies) = self.plan.mischiefs.disturb(&reply);
+                if !late.is_zero() {
+                    sleep(late).await;
+                }
+                let mut taken = true;
+                for reply in replies {
+                    taken &= connection.publish(topic.clone(), correlation.clone(), reply).await;
+                }
+                taken
             }
             Err(error) => {
                 tracing::warn!(%error, gateway = %self.plan.mac, "a gateway was sent a command that it can't read");
@@ -231,7 +245,7 @@ impl Gateway {
             let heard_unix_ms = (self.plan.clock)(self.env.unix_ms());
             let now_us = antenna.as_ref().map_or_else(|| micros(begin.elapsed()), Antenna::now_us);
             let due = readings.due(now_us, &mut rng);
-            if due.is_empty() && self.plan.rssi_changes.is_some() {
+            if (due.is_empty() && self.plan.rssi_changes.is_some()) || self.plan.mischiefs.leaves_report_out() {
                 continue;
             }
             let mut rest = due.as_slice();

@@ -1,9 +1,9 @@
-//! What is lost, and how it comes back: cuts, stalls, and retransmission in virtual time.
+//! What is lost, and how it comes back: retransmission in virtual time.
 
 use super::{
     Event, Moment, Network,
     segment::{at_or_after, reset_segment, segment},
-    state::Lost,
+    state::{Lost, LostAck},
 };
 use crate::{
     flow::Flow,
@@ -13,7 +13,7 @@ use turmoil_net::Packet;
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Linux's `TCP_RTO_MIN`: what the timeout is on a fast network.
-const RTO_NS: u64 = 200 * NS_PER_MS;
+pub(super) const RTO_NS: u64 = 200 * NS_PER_MS;
 /// The timeout of a SYN (RFC 6298, section 2).
 const SYN_RTO_NS: u64 = 1_000 * NS_PER_MS;
 /// Linux's `TCP_RTO_MAX`.
@@ -23,42 +23,17 @@ const TRIES_MAX: u32 = 15;
 /// Linux's `tcp_syn_retries`: about 2 minutes.
 const SYN_TRIES_MAX: u32 = 6;
 
-fn pair(a: u16, b: u16) -> (u16, u16) {
-    (a.min(b), a.max(b))
-}
-
 impl Network {
-    /// From now on nothing gets through between the two hosts.
-    pub(crate) fn cut(&mut self, a: u16, b: u16) {
-        *self.cuts.entry(pair(a, b)).or_default() += 1;
-    }
-
-    /// Undoes one [`Network::cut`]. What was lost comes back with its sender's next retransmission.
-    pub(crate) fn mend(&mut self, a: u16, b: u16) {
-        let left = self.cuts.get_mut(&pair(a, b)).expect("only what is cut is mended");
-        *left -= 1;
-        if *left == 0 {
-            self.cuts.remove(&pair(a, b));
+    /// Whether a flow's destination can't hear its source.
+    pub(super) fn is_silent(&mut self, hosts: &Hosts, flow: Flow) -> bool {
+        if hosts[flow.destination.0].reach == Reach::PoweredOff {
+            return true;
         }
-    }
-
-    /// Nothing sent between the two hosts arrives before `until_ns`; nothing is lost.
-    pub(crate) fn stall(&mut self, a: u16, b: u16, until_ns: u64) {
-        let end_ns = self.stalls.entry(pair(a, b)).or_default();
-        *end_ns = until_ns.max(*end_ns);
-    }
-
-    pub(super) fn stalled_until_ns(&mut self, now_ns: u64, flow: Flow) -> u64 {
-        self.stalls.retain(|_, until_ns| *until_ns > now_ns);
-        self.stalls.get(&pair(flow.source.0, flow.destination.0)).copied().unwrap_or(0)
-    }
-
-    /// Whether the ends of a flow cannot hear each other.
-    pub(super) fn is_silent(&self, hosts: &Hosts, flow: Flow) -> bool {
-        let [from, to] = [flow.source, flow.destination].map(|(host, _port)| hosts[host].reach);
-        matches!(to, Reach::PoweredOff | Reach::CutOff)
-            || from == Reach::CutOff
-            || (!self.cuts.is_empty() && self.cuts.contains_key(&pair(flow.source.0, flow.destination.0)))
+        if self.disturbances.is_empty() {
+            return false;
+        }
+        let (from, to) = hosts.pods_of(flow);
+        self.disturbances.silence(from, to)
     }
 
     /// Keeps a lost packet, or one behind a lost packet, for retransmission.
@@ -79,21 +54,28 @@ impl Network {
         }
     }
 
-    /// A pure ACK is lost by chance. If nothing of its sender follows, the peer retransmits after a timeout and is
-    /// answered: then the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
-    pub(super) fn lose_ack(&mut self, now: &mut Moment<'_>, flow: Flow, ack: Packet) {
+    /// A pure ACK is lost. If nothing of its sender follows, the peer retransmits after a timeout and is answered: then
+    /// the ACK comes after all. turmoil-net never acknowledges twice, so it can't be left to it.
+    pub(super) fn lose_ack(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet, rto_ns: u64) {
         self.loss_episodes += 1;
         let timer = self.loss_episodes;
-        self.flows.get_or_default(flow).lost_ack = Some(Box::new((ack, timer)));
-        now.put(now.ns + RTO_NS, Event::LateAck { flow, timer });
+        self.flows.get_or_default(flow).lost_ack = Some(Box::new(LostAck { packet, timer, rto_ns }));
+        now.put(now.ns + rto_ns, Event::LateAck { flow, timer });
     }
 
-    /// The lost ACK of that timer is due, if nothing has made it needless.
+    /// The lost ACK of that timer is due, if nothing has made it needless. In a silence it is lost again, until its
+    /// peer would have given up.
     pub(super) fn late_ack(&mut self, now: &mut Moment<'_>, flow: Flow, timer: u64) {
+        let silent = self.is_silent(now.hosts, flow);
         let Some(state) = self.flows.get_mut(flow) else { return };
-        if let Some(lost) = state.lost_ack.take_if(|lost| lost.1 == timer) {
-            self.counters.retransmissions += 1;
-            self.send(now, flow, lost.0);
+        let Some(lost) = state.lost_ack.take_if(|lost| lost.timer == timer) else { return };
+        let LostAck { packet, rto_ns, .. } = *lost;
+        self.counters.retransmissions += 1;
+        if !silent {
+            self.send(now, flow, packet);
+        } else if rto_ns < RTO_NS_MAX {
+            self.counters.lost += 1;
+            self.lose_ack(now, flow, packet, (rto_ns * 2).min(RTO_NS_MAX));
         }
     }
 
@@ -102,7 +84,7 @@ impl Network {
         let silent = self.is_silent(now.hosts, flow);
         self.flows.get(flow)?.lost.as_ref().filter(|lost| lost.timer == timer)?;
         self.counters.retransmissions += 1;
-        let lost_again = silent || self.is_lost_by_chance();
+        let lost_again = silent || self.is_lost_by_chance(now.hosts, flow);
         self.counters.lost += u64::from(lost_again);
         let state = self.flows.get_mut(flow).expect("found above");
         let lost = state.lost.as_mut().expect("found above");
@@ -128,7 +110,10 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Distances, Link};
+    use super::super::{
+        Distances, Link,
+        disturbance::{Disturbance, Way},
+    };
     use super::*;
     use crate::{
         agenda::Agenda,
@@ -141,6 +126,9 @@ mod tests {
 
     const FLOW: Flow = Flow { source: (0, 1_000), destination: (1, 80) };
 
+    const FORWARDS: Way = Way { from: Some(0), to: Some(1) };
+    const BACKWARDS: Way = Way { from: Some(1), to: Some(0) };
+
     /// Two hosts, what lies between them, and what is still to come.
     struct World {
         hosts: Hosts,
@@ -151,13 +139,20 @@ mod tests {
 
     impl World {
         fn new(loss_ppm: u64) -> Self {
-            let hosts =
-                [Class::Service, Class::Redis].map(|class| Host::new(class.into(), 1, None)).into_iter().collect();
+            let hosts = [(0, Class::Service), (1, Class::Redis)]
+                .map(|(pod, class)| Host::new(pod, class.into(), 1, None))
+                .into_iter()
+                .collect();
             let service_redis = Link::ethernet(100, 100);
             let distances = Distances { service_redis, ..Distances::default() };
             let mut network = Network::new(distances, 50, loss_ppm, 1);
             network.flows.get_or_default(FLOW.reversed()).end.open = true;
             Self { hosts, network, agenda: Agenda::new(), trace: Trace::new(None) }
+        }
+
+        /// Neither hears the other any more.
+        fn silence(&mut self) -> u64 {
+            self.network.disturbances.begin(vec![FORWARDS, BACKWARDS], Disturbance::Silence)
         }
 
         fn at<R>(&mut self, ns: u64, f: impl FnOnce(&mut Network, &mut Moment<'_>) -> R) -> R {
@@ -209,9 +204,9 @@ mod tests {
     #[test]
     fn a_lost_segment_comes_back_after_the_timeout_and_holds_up_those_behind_it() {
         let mut world = World::new(0);
-        world.network.cut(0, 1);
+        let silence = world.silence();
         world.depart(0, data(1));
-        world.network.mend(0, 1);
+        world.network.disturbances.end(silence);
         world.depart(1_000, data(2));
         let (arrivals, reset) = world.play();
         assert_eq!(arrivals, [(200_100, 1), (200_100, 2)]);
@@ -222,7 +217,7 @@ mod tests {
     #[test]
     fn a_flow_that_never_gets_through_is_reset_after_linux_retries() {
         let mut world = World::new(0);
-        world.network.cut(0, 1);
+        world.silence();
         world.depart(0, data(1));
         let (arrivals, reset) = world.play();
         assert!(arrivals.is_empty() && reset);
@@ -232,7 +227,7 @@ mod tests {
     #[test]
     fn a_stall_delays_and_loses_nothing() {
         let mut world = World::new(0);
-        world.network.stall(1, 0, 5_000_000);
+        world.network.disturbances.begin(vec![FORWARDS], Disturbance::Hold { until_us: 5_000 });
         world.depart(0, data(1));
         world.depart(6_000_000, data(2));
         let (arrivals, _) = world.play();
@@ -271,6 +266,32 @@ mod tests {
         let (arrivals, _) = world.play();
         assert_eq!(arrivals, [(100, 1), (201_100, 1)], "of two lost ACKs the later one comes");
         assert_eq!(world.network.counters.lost, 2);
+    }
+
+    #[test]
+    fn an_ack_that_is_lost_in_a_silence_comes_after_it() {
+        let mut world = World::new(0);
+        let mut ack = data(1);
+        let Transport::Tcp(segment) = &mut ack.payload else { panic!("a TCP segment") };
+        (segment.payload, segment.ack) = (Bytes::new(), 2);
+        world.network.flows.get_or_default(FLOW.reversed()).closing = true;
+        world.network.flows.get_or_default(FLOW).established = true;
+        let silence = world.network.disturbances.begin(vec![FORWARDS], Disturbance::Silence);
+        world.depart(0, ack);
+        let due = world.agenda.next_ns().unwrap();
+        for event in world.agenda.take_due(due).unwrap() {
+            assert!(world.at(due, |network, now| network.handle(now, event)).is_none(), "it is silent still");
+        }
+        world.network.disturbances.end(silence);
+        assert_eq!(world.play().0, [(600_100, 1)], "200 ms and 400 ms later");
+    }
+
+    #[test]
+    fn what_is_said_one_way_arrives_while_the_other_way_is_silent() {
+        let mut world = World::new(0);
+        world.network.disturbances.begin(vec![BACKWARDS], Disturbance::Silence);
+        world.depart(0, data(1));
+        assert_eq!(world.play().0, [(100, 1)]);
     }
 
     #[test]

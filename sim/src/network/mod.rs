@@ -5,6 +5,7 @@
 //! what loss looks like to an application. turmoil-net's own retransmission, which counts egress passes instead of
 //! time, stays off.
 
+pub(crate) mod disturbance;
 mod flows;
 mod link;
 mod loss;
@@ -13,6 +14,7 @@ mod state;
 mod stream;
 mod tcp;
 
+pub use disturbance::Disturbance;
 pub use link::{Distances, Link};
 
 use crate::{
@@ -22,12 +24,10 @@ use crate::{
     os::split_mix,
     trace::Trace,
 };
+use disturbance::Disturbances;
 use flows::Flows;
 use segment::{is_pure_ack, reset_segment, segment};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    task::Waker,
-};
+use std::{collections::VecDeque, task::Waker};
 use turmoil_net::{Packet, TcpSegment, Transport};
 
 /// Both ends may close while packets are still on their way; after this long none is.
@@ -95,10 +95,7 @@ pub(crate) struct Network {
     /// Arrivals happen at multiples of this.
     quantum_ns: u64,
     loss_ppm: u64,
-    /// Pairs of hosts (lower index first) that cannot reach each other.
-    cuts: BTreeMap<(u16, u16), u64>,
-    /// Pairs of hosts between which nothing arrives before a time.
-    stalls: BTreeMap<(u16, u16), u64>,
+    pub(crate) disturbances: Disturbances,
     rng: u64,
     /// How often a flow began to lose packets; numbers the retransmission timers.
     loss_episodes: u64,
@@ -113,8 +110,7 @@ impl Network {
             distances,
             quantum_ns: quantum_us.max(1) * 1_000,
             loss_ppm,
-            cuts: BTreeMap::new(),
-            stalls: BTreeMap::new(),
+            disturbances: Disturbances::default(),
             rng,
             loss_episodes: 0,
             counters: NetworkCounters::default(),
@@ -177,7 +173,7 @@ impl Network {
     fn send(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let (pure_ack, flags) = (is_pure_ack(segment(&packet)), segment(&packet).flags);
         let silent = self.is_silent(now.hosts, flow);
-        let lost = silent || self.is_lost_by_chance();
+        let lost = silent || self.is_lost_by_chance(now.hosts, flow);
         let state = self.flows.get_or_default(flow);
         state.lost_ack = None;
         let first_ack = pure_ack && !state.established;
@@ -185,10 +181,10 @@ impl Network {
         state.established |= pure_ack || flags.fin || flags.rst;
         if lost {
             self.counters.lost += 1;
-            if flags.rst || (pure_ack && silent) {
-                // Nobody retransmits a reset, and an ACK that is lost in a silence is covered by the next one.
+            if flags.rst || (pure_ack && now.hosts[flow.destination.0].reach == Reach::PoweredOff) {
+                // Nobody sends it again, or nobody waits for it.
             } else if pure_ack && !first_ack {
-                self.lose_ack(now, flow, packet);
+                self.lose_ack(now, flow, packet, loss::RTO_NS);
             } else {
                 self.hold(now, flow, packet);
             }
@@ -199,14 +195,26 @@ impl Network {
         }
     }
 
-    fn is_lost_by_chance(&mut self) -> bool {
-        self.loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < self.loss_ppm
+    fn is_lost_by_chance(&mut self, hosts: &Hosts, flow: Flow) -> bool {
+        if self.disturbances.is_empty() {
+            return self.loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < self.loss_ppm;
+        }
+        let (from, to) = hosts.pods_of(flow);
+        let loss_ppm = self.loss_ppm + self.disturbances.loss_ppm(from, to);
+        let lost = loss_ppm > 0 && split_mix(&mut self.rng) % 1_000_000 < loss_ppm;
+        if lost {
+            self.disturbances.lost(from, to);
+        }
+        lost
     }
 
     fn travel(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
-        let latency_ns = self.link(now.hosts, flow).draw_ns(&mut self.rng);
-        let stalled_until_ns = if self.stalls.is_empty() { 0 } else { self.stalled_until_ns(now.ns, flow) };
-        let earliest_ns = (now.ns + latency_ns).max(stalled_until_ns).next_multiple_of(self.quantum_ns);
+        let mut arrival_ns = now.ns + self.link(now.hosts, flow).draw_ns(&mut self.rng);
+        if !self.disturbances.is_empty() {
+            let (from, to) = now.hosts.pods_of(flow);
+            arrival_ns = self.disturbances.delayed_ns(from, to, arrival_ns);
+        }
+        let earliest_ns = arrival_ns.next_multiple_of(self.quantum_ns);
         let state = self.flows.get_or_default(flow);
         state.last_arrival_ns = state.last_arrival_ns.max(earliest_ns);
         now.put(state.last_arrival_ns, Event::Arrival(packet));
@@ -233,7 +241,12 @@ impl Network {
         let (rst, pure_ack) = (arrived.flags.rst, is_pure_ack(arrived));
         if self.is_silent(now.hosts, flow) {
             self.counters.lost += 1;
-            if !rst && !pure_ack && now.hosts[flow.source.0].reach != Reach::PoweredOff {
+            let [from, to] = [flow.source, flow.destination].map(|(host, _)| now.hosts[host].reach);
+            if rst || from == Reach::PoweredOff || (pure_ack && to == Reach::PoweredOff) {
+                // Nobody sends it again, or nobody waits for it.
+            } else if pure_ack {
+                self.lose_ack(now, flow, packet, loss::RTO_NS);
+            } else {
                 self.hold(now, flow, packet);
             }
             return None;

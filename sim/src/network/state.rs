@@ -14,9 +14,8 @@ pub(super) struct FlowState {
     pub(crate) closing: bool,
     /// It has carried more than a SYN.
     pub(crate) established: bool,
-    /// A pure ACK that was lost by chance, and the number of its timer. Whatever its sender sends next makes it
-    /// needless.
-    pub(crate) lost_ack: Option<Box<(Packet, u64)>>,
+    /// A pure ACK that was lost. Whatever its sender sends next makes it needless.
+    pub(crate) lost_ack: Option<Box<LostAck>>,
     /// Lost segments and those held up behind them, by sequence number; `None` while nothing is lost.
     pub(crate) lost: Option<Box<Lost>>,
     /// Sequence number of the first byte after the SYN.
@@ -37,4 +36,12 @@ pub(crate) struct Lost {
     pub(crate) tries: u32,
     /// Tells the timer that is set now from older ones.
     pub(crate) timer: u64,
+}
+
+/// A pure ACK that waits for its peer to ask again.
+pub(crate) struct LostAck {
+    pub(crate) packet: Packet,
+    /// Tells its timer from older ones.
+    pub(crate) timer: u64,
+    pub(crate) rto_ns: u64,
 }

@@ -17,7 +17,7 @@ use lapin::{
 use sim::{
     Class, Cluster, Seed, Settings, Simulation,
     broker::{amqp, mqtt, redis},
-    fleet::{AckOrder, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
+    fleet::{AckOrder, Gateway, GatewayPlan, Handling, Heard, Labels, Mischiefs, Online, Work, Writes},
 };
 use std::{
     sync::{Arc, Mutex},
@@ -95,6 +95,7 @@ fn gateway(number: u64, ble_ms: u64, cluster: &Cluster) -> GatewayPlan {
         processor: cluster.incarnation("gateways").processor(),
         ble_us: (ble_ms * 1_000, ble_ms * 1_000),
         heard: vec![Heard { label: label(number), mean_dbm: -60 }],
+        mischiefs: Mischiefs::default(),
         online: Online::default(),
         tells_status: false,
         clock: |unix_ms| unix_ms,

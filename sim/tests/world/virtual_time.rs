@@ -1,7 +1,7 @@
 //! Time, order and faults of the simulated network, seen through plain sockets.
 
 use backbone::env::{Env, Stream};
-use sim::{Class, Cluster, Finished, Settings, Simulation};
+use sim::{Class, ClockError, Cluster, Disturbance, Finished, Line, Settings, Simulation};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -197,10 +197,9 @@ fn a_pod_that_was_cut_off_goes_on_after_a_retransmission() {
         sleep(Duration::from_millis(1)).await;
         let reports = start_pinging(cluster.env("client"), 100);
         sleep(Duration::from_millis(100)).await;
-        cluster.cut_off("server");
+        let cut = cluster.disturb(Line::Of("server"), Disturbance::Silence);
         sleep(Duration::from_millis(500)).await;
-        let lost = cluster.network().lost;
-        cluster.reconnect("server");
+        let lost = cluster.end(cut);
         (all(reports).await, lost)
     });
     let (reports, lost) = finished.output;
@@ -217,10 +216,9 @@ fn pods_that_are_cut_from_each_other_go_on_after_a_retransmission() {
         sleep(Duration::from_millis(1)).await;
         let reports = start_pinging(cluster.env("client"), 50);
         sleep(Duration::from_millis(100)).await;
-        cluster.cut("server", "client");
+        let cut = cluster.disturb(Line::Between("server", "client"), Disturbance::Silence);
         sleep(Duration::from_millis(300)).await;
-        let lost = cluster.network().lost;
-        cluster.mend("client", "server");
+        let lost = cluster.end(cut);
         (all(reports).await, lost)
     });
     let (reports, lost) = finished.output;
@@ -235,13 +233,68 @@ fn a_stall_delays_what_is_sent_during_it_and_loses_nothing() {
         sleep(Duration::from_millis(1)).await;
         let reports = start_pinging(cluster.env("client"), 50);
         sleep(Duration::from_millis(100)).await;
-        cluster.stall("client", "server", Duration::from_millis(70));
-        (all(reports).await, cluster.network().lost)
+        let until_us = cluster.now_us() + 70_000;
+        let hold = cluster.disturb(Line::Between("client", "server"), Disturbance::Hold { until_us });
+        let reports = all(reports).await;
+        assert!(cluster.end(hold) > 0, "the fault hit something");
+        (reports, cluster.network().lost)
     });
     let (reports, lost) = finished.output;
     let slowest = reports.into_iter().map(|round_trip| round_trip.unwrap()).max().unwrap();
     assert!((50..=75).contains(&slowest.as_millis()), "{slowest:?}");
     assert_eq!(lost, 0);
+}
+
+#[test]
+fn a_pod_that_is_cut_off_stays_so_when_it_comes_back_as_a_new_host() {
+    let settings = Settings { restarts_max: 1, ..Settings::default() };
+    let finished = run(settings, async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        let cut = cluster.disturb(Line::Between("client", "server"), Disturbance::Silence);
+        let _ = cluster.crash("server");
+        sleep(Duration::from_millis(10)).await;
+        serve_echo(cluster.restart("server").env());
+        let reports = start_pinging(cluster.env("client"), 3);
+        sleep(Duration::from_millis(500)).await;
+        let began_us = cluster.now_us();
+        assert!(cluster.end(cut) > 0, "the fault hit something");
+        (all(reports).await, cluster.now_us() - began_us)
+    });
+    let (reports, took_us) = finished.output;
+    assert!(reports.len() == 3 && reports.iter().all(Result::is_ok), "{reports:?}");
+    assert!(took_us > 400_000, "the client's SYN was lost, and comes again a second after the first");
+}
+
+#[test]
+fn a_pod_that_is_killed_while_it_stands_still_comes_back_on_its_feet() {
+    let settings = Settings { restarts_max: 1, ..Settings::default() };
+    let finished = run(settings, async |cluster: Cluster| {
+        serve_echo(cluster.env("server"));
+        let [first, second] = ["server", "server"].map(|name| cluster.freeze(name));
+        let _ = cluster.crash("server");
+        serve_echo(cluster.restart("server").env());
+        let third = cluster.freeze("server");
+        assert_eq!([first, second].map(|freeze| cluster.end(freeze)), [0, 0], "its process is gone");
+        sleep(Duration::from_millis(1)).await;
+        assert!(cluster.end(third) > 0, "the new one had something to do");
+        all(start_pinging(cluster.env("client"), 3)).await
+    });
+    assert!(finished.output.iter().all(Result::is_ok) && finished.output.len() == 3, "{:?}", finished.output);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_so_for_its_pod_alone() {
+    let finished = run(Settings::default(), async |cluster: Cluster| {
+        let now = |name| cluster.env(name).unix_ms();
+        let right = now("client");
+        let error = cluster.set_clock("server", ClockError { ahead_ms: -1_500, drift_ppm: 1_000_000 });
+        let wrong = now("server");
+        sleep(Duration::from_millis(100)).await;
+        let later = now("server");
+        assert_eq!(cluster.end(error), 2);
+        [right - wrong, later - wrong, now("server") - right, now("client") - right]
+    });
+    assert_eq!(finished.output, [1_500, 200, 100, 100]);
 }
 
 #[test]

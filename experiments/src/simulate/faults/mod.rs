@@ -1,93 +1,90 @@
-//! What breaks while an experiment runs, and that it did: how a fault of each kind is done.
+//! What breaks while an experiment runs, and that it did. How a fault of each kind is done is in the submodules, by
+//! what it hits.
+//!
+//! Each fault runs by itself, from its begin to its end, whatever others do meanwhile, and counts what it hits.
 
-use super::world::World;
-use crate::spec::{Fault, FaultKind, Pod};
+mod brokers;
+mod gateways;
+mod network;
+mod processes;
+
+use super::world::{LastWord, World};
+use crate::spec::{Fault, FaultKind, Spec};
 use futures_util::future::join_all;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
-/// How long a service may take to stop when it is asked to; longer than its own limits allow.
-const STOP_LIMIT: Duration = Duration::from_secs(120);
+/// A fault without an end is looked at after this long: time for it to hit something.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// Lets all `faults` happen at their times, counted from now, and returns when the last one is over.
-pub(super) async fn inject(world: &World, faults: &[Fault]) {
+/// Lets all faults of `spec` happen at their times, counted from now. Returns, when the last one is over, how often
+/// each did something.
+pub(super) async fn inject(world: &World, spec: &Spec) -> Vec<u64> {
     let start = Instant::now();
-    join_all(faults.iter().map(|fault| async move {
+    let hits = join_all(spec.faults.iter().map(|fault| async move {
         sleep_until(start + Duration::from_millis(fault.at_ms)).await;
-        let had_effect = match fault.kind {
-            FaultKind::Crash => crash(world, fault).await,
-            FaultKind::Cut => cut(world, fault).await,
-            FaultKind::Restart => restart(world, fault).await,
-            FaultKind::Freeze => freeze(world, fault).await,
-        };
-        if !had_effect {
-            world.recorder().violate(format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target));
-        }
+        happen(world, fault).await
     }))
     .await;
+    for (fault, _) in spec.faults.iter().zip(&hits).filter(|(_, hits)| **hits == 0 && spec.expect.every_fault_hits) {
+        world.recorder().violate(format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target));
+    }
+    hits
 }
 
-/// Kills a process where it stands. Had an effect if there was something to kill.
-async fn crash(world: &World, fault: &Fault) -> bool {
-    let pod = world.pod_of(fault.target);
-    let outage = world.cluster().crash(&pod.to_string());
-    world.forget_process(pod);
-    if let Some(ms) = fault.for_ms {
-        sleep(Duration::from_millis(ms)).await;
-        world.restart(pod);
-    }
-    outage.tasks > 0 && outage.sockets > 0
-}
-
-/// Takes a pod off the network, or only what lies between it and another. Had an effect if something was lost by it.
-async fn cut(world: &World, fault: &Fault) -> bool {
-    let cluster = world.cluster();
-    let pod = world.pod_of(fault.target).to_string();
-    let from = fault.from.map(|from| world.pod_of(from).to_string());
-    let lost_before = cluster.network().lost;
-    match &from {
-        Some(from) => cluster.cut(&pod, from),
-        None => cluster.cut_off(&pod),
-    }
-    match fault.for_ms {
-        Some(ms) => {
-            sleep(Duration::from_millis(ms)).await;
-            match &from {
-                Some(from) => cluster.mend(&pod, from),
-                None => cluster.reconnect(&pod),
-            }
+/// One fault. Returns how often it did something.
+async fn happen(world: &World, fault: &Fault) -> u64 {
+    let pods = world.pods_of(fault.target);
+    match fault.kind {
+        FaultKind::Crash => sum(pods.iter().map(|pod| processes::kill(world, fault, *pod, LastWord::Said))).await,
+        FaultKind::PowerOff => sum(pods.iter().map(|pod| processes::kill(world, fault, *pod, LastWord::Unsaid))).await,
+        FaultKind::Restart => sum(pods.iter().map(|pod| processes::restart(world, fault, *pod))).await,
+        FaultKind::RollingRestart => processes::roll(world, fault, &pods).await,
+        FaultKind::ScaleToOne => sum(pods[1..].iter().map(|pod| processes::restart(world, fault, *pod))).await,
+        FaultKind::Freeze => sum(pods.iter().map(|pod| processes::freeze(world, fault, *pod))).await,
+        FaultKind::Slow => sum(pods.iter().map(|pod| processes::slow(world, fault, *pod))).await,
+        FaultKind::ClockStep | FaultKind::ClockDrift => {
+            sum(pods.iter().map(|pod| processes::set_clock(world, fault, *pod))).await
         }
-        None => sleep(Duration::from_secs(1)).await, // time to lose something
-    }
-    cluster.network().lost > lost_before
-}
-
-/// Lets a pod's processes stand still. Had an effect if one of them would have done something.
-async fn freeze(world: &World, fault: &Fault) -> bool {
-    let cluster = world.cluster();
-    let pod = world.pod_of(fault.target).to_string();
-    cluster.freeze(&pod);
-    match fault.for_ms {
-        Some(ms) => {
-            sleep(Duration::from_millis(ms)).await;
-            cluster.thaw(&pod) > 0
+        FaultKind::Cut | FaultKind::Deafen | FaultKind::Hold | FaultKind::Loss | FaultKind::Delay => {
+            sum(pods.iter().map(|pod| network::disturb(world, fault, *pod))).await
         }
-        None => true,
+        FaultKind::MemoryAlarm
+        | FaultKind::HoldConfirms
+        | FaultKind::CancelConsumers
+        | FaultKind::TakeBack
+        | FaultKind::CloseConnections
+        | FaultKind::DeleteRequests => brokers::amqp(world, fault).await,
+        FaultKind::OutOfMemory | FaultKind::ReadOnly | FaultKind::Failover | FaultKind::Evict => {
+            sum(pods.iter().map(|pod| brokers::redis(world, fault, *pod))).await
+        }
+        FaultKind::Kick | FaultKind::TakeOver | FaultKind::RepeatMessages | FaultKind::RetainCommands => {
+            brokers::mqtt(world, fault).await
+        }
+        FaultKind::ReplyTwice
+        | FaultKind::ReplyLate
+        | FaultKind::ReplyToNobody
+        | FaultKind::ReplyForOther
+        | FaultKind::ReplyMalformed
+        | FaultKind::ReplyOversized
+        | FaultKind::NoReports
+        | FaultKind::LabelsFail => {
+            sum(world.gateways_of(fault.target).map(|index| gateways::misbehave(world, fault, index))).await
+        }
     }
 }
 
-/// Stops a service as SIGTERM does, and starts it again. A broker has no such manners: it crashes. Had an effect if it
-/// stopped.
-async fn restart(world: &World, fault: &Fault) -> bool {
-    if matches!(fault.target, Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) | Pod::Gateway(_) | Pod::Store(_))
-    {
-        return crash(world, fault).await;
-    }
-    let pod = world.pod_of(fault.target);
-    let stopped = timeout(STOP_LIMIT, world.stop(pod)).await.is_ok();
-    if let Some(ms) = fault.for_ms {
-        sleep(Duration::from_millis(ms)).await;
-        world.start(pod);
-    }
-    stopped
+async fn sum(hits: impl Iterator<Item = impl Future<Output = u64>>) -> u64 {
+    join_all(hits).await.into_iter().sum()
+}
+
+/// The time of a fault, from its begin on. Returns whether it has an end, which is then now.
+async fn last(fault: &Fault) -> bool {
+    sleep(fault.for_ms.map_or(FIRST_LOOK, Duration::from_millis)).await;
+    fault.for_ms.is_some()
+}
+
+/// The strength of a fault whose kind has one.
+fn strength(fault: &Fault) -> i64 {
+    fault.strength.expect("a valid spec says how strong it is")
 }

@@ -20,9 +20,9 @@ pub(super) fn autoscale(spec: &Spec) -> Result<(), Wrong> {
             return wrong(format!("{path}.scaled_object"), "was not read: it is when a spec is loaded from a file");
         }
         for (place, fault) in spec.faults.iter().enumerate() {
-            for (key, pod) in [("target", Some(fault.target)), ("from", fault.from)] {
-                if let Some(pod) = pod.filter(|pod| Target::of(*pod) == Some(target)) {
-                    let rule = format!("is {pod}, which comes and goes with `{path}`: it may not be there");
+            for (key, part) in [("target", Some(fault.target)), ("from", fault.from)] {
+                if let Some(part) = part.filter(|part| Target::of(part.example()) == Some(target)) {
+                    let rule = format!("is {part}, which comes and goes with `{path}`: it may not be there");
                     return wrong_together(format!("faults.{place}.{key}"), &["autoscale"], rule);
                 }
             }

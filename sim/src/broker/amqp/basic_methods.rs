@@ -106,9 +106,8 @@ impl State {
     }
 
     fn cancel(&mut self, at: ChannelId, cancel: basic::Cancel) {
-        let channel = self.open_channel(at);
-        if let Some(id) = channel.consumers.remove(cancel.consumer_tag.as_str()) {
-            channel.blocked.retain(|other| *other != id);
+        if let Some(id) = self.open_channel(at).consumers.get(cancel.consumer_tag.as_str()).copied() {
+            self.forget_consumer(at, cancel.consumer_tag.as_str(), id);
             self.remove_consumer(id);
         }
         self.cancel_replies(at, cancel.consumer_tag.as_str());
@@ -156,6 +155,7 @@ impl State {
             return Err(Refusal::not_implemented("immediate=true".into()));
         }
         self.open_channel(at).start_publishing(publish);
+        self.publishes(at.connection);
         Ok(())
     }
 

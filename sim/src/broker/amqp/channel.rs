@@ -131,6 +131,11 @@ impl Channel {
         std::mem::take(&mut self.unacked).into_values().collect()
     }
 
+    /// Whether its client has to acknowledge something.
+    pub(super) fn is_owed(&self) -> bool {
+        !self.unacked.is_empty()
+    }
+
     /// `confirm.select`.
     pub(super) fn select_confirms(&mut self) {
         self.confirms.get_or_insert_default();

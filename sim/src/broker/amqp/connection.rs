@@ -5,7 +5,11 @@ use super::{broker::Broker, codec, ids::ConnectionId, phase::Phase, state::Signa
 use crate::broker::accept::Place;
 use backbone::env::{Env, Stream, Task};
 use bytes::{Buf, BytesMut};
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
     time::{Instant, sleep, timeout, timeout_at},
@@ -44,6 +48,9 @@ async fn read<R: AsyncRead>(
     loop {
         input.reserve(READ_BYTES);
         let arrived = async {
+            while signals.is_blocked.load(Relaxed) {
+                signals.unblocked.notified().await;
+            }
             match (phase, silence_max) {
                 (Phase::Running, None) => reader.read_buf(&mut input).await.ok(),
                 (Phase::Running, Some(max)) => timeout(max, reader.read_buf(&mut input)).await.ok()?.ok(),

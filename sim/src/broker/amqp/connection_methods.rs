@@ -101,14 +101,13 @@ impl State {
         let invalid = || Refusal::command_invalid(format!("an invalid response for {}", start_ok.mechanism));
         let user = user.ok_or_else(invalid)?;
         let capabilities = start_ok.client_properties.inner().get("capabilities");
-        let cancel_notify = match capabilities {
-            Some(AMQPValue::FieldTable(table)) => {
-                table.inner().get("consumer_cancel_notify") == Some(&AMQPValue::Boolean(true))
-            }
+        let is_capable = |of: &str| match capabilities {
+            Some(AMQPValue::FieldTable(table)) => table.inner().get(of) == Some(&AMQPValue::Boolean(true)),
             _ => false,
         };
         if let Some(connection) = self.connections.get_mut(&at.connection) {
-            connection.cancel_notify = cancel_notify;
+            connection.cancel_notify = is_capable("consumer_cancel_notify");
+            connection.blocked_notify = is_capable("connection.blocked");
             connection.user = user;
         }
         let tune = connection::Tune {

@@ -148,6 +148,15 @@ impl State {
         self.pump(queue_id);
     }
 
+    /// A consumer's channel forgets its tag.
+    pub(super) fn forget_consumer(&mut self, at: ChannelId, tag: &str, id: ConsumerId) {
+        let channel = self.connections.get_mut(&at.connection).and_then(|connection| connection.channel(at.channel));
+        if let Some(channel) = channel {
+            channel.consumers.remove(tag);
+            channel.blocked.retain(|other| *other != id);
+        }
+    }
+
     /// Ends a consumer whose tag its channel has forgotten already; an auto-delete queue goes with its last one. The
     /// queue, if it is still there.
     pub(super) fn remove_consumer(&mut self, id: ConsumerId) -> Option<QueueId> {

@@ -100,7 +100,7 @@ impl State {
     }
 
     /// Closes the channel or the connection with the protocol's error.
-    fn refuse(&mut self, at: ChannelId, refusal: &Refusal, current: (u16, u16)) {
+    pub(super) fn refuse(&mut self, at: ChannelId, refusal: &Refusal, current: (u16, u16)) {
         let Some(connection) = self.connections.get(&at.connection) else { return };
         if connection.phase == Phase::Closing {
             return;

@@ -14,6 +14,7 @@ impl State {
     pub(super) fn disconnect(&mut self, id: ConnectionId) {
         self.close_channels(id);
         self.delete_exclusive_queues(id);
+        self.faults.forget(id);
         if let Some(connection) = self.connections.remove(&id) {
             connection.signals.output.notify_one();
         }
@@ -80,6 +81,7 @@ impl State {
             connection.signals.dropped.notify_one();
             connection.signals.output.notify_one();
         }
+        self.faults.forget_all();
         self.consumers.clear();
         self.reply_channels.clear();
         self.schedule.clear();

@@ -31,6 +31,7 @@ mod delivery;
 mod direct_reply;
 mod exchange;
 mod exchange_methods;
+mod faults;
 mod frames;
 mod headers;
 mod ids;

@@ -25,6 +25,11 @@ impl Refusal {
         Self { about: Some((BASIC_CLASS, BASIC_PUBLISH)), ..self }
     }
 
+    /// An operator's doing.
+    pub(super) fn connection_forced(reason: String) -> Self {
+        Self::new(320, "CONNECTION_FORCED", reason)
+    }
+
     pub(super) fn access_refused(reason: String) -> Self {
         Self::new(403, "ACCESS_REFUSED", reason)
     }

@@ -9,6 +9,7 @@ use super::{
     config::Config,
     dead_letter::Death,
     exchange::{Exchange, predeclared},
+    faults::Faults,
     ids::{ChannelId, ConnectionId, ConsumerId, QueueId},
     message::Message,
     named_queue::NamedQueue,
@@ -18,7 +19,7 @@ use amq_protocol::protocol::AMQPClass;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::sync::Notify;
@@ -54,6 +55,10 @@ pub(super) struct Signals {
     pub(super) dropped: Notify,
     /// For the reader: the writer is done.
     pub(super) flushed: Notify,
+    /// Nothing more is to be read from the client for now.
+    pub(super) is_blocked: AtomicBool,
+    /// For the reader: that is over.
+    pub(super) unblocked: Notify,
 }
 
 /// One connection.
@@ -69,6 +74,10 @@ pub(super) struct Connection {
     pub(super) user: Box<str>,
     /// Whether the client wants to hear that a consumer ended with its queue.
     pub(super) cancel_notify: bool,
+    /// Whether the client wants to hear that it is read no more.
+    pub(super) blocked_notify: bool,
+    /// It has published.
+    pub(super) publishes: bool,
     /// `None`: closed by us, its `channel.close-ok` is still to come.
     pub(super) channels: BTreeMap<u16, Option<Channel>>,
     /// Channels with confirms to be sent when the frames at hand are done.
@@ -132,6 +141,7 @@ pub(super) struct State {
     last_generated_name: u64,
     /// Died, not yet gone where its queue wants it.
     pub(super) deaths: Vec<(QueueId, Vec<Death>)>,
+    pub(super) faults: Faults,
 }
 
 impl State {
@@ -165,6 +175,8 @@ impl State {
             heartbeat_s: 0,
             user: Box::default(),
             cancel_notify: false,
+            blocked_notify: false,
+            publishes: false,
             channels: BTreeMap::new(),
             to_confirm: BTreeSet::new(),
             exclusive_queues: BTreeSet::new(),
@@ -230,6 +242,9 @@ impl State {
     /// Sends the confirm that is due on a channel.
     pub(super) fn send_confirm(&mut self, at: ChannelId) {
         let Some(connection) = self.connections.get_mut(&at.connection) else { return };
+        if connection.to_confirm.contains(&at.channel) && self.faults.holds_confirm() {
+            return;
+        }
         connection.to_confirm.remove(&at.channel);
         let due = connection.channel(at.channel).and_then(Channel::take_confirm);
         if let Some((delivery_tag, multiple)) = due {

@@ -75,12 +75,8 @@ impl State {
         }
         for consumer in &queue.consumers {
             let Some(Consumer { at, tag, .. }) = self.consumers.remove(consumer) else { continue };
-            let Some(connection) = self.connections.get_mut(&at.connection) else { continue };
-            if let Some(channel) = connection.channel(at.channel) {
-                channel.consumers.remove(&tag);
-                channel.blocked.retain(|other| other != consumer);
-            }
-            if connection.cancel_notify {
+            self.forget_consumer(at, &tag, *consumer);
+            if self.connections.get(&at.connection).is_some_and(|connection| connection.cancel_notify) {
                 let cancel = Cancel { consumer_tag: tag.into(), nowait: true };
                 self.send(at, AMQPClass::Basic(AMQPMethod::Cancel(cancel)));
             }

@@ -160,7 +160,7 @@ impl Server {
     }
 
     /// Marks a connected client as away: its session waits, or ends if it has no expiry interval.
-    fn leave(&mut self, key: SessionKey, publish_will: bool, now: Instant) {
+    pub(super) fn leave(&mut self, key: SessionKey, publish_will: bool, now: Instant) {
         let session = self.sessions.get_mut(&key).expect("callers have looked it up");
         let connection = session.connection.take().expect("callers have checked it");
         session.outbound.suspend();
@@ -206,7 +206,7 @@ impl Server {
     }
 
     /// Ends a session. Its messages end with it, those of shared subscriptions, too, as with Mosquitto.
-    fn remove(&mut self, key: SessionKey, now: Instant) {
+    pub(super) fn remove(&mut self, key: SessionKey, now: Instant) {
         let will = self.take_delayed_will(key);
         let Some(session) = self.sessions.remove(&key) else { return };
         self.by_client_id.remove(&session.client_id);

@@ -15,6 +15,7 @@ mod broker;
 mod config;
 mod connection;
 mod control_packets;
+mod faults;
 mod inbound;
 mod keys;
 mod lifecycle;

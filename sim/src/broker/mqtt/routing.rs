@@ -64,7 +64,7 @@ impl Server {
         message: &Arc<Message>,
         now: Instant,
     ) -> usize {
-        if message.retain {
+        if message.retain || self.faults.retains(message.topic()) {
             self.retain(message);
         }
         self.messages_routed += 1;
@@ -115,6 +115,10 @@ impl Server {
         }
         match session.outbound.push(message.clone(), qos, retain, options.identifier, now) {
             Pushed::Taken => {
+                if self.faults.repeats() {
+                    // A second message to its receiver, whose queue may be full now: then it is just not repeated.
+                    let _ = session.outbound.push(message.clone(), qos, retain, options.identifier, now);
+                }
                 self.pump(key, now);
                 true
             }

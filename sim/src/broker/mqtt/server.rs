@@ -3,6 +3,7 @@
 
 use super::{
     config::Config,
+    faults::Faults,
     keys::{ConnectionKey, SessionKey},
     message::Message,
     rights::Rights,
@@ -25,6 +26,7 @@ pub(super) const TOPIC_ALIAS_MAX: u16 = 10;
 pub(super) struct Server {
     pub(super) config: Config,
     pub(super) rights: Rights,
+    pub(super) faults: Faults,
     pub(super) topics: Topics,
     pub(super) retained: BTreeMap<String, Arc<Message>>,
     pub(super) stats: Stats,

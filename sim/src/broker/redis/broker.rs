@@ -1,7 +1,11 @@
 //! The server as programs use it: its keys behind a lock, what tells connections of a restart, and the clients'
 //! numbers.
 
-use super::{condition::Condition, databases::Databases, keyspace::Keyspace};
+use super::{
+    condition::{Condition, Conditions},
+    databases::Databases,
+    keyspace::Keyspace,
+};
 use std::{
     ops::{Deref, DerefMut},
     sync::{
@@ -17,7 +21,7 @@ pub struct Broker {
     databases: Arc<Mutex<Databases>>,
     restarts: watch::Sender<u64>,
     clients: Arc<AtomicU64>,
-    condition: Arc<Mutex<Condition>>,
+    conditions: Arc<Mutex<Conditions>>,
 }
 
 impl Broker {
@@ -30,6 +34,10 @@ impl Broker {
     /// What a restart of a server without persistence does: forgets all keys and closes all connections.
     pub fn restart(&self) {
         self.databases().clear();
+        self.close_connections();
+    }
+
+    pub(super) fn close_connections(&self) {
         self.restarts.send_modify(|count| *count += 1);
     }
 
@@ -38,11 +46,11 @@ impl Broker {
     /// # Panics
     /// Never: nobody panics with the lock.
     pub fn fall_into(&self, condition: Condition) {
-        *self.condition.lock().expect("nobody panics with it") = condition;
+        self.conditions().lasting = condition;
     }
 
-    pub(super) fn condition(&self) -> Condition {
-        *self.condition.lock().expect("nobody panics with it")
+    pub(super) fn conditions(&self) -> MutexGuard<'_, Conditions> {
+        self.conditions.lock().expect("nobody panics with it")
     }
 
     /// The data of database 0. Keys that are due stay in it until the next command or [`Keyspace::expire_due`]. Do not

@@ -70,6 +70,41 @@ pub enum Condition {
     NoRights,
 }
 
+/// All that a server is in.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// Until it is told otherwise.
+    pub(super) lasting: Condition,
+    /// Each until it ends; the last one counts first.
+    passing: Vec<Condition>,
+    /// Commands that were refused for one of these.
+    refused: u64,
+}
+
+impl Conditions {
+    pub(super) fn begin(&mut self, condition: Condition) {
+        self.passing.push(condition);
+    }
+
+    /// Ends one of those that have begun. Returns how many commands were refused since the first.
+    pub(super) fn end(&mut self, condition: Condition) -> u64 {
+        let place = self.passing.iter().position(|other| *other == condition);
+        place.map(|place| self.passing.remove(place));
+        if self.passing.is_empty() { std::mem::take(&mut self.refused) } else { self.refused }
+    }
+
+    /// What a call of `command` is refused with, if it is.
+    pub(super) fn refuse(&mut self, command: &Command, arguments: &[Bytes]) -> Result<(), CommandError> {
+        for condition in self.passing.iter().rev() {
+            if let Err(refused) = condition.refuses(command, arguments) {
+                self.refused += 1;
+                return Err(refused);
+            }
+        }
+        self.lasting.refuses(command, arguments)
+    }
+}
+
 impl Condition {
     /// What a call of `command` is refused with, if it is.
     pub(super) fn refuses(self, command: &Command, arguments: &[Bytes]) -> Result<(), CommandError> {

@@ -93,7 +93,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 fn answer(broker: &Broker, client: &mut Client, arguments: Vec<Bytes>, now_ms: u64) -> Reply {
     let mut databases = broker.databases();
     let outcome = table::look_up(&arguments).and_then(|command| {
-        broker.condition().refuses(command, &arguments)?;
+        broker.conditions().refuse(command, &arguments)?;
         client.execute(&mut databases, command, arguments, now_ms)
     });
     outcome.unwrap_or_else(|error| client.refuse(&mut databases, error, now_ms))

@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 pub(super) const DATABASES: usize = 16;
 
 /// All keys of a server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Databases([Keyspace; DATABASES]);
 
 /// A key that a client watches, and how often it had been changed when that began.
@@ -30,6 +30,16 @@ impl Databases {
         for keyspace in &mut self.0 {
             keyspace.expire_due(now_ms);
         }
+    }
+
+    /// How many keys differ between the two.
+    pub(super) fn differences(&self, other: &Self) -> usize {
+        self.0.iter().zip(&other.0).map(|(ours, theirs)| ours.differences(theirs)).sum()
+    }
+
+    /// Removes so many percent of all keys.
+    pub(super) fn evict(&mut self, percent: usize) -> usize {
+        self.0.iter_mut().map(|keyspace| keyspace.evict(percent)).sum()
     }
 
     /// Removes all keys.

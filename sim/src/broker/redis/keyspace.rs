@@ -30,7 +30,7 @@ pub(super) struct WrongType;
 /// The expiry of a key that stays.
 const NEVER: u64 = u64::MAX;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     value: Value,
     /// The last millisecond in which the key exists, or [`NEVER`].
@@ -38,14 +38,14 @@ struct Entry {
 }
 
 /// Who watches a key, and how often it was changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Watch {
     watchers: usize,
     version: u64,
 }
 
 /// All keys of one database.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keyspace {
     entries: BTreeMap<Arc<[u8]>, Entry>,
     /// Keys that somebody watches, whether they are there or not.
@@ -88,6 +88,22 @@ impl Keyspace {
         }
         self.entries.clear();
         self.expiries.clear();
+    }
+
+    /// How many keys only one of the two has, or both with other values.
+    pub(super) fn differences(&self, other: &Self) -> usize {
+        let changed = self.entries.iter().filter(|(key, entry)| other.entries.get(*key) != Some(entry)).count();
+        changed + other.entries.keys().filter(|key| !self.entries.contains_key(*key)).count()
+    }
+
+    /// Removes so many percent of the keys, spread over all of them. Returns how many.
+    pub(super) fn evict(&mut self, percent: usize) -> usize {
+        let due = |(place, _): &(usize, _)| (place + 1) * percent / 100 > place * percent / 100;
+        let keys: Vec<Arc<[u8]>> = self.entries.keys().enumerate().filter(due).map(|(_, key)| key.clone()).collect();
+        for key in &keys {
+            self.remove(key);
+        }
+        keys.len()
     }
 
     /// A key was changed: its watchers will see it.

@@ -17,6 +17,7 @@ mod connection;
 mod databases;
 mod error;
 mod expiry;
+mod faults;
 mod glob;
 mod hashes;
 mod keys;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use broker::{Broker, KeyspaceGuard};
 pub use condition::Condition;
+pub use faults::Replica;
 pub use keyspace::Keyspace;
 
 use super::accept::{Place, accept};

@@ -18,7 +18,7 @@ fn a_backward_router_that_stands_still_costs_tasks_two_tries_at_most_and_nothing
         field.start_gateway(0, |_| {});
         field.start_services().await;
         let bound = bound(&field.config);
-        field.cluster.freeze("bck-0");
+        let freeze = field.cluster.freeze("bck-0");
         let start = Instant::now();
         let mut dispatched = 0;
         while start.elapsed() < bound + Duration::from_secs(10) {
@@ -37,7 +37,7 @@ fn a_backward_router_that_stands_still_costs_tasks_two_tries_at_most_and_nothing
         let last = retried.iter().map(|said| said.at - start).max().unwrap();
         assert!(last <= bound + timeout + Duration::from_secs(1), "{last:?}");
         // It goes on. What it still holds is old, and it takes its share again.
-        assert!(field.cluster.thaw("bck-0") > 0);
+        assert!(field.cluster.end(freeze) > 0);
         sleep(Duration::from_secs(5)).await;
         let (before, done) = (retried.len(), field.said("TaskDone").len());
         field.dispatch((0..50).map(|i| task(&format!("again-{i}"), label(i % LABELS), 1)).collect());
@@ -53,14 +53,14 @@ fn a_forward_router_that_stands_still_loses_no_task_and_sends_nothing_old_when_i
     run(mqtt::Config::default(), Config::default(), async |field: Field| {
         field.start_gateway(0, |_| {});
         field.start_services().await;
-        field.cluster.freeze("fwd-0");
+        let freeze = field.cluster.freeze("fwd-0");
         let start = Instant::now();
         field.dispatch((0..10).map(|i| task(&format!("task-{i}"), label(i), 1)).collect());
         field.until_said("TaskDone", 10).await;
         assert_eq!(field.said("TaskDeadLettered").len(), 0);
         sleep(Duration::from_secs(120).saturating_sub(start.elapsed())).await;
         let forwarded = field.said("RequestForwarded").len();
-        assert!(field.cluster.thaw("fwd-0") > 0);
+        assert!(field.cluster.end(freeze) > 0);
         sleep(Duration::from_secs(30)).await;
         assert_eq!(field.said("RequestForwarded").len(), forwarded, "what it holds has expired");
         field.dispatch((0..10).map(|i| task(&format!("again-{i}"), label(20 + i), 1)).collect());

@@ -17,7 +17,7 @@ use backbone::{
 use sim::{
     Class, Cluster, Seed, Settings, Simulation,
     broker::{amqp, mqtt, redis},
-    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
+    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Mischiefs, Online, Work, Writes},
 };
 use std::{
     convert::Infallible,
@@ -146,6 +146,7 @@ impl Field {
             processor: Arc::new(BusyProcessor),
             ble_us: (0, 0),
             heard,
+            mischiefs: Mischiefs::default(),
             online: Online::default(),
             rssi_period: Duration::from_secs(2),
             antenna: None,

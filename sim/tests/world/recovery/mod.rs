@@ -21,7 +21,7 @@ use lapin::{BasicProperties, Channel};
 use sim::{
     Class, Cluster, Seed, Settings, Simulation,
     broker::{amqp, mqtt, redis},
-    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Online, Work, Writes},
+    fleet::{AckOrder, BusyProcessor, Gateway, GatewayPlan, Handling, Heard, Labels, Mischiefs, Online, Work, Writes},
 };
 use std::{
     collections::BTreeSet,
@@ -195,6 +195,7 @@ fn start_gateway(env: &Env) {
         processor: Arc::new(BusyProcessor),
         ble_us: (0, 0),
         heard: (1..=LABELS).map(|label| Heard { label: Mac::new(label), mean_dbm: -60 }).collect(),
+        mischiefs: Mischiefs::default(),
         online: Online::default(),
         tells_status: false,
         clock: |unix_ms| unix_ms,
