@@ -105,15 +105,13 @@ impl Lives {
         })
     }
 
-    /// It has stopped by itself, unless it was killed before. Returns whether it has.
-    pub(super) fn stopped(&self, pod: Pod) -> bool {
+    /// It has stopped by itself, unless it was killed before.
+    pub(super) fn stopped(&self, pod: Pod) {
         self.with(pod, |life| {
-            let by_itself = life.state == State::Stops;
-            if by_itself {
+            if life.state == State::Stops {
                 life.state = State::Stopped;
             }
-            by_itself
-        })
+        });
     }
 
     /// `pod` is killed. Returns whether its host was there still.

@@ -326,13 +326,13 @@ impl World {
         Ok(())
     }
 
-    /// Asks the service on `pod` to stop and waits until it has. Returns whether it has stopped by itself: not if it
-    /// did not run, or was killed before.
+    /// Asks the service on `pod` to stop and waits until it has, or was killed. Returns whether it ran.
     pub(super) async fn stop(&self, pod: Pod) -> bool {
         let Some(process) = self.lives.stops(pod) else { return false };
         process.ask_to_stop();
         process.stopped().await;
-        self.lives.stopped(pod)
+        self.lives.stopped(pod);
+        true
     }
 
     /// Kills the processes on `pod` where they stand, with a last word of their kernel or without. A broker loses what

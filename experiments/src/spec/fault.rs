@@ -204,7 +204,7 @@ pub enum FaultKind {
     ReplyLate,
     /// Before each reply of a gateway comes one to a request that nobody sent.
     ReplyToNobody,
-    /// Before each reply of a gateway comes one for another label.
+    /// Before each reply of a gateway comes one that says that another label has done it.
     ReplyForOther,
     /// Before each reply of a gateway comes one that can't be read.
     ReplyMalformed,
@@ -214,6 +214,56 @@ pub enum FaultKind {
     NoReports,
     /// No label answers a gateway, which says so.
     LabelsFail,
+}
+
+/// To whom faults of a kind can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// To everybody.
+    Any,
+    /// To all task workers, or all routers of a kind.
+    Replicas,
+    /// To RabbitMQ.
+    Amqp,
+    /// To a Redis.
+    Redis,
+    /// To the MQTT broker.
+    Mqtt,
+    /// To the MQTT broker, which does it to all its clients, or to gateways.
+    MqttClients,
+    /// To gateways.
+    Gateways,
+}
+
+impl Scope {
+    /// Whether this part is in it.
+    #[must_use]
+    pub fn has(self, part: Part) -> bool {
+        match (self, part) {
+            (Self::Any, _)
+            | (Self::Replicas, Part::All(Pod::TaskWorker(_) | Pod::Router(..)))
+            | (Self::Amqp, Part::One(Pod::Amqp))
+            | (Self::Mqtt | Self::MqttClients, Part::One(Pod::Mqtt)) => true,
+            (Self::Redis, _) => matches!(part.example(), Pod::Redis | Pod::RedisShard(_)),
+            (Self::MqttClients | Self::Gateways, _) => matches!(part.example(), Pod::Gateway(_)),
+            _ => false,
+        }
+    }
+}
+
+/// Its targets as a spec names them.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "any part",
+            Self::Replicas => "`task_worker-*`, `fwd_router-*` and the like",
+            Self::Amqp => "`amqp`",
+            Self::Redis => "`redis`, `redis_shard-N`",
+            Self::Mqtt => "`mqtt`",
+            Self::MqttClients => "`mqtt`, `gateway-N`",
+            Self::Gateways => "`gateway-N`",
+        })
+    }
 }
 
 /// What a fault's strength means, and the least and the largest.
@@ -316,24 +366,32 @@ impl FaultKind {
         )
     }
 
-    /// Whether it can happen to this part.
+    /// To whom it can happen.
     #[must_use]
-    pub fn accepts(self, part: Part) -> bool {
+    pub fn scope(self) -> Scope {
         match self {
-            Self::RollingRestart | Self::ScaleToOne => {
-                matches!(part, Part::All(Pod::TaskWorker(_) | Pod::Router(..)))
-            }
+            Self::Crash
+            | Self::PowerOff
+            | Self::Restart
+            | Self::Freeze
+            | Self::Slow
+            | Self::Cut
+            | Self::Deafen
+            | Self::Hold
+            | Self::Loss
+            | Self::Delay
+            | Self::ClockStep
+            | Self::ClockDrift => Scope::Any,
+            Self::RollingRestart | Self::ScaleToOne => Scope::Replicas,
             Self::MemoryAlarm
             | Self::HoldConfirms
             | Self::CancelConsumers
             | Self::TakeBack
             | Self::CloseConnections
-            | Self::DeleteRequests => part == Part::One(Pod::Amqp),
-            Self::OutOfMemory | Self::ReadOnly | Self::Failover | Self::Evict => {
-                matches!(part.example(), Pod::Redis | Pod::RedisShard(_))
-            }
-            Self::RepeatMessages | Self::RetainCommands => part == Part::One(Pod::Mqtt),
-            Self::Kick | Self::TakeOver => matches!(part.example(), Pod::Mqtt | Pod::Gateway(_)),
+            | Self::DeleteRequests => Scope::Amqp,
+            Self::OutOfMemory | Self::ReadOnly | Self::Failover | Self::Evict => Scope::Redis,
+            Self::RepeatMessages | Self::RetainCommands => Scope::Mqtt,
+            Self::Kick | Self::TakeOver => Scope::MqttClients,
             Self::ReplyTwice
             | Self::ReplyLate
             | Self::ReplyToNobody
@@ -341,8 +399,7 @@ impl FaultKind {
             | Self::ReplyMalformed
             | Self::ReplyOversized
             | Self::NoReports
-            | Self::LabelsFail => matches!(part.example(), Pod::Gateway(_)),
-            _ => true,
+            | Self::LabelsFail => Scope::Gateways,
         }
     }
 

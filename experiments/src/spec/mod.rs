@@ -26,7 +26,7 @@ pub use autoscale::{
 };
 pub use difference::{Change, changes};
 pub use error::SpecError;
-pub use fault::{Fault, FaultKind, Part, Strength};
+pub use fault::{Fault, FaultKind, Part, Scope, Strength};
 pub use library::{BuiltIn, Library, Listed, repository};
 pub(crate) use load::parse;
 pub use load::{Override, load};

@@ -1,7 +1,7 @@
 //! Every field of a spec with its meaning, unit, default and range: taken from the types, their docs and their
 //! defaults, so that there is nothing to keep in step.
 
-use super::{Autoscaler, Behavior, Radio, Spec, Trigger, range};
+use super::{Autoscaler, Behavior, FaultKind, Radio, Spec, Trigger, range};
 use crate::digits::grouped;
 use backbone::config;
 use serde_json::Value as Json;
@@ -26,6 +26,9 @@ const UNITS: [(&str, &str); 10] = [
     ("_m", "m"),
     ("_m_per_min", "m/min"),
 ];
+
+/// The field whose words have a table of their own.
+const FAULT_KIND: &str = "faults.kind";
 
 /// What docs say of units, which is said beside them.
 const SAID_BESIDE: [&str; 5] = [", in us", ", in ms", ", in percent", "; in us", "; in m"];
@@ -163,13 +166,32 @@ pub fn markdown() -> String {
             _ => field.path.clone(),
         };
         let default = field.default.as_ref().map_or(String::new(), |value| format!("`{value}`"));
-        let (accepted, mut meaning) = (field.accepted(), field.meaning.clone());
-        if let Accepted::Words(words) = &field.accepted
+        let (mut accepted, mut meaning) = (field.accepted(), field.meaning.clone());
+        if path == FAULT_KIND {
+            accepted = "a kind".into();
+            meaning += " The kinds are below.";
+        } else if let Accepted::Words(words) = &field.accepted
             && explained.insert(words)
         {
             words.iter().for_each(|(word, what)| meaning += &format!(" `{word}`: {what}"));
         }
         let _ = writeln!(out, "| `{path}` | {default} | {accepted} | {} |", meaning.replace('|', "\\|"));
+    }
+    out
+}
+
+/// The kinds of faults as a table for documents.
+#[must_use]
+pub fn faults_markdown() -> String {
+    let mut out = "| kind | target | strength | what happens |\n|---|---|---|---|\n".to_owned();
+    let kind = field(&schemars::schema_for!(Spec).to_value(), FAULT_KIND.to_owned(), None);
+    let Accepted::Words(words) = &kind.accepted else { unreachable!("a kind is one of some words") };
+    for (kind, (word, what)) in FaultKind::ALL.iter().zip(words) {
+        let strength = kind.strength().map_or(String::new(), |strength| {
+            let [min, max] = [strength.min, strength.max].map(|number| grouped(&number.to_string()));
+            format!("{min} to {max} {}", strength.unit)
+        });
+        let _ = writeln!(out, "| `{word}` | {} | {strength} | {what} |", kind.scope());
     }
     out
 }

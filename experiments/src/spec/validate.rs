@@ -254,8 +254,9 @@ fn faults(spec: &Spec) -> Result<(), Wrong> {
     for (place, fault) in spec.faults.iter().enumerate() {
         let key = |field: &str| format!("faults.{place}.{field}");
         exists(spec, fault.target.example(), &key("target"))?;
-        if !fault.kind.accepts(fault.target) {
-            return wrong(key("target"), format!("is {}, to which this kind of fault can't happen", fault.target));
+        let scope = fault.kind.scope();
+        if !scope.has(fault.target) {
+            return wrong(key("target"), format!("is {}; this kind of fault happens to {scope}", fault.target));
         }
         if let Some(from) = fault.from {
             exists(spec, from.example(), &key("from"))?;

@@ -52,7 +52,12 @@ const FEW: [&str; 3] = ["--tasks", "30", "--quiet"];
 const OTHER_ACTIONS: [&str; 9] =
     ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate", "roaming"];
 /// Between these the reference of all fields stands.
-const REFERENCE: [&str; 2] = ["<!-- spec reference: generated -->\n", "<!-- end -->\n"];
+/// What is generated in a document: where it begins, where it ends, and what makes it.
+type Generated = (&'static str, &'static str, fn() -> String);
+const REFERENCES: [Generated; 2] = [
+    ("<!-- spec reference: generated -->\n", "<!-- end -->\n", reference::markdown),
+    ("<!-- kinds of faults: generated -->\n", "<!-- end of the kinds -->\n", reference::faults_markdown),
+];
 /// Longest README and map: a reader's patience.
 const SHORT_LINES: usize = 150;
 
@@ -243,16 +248,19 @@ fn anchor_of(line: &str) -> String {
 #[test]
 fn the_reference_of_all_fields_is_that_of_the_types() {
     let path = repository().join("experiments/README.md");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(REFERENCE[0]).expect("the place of the reference is marked");
-    let (written, after) = rest.split_once(REFERENCE[1]).expect("and its end");
-    let generated = format!("\n{}\n", reference::markdown());
+    let written = std::fs::read_to_string(&path).unwrap();
+    let mut text = written.clone();
+    for (begin, end, generate) in REFERENCES {
+        let (before, rest) = text.split_once(begin).expect("the place of the reference is marked");
+        let (_, after) = rest.split_once(end).expect("and its end");
+        text = [before, begin, "\n", &generate(), "\n", end, after].concat();
+    }
     if std::env::var_os("SHELFWIRE_WRITE_DOCUMENTS").is_some() {
-        std::fs::write(&path, [before, REFERENCE[0], &generated, REFERENCE[1], after].concat()).unwrap();
+        std::fs::write(&path, text).unwrap();
         return;
     }
     assert!(
-        written == generated,
+        written == text,
         "experiments/README.md is not up to date; this writes it:\nSHELFWIRE_WRITE_DOCUMENTS=1 cargo test -p \
          experiments --test bench documents::the_reference"
     );

@@ -23,18 +23,18 @@ pub(super) async fn kill(world: &World, fault: &Fault, pod: Pod, last_word: Last
 }
 
 /// Stops a service as SIGTERM does, and starts it again. A broker has no such manners, nor has a gateway: they crash.
-/// 1, if it stopped.
+/// 1, if it ran.
 pub(super) async fn restart(world: &World, fault: &Fault, pod: Pod) -> u64 {
     if !matches!(pod, Pod::TaskWorker(_) | Pod::Router(..) | Pod::Dispatcher | Pod::Autoscaler) {
         return kill(world, fault, pod, LastWord::Said).await;
     }
     world.keep_away(pod);
-    let stopped = timeout(STOP_LIMIT, world.stop(pod)).await.unwrap_or(false);
+    let ran = timeout(STOP_LIMIT, world.stop(pod)).await.unwrap_or(true);
     if let Some(ms) = fault.for_ms {
         sleep(Duration::from_millis(ms)).await;
         world.let_back(pod);
     }
-    stopped.into()
+    ran.into()
 }
 
 /// Restarts one pod after the other.
