@@ -30,7 +30,7 @@ pub enum Mischief {
     },
     /// Before each reply comes one to a request that nobody sent, for the same label.
     ReplyToNobody,
-    /// Before each reply comes the same for another label.
+    /// Before each reply comes one that says that another label has done it.
     ReplyForOther,
     /// Before each reply come bytes that are none.
     ReplyMalformed,
@@ -130,7 +130,7 @@ impl Mischiefs {
                 }
                 Mischief::ReplyForOther => {
                     let esl_mac = Mac::new(reply.esl_mac.value() ^ 1);
-                    published.push(Reply { esl_mac, status: Status::Failed, ..reply.clone() }.to_bytes());
+                    published.push(Reply { esl_mac, status: Status::Done, detail: None, ..reply.clone() }.to_bytes());
                 }
                 Mischief::ReplyMalformed => published.push(b"{\"esl_mac\":12".to_vec()),
                 Mischief::ReplyOversized => {
