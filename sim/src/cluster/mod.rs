@@ -11,7 +11,7 @@ use crate::{
     engine::with,
     host::{self, Host, Reach},
     network::NetworkCounters,
-    process,
+    observe, process,
 };
 use backbone::env::Env;
 use std::{fmt, time::Duration};
@@ -90,6 +90,7 @@ impl Cluster {
                 "{name} still runs: stop it before the restart"
             );
             let new = engine.pods.reincarnate(name);
+            observe::lives(new, name);
             engine.replace_host(new, plan);
             new
         });
