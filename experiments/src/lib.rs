@@ -22,19 +22,21 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
+//! | what is asked of runs | [`capacity`], [`compare`], [`explain`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |
 //! | running, one or many | [`run`] |
 //! | two ways to run one spec | [`simulate`], [`live`] |
 //! | what both start | `deployment` |
 //! | who says how many replicas there are | `autoscale` |
+//! | where the time of tasks went | [`attribution`] |
 //! | pictures of numbers | [`plot`] |
 //! | what is seen, and what must hold | [`measure`] |
 //! | what there is to do | `workload` |
 //! | what an experiment is | [`spec`] |
 //! | ground | [`progress`], [`cost`], `digits` |
 
+pub mod attribution;
 mod autoscale;
 pub mod calibrate;
 pub mod capacity;
@@ -43,6 +45,7 @@ pub mod compare;
 pub mod cost;
 mod deployment;
 mod digits;
+pub mod explain;
 pub mod gate;
 pub mod live;
 pub mod measure;

@@ -16,6 +16,7 @@ use crate::{
     flow::Flow,
     host::{Host, Hosts},
     network::{self, Moment, Network},
+    observe::{self, WorkKind},
     os::{Identity, UNIX_START_S},
     pods::Pods,
     seed::Seed,
@@ -240,6 +241,7 @@ impl Engine {
         let now_ns = self.now_ns;
         let done_ns = self.cpu(host).done_ns(now_ns, job);
         if done_ns <= now_ns {
+            observe::worked(host, &job.as_work(now_ns, WorkKind::Process));
             return Poll::Ready(());
         }
         self.agenda.put(done_ns, Step::Wake(cx.waker().clone()));
@@ -287,6 +289,7 @@ impl Engine {
         assert!(now_ns >= self.now_ns, "tokio's clock is behind the engine's");
         self.now_ns = now_ns;
         self.identity.set_now_ns(now_ns);
+        observe::set_now_ns(now_ns);
     }
 
     fn some_task_can_run(&self) -> bool {
@@ -301,6 +304,7 @@ impl Engine {
         let _ = pin!(advance).poll(&mut Context::from_waker(Waker::noop()));
         self.now_ns = at_ns;
         self.identity.set_now_ns(at_ns);
+        observe::set_now_ns(at_ns);
     }
 
     /// Takes what the hosts' kernels have to say onto the wire. Costs a look at every socket of every host, so it is

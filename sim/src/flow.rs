@@ -31,6 +31,11 @@ impl Flow {
     }
 }
 
+/// Whether sequence number `a` is at or after `b` (RFC 9293, section 3.4: arithmetic modulo 2^32).
+pub(crate) fn at_or_after(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).cast_signed() >= 0
+}
+
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (a, b) = (self.source, self.destination);
@@ -59,5 +64,12 @@ mod tests {
     fn a_flow_survives_its_packing() {
         let flow = Flow { source: (1, 60_000), destination: (65_000, 4) };
         assert_eq!(Flow::unpack(flow.packed()), flow);
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        assert!(at_or_after(5, u32::MAX - 5));
+        assert!(!at_or_after(u32::MAX - 5, 5));
+        assert!(at_or_after(7, 7));
     }
 }

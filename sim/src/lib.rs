@@ -65,6 +65,7 @@
 //! | the record of a run | `trace` |
 //! | the real machine's clocks and entropy, and its doors | `os` |
 //! | what tried to get out of them | `escape` |
+//! | who waits for what, for readers | [`observe`] |
 //! | ground | `agenda`, `clocks`, `flow`, `seed` |
 
 #[cfg(not(tokio_unstable))]
@@ -87,6 +88,7 @@ mod host;
 mod lapin_lockstep;
 mod meter;
 mod network;
+pub mod observe;
 mod os;
 mod pods;
 mod process;

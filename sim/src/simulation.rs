@@ -8,6 +8,7 @@ use crate::{
     host::{self, Class, Host, HostPlan},
     lapin_lockstep,
     network::{Distances, Network, NetworkCounters},
+    observe::{self, Observer},
     os,
     pods::Pods,
     process::{assert_spawned_through_env, last_panic, message_of},
@@ -144,13 +145,14 @@ pub struct Simulation {
     settings: Settings,
     pods: Vec<(String, HostPlan)>,
     log: Option<Box<dyn Write + Send>>,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Simulation {
     /// A world without pods.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, pods: Vec::new(), log: None }
+        Self { settings, pods: Vec::new(), log: None, observer: None }
     }
 
     /// Adds a pod: a host with this name. Nothing runs on it until something is spawned there. A [`Class`] alone is a
@@ -163,6 +165,12 @@ impl Simulation {
     /// Writes the event log to `log`, a line for each delivered packet and each event.
     pub fn write_trace_to(&mut self, log: Box<dyn Write + Send>) -> &mut Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Reports to `observer` who waits for what. The run stays the same, to the last digit of its digest.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) -> &mut Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -198,8 +206,10 @@ impl Simulation {
         thread.join().expect("panics are caught")
     }
 
-    fn run_here<T, F: Future<Output = T>>(self, main: impl FnOnce(Cluster) -> F) -> io::Result<Finished<T>> {
+    fn run_here<T, F: Future<Output = T>>(mut self, main: impl FnOnce(Cluster) -> F) -> io::Result<Finished<T>> {
         let _core = os::lease_core();
+        observe::begin(self.observer.take());
+        self.pods.iter().zip(0..).for_each(|((pod, _), host)| observe::lives(host, pod));
         let seed = Seed::new(self.settings.seed);
         let identity = os::Identity::new(self.settings.seed);
         identity.join();
@@ -255,6 +265,7 @@ impl Simulation {
         });
         ROOT.set(None);
         let engine = engine::stop();
+        observe::end();
         drop(runtime); // drops the tasks, which drop their sockets, which need the network
         drop(engine);
         finished

@@ -9,6 +9,7 @@ use crate::{
     flow::Flow,
     host,
     meter::Meter,
+    observe,
     process::{OnPod, enter},
 };
 use backbone::env::{Accept, Listener, Stream};
@@ -98,6 +99,7 @@ impl AsyncRead for SimStream {
             };
             let flow = self.flow;
             let taken_bytes = ready!(with(|engine| engine.read(flow, cx.waker(), take)));
+            observe::took(flow.reversed(), taken_bytes);
             return if taken_bytes == 0 { self.poll_end(cx) } else { Poll::Ready(Ok(())) };
         }
         let allowed = ready!(self.poll_metered(cx))?;
@@ -107,6 +109,7 @@ impl AsyncRead for SimStream {
         if let Some(meter) = &mut self.meter {
             meter.took(len);
         }
+        observe::took(self.flow.reversed(), len);
         if self.ahead.is_empty() {
             self.ahead = BytesMut::new(); // thousands of streams: keep no memory that a burst once needed
         }

@@ -59,15 +59,26 @@ impl Changes {
     /// # Errors
     /// The same.
     pub(super) fn load_with(&self, name: &str, program: Program, more: &[Override]) -> Result<Spec, SpecError> {
-        let overrides = [self.overrides().as_slice(), more].concat();
+        self.load_changed(name, program, &[self.overrides().as_slice(), more].concat())
+    }
+
+    /// Another experiment of the same folder, without these changes.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn load_unchanged(&self, name: &str, program: Program) -> Result<Spec, SpecError> {
+        self.load_changed(name, program, &[])
+    }
+
+    fn load_changed(&self, name: &str, program: Program, overrides: &[Override]) -> Result<Spec, SpecError> {
         let Some((folder, stem)) = as_path(name) else {
-            return spec::load(&self.specs.library(program), name, &overrides);
+            return spec::load(&self.specs.library(program), name, overrides);
         };
         if self.specs.directory.is_some() {
             let reason = format!("`{name}` is a path, so it needs no folder; leave out --specs");
             return Err(SpecError::Wrong { at: "--specs".into(), reason });
         }
-        spec::load(&Library::built_in(program.built_in).with_folder(folder), stem, &overrides)
+        spec::load(&Library::built_in(program.built_in).with_folder(folder), stem, overrides)
     }
 
     fn overrides(&self) -> Vec<Override> {

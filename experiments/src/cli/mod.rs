@@ -6,6 +6,7 @@ mod capacity;
 mod changes;
 mod check;
 mod compare;
+mod explain;
 mod live;
 mod log;
 mod new;
@@ -74,6 +75,8 @@ enum Action {
     Sweep(sweep::SweepArgs),
     /// Lays simulation, live run and thesis side by side.
     Compare(compare::CompareArgs),
+    /// Says why tasks took as long as they did: every microsecond of every task, by its cause.
+    Explain(explain::ExplainArgs),
     /// Is the `backbone` program: how live runs start their routers.
     #[command(hide = true)]
     Backbone(live::BackboneArgs),
@@ -101,6 +104,7 @@ impl Cli {
             Some(Action::Calibrate(arguments)) => arguments.quiet,
             Some(Action::Capacity(arguments)) => arguments.quiet,
             Some(Action::Compare(arguments)) => arguments.quiet,
+            Some(Action::Explain(arguments)) => arguments.quiet,
             Some(Action::Sweep(arguments)) => arguments.quiet,
             Some(Action::Roaming(arguments)) => arguments.quiet,
             Some(Action::Thesis(arguments)) => arguments.quiet,
@@ -156,6 +160,7 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
         (Some(Action::Capacity(arguments)), _) => capacity::capacity(&arguments, program),
         (Some(Action::Sweep(arguments)), _) => sweep::sweep(&arguments, program),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
+        (Some(Action::Explain(arguments)), _) => explain::explain(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Roaming(arguments)), _) => roaming::roaming(&arguments, program),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),

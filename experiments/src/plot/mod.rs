@@ -12,6 +12,7 @@ mod notes;
 mod overlay;
 mod percentiles;
 mod ranges;
+mod stacks;
 mod timeline;
 mod wording;
 
@@ -21,6 +22,7 @@ pub use lines::{Curve, Lines, Point};
 pub use notes::Note;
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
+pub use stacks::{Stack, StackPanel, Stacks};
 pub use timeline::{Panel, Scale, Timeline, Trace};
 pub use wording::Wording;
 

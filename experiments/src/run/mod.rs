@@ -8,11 +8,12 @@ mod verify;
 pub use verify::{Divergence, first_divergence, verify};
 
 use crate::{
+    attribution::Attribution,
     cost::{self, Cost, Stopwatch},
     live::{self, Conditions},
     measure::Outcome,
     progress::{Clock, Display, Progress},
-    simulate::Simulate,
+    simulate::{Simulate, attribute},
     spec::Spec,
 };
 use anyhow::{Context, anyhow, bail};
@@ -54,6 +55,33 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
     let (outcome, wall_s) = ended?;
     let cost = Cost { peak_memory_bytes: cost::peak_memory_bytes(), event_log, ..Cost::here(wall_s) };
     Ok(Run { outcome, cost, live: None })
+}
+
+/// A simulated run with where the time of its tasks went.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// What the seed decided.
+    pub outcome: Outcome,
+    /// Every microsecond of every task.
+    pub attribution: Attribution,
+}
+
+/// Simulates `spec` once and finds out where the time of its tasks went, showing progress unless `quiet`.
+///
+/// # Errors
+/// As [`run`].
+pub fn explained(spec: &Spec, quiet: bool) -> anyhow::Result<Explained> {
+    let progress = Arc::new(Progress::default());
+    let mut display = Display::start(quiet, Clock::Virtual);
+    let job = {
+        let (spec, progress) = (spec.clone(), progress.clone());
+        move || attribute(&spec, &progress)
+    };
+    let ended = watch(job, || display.update(&progress));
+    display.finish();
+    let ((outcome, attribution), _) = ended?;
+    check(spec, &outcome)?;
+    Ok(Explained { outcome, attribution })
 }
 
 /// Runs `spec` once for real, showing progress unless `quiet`.

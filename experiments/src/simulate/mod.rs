@@ -11,6 +11,7 @@ mod scaling;
 mod world;
 
 use crate::{
+    attribution::{Attribution, Attributor},
     deployment,
     measure::{Outcome, Recorder, RouterReports},
     progress::Progress,
@@ -60,7 +61,30 @@ pub struct NotDone {
 /// # Errors
 /// When the world panics, or is not done within `limits.virtual_s_max`.
 pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome> {
+    simulate_with(spec, progress, log, None)
+}
+
+/// Runs `spec` in the simulator and finds out where the time of each task went. The outcome is the same.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn attribute(spec: &Spec, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)> {
+    let attributor = Attributor::new(spec);
+    let outcome = simulate_with(spec, progress, None, Some(attributor.clone()))?;
+    let attribution = attributor.finish(&outcome);
+    Ok((outcome, attribution))
+}
+
+fn simulate_with(
+    spec: &Spec,
+    progress: &Arc<Progress>,
+    log: Option<Box<dyn Write + Send>>,
+    attributor: Option<Attributor>,
+) -> anyhow::Result<Outcome> {
     let mut simulation = Simulation::new(settings(spec));
+    if let Some(attributor) = &attributor {
+        simulation.observe(attributor.observer());
+    }
     if let Some(log) = log {
         simulation.write_trace_to(log);
     }
@@ -69,7 +93,8 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
     }
     progress.tasks_total.store(spec.workload.tasks.into(), Ordering::Relaxed);
     let (spec, progress) = (Arc::new(spec.clone()), progress.clone());
-    let finished = simulation.run(move |cluster| direct(cluster, spec, progress)).context("running the world")?;
+    let finished =
+        simulation.run(move |cluster| direct(cluster, spec, progress, attributor)).context("running the world")?;
     let mut outcome = finished.output?;
     outcome.virtual_us = finished.virtual_us;
     outcome.trace_digest = finished.digest.to_string();
@@ -94,10 +119,15 @@ fn settings(spec: &Spec) -> Settings {
 }
 
 /// Starts everything in its order, waits for the end, and gives what came of it.
-async fn direct(cluster: Cluster, spec: Arc<Spec>, progress: Arc<Progress>) -> anyhow::Result<Outcome> {
+async fn direct(
+    cluster: Cluster,
+    spec: Arc<Spec>,
+    progress: Arc<Progress>,
+    attributor: Option<Attributor>,
+) -> anyhow::Result<Outcome> {
     let recorder =
         Recorder::new(Workload::draw(&spec), progress.clone(), RouterReports::Here, spec.backbone.results.publish);
-    let world = World::new(cluster, spec.clone(), recorder.clone(), progress.clone());
+    let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));

@@ -6,6 +6,7 @@ use super::{
     scaling::Scaling,
 };
 use crate::{
+    attribution::Attributor,
     autoscale::{self, MANAGEMENT_PORT},
     deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, brokers, called_routers, routers, run_service},
     measure::{
@@ -26,6 +27,7 @@ use backbone::{
     },
     telemetry::{FanOut, Readiness, Telemetry},
 };
+use futures_util::StreamExt as _;
 use sim::{
     Cluster, Incarnation, Seed,
     broker::{amqp, mqtt, redis},
@@ -60,6 +62,7 @@ pub(super) struct World {
     spec: Arc<Spec>,
     config: Arc<Config>,
     recorder: Recorder,
+    attributor: Option<Attributor>,
     progress: Arc<Progress>,
     amqp: amqp::Broker,
     mqtt: mqtt::Broker,
@@ -114,7 +117,12 @@ fn mqtt_config(spec: &Spec) -> mqtt::Config {
 
 impl World {
     /// A world in which nothing runs.
-    pub(super) fn new(cluster: Cluster, spec: Arc<Spec>, recorder: Recorder, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(
+        cluster: Cluster,
+        spec: Arc<Spec>,
+        (recorder, attributor): (Recorder, Option<Attributor>),
+        progress: Arc<Progress>,
+    ) -> Self {
         Self {
             cluster,
             config: Arc::new(config(&spec)),
@@ -127,6 +135,7 @@ impl World {
             scaling: Scaling::new(spec.clone()),
             spec,
             recorder,
+            attributor,
             progress,
         }
     }
@@ -281,11 +290,22 @@ impl World {
         });
         self.scaling.schedule(pod, life.now_us());
         let telemetry = if self.scaling.scales(pod) { self.with_probe(life, pod, telemetry) } else { telemetry };
+        let telemetry = match &self.attributor {
+            Some(attributor) => {
+                let now_ns = move || life.is_alive().then(|| life.now_ns());
+                Arc::new(FanOut(vec![attributor.telemetry(life.host(), now_ns), telemetry]))
+            }
+            None => telemetry,
+        };
         let (config, recorder) = (self.config.clone(), self.recorder.clone());
+        let [offers, learns] = [self.attributor.clone(), self.attributor.clone()];
         let work = Work {
-            tasks: recorder.publish(move || life.now_us()),
+            tasks: recorder.publish(move || life.now_us()).inspect(move |task| {
+                offers.iter().for_each(|attributor| attributor.offered(&task.task_id, life.now_ns()));
+            }),
             take_result: move |result| {
                 if life.is_alive() {
+                    learns.iter().for_each(|attributor| attributor.learnt(life.host(), &result, life.now_ns()));
                     recorder.take_result(life.now_us(), result);
                 }
             },

@@ -7,6 +7,7 @@ mod capacity;
 mod choices;
 mod cli;
 mod documents;
+mod explain;
 mod faults;
 mod floors;
 mod own_specs;

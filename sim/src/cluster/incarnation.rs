@@ -5,6 +5,7 @@ use crate::{
     engine::{is_running, with},
     env,
     fleet::Processor,
+    observe,
 };
 use backbone::env::Env;
 use futures_util::future::BoxFuture;
@@ -42,6 +43,18 @@ impl Incarnation {
     #[must_use]
     pub fn now_us(self) -> u64 {
         with(|engine| engine.now_us())
+    }
+
+    /// The number by which observers know it.
+    #[must_use]
+    pub fn host(self) -> u16 {
+        self.host
+    }
+
+    /// Virtual time since the start, in nanoseconds, which observers count in.
+    #[must_use]
+    pub fn now_ns(self) -> u64 {
+        with(|engine| engine.now_ns())
     }
 
     /// What an emulated RabbitMQ that runs in it pays for the begin or the end of a queue: a wait at the pod's metadata
@@ -82,8 +95,10 @@ struct PodMetadata {
 impl MetadataCost for PodMetadata {
     fn change(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            let asked_ns = observe::now_ns();
             // An error means that the pod is dead; so will this task be.
             let _ = with(|engine| engine.change_metadata(self.host)).await;
+            observe::changed_metadata(self.host, asked_ns);
         })
     }
 }

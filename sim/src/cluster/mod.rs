@@ -13,7 +13,7 @@ use crate::{
     engine::with,
     host::{self, Reach},
     network::NetworkCounters,
-    process,
+    observe, process,
 };
 use backbone::env::Env;
 use std::fmt;
@@ -88,6 +88,7 @@ impl Cluster {
             let old = engine.pods.host_of(name);
             assert!(!engine.hosts[old].is_alive(), "{name} still runs: stop it before the restart");
             let new = engine.pods.reincarnate(name);
+            observe::lives(new, name);
             engine.replace_host(new, old);
             new
         });

@@ -40,6 +40,13 @@ impl Thread {
     }
 }
 
+/// When work began, at the head of its thread, and when it was done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ran {
+    pub(super) begun_ns: u64,
+    pub(super) done_ns: u64,
+}
+
 /// The pool that all threads of a pod take from.
 #[derive(Clone, Debug)]
 pub(super) struct Bandwidth {
@@ -64,10 +71,11 @@ impl Bandwidth {
     }
 
     /// Gives work of `cost_ns` to the thread that is free first: when it is done. `now_ns` never goes back.
-    pub(super) fn run(&mut self, threads: &mut [Thread], now_ns: u64, mut cost_ns: u64) -> u64 {
+    pub(super) fn run(&mut self, threads: &mut [Thread], now_ns: u64, mut cost_ns: u64) -> Ran {
         threads.iter_mut().filter(|thread| thread.free_at_ns < now_ns).for_each(|idle| self.sleep(idle));
         let thread = threads.iter_mut().min_by_key(|thread| thread.free_at_ns).expect("at least one thread");
-        let mut at_ns = now_ns.max(thread.free_at_ns);
+        let begun_ns = now_ns.max(thread.free_at_ns);
+        let mut at_ns = begun_ns;
         while cost_ns > 0 {
             // Work that follows upon work takes no notice of the quota: nobody looks before the tick.
             if !thread.runs || at_ns.is_multiple_of(TICK_NS) {
@@ -79,7 +87,7 @@ impl Bandwidth {
             cost_ns -= run_ns;
         }
         thread.free_at_ns = at_ns;
-        at_ns
+        Ran { begun_ns, done_ns: at_ns }
     }
 
     /// Looks at a thread that wants to run from `at_ns` on: when it may (`__account_cfs_rq_runtime`,

@@ -17,8 +17,12 @@ pub(crate) use cores::Cores;
 pub use cores::CoresPlan;
 pub use metadata::MetadataPlan;
 
-use crate::{os::split_mix, seed::log_normal};
-use bandwidth::{Bandwidth, Thread};
+use crate::{
+    observe::{Work, WorkKind},
+    os::split_mix,
+    seed::log_normal,
+};
+use bandwidth::{Bandwidth, Ran, Thread};
 use cores::Share;
 use metadata::MetadataStore;
 use std::{cell::RefCell, ops::Range, rc::Rc};
@@ -86,11 +90,27 @@ pub(crate) struct Cpu {
 
 /// A piece of work that a pod has taken on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Job {
+pub(crate) struct Job {
+    end: End,
+    asked_ns: u64,
+    cost_ns: u64,
+    throttled_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
     /// Done at this time, whatever else there is to do; in ns.
     Until(u64),
     /// Done when its thread has had time enough on cores that others use, too.
     Share(Share),
+}
+
+impl Job {
+    /// What an observer is told when it is done.
+    pub(crate) fn as_work(&self, done_ns: u64, kind: WorkKind) -> Work {
+        let Self { asked_ns, cost_ns, throttled_ns, .. } = *self;
+        Work { asked_ns, done_ns, cost_ns, throttled_ns, kind }
+    }
 }
 
 /// The threads of a pod.
@@ -162,10 +182,10 @@ impl Cpu {
     /// When `job` is done, or, if it isn't by now, the earliest time at which it can be: whoever waits for it asks
     /// again then.
     pub(crate) fn done_ns(&mut self, now_ns: u64, job: Job) -> u64 {
-        match (job, &self.threads) {
-            (Job::Until(done_ns), _) => done_ns,
-            (Job::Share(share), Threads::On(cores, _)) => cores.borrow_mut().done_ns(now_ns, share),
-            (Job::Share(_), Threads::Limited(..)) => unreachable!("under a quota nothing is shared with others"),
+        match (job.end, &self.threads) {
+            (End::Until(done_ns), _) => done_ns,
+            (End::Share(share), Threads::On(cores, _)) => cores.borrow_mut().done_ns(now_ns, share),
+            (End::Share(_), Threads::Limited(..)) => unreachable!("under a quota nothing is shared with others"),
         }
     }
 
@@ -207,10 +227,14 @@ impl Cpu {
     /// Takes on work of exactly `cost_ns`. `now_ns` never goes back.
     pub(crate) fn charge(&mut self, now_ns: u64, cost_ns: u64) -> Job {
         self.used_ns += cost_ns;
-        match &mut self.threads {
-            Threads::On(cores, own) => Job::Share(cores.borrow_mut().run(own.clone(), now_ns, cost_ns)),
-            Threads::Limited(threads, bandwidth) => Job::Until(bandwidth.run(threads, now_ns, cost_ns)),
-        }
+        let (end, throttled_ns) = match &mut self.threads {
+            Threads::On(cores, own) => (End::Share(cores.borrow_mut().run(own.clone(), now_ns, cost_ns)), 0),
+            Threads::Limited(threads, bandwidth) => {
+                let Ran { begun_ns, done_ns } = bandwidth.run(threads, now_ns, cost_ns);
+                (End::Until(done_ns), done_ns - begun_ns - cost_ns)
+            }
+        };
+        Job { end, asked_ns: now_ns, cost_ns, throttled_ns }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     reports::{READINGS_MAX, Readings, RssiChanges},
     writes::Writes,
 };
+use crate::observe::{self, Step};
 use backbone::{
     config,
     env::Env,
@@ -167,9 +168,11 @@ impl Gateway {
         }
         let replied = match Request::parse(command.payload()) {
             Ok(request) => {
+                observe::served(request.request_id, Step::Begun);
                 if effort.handling_ns > 0 {
                     self.plan.processor.work(effort.handling_ns).await;
                 }
+                observe::served(request.request_id, Step::Handled);
                 if !effort.ble.is_zero() {
                     sleep(effort.ble).await;
                 }
@@ -180,6 +183,7 @@ impl Gateway {
                     Some(radio) => self.execute_over_air(radio, &request).await,
                     None => self.execute(&request),
                 };
+                observe::served(request.request_id, Step::Executed);
                 // Where it was asked to answer, or else where everybody looks.
                 let (topic, correlation) = match command.reply_to() {
                     Some(ReplyTo { topic, correlation }) => (topic, correlation),

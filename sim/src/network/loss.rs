@@ -8,6 +8,7 @@ use super::{
 use crate::{
     flow::Flow,
     host::{Hosts, Reach},
+    observe,
 };
 use turmoil_net::Packet;
 
@@ -91,6 +92,7 @@ impl Network {
         if !lost_again {
             let Lost { packets, .. } = *state.lost.take().expect("found above");
             for packet in packets {
+                observe::sent_again(flow, segment(&packet).seq, segment(&packet).payload.len());
                 self.travel(now, flow, packet);
             }
             return None;

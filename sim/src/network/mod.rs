@@ -21,6 +21,7 @@ use crate::{
     cpu::Cpu,
     flow::Flow,
     host::{self, Hosts, Reach},
+    observe::{self, Stage},
     os::split_mix,
     trace::Trace,
 };
@@ -150,6 +151,7 @@ impl Network {
             *state = Default::default(); // of an earlier connection between the same ports
             (state.first_seq, state.next_seq) = (leaving.seq.wrapping_add(1), leaving.seq.wrapping_add(1));
             state.end.open = true;
+            observe::opened(flow);
         }
         state.closing |= flags.fin || flags.rst;
         if flags.fin && state.end.aborts {
@@ -262,6 +264,7 @@ impl Network {
         self.counters.segments += 1;
         self.counters.data_segments += u64::from(!arrived.payload.is_empty());
         now.trace.packet(now.ns / 1_000, flow, arrived);
+        observe::passed(flow, Stage::Arrived, arrived.seq.wrapping_add(arrived.payload.len() as u32));
         if Self::models_tcp(now.hosts, flow) {
             self.receive(now, flow, segment(&packet));
         }

@@ -7,7 +7,10 @@
 //! turmoil-net's kernels.
 
 use super::{Event, Moment, Network, segment::segment, state::FlowState};
-use crate::flow::Flow;
+use crate::{
+    flow::Flow,
+    observe::{self, Stage},
+};
 use bytes::{Bytes, BytesMut};
 use std::{
     io,
@@ -80,6 +83,7 @@ impl Network {
         state.end.under_way_bytes += bytes.len();
         let mut seq = state.next_seq;
         state.next_seq = seq.wrapping_add(bytes.len() as u32);
+        observe::wrote(flow, seq, bytes);
         let (is_modelled, mss_bytes) = (Self::models_tcp(now.hosts, flow), self.mss_bytes(now.hosts, flow));
         for part in bytes.chunks(mss_bytes) {
             let segment = TcpSegment {
@@ -165,6 +169,7 @@ impl Network {
         let flow = Self::flow_of(&packet);
         let Transport::Tcp(arrived) = &mut packet.payload else { return None };
         let payload = std::mem::take(&mut arrived.payload);
+        observe::passed(flow, Stage::Readable, arrived.seq.wrapping_add(payload.len() as u32));
         if !payload.is_empty() && !self.take_in_data(flow, &payload) {
             self.reset(now, flow.reversed()); // there is no socket any more
         }

@@ -14,7 +14,11 @@ use super::{
     Event, Moment, Network,
     segment::{is_pure_ack, segment},
 };
-use crate::{flow::Flow, host::Hosts};
+use crate::{
+    flow::Flow,
+    host::Hosts,
+    observe::{self, Stage, WorkKind},
+};
 use delayed_ack::{AckAction, DelayedAck, Receiver};
 use nagle::Sender;
 use turmoil_net::{Packet, TcpFlags, TcpSegment};
@@ -123,7 +127,9 @@ impl Network {
             Some(cpu) if cpu.plan().write_us > 0 => {
                 let job = cpu.work(now.ns, cpu.plan().write_us);
                 // As far as is known: that others may take on work meanwhile is left out.
-                cpu.done_ns(now.ns, job)
+                let done_ns = cpu.done_ns(now.ns, job);
+                observe::worked(flow.source.0, &job.as_work(done_ns, WorkKind::Write));
+                done_ns
             }
             _ => now.ns,
         };
@@ -142,6 +148,7 @@ impl Network {
             return; // the connection was reset meanwhile
         }
         let (nodelay, mss_bytes) = (now.hosts[flow.source.0].plan.kernel.nodelay, self.mss_bytes(now.hosts, flow));
+        observe::passed(flow, Stage::InKernel, part.seq.wrapping_add(part.payload.len() as u32));
         let side = self.side(now.hosts, flow);
         let ready = side.sender.push(part, mss_bytes, nodelay);
         let held_back = side.sender.holds_back();
@@ -157,6 +164,8 @@ impl Network {
             side.ack.ack_sent();
             side.ack.data_sent(now.ns);
             side.timer += 1;
+            observe::passed(flow, Stage::Left, leaving.seq.wrapping_add(leaving.payload.len() as u32));
+            observe::acknowledged(flow, leaving.ack, false);
             self.send(now, flow, Self::packet(flow, leaving));
         }
     }
@@ -175,7 +184,9 @@ impl Network {
             side.ack.data_received(now.ns, arrived.seq, len as u32, len < mss_bytes);
         }
         let ready = side.sender.acknowledged(arrived.ack, mss_bytes, nodelay);
+        observe::releases(flow, arrived.ack);
         self.send_data(now, back, ready);
+        observe::released(flow);
         if len > 0 {
             let action = self.side(now.hosts, back).ack.check(now.ns);
             self.obey(now, back, action);
@@ -188,6 +199,9 @@ impl Network {
         let Some(side) = side.filter(|side| side.timer == timer) else { return };
         let action = side.ack.timer_fired();
         self.counters.delayed_acks += u64::from(action == AckAction::Now);
+        if action == AckAction::Now {
+            side.ack.acknowledges().into_iter().for_each(|ack| observe::acknowledged(flow, ack, true));
+        }
         self.obey(now, flow, action);
     }
 
@@ -216,6 +230,7 @@ impl Network {
                     payload: bytes::Bytes::new(),
                 };
                 self.counters.pure_acks += 1;
+                observe::acknowledged(flow, ack, false);
                 self.send(now, flow, Self::packet(flow, pure));
             }
         }

@@ -1,0 +1,72 @@
+//! The legs of a message's journey: each from the process that writes it to the one that reads it.
+
+use super::span::{Span, Trail};
+
+/// One leg.
+#[derive(Clone, Debug)]
+pub(super) struct Leg {
+    /// The message's number.
+    pub(super) number: u64,
+    /// Host and port.
+    pub(super) from: (u16, u16),
+    /// Host and port.
+    pub(super) to: (u16, u16),
+    pub(super) written_ns: u64,
+    /// `None`: under way.
+    pub(super) taken_ns: Option<u64>,
+    /// The leg that brought it to where this one begins; `None`: it began there.
+    pub(super) before: Option<usize>,
+    /// It leads into the queue for the next try.
+    pub(super) is_retry: bool,
+    /// What passed between the two, the last first.
+    pub(super) inside: Vec<Span>,
+    /// What passed on this one, the last first.
+    pub(super) way: Vec<Span>,
+}
+
+/// All legs of a message and of what came of it: a task, or a request and its reply.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Journey {
+    pub(super) legs: Vec<Leg>,
+}
+
+/// Legs kept of one journey. Retries, duplicates and the like add some; what goes on for ever is cut.
+const LEGS_MAX: usize = 4_096;
+
+impl Journey {
+    /// The last leg that brought it to `host` until `now_ns`.
+    pub(super) fn last_to(&self, host: u16, now_ns: u64) -> Option<usize> {
+        let mut last: Option<(u64, usize)> = None;
+        for (place, leg) in self.legs.iter().enumerate().filter(|(_, leg)| leg.to.0 == host) {
+            let arrived = leg.taken_ns.filter(|taken_ns| *taken_ns <= now_ns).map(|taken_ns| (taken_ns, place));
+            last = last.max(arrived);
+        }
+        last.map(|(_, place)| place)
+    }
+
+    /// The first leg that led on from `host` to somewhere between two moments: it came back.
+    pub(super) fn first_from(&self, host: u16, after_ns: u64, before_ns: u64) -> Option<&Leg> {
+        let is_between = |leg: &&Leg| leg.from.0 == host && leg.written_ns >= after_ns && leg.written_ns < before_ns;
+        self.legs.iter().find(is_between)
+    }
+
+    pub(super) fn add(&mut self, leg: Leg) {
+        if self.legs.len() < LEGS_MAX {
+            self.legs.push(leg);
+        }
+    }
+
+    pub(super) fn leg(&mut self, number: u64) -> Option<&mut Leg> {
+        self.legs.iter_mut().rev().find(|leg| leg.number == number)
+    }
+
+    /// Goes back over this leg and all that led to it.
+    pub(super) fn go_back(&self, trail: &mut Trail, leg: usize, floor_ns: u64) {
+        let mut next = Some(leg);
+        while let Some(leg) = next.map(|leg| &self.legs[leg]) {
+            trail.back_over(&leg.way, floor_ns);
+            trail.back_over(&leg.inside, floor_ns);
+            next = leg.before;
+        }
+    }
+}

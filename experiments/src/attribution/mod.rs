@@ -1,0 +1,195 @@
+//! Where the time of every task went, exactly: the critical path from its publishing to its end, cut into parts that
+//! add up to its latency, each with its [`Cause`].
+//!
+//! A reader of two streams: of what services report (`backbone::telemetry`), and of who waits for what in the simulator
+//! ([`sim::observe`]). Nothing is measured twice, and nothing of a run depends on it. The path is walked from its end:
+//! a task ended because its last reply came, that reply came because a router had published it, and so on, to the
+//! producer. **Where several things were waited for, the one that ended last decides**: it alone kept the task.
+//!
+//! `state` has messages and requests that are under way, `task` what has come of tasks, `leg` a message's way from
+//! process to process, `host` what a process waits for in between, `gateway_log` what those wait for who stand in a
+//! gateway's queue.
+
+mod cause;
+mod gateway_log;
+mod host;
+mod leg;
+mod span;
+mod state;
+mod task;
+
+pub use cause::Cause;
+pub use span::Part;
+
+use crate::{
+    measure::{Outcome, TaskRecord},
+    spec::{Pod, Spec},
+    workload::Workload,
+};
+use backbone::{
+    message::{RequestId, TaskId, TaskResult},
+    telemetry::{Event, Telemetry},
+};
+use host::Host;
+use sim::observe::{Observer, Sent, Step, Way, Work};
+use state::State;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use task::Task;
+
+/// Looks on while a run goes on. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Attributor {
+    state: Arc<Mutex<State>>,
+    /// Tasks have ended when their producer has their results.
+    expects_results: bool,
+}
+
+/// Where the time of a run's tasks went.
+#[derive(Clone, Debug, Default)]
+pub struct Attribution {
+    /// In the order of their indices; those without an end are left out.
+    pub tasks: Vec<AttributedTask>,
+    /// The pods of hosts, by their numbers.
+    pub pods: Vec<Pod>,
+}
+
+/// The time of one task.
+#[derive(Clone, Debug)]
+pub struct AttributedTask {
+    /// What else is known of it.
+    pub record: TaskRecord,
+    /// From its publishing to its end.
+    pub parts: Vec<Part>,
+}
+
+impl AttributedTask {
+    /// Time that no cause was found for, in microseconds. Must be 0: also what is missing or too much counts.
+    #[must_use]
+    pub fn unexplained_us(&self) -> u64 {
+        let sum_us: u64 = self.parts.iter().map(|part| u64::from(part.us)).sum();
+        let unexplained = self.parts.iter().filter(|part| part.cause == Cause::Unexplained);
+        let latency_us = self.record.end_to_end_us().unwrap_or(0);
+        unexplained.map(|part| u64::from(part.us)).sum::<u64>() + sum_us.abs_diff(latency_us)
+    }
+}
+
+impl Attributor {
+    pub(crate) fn new(spec: &Spec) -> Self {
+        let state = State::new(spec.workload.tasks as usize, spec.backbone.task_worker.retry_delay_ms * 1_000_000);
+        let expects_results = spec.backbone.results.publish;
+        Self { state: Arc::new(Mutex::new(state)), expects_results }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the simulation.
+    pub(crate) fn observer(&self) -> Box<dyn Observer> {
+        Box::new(self.clone())
+    }
+
+    /// Where the services of a pod report to. `now_ns` is virtual time; `None` of a pod that is dead.
+    pub(crate) fn telemetry(
+        &self,
+        host: u16,
+        now_ns: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> Arc<dyn Telemetry> {
+        Arc::new(PodTelemetry { attributor: self.clone(), host, now_ns })
+    }
+
+    /// The dispatcher has got a task from the producer.
+    pub(crate) fn offered(&self, task: &TaskId, now_ns: u64) {
+        self.state().offered(index_of(task), now_ns);
+    }
+
+    /// The producer has got a result.
+    pub(crate) fn learnt(&self, host: u16, result: &Result<TaskResult, String>, now_ns: u64) {
+        if let Some(task) = result.as_ref().ok().and_then(|result| result.task_id.as_ref()) {
+            self.state().ended(index_of(task), host, now_ns);
+        }
+    }
+
+    /// What came of a run.
+    pub(crate) fn finish(self, outcome: &Outcome) -> Attribution {
+        let mut state = self.state();
+        let mut paths: Vec<Option<Box<[Part]>>> =
+            std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
+        let attributed = |record: &TaskRecord| {
+            record.finished_us?;
+            let path = paths[record.index as usize].take().unwrap_or_default();
+            let wait = Cause::Dispatcher;
+            let dispatcher = state.hosts.iter().find(|host| host.pod == Pod::Dispatcher).map_or(0, |host| host.number);
+            let mut before_us = record.offered_us - record.published_us;
+            let mut parts = Vec::with_capacity(path.len() + usize::from(before_us > 0));
+            while before_us > 0 {
+                let us = u32::try_from(before_us).unwrap_or(u32::MAX);
+                before_us -= u64::from(us);
+                parts.push(Part { us, at: dispatcher, to: dispatcher, cause: wait, because: None });
+            }
+            parts.extend_from_slice(&path);
+            Some(AttributedTask { record: record.clone(), parts })
+        };
+        let tasks = outcome.tasks.iter().filter_map(attributed).collect();
+        Attribution { tasks, pods: state.hosts.iter().map(|host| host.pod).collect() }
+    }
+}
+
+fn index_of(task: &TaskId) -> usize {
+    Workload::index_of(task.as_str()).expect("all tasks of a run come from its workload")
+}
+
+impl Observer for Attributor {
+    fn lives(&mut self, number: u16, pod: &str) {
+        let pod = pod.parse().expect("all pods of a run are its spec's");
+        let hosts = &mut self.state().hosts;
+        // Spare hosts come one after the other, as those before them did.
+        assert_eq!(hosts.len(), usize::from(number), "hosts are numbered in their order");
+        hosts.push(Host::new(number, pod));
+    }
+
+    fn sent(&mut self, message: &Sent<'_>) {
+        self.state().sent(message);
+    }
+
+    fn taken(&mut self, number: u64, way: &Way) {
+        self.state().taken(number, way);
+    }
+
+    fn worked(&mut self, host: u16, work: &Work) {
+        self.state().hosts[usize::from(host)].worked(*work);
+    }
+
+    fn served(&mut self, request: RequestId, step: Step, now_ns: u64) {
+        self.state().served(request, step, now_ns);
+    }
+}
+
+struct PodTelemetry<T> {
+    attributor: Attributor,
+    host: u16,
+    now_ns: T,
+}
+
+impl<T: Fn() -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<T> {
+    fn record(&self, event: &Event<'_>) {
+        let Some(now_ns) = (self.now_ns)() else { return };
+        let mut state = self.attributor.state();
+        match *event {
+            Event::TaskStarted { task, .. } => state.started(index_of(task), now_ns),
+            Event::RequestSent { request, esl, task } => {
+                state.requested(self.host, index_of(task), (request, esl), now_ns);
+            }
+            Event::ReplyReceived { request, .. } => state.replied(request, now_ns),
+            Event::RequestTimedOut { request } | Event::RequestFailed { request, .. } => {
+                state.unanswered(request, now_ns);
+            }
+            Event::TaskDone { task, .. } | Event::TaskDeadLettered { task: Some(task), .. }
+                if !self.attributor.expects_results =>
+            {
+                state.ended(index_of(task), self.host, now_ns);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Tasks on their way: their tries, what each waited for, and the path from the producer to the end.
+
+use super::{
+    cause::Cause,
+    host::About,
+    leg::Journey,
+    span::{Part, Span, Trail, parts},
+    state::{Request, State},
+};
+use crate::spec::Pod;
+use backbone::message::{Mac, RequestId};
+use sim::observe::Sent;
+
+/// A request that has ended.
+#[derive(Debug)]
+struct Done {
+    sent_ns: u64,
+    ended_ns: u64,
+    /// From what came before it in its try, to its being sent.
+    lead: Vec<Span>,
+    /// From there to its end.
+    spans: Vec<Span>,
+}
+
+/// The try that a task is in.
+#[derive(Debug)]
+struct Try {
+    started_ns: u64,
+    requests: Vec<RequestId>,
+    done: Vec<Done>,
+}
+
+/// One task.
+#[derive(Debug, Default)]
+pub(super) struct Task {
+    /// When the dispatcher took it from the producer.
+    offered_ns: Option<u64>,
+    pub(super) journey: Journey,
+    present: Option<Box<Try>>,
+    /// From its being offered to its end.
+    path: Option<Box<[Part]>>,
+}
+
+impl Task {
+    /// What there is to say of it, once it has ended.
+    pub(super) fn into_path(self) -> Option<Box<[Part]>> {
+        self.path
+    }
+}
+
+impl State {
+    pub(super) fn offered(&mut self, task: usize, now_ns: u64) {
+        let offered_ns = &mut self.tasks[task].offered_ns;
+        *offered_ns = offered_ns.or(Some(now_ns));
+    }
+
+    /// A worker begins with a task.
+    pub(super) fn started(&mut self, index: usize, now_ns: u64) {
+        let task = &mut self.tasks[index];
+        if task.path.is_some() {
+            return; // delivered again after its end
+        }
+        let present = Try { started_ns: now_ns, requests: Vec::new(), done: Vec::new() };
+        let before = task.present.replace(Box::new(present));
+        let forgotten = before.map(|before| before.requests).unwrap_or_default();
+        forgotten.into_iter().for_each(|id| drop(self.forget(id)));
+    }
+
+    /// Nothing more is to be heard of a request.
+    fn forget(&mut self, id: RequestId) -> Option<Request> {
+        let request = self.requests.remove(&id)?;
+        if let Some(ids) = self.by_label.get_mut(&request.label) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_label.remove(&request.label);
+            }
+        }
+        Some(request)
+    }
+
+    /// A worker sends a request.
+    pub(super) fn requested(&mut self, worker: u16, task: usize, (id, label): (RequestId, Mac), now_ns: u64) {
+        let Some(present) = &mut self.tasks[task].present else { return };
+        present.requests.push(id);
+        // From the last thing that the try has come to.
+        let ends_ns = present.done.iter().map(|done| done.ended_ns).filter(|ended_ns| *ended_ns <= now_ns);
+        let floor_ns = ends_ns.max().unwrap_or(present.started_ns);
+        let lead = self.process(worker, floor_ns, now_ns, About::default());
+        let (journey, steps_ns) = (Journey::default(), [0; 3]);
+        self.requests.insert(id, Request { task, worker, label, sent_ns: now_ns, lead, journey, steps_ns });
+        self.by_label.entry(label).or_default().push(id);
+    }
+
+    /// What a process did and waited for between two moments.
+    fn process(&self, host: u16, from_ns: u64, to_ns: u64, about: About) -> Vec<Span> {
+        let mut trail = Trail::back_from(to_ns);
+        self.host(host).back_over_process(&mut trail, from_ns, about, Cause::Pause, &self.hosts);
+        trail.into_spans()
+    }
+
+    /// A worker has a request's reply.
+    pub(super) fn replied(&mut self, id: RequestId, now_ns: u64) {
+        let Some(request) = self.forget(id) else { return };
+        let Request { worker, label, sent_ns, ref journey, .. } = request;
+        let place = (worker, worker);
+        let mut trail = Trail::back_from(now_ns);
+        if let Some(last) = journey.last_to(worker, now_ns) {
+            let taken_ns = journey.legs[last].taken_ns.expect("it has arrived");
+            let about = About { request: Some(id), label: Some(label) };
+            self.host(worker).back_over_process(&mut trail, taken_ns, about, Cause::Pause, &self.hosts);
+            journey.go_back(&mut trail, last, sent_ns);
+        }
+        trail.back_to(sent_ns, Cause::Unexplained, place);
+        self.end_request(request, now_ns, trail.into_spans());
+    }
+
+    /// A worker gives a request up.
+    pub(super) fn unanswered(&mut self, id: RequestId, now_ns: u64) {
+        let Some(request) = self.forget(id) else { return };
+        let mut trail = Trail::back_from(now_ns);
+        trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, request.worker));
+        self.end_request(request, now_ns, trail.into_spans());
+    }
+
+    fn end_request(&mut self, request: Request, ended_ns: u64, spans: Vec<Span>) {
+        let Request { task, sent_ns, lead, .. } = request;
+        if let Some(present) = &mut self.tasks[task].present {
+            present.done.push(Done { sent_ns, ended_ns, lead, spans });
+        }
+    }
+
+    /// What passed before a message about a task left a pod.
+    pub(super) fn inside_of_task(&self, index: usize, sent: &Sent<'_>, before: Option<usize>) -> Vec<Span> {
+        let task = &self.tasks[index];
+        let taken_ns = before.and_then(|leg| task.journey.legs[leg].taken_ns);
+        let floor_ns = taken_ns.or(task.offered_ns).unwrap_or(sent.now_ns);
+        match self.host(sent.from.0).pod {
+            Pod::TaskWorker(_) => self.try_of(index, sent.from.0, floor_ns, sent.now_ns),
+            _ => self.inside(sent, &task.journey, before, (About::default(), floor_ns)),
+        }
+    }
+
+    /// What a worker did with a task since it had it. Of requests that were under way together, the one that ended last
+    /// decides.
+    fn try_of(&self, index: usize, worker: u16, floor_ns: u64, now_ns: u64) -> Vec<Span> {
+        let mut trail = Trail::back_from(now_ns);
+        let present = self.tasks[index].present.as_ref().filter(|present| present.started_ns >= floor_ns);
+        let done = present.map_or(&[][..], |present| &present.done);
+        loop {
+            let takes_time = |done: &&Done| done.sent_ns < done.ended_ns && done.sent_ns >= floor_ns;
+            let is_before = |done: &&Done| done.ended_ns <= trail.now_ns() && takes_time(done);
+            let last = done.iter().filter(is_before).max_by_key(|done| (done.ended_ns, done.sent_ns));
+            let to_ns = last.map_or(floor_ns, |last| last.ended_ns);
+            trail.back_over(&self.process(worker, to_ns, trail.now_ns(), About::default()), to_ns);
+            let Some(last) = last else { break };
+            trail.back_over(&last.spans, last.sent_ns);
+            trail.back_over(&last.lead, floor_ns);
+        }
+        trail.into_spans()
+    }
+
+    /// A task has ended, at a worker or, if its producer learns of it, there.
+    pub(super) fn ended(&mut self, index: usize, host: u16, now_ns: u64) {
+        let task = &self.tasks[index];
+        let (None, Some(offered_ns)) = (&task.path, task.offered_ns) else { return };
+        let mut trail = Trail::back_from(now_ns);
+        if let Some(last) = task.journey.last_to(host, now_ns) {
+            let taken_ns = task.journey.legs[last].taken_ns.expect("it has arrived");
+            let inside = match self.host(host).pod {
+                Pod::TaskWorker(_) => self.try_of(index, host, taken_ns, now_ns),
+                _ => self.process(host, taken_ns, now_ns, About::default()),
+            };
+            trail.back_over(&inside, taken_ns);
+            task.journey.go_back(&mut trail, last, offered_ns);
+        }
+        trail.back_to(offered_ns, Cause::Unexplained, (host, host));
+        let path = parts(&trail.into_spans());
+        let task = &mut self.tasks[index];
+        let requests = task.present.take().map(|present| present.requests).unwrap_or_default();
+        task.journey = Journey::default();
+        task.path = Some(path.into());
+        requests.into_iter().for_each(|id| drop(self.forget(id)));
+    }
+}

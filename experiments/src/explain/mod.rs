@@ -1,0 +1,82 @@
+//! `experiments explain`: why tasks took as long as they did.
+//!
+//! What an [`Attribution`] says of each task, for people: causes over percentile bands ([`shares`]), one task's story
+//! ([`story`]), stacks for flame graphs ([`folded`]), and a picture ([`picture`]).
+
+mod folded;
+mod picture;
+mod shares;
+mod story;
+
+pub use folded::folded;
+pub use picture::picture;
+pub use shares::{Band, Shares};
+pub use story::{Which, story};
+
+use crate::attribution::{AttributedTask, Attribution, Part};
+use crate::measure::TaskEnd;
+use std::fmt;
+
+/// Which part of a task's time is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stretch {
+    /// From its publishing to its end: `end_to_end` in summaries.
+    #[default]
+    EndToEnd,
+    /// The try that ended it, from its worker's taking it to its last reply: `deciding_try` in summaries.
+    DecidingTry,
+}
+
+impl fmt::Display for Stretch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndToEnd => "end to end",
+            Self::DecidingTry => "the try that ended it",
+        })
+    }
+}
+
+impl Stretch {
+    /// What passed of a task's time in this stretch: when it began, in microseconds from the start of the world, and
+    /// its parts, which add up to its latency.
+    #[must_use]
+    pub fn of(self, task: &AttributedTask) -> (u64, Vec<Part>) {
+        let published_us = task.record.published_us;
+        match (self, task.record.last_try_us, task.record.try_us) {
+            (Self::EndToEnd, ..) => (published_us, task.parts.clone()),
+            (Self::DecidingTry, Some(from_us), Some(try_us)) => {
+                (from_us, between(&task.parts, from_us - published_us, from_us - published_us + try_us))
+            }
+            (Self::DecidingTry, ..) => (published_us, Vec::new()),
+        }
+    }
+}
+
+/// The parts between two moments, both counted from the first one's begin.
+fn between(parts: &[Part], from_us: u64, to_us: u64) -> Vec<Part> {
+    let mut at_us = 0;
+    let mut inside = Vec::new();
+    for part in parts {
+        let (begin_us, end_us) = (at_us, at_us + u64::from(part.us));
+        at_us = end_us;
+        let us = end_us.min(to_us).saturating_sub(begin_us.max(from_us));
+        if us > 0 {
+            inside.push(Part { us: us as u32, ..*part });
+        }
+    }
+    inside
+}
+
+/// The measured tasks that were done, by their latency in this stretch, the fastest first, with its parts.
+fn sorted(attribution: &Attribution, warm_up_tasks: usize, stretch: Stretch) -> Vec<(u64, &AttributedTask, Vec<Part>)> {
+    let is_measured =
+        |task: &&AttributedTask| task.record.index as usize >= warm_up_tasks && task.record.end == TaskEnd::Done;
+    let with_parts = |task| {
+        let (_, parts) = stretch.of(task);
+        (parts.iter().map(|part| u64::from(part.us)).sum(), task, parts)
+    };
+    let mut tasks: Vec<(u64, &AttributedTask, Vec<Part>)> =
+        attribution.tasks.iter().filter(is_measured).map(with_parts).collect();
+    tasks.sort_by_key(|(latency_us, task, _)| (*latency_us, task.record.index));
+    tasks
+}

@@ -1,0 +1,219 @@
+//! Every microsecond of every task is explained, whatever happens in a run. A cause that is planted comes out first.
+
+use backbone::config::{Acknowledgement, ReplyQueue, RouterKind, RpcKind};
+use experiments::{
+    attribution::Cause,
+    explain::{Shares, Stretch, folded, picture, story},
+    plot::Figure as _,
+    run::{Explained, explained},
+    simulate::simulate,
+    spec::{Fault, FaultKind, GatewayMode, Library, Order, Pod, Spec},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+fn small() -> Spec {
+    let mut spec = Spec::default();
+    spec.workload.tasks = 200;
+    spec.replicas.task_workers = 4;
+    spec.replicas.routers = 2;
+    spec.fleet.gateways = 3;
+    spec.fleet.esls = 30;
+    spec.limits.virtual_s_max = 3_600;
+    spec
+}
+
+/// Runs it; no time of any task may be unexplained, neither of all of it nor of its last try.
+fn explain(spec: &Spec) -> Explained {
+    let run = explained(spec, true).unwrap();
+    let tasks = &run.attribution.tasks;
+    assert!(!tasks.is_empty(), "{}", spec.name);
+    let unexplained: Vec<_> = tasks.iter().filter(|task| task.unexplained_us() > 0).collect();
+    let first = unexplained.first().map(|task| {
+        let which = task.record.id().parse().unwrap();
+        (task.unexplained_us(), story(&run.attribution, 0, Stretch::EndToEnd, &which).unwrap())
+    });
+    if let Some((us, story)) = first {
+        panic!("{}: {us} us of the first of {} tasks, of {}: {story}", spec.name, unexplained.len(), tasks.len());
+    }
+    for task in tasks {
+        let (_, parts) = Stretch::DecidingTry.of(task);
+        let sum_us: u64 = parts.iter().map(|part| u64::from(part.us)).sum();
+        assert_eq!(Some(sum_us), task.record.try_us, "{}", task.record.id());
+    }
+    run
+}
+
+fn shares(run: &Explained, stretch: Stretch) -> Shares {
+    Shares::of(&run.attribution, 0, stretch).unwrap()
+}
+
+/// The cause that took most of the time, with what lies behind it.
+fn first(run: &Explained, stretch: Stretch) -> (Cause, Option<Cause>) {
+    let shares = shares(run, stretch);
+    let cause = shares.causes()[0];
+    let behind: BTreeMap<Option<Cause>, u64> =
+        shares.bands[0].us.iter().filter(|((c, _), _)| *c == cause).map(|((_, why), us)| (*why, *us)).collect();
+    (cause, behind.into_iter().max_by_key(|(_, us)| *us).unwrap().0)
+}
+
+fn fault(at_ms: u64, kind: FaultKind, target: Pod, for_ms: u64) -> Fault {
+    Fault::new(at_ms, kind, target, for_ms)
+}
+
+#[test]
+fn nothing_of_the_short_experiments_of_the_gate_is_unexplained() {
+    explain(&Library::repository().load("smoke").unwrap());
+    for (name, tasks) in [
+        ("custom_1k_1", 300),
+        ("custom_1k_2", 300),
+        ("custom_10k_20", 300),
+        ("custom_10k_2", 300),
+        ("store", 300),
+        ("radio_rssi", 200),
+    ] {
+        let mut spec = Library::repository().load(name).unwrap();
+        spec.workload.tasks = tasks;
+        explain(&spec);
+    }
+}
+
+#[test]
+fn nothing_is_unexplained_whatever_the_choices() {
+    for (reply_queue, acknowledgement, mode, order) in [
+        (ReplyQueue::PerCall, Acknowledgement::Auto, GatewayMode::Serial, Order::ReplyFirst),
+        (ReplyQueue::PerWorker, Acknowledgement::AfterHandover, GatewayMode::Concurrent, Order::AcknowledgeFirst),
+        (ReplyQueue::PerCall, Acknowledgement::AfterHandover, GatewayMode::Serial, Order::AcknowledgeFirst),
+    ] {
+        let mut spec = small();
+        (spec.fleet.mode, spec.fleet.order) = (mode, order);
+        spec.backbone.task_worker.reply_queue = reply_queue;
+        spec.backbone.fwd_router.acknowledgement = acknowledgement;
+        explain(&spec);
+        spec.backbone.results.publish = false;
+        explain(&spec);
+    }
+    let mut spec = small();
+    spec.backbone.rpc.kind = RpcKind::Http;
+    explain(&spec);
+}
+
+#[test]
+fn nothing_is_unexplained_whatever_breaks() {
+    let routers = [RouterKind::Forward, RouterKind::Backward].map(|kind| Pod::Router(kind, 0));
+    let others = [Pod::TaskWorker(0), Pod::Gateway(0), Pod::Amqp, Pod::Mqtt, Pod::Redis];
+    for target in routers.into_iter().chain(others) {
+        for kind in [FaultKind::Crash, FaultKind::Cut, FaultKind::Freeze] {
+            let mut spec = small();
+            spec.name = format!("{kind:?} of {target}");
+            spec.fleet.ble_service_ms.median = 3;
+            spec.backbone.task_worker.reply_timeout_ms = 3_000;
+            spec.backbone.task_worker.retry_delay_ms = 1_000;
+            spec.faults = vec![fault(100, kind, target, 500)];
+            explain(&spec);
+        }
+    }
+}
+
+#[test]
+fn who_looks_on_changes_nothing() {
+    let spec = small();
+    let [seen, unseen] = [explain(&spec).outcome, simulate(&spec, &Arc::default(), None).unwrap()];
+    assert_eq!(seen, unseen);
+}
+
+#[test]
+fn a_router_with_a_hundredth_of_a_cpu_is_stopped_by_its_quota() {
+    let mut spec = small();
+    (spec.workload.tasks, spec.replicas.task_workers, spec.replicas.routers) = (60, 1, 1);
+    (spec.machines.router.frame_us, spec.machines.router.cpu_quota_us) = (400, 1_000);
+    assert_eq!(first(&explain(&spec), Stretch::DecidingTry).0, Cause::Throttled);
+}
+
+#[test]
+fn a_window_of_one_message_keeps_the_rest_in_the_broker() {
+    let mut spec = small();
+    (spec.fleet.gateways, spec.brokers.mqtt_inflight_max, spec.replicas.task_workers) = (1, 1, 12);
+    (spec.fleet.mode, spec.fleet.ble_service_ms.median) = (GatewayMode::Concurrent, 4);
+    spec.fleet.order = Order::ReplyFirst;
+    assert_eq!(first(&explain(&spec), Stretch::DecidingTry), (Cause::Window, Some(Cause::Radio)));
+}
+
+#[test]
+fn a_slow_gateway_makes_others_wait_for_its_radio() {
+    let mut spec = small();
+    (spec.fleet.gateways, spec.fleet.mode, spec.replicas.task_workers) = (1, GatewayMode::Serial, 12);
+    spec.fleet.ble_service_ms.median = 30;
+    assert_eq!(first(&explain(&spec), Stretch::DecidingTry), (Cause::GatewayQueue, Some(Cause::Radio)));
+}
+
+#[test]
+fn lost_segments_cost_their_timeouts() {
+    let mut spec = small();
+    spec.network.loss_ppm = 30_000;
+    assert_eq!(first(&explain(&spec), Stretch::DecidingTry).0, Cause::Retransmission);
+}
+
+#[test]
+fn too_few_workers_leave_tasks_in_their_queue() {
+    let mut spec = small();
+    spec.replicas.task_workers = 1;
+    assert_eq!(first(&explain(&spec), Stretch::EndToEnd).0, Cause::TaskQueue);
+}
+
+#[test]
+fn a_prefetch_of_one_leaves_requests_in_their_queue() {
+    let mut spec = small();
+    (spec.replicas.routers, spec.replicas.task_workers, spec.backbone.fwd_router.prefetch) = (1, 20, 1);
+    assert_eq!(first(&explain(&spec), Stretch::DecidingTry).0, Cause::RequestQueue);
+}
+
+#[test]
+fn workers_that_start_late_are_waited_for() {
+    let mut spec = small();
+    (spec.workload.tasks, spec.replicas.task_workers, spec.replicas.worker_stagger_ms) = (4, 4, 2_000);
+    spec.fleet.ble_service_ms.median = 1_000;
+    let run = explain(&spec);
+    let waited = shares(&run, Stretch::EndToEnd).bands[0].of_cause_us(Cause::ConsumerNotThere);
+    assert!(waited > 1_900_000, "{waited} us");
+}
+
+#[test]
+fn nagles_algorithm_against_delayed_acknowledgements_is_found_behind_all_queues() {
+    let mut spec = Library::repository().load("custom_10k_2").unwrap();
+    (spec.workload.tasks, spec.replicas.worker_stagger_ms) = (300, 0);
+    let run = explain(&spec);
+    let all = &shares(&run, Stretch::DecidingTry).bands[0];
+    let sum_us: u64 = all.us.values().sum();
+    let stalls = all.us.iter().filter(|((cause, why), _)| why.unwrap_or(*cause) == Cause::DelayedAck);
+    let stalls_us: u64 = stalls.map(|(_, us)| us).sum();
+    assert!(stalls_us * 10 > sum_us * 9, "{stalls_us} of {sum_us} us");
+}
+
+#[test]
+fn a_task_that_is_tried_again_has_waited_in_vain_and_for_its_next_try() {
+    let mut spec = small();
+    spec.backbone.task_worker.reply_timeout_ms = 3_000;
+    spec.backbone.task_worker.retry_delay_ms = 1_000;
+    spec.fleet.ble_service_ms.median = 3;
+    spec.faults = vec![fault(50, FaultKind::Crash, Pod::Gateway(0), 4_000)];
+    let run = explain(&spec);
+    let retried = run.attribution.tasks.iter().find(|task| task.record.attempts == 2).expect("one was tried again");
+    let of =
+        |cause| retried.parts.iter().filter(|part| part.cause == cause).map(|part| u64::from(part.us)).sum::<u64>();
+    assert_eq!(of(Cause::RetryDelay), 1_000_000);
+}
+
+#[test]
+fn shares_stories_stacks_and_pictures_say_the_same() {
+    let run = explain(&small());
+    let all = shares(&run, Stretch::EndToEnd);
+    assert_eq!(all.bands.iter().map(|band| band.name).collect::<Vec<_>>(), ["all", "p50", "p90", "p99", "slowest"]);
+    assert!(all.table().contains("all of it") && all.table().matches("100.00").count() >= 5, "{}", all.table());
+    let stacks = folded(&run.attribution, 0, Stretch::EndToEnd);
+    let sum_us: u64 = stacks.lines().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(sum_us, all.bands[0].us.values().sum::<u64>());
+    let slowest = story(&run.attribution, 0, Stretch::EndToEnd, &"max".parse().unwrap()).unwrap();
+    assert!(slowest.contains("task queue, workers busy") && slowest.contains("dispatcher -> amqp"), "{slowest}");
+    let figure = picture(&[("small", &run.attribution, 0)], Stretch::EndToEnd).unwrap();
+    assert!(figure.description().contains("task queue, workers busy"), "{}", figure.description());
+}
