@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
+//! | what is asked of runs | [`hunt`], [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |
 //! | running, one or many | [`run`] |
@@ -44,6 +44,7 @@ pub mod cost;
 mod deployment;
 mod digits;
 pub mod gate;
+pub mod hunt;
 pub mod live;
 pub mod measure;
 pub mod plot;

@@ -9,6 +9,7 @@ mod cli;
 mod documents;
 mod faults;
 mod floors;
+mod hunt;
 mod own_specs;
 mod plot;
 mod radio;
