@@ -22,7 +22,8 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`capacity`], [`compare`], [`explain`], [`thesis`], [`gate`], [`calibrate`], [`roaming`] |
+//! | what is asked of runs | [`hunt`], [`explain`], [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`] |
+//! | one of them for radio | [`roaming`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |
 //! | running, one or many | [`run`] |
@@ -47,6 +48,7 @@ mod deployment;
 mod digits;
 pub mod explain;
 pub mod gate;
+pub mod hunt;
 pub mod live;
 pub mod measure;
 pub mod plot;

@@ -98,22 +98,33 @@ impl Changes {
     /// The command that runs `spec` again, which was called `name`, with these changes; `more` are its other options.
     pub(super) fn replay(&self, name: &str, spec: &Spec, more: &str) -> String {
         let program = if spec::repository().is_some() { "cargo run -p experiments --" } else { "experiments" };
-        let mut command = format!("{program} {} --seed {}", quoted(name), spec.seed);
+        let seed = format!(" --seed {}", spec.seed);
+        format!("{program} {}{seed}{}{more}{}", quoted(name), self.options(), self.sets())
+    }
+
+    /// The options that make the same changes again, but for the seed.
+    pub(super) fn again(&self) -> String {
+        self.options() + &self.sets()
+    }
+
+    fn options(&self) -> String {
+        let mut options = String::new();
         if let Some(directory) = &self.specs.directory {
-            command += &format!(" --specs {}", quoted(&directory.display().to_string()));
+            options += &format!(" --specs {}", quoted(&directory.display().to_string()));
         }
         let numbers =
             [("--tasks", self.tasks), ("--router-replicas", self.router_replicas), ("--gateways", self.gateways)];
         for (option, value) in numbers {
             if let Some(value) = value {
-                command += &format!(" {option} {value}");
+                options += &format!(" {option} {value}");
             }
         }
-        command += more;
-        for option in &self.set {
-            command += &format!(" --set {}", quoted(option.option.trim_start_matches("--set ")));
-        }
-        command
+        options
+    }
+
+    fn sets(&self) -> String {
+        let sets = self.set.iter().map(|option| quoted(option.option.trim_start_matches("--set ")));
+        sets.map(|set| format!(" --set {set}")).collect()
     }
 }
 
@@ -127,7 +138,7 @@ pub(super) fn quoted(word: &str) -> String {
 }
 
 /// The folder and the name of the spec whose file `name` is the path of; `None` if it is no path.
-fn as_path(name: &str) -> Option<(&Path, &str)> {
+pub(super) fn as_path(name: &str) -> Option<(&Path, &str)> {
     let path = Path::new(name);
     let is_file = path.extension().is_some_and(|extension| extension == "toml");
     if !is_file && !name.contains('/') {

@@ -1,4 +1,5 @@
-//! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong.
+//! The command line. Exit codes: 0 all well, 1 the run failed, 2 the input is wrong; of a hunt also 3, something
+//! happened that must not, and 4, something did not happen that must.
 
 mod brokers;
 mod calibrate;
@@ -7,6 +8,7 @@ mod changes;
 mod check;
 mod compare;
 mod explain;
+mod hunt;
 mod live;
 mod log;
 mod new;
@@ -80,6 +82,8 @@ enum Action {
     /// Is the `backbone` program: how live runs start their routers.
     #[command(hide = true)]
     Backbone(live::BackboneArgs),
+    /// Breaks worlds at random, thousands of them, and finds what does not hold.
+    Hunt(hunt::HuntArgs),
     /// Lays ways to choose a gateway side by side, over the speed of labels that roam.
     Roaming(roaming::RoamingArgs),
     /// Runs the thesis' experiments again and writes a report on each of its figures and claims.
@@ -105,6 +109,7 @@ impl Cli {
             Some(Action::Capacity(arguments)) => arguments.quiet,
             Some(Action::Compare(arguments)) => arguments.quiet,
             Some(Action::Explain(arguments)) => arguments.quiet,
+            Some(Action::Hunt(arguments)) => arguments.is_quiet(),
             Some(Action::Sweep(arguments)) => arguments.quiet,
             Some(Action::Roaming(arguments)) => arguments.quiet,
             Some(Action::Thesis(arguments)) => arguments.quiet,
@@ -139,6 +144,9 @@ pub fn main(program: Program) -> ExitCode {
             {
                 eprintln!("there is a command `experiments {command}`");
             }
+            if let Some(found) = error.downcast_ref::<hunt::Found>() {
+                return ExitCode::from(found.exit_code());
+            }
             let wrong_input =
                 error.is::<SpecError>() || error.is::<AddressError>() || error.is::<brokers::ListenError>();
             ExitCode::from(if wrong_input { 2 } else { 1 })
@@ -161,6 +169,7 @@ fn act(cli: Cli, program: Program) -> anyhow::Result<()> {
         (Some(Action::Sweep(arguments)), _) => sweep::sweep(&arguments, program),
         (Some(Action::Compare(arguments)), _) => compare::compare(&arguments, program),
         (Some(Action::Explain(arguments)), _) => explain::explain(&arguments, program),
+        (Some(Action::Hunt(arguments)), _) => hunt::hunt(&arguments, program),
         (Some(Action::Backbone(_)), _) => unreachable!("it has a main function of its own"),
         (Some(Action::Roaming(arguments)), _) => roaming::roaming(&arguments, program),
         (Some(Action::Thesis(arguments)), _) => thesis::thesis(&arguments, program),

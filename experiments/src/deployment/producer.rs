@@ -35,12 +35,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Results {
     env: Env,
     config: config::Amqp,
+    has_heartbeats: bool,
     open: Option<(Connection, Consumer)>,
 }
 
 impl Results {
-    pub(crate) fn new(env: &Env, config: &config::Amqp) -> Self {
-        Self { env: env.clone(), config: config.clone(), open: None }
+    /// With heartbeats it notices that RabbitMQ went without a last word, and is on the wire now and then.
+    pub(crate) fn new(env: &Env, config: &config::Amqp, has_heartbeats: bool) -> Self {
+        Self { env: env.clone(), config: config.clone(), has_heartbeats, open: None }
     }
 
     /// Waits until its queue is there and bound.
@@ -58,7 +60,10 @@ impl Results {
     }
 
     async fn try_open(&self) -> anyhow::Result<(Connection, Consumer)> {
-        let uri = self.config.uri().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let mut uri = self.config.uri().map_err(|error| anyhow::anyhow!("{error}"))?;
+        if self.has_heartbeats {
+            uri.query.heartbeat = Some(self.config.heartbeat_s);
+        }
         let tls = self.config.tls();
         let properties = ConnectionProperties::default();
         let connect = backbone::amqp::connect(&self.env, uri, tls.as_ref(), properties);

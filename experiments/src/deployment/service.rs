@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Work<S, F> {
     pub(crate) tasks: S,
     pub(crate) take_result: F,
+    /// RabbitMQ may go without a last word.
+    pub(crate) may_fall_silent: bool,
 }
 
 /// Runs the service that belongs on `pod` until `stop` is cancelled. `work` is for the dispatcher, beside which its
@@ -38,7 +40,7 @@ pub(crate) async fn run_service(
 ) -> Result<(), DispatchError> {
     match pod {
         Pod::Dispatcher if config.results.publish => {
-            let mut results = Results::new(&env, &config.amqp);
+            let mut results = Results::new(&env, &config.amqp, work.may_fall_silent);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),

@@ -18,7 +18,7 @@ use crate::{
     },
     progress::Progress,
     spec::{Pod, Spec},
-    workload::{Workload, gateway_mac},
+    workload::gateway_mac,
 };
 use anyhow::{Context, bail, ensure};
 use backbone::{
@@ -122,12 +122,7 @@ impl World {
         let queues = claim(&spec, &config, &brokers, cleanup).await?;
         Ok(Self {
             config,
-            recorder: Recorder::new(
-                Workload::draw(&spec),
-                progress,
-                RouterReports::Elsewhere,
-                spec.backbone.results.publish,
-            ),
+            recorder: Recorder::new(&spec, progress, RouterReports::Elsewhere),
             gateways: Gateways::place(spec.clone()),
             start,
             run_id,
@@ -198,6 +193,7 @@ impl World {
         let telemetry = self.recorder.telemetry(pod, move |_| Some(since(start)));
         let (config, recorder) = (self.config.clone(), self.recorder.clone());
         let work = Work {
+            may_fall_silent: false,
             tasks: recorder.publish(move || since(start)),
             take_result: move |result| recorder.take_result(since(start), result),
         };

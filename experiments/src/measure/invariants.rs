@@ -1,6 +1,7 @@
 //! What must hold at the end of a run, simulated or live.
 
 use super::{
+    oracle::{Oracle, Violation},
     outcome::{Outcome, TaskEnd, TaskRecord},
     recorder::Recorder,
 };
@@ -34,15 +35,17 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
         rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
         counters,
         violations: std::mem::take(&mut entries.violations),
+        reached: entries.take_reached(),
         ..Outcome::default()
     };
     drop(entries);
     let counts = outcome.task_counts();
     let all = recorder.workload().len() as u64;
-    if counts.dispatched != all {
-        outcome
-            .violations
-            .push(format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched));
+    // Of a backlog that did not drain some may not even have been dispatched.
+    let has_drained = outcome.violations.iter().all(|violation| violation.oracle != Oracle::NotDrained);
+    if counts.dispatched != all && has_drained {
+        let text = format!("{all} tasks were given to the dispatcher, {} were confirmed", counts.dispatched);
+        outcome.violations.push(Oracle::TaskUndispatched.broken(text));
     }
     let lost = lost_tasks(brokers, is_faultless, &outcome);
     outcome.violations.extend(lost);
@@ -52,7 +55,7 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
 
 /// Labels of tasks that were done because something newer was accepted, and which show neither. The newer one may have
 /// failed, and then its own task says so.
-fn never_shown(recorder: &Recorder, superseded: &BTreeSet<usize>, outcome: &Outcome) -> Vec<String> {
+fn never_shown(recorder: &Recorder, superseded: &BTreeSet<usize>, outcome: &Outcome) -> Vec<Violation> {
     let (workload, labels) = (recorder.workload(), recorder.labels());
     let not_done = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done);
     let excused: BTreeSet<Mac> = not_done.flat_map(|task| workload.labels_of(task.index as usize)).copied().collect();
@@ -63,7 +66,9 @@ fn never_shown(recorder: &Recorder, superseded: &BTreeSet<usize>, outcome: &Outc
         let shows_neither =
             |label: &&Mac| !excused.contains(label) && labels.version(**label).is_none_or(|shown| shown < version);
         let tell = move |label: &Mac| {
-            format!("{} was superseded on label {label}, which shows nothing newer", task_id(index as u32))
+            let task = task_id(index as u32);
+            let text = format!("{task} was superseded on label {label}, which shows nothing newer");
+            Oracle::SupersededNotShown.broken(text)
         };
         workload.labels_of(index).iter().filter(shows_neither).map(tell).collect::<Vec<_>>()
     });
@@ -72,18 +77,21 @@ fn never_shown(recorder: &Recorder, superseded: &BTreeSet<usize>, outcome: &Outc
 
 /// Tasks that are not where their end says: dispatched = done + dead-lettered + still queued, task by task, with what
 /// is queued counted at the broker. Holds at any moment, since a task leaves a queue only when it is settled elsewhere.
-fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> Vec<String> {
+fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> Vec<Violation> {
     let BrokerState { dead, queued, .. } = brokers;
-    let mut lost: Vec<String> = outcome
+    let mut lost: Vec<Violation> = outcome
         .tasks
         .iter()
-        .filter_map(|task| match task.end {
-            TaskEnd::Done => None,
-            TaskEnd::DeadLettered(_) => {
-                (!dead.contains(&task.id())).then(|| format!("{} was given up, but is no dead letter", task.id()))
-            }
-            TaskEnd::Queued => {
-                (!queued.contains(&task.id())).then(|| format!("{} has no end, but is in no queue either", task.id()))
+        .filter_map(|task| {
+            let id = task.id();
+            match task.end {
+                TaskEnd::DeadLettered(_) if !dead.contains(&id) => {
+                    Some(Oracle::DeadLetterMissing.broken(format!("{id} was given up, but is no dead letter")))
+                }
+                TaskEnd::Queued if !queued.contains(&id) => {
+                    Some(Oracle::TaskLost.broken(format!("{id} has no end, but is in no queue either")))
+                }
+                TaskEnd::Done | TaskEnd::DeadLettered(_) | TaskEnd::Queued => None,
             }
         })
         .collect();
@@ -91,7 +99,8 @@ fn lost_tasks(brokers: &BrokerState, is_faultless: bool, outcome: &Outcome) -> V
     if is_faultless {
         let given_up = outcome.tasks.iter().filter(|task| matches!(task.end, TaskEnd::DeadLettered(_)));
         let given_up: BTreeSet<String> = given_up.map(TaskRecord::id).collect();
-        lost.extend(dead.difference(&given_up).map(|id| format!("{id} is a dead letter, but was not given up")));
+        let unexplained = |id: &String| format!("{id} is a dead letter, but was not given up");
+        lost.extend(dead.difference(&given_up).map(|id| Oracle::DeadLetterUnexplained.broken(unexplained(id))));
     }
     lost
 }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
-use super::Sample;
+use super::{Reached, Sample, Violation};
 use crate::{spec::Target, workload::task_id};
 use backbone::telemetry::{DropReason, FailReason};
 use sim::fleet::RadioUse;
@@ -36,8 +36,10 @@ pub struct Outcome {
     pub radio: Option<RadioUse>,
     /// How often each fault of the spec did something, in their order; empty for a live run.
     pub fault_hits: Vec<u64>,
-    /// What does not add up, in sentences; empty in a sound run.
-    pub violations: Vec<String>,
+    /// How often the run took each rare path.
+    pub reached: Reached,
+    /// The rules that did not hold; empty in a sound run.
+    pub violations: Vec<Violation>,
 }
 
 /// How many replicas of a target there are from a moment on.

@@ -3,19 +3,26 @@
 //! What can be checked at once is checked at once: a reply must reach the pod that asked, and a task that is reported
 //! done must be on its labels.
 
+mod events;
 mod publish;
 mod results;
+mod watch;
 
-use super::outcome::{Counters, TaskEnd, TaskRecord};
+use super::{
+    oracle::{Oracle, Violation},
+    outcome::{Counters, TaskEnd, TaskRecord},
+    sometimes::{Reached, Sometimes},
+};
 use crate::{
     progress::Progress,
-    spec::Pod,
+    spec::{Pod, Spec},
     workload::{Workload, task_id},
 };
 use backbone::{
-    message::{Mac, RequestId, Status, TaskId, TaskOutcome},
-    telemetry::{DropReason, Event, FailReason, Telemetry},
+    message::{Mac, RequestId, TaskId, TaskOutcome},
+    telemetry::{Event, FailReason, Telemetry},
 };
+use events::PodTelemetry;
 use rustc_hash::FxHashMap;
 use sim::fleet::Labels;
 use std::{
@@ -24,6 +31,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
 };
 use tokio::sync::Notify;
+use watch::{Rules, Watch};
 
 /// Violations kept in full; the first few say what is wrong.
 const VIOLATIONS_MAX: usize = 20;
@@ -43,6 +51,7 @@ pub(crate) enum RouterReports {
 
 struct Shared {
     workload: Workload,
+    rules: Rules,
     routers: RouterReports,
     /// Whether a task has ended only when its producer has its result, too.
     expects_results: bool,
@@ -61,9 +70,10 @@ pub(crate) struct Entries {
     requests: FxHashMap<RequestId, RequestEntry>,
     pub(crate) rpc_latencies_us: Vec<u32>,
     pub(crate) counters: Counters,
-    pub(crate) violations: Vec<String>,
+    pub(crate) violations: Vec<Violation>,
     /// Tasks that are done although a label of theirs was not asked, since a newer command was accepted for it.
     pub(crate) superseded: BTreeSet<usize>,
+    watch: Watch,
     finished: usize,
 }
 
@@ -78,7 +88,9 @@ pub(crate) struct TaskEntry {
     try_began_us: Option<NonZeroU64>,
     /// First request of the present try.
     sent_us: Option<NonZeroU64>,
-    /// Last reply to it.
+    /// Last request of all tries.
+    last_sent_us: Option<NonZeroU64>,
+    /// Last reply to the present try.
     replied_us: Option<NonZeroU64>,
     /// What its worker says.
     end: Option<End>,
@@ -100,25 +112,28 @@ struct End {
 struct RequestEntry {
     pod: Pod,
     task: usize,
+    esl: Mac,
+    sent_us: u64,
     taken_us: Option<u64>,
+    /// A newer command for its label had been sent when it was taken.
+    outranked: bool,
+    /// A gateway has it.
+    forwarded: bool,
     /// Reached its caller, and a backward router has said so.
     received: bool,
     returned: bool,
 }
 
 impl Recorder {
-    /// Of a run with this to do.
-    pub(crate) fn new(
-        workload: Workload,
-        progress: Arc<Progress>,
-        routers: RouterReports,
-        expects_results: bool,
-    ) -> Self {
+    /// Of a run of `spec`.
+    pub(crate) fn new(spec: &Spec, progress: Arc<Progress>, routers: RouterReports) -> Self {
+        let workload = Workload::draw(spec);
         let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
         Self(Arc::new(Shared {
             workload,
+            rules: Rules::of(spec),
             routers,
-            expects_results,
+            expects_results: spec.backbone.results.publish,
             labels: Labels::default(),
             progress,
             entries: Mutex::new(entries),
@@ -157,11 +172,11 @@ impl Recorder {
         pod: Pod,
         time_us: impl Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static,
     ) -> Arc<dyn Telemetry> {
-        Arc::new(PodTelemetry { recorder: self.clone(), time_us, pod })
+        Arc::new(PodTelemetry::new(self.clone(), time_us, pod))
     }
 
-    pub(crate) fn violate(&self, what: String) {
-        self.entries().violate(what);
+    pub(crate) fn violate(&self, violation: Violation) {
+        self.entries().violate(violation);
     }
 
     fn index_of(task: &TaskId) -> usize {
@@ -182,7 +197,8 @@ impl Recorder {
         let (version, shown) = (Workload::version_of(index), self.0.labels.version(label));
         if shown.is_none_or(|shown| shown < version) {
             let task = task_id(index as u32);
-            entries.violate(format!("{task} is done, but label {label} shows {shown:?} instead of {version}"));
+            let text = format!("{task} is done, but label {label} shows {shown:?} instead of {version}");
+            entries.violate(Oracle::DoneNotShown.broken(text));
         }
     }
 
@@ -199,6 +215,14 @@ impl Recorder {
         }
     }
 
+    /// A task is said to have ended in two ways.
+    fn contradicts(&self, entries: &mut Entries, text: String) {
+        match self.0.rules.has_copies {
+            true => entries.reach(Sometimes::ResultContradicted),
+            false => entries.violate(Oracle::ResultContradicts.broken(text)),
+        }
+    }
+
     /// All is known of this task: it ended when its producer learnt of it, if it does.
     fn finish(&self, entries: &mut Entries, index: usize) {
         let task = &mut entries.tasks[index];
@@ -207,7 +231,7 @@ impl Recorder {
             end.at_us = at_us.get();
             if (end.how == TaskEnd::Done) != result.is_success() {
                 let (task, how) = (task_id(index as u32), end.how);
-                entries.violate(format!("{task} ended as {how:?}, and its producer learnt {result:?}"));
+                self.contradicts(entries, format!("{task} ended as {how:?}, and its producer learnt {result:?}"));
             }
         }
         let at_us = entries.tasks[index].end.map_or(0, |end| end.at_us);
@@ -221,10 +245,15 @@ impl Recorder {
 }
 
 impl Entries {
-    fn violate(&mut self, what: String) {
+    fn violate(&mut self, violation: Violation) {
         if self.violations.len() < VIOLATIONS_MAX {
-            self.violations.push(what);
+            self.violations.push(violation);
         }
+    }
+
+    /// How often the run took each rare path so far.
+    pub(crate) fn take_reached(&mut self) -> Reached {
+        self.watch.take_reached()
     }
 
     fn count_timeout(&mut self, index: usize, reason: FailReason) {
@@ -236,6 +265,13 @@ impl Entries {
         if self.requests.get(&request).is_some_and(|entry| entry.received && entry.returned) {
             self.requests.remove(&request);
         }
+    }
+}
+
+impl RequestEntry {
+    fn sent(pod: Pod, task: usize, esl: Mac, sent_us: u64, returned: bool) -> Self {
+        let (received, forwarded, outranked) = (false, false, false);
+        Self { pod, task, esl, sent_us, taken_us: None, outranked, forwarded, received, returned }
     }
 }
 
@@ -259,132 +295,6 @@ impl TaskEntry {
     }
 }
 
-/// Where one pod reports to.
-struct PodTelemetry<T> {
-    recorder: Recorder,
-    time_us: T,
-    pod: Pod,
-}
-
-impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<T> {
-    fn record(&self, event: &Event<'_>) {
-        let Some(now_us) = (self.time_us)(event) else { return };
-        let mut entries = self.recorder.entries();
-        match *event {
-            Event::TaskDispatched { task } => {
-                entries.tasks[Recorder::index_of(task)].dispatched_us = NonZeroU64::new(now_us);
-            }
-            Event::TaskStarted { task, .. } => {
-                let task = &mut entries.tasks[Recorder::index_of(task)];
-                if task.end.is_some() {
-                    return; // delivered again after its end: no try of those that it took
-                }
-                task.try_began_us = NonZeroU64::new(now_us);
-                task.started_us = task.started_us.or(task.try_began_us);
-                task.attempts += 1;
-                (task.sent_us, task.replied_us) = (None, None);
-            }
-            Event::TaskDone { task, latency_us, .. } => {
-                let index = Recorder::index_of(task);
-                self.recorder.check_labels(&mut entries, index);
-                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::Done);
-            }
-            Event::TaskRetried { task, reason, .. } => entries.count_timeout(Recorder::index_of(task), reason),
-            Event::TaskDeadLettered { task, reason, latency_us, .. } => {
-                let index = Recorder::index_of(task.expect("no task of a workload is malformed"));
-                entries.count_timeout(index, reason);
-                self.recorder.end(&mut entries, now_us, index, latency_us, TaskEnd::DeadLettered(reason));
-            }
-            Event::RequestSent { .. }
-            | Event::RequestTaken { .. }
-            | Event::ReplyReturned { .. }
-            | Event::ReplyReceived { .. }
-            | Event::RequestTimedOut { .. }
-            | Event::RequestFailed { .. } => self.record_request(&mut entries, now_us, event),
-            Event::Dropped { reason, .. } => {
-                entries.counters.rpcs_misrouted += u64::from(reason == DropReason::ReplyMisrouted);
-                *entries.counters.drops.entry(reason).or_default() += 1;
-            }
-            Event::Disconnected { .. } => entries.counters.disconnects += 1,
-            Event::RequestForwarded { .. }
-            | Event::RoutesStored { .. }
-            | Event::LeftOut { .. }
-            | Event::ClockOff { .. }
-            | Event::CorruptValue { .. }
-            | Event::Refused { .. }
-            | Event::QueueMissing { .. }
-            | Event::Connected { .. } => {}
-        }
-    }
-}
-
-impl<T> PodTelemetry<T> {
-    fn record_request(&self, entries: &mut Entries, now_us: u64, event: &Event<'_>) {
-        match *event {
-            Event::RequestSent { request, task, .. } => {
-                entries.counters.rpcs_sent += 1;
-                let task = Recorder::index_of(task);
-                let sent_us = &mut entries.tasks[task].sent_us;
-                *sent_us = sent_us.or(NonZeroU64::new(now_us));
-                let returned = self.recorder.0.routers == RouterReports::Elsewhere; // nobody will say
-                let entry = RequestEntry { pod: self.pod, task, taken_us: None, received: false, returned };
-                entries.requests.insert(request, entry);
-            }
-            Event::RequestTaken { request } => {
-                if let Some(entry) = entries.requests.get_mut(&request) {
-                    entry.taken_us = Some(now_us);
-                }
-            }
-            Event::ReplyReturned { request } => {
-                let Some(entry) = entries.requests.get_mut(&request) else { return };
-                entry.returned = true;
-                let is_measured = entry.task >= self.recorder.workload().warm_up_tasks();
-                if let Some(taken_us) = entry.taken_us.filter(|_| is_measured) {
-                    let latency_us = u32::try_from(now_us - taken_us).unwrap_or(u32::MAX);
-                    entries.rpc_latencies_us.push(latency_us);
-                }
-                entries.settle(request);
-            }
-            Event::ReplyReceived { request, status } => {
-                entries.counters.rpcs_replied += 1;
-                // A forward router's own answer has no backward router that would report it, too.
-                let from_router = matches!(
-                    status,
-                    Status::NoRoute
-                        | Status::GatewayOffline
-                        | Status::TooLarge
-                        | Status::BrokerRefused
-                        | Status::BrokerUnavailable
-                );
-                match entries.requests.get_mut(&request) {
-                    Some(entry) if entry.pod == self.pod => {
-                        entries.tasks[entry.task].replied_us = NonZeroU64::new(now_us);
-                        if status == Status::Superseded {
-                            entries.superseded.insert(entry.task);
-                        }
-                        (entry.received, entry.returned) = (true, entry.returned || from_router);
-                    }
-                    Some(entry) => {
-                        let asker = entry.pod;
-                        entries.counters.rpcs_misrouted += 1;
-                        entries.violate(format!("{} got the reply to request {request} of {asker}", self.pod));
-                    }
-                    None => {
-                        entries.violate(format!("{} got a reply to request {request}, which nobody sent", self.pod))
-                    }
-                }
-                entries.settle(request);
-            }
-            Event::RequestTimedOut { request } => {
-                entries.counters.rpcs_timed_out += 1;
-                entries.requests.remove(&request);
-            }
-            Event::RequestFailed { request, .. } => drop(entries.requests.remove(&request)),
-            _ => unreachable!("called for the events of requests"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,8 +303,8 @@ mod tests {
     #[test]
     fn a_task_that_is_delivered_again_after_its_end_was_not_retried() {
         let mut spec = Spec::default();
-        spec.workload.tasks = 1;
-        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here, false);
+        (spec.workload.tasks, spec.backbone.results.publish) = (1, false);
+        let recorder = Recorder::new(&spec, Arc::default(), RouterReports::Here);
         let worker = recorder.telemetry(Pod::TaskWorker(0), |_| Some(5));
         let task: TaskId = task_id(0).parse().unwrap();
         let started = || worker.record(&Event::TaskStarted { task: &task, attempt: 1 });

@@ -11,10 +11,10 @@ use crate::{
     attribution::Attribution,
     cost::{self, Cost, Stopwatch},
     live::{self, Conditions},
-    measure::Outcome,
+    measure::{Oracle, Outcome, Violation, joined},
     progress::{Clock, Display, Progress},
     simulate::{Simulate, attribute},
-    spec::Spec,
+    spec::{FaultKind, Spec},
 };
 use anyhow::{Context, anyhow, bail};
 use backbone::config::Correlation;
@@ -142,18 +142,38 @@ fn watch<T: Send + 'static>(
     Ok((ended, wall_s))
 }
 
+/// Simulates `spec` once, and looks at nothing; its event log goes to `log`, if that is there.
+///
+/// # Errors
+/// When the simulation fails or panics.
+pub(crate) fn outcome(spec: &Spec, simulate: Simulate, log: Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome> {
+    let spec = spec.clone();
+    Ok(watch(move || simulate(&spec, &Arc::default(), log), || {})?.0)
+}
+
 /// A run of which an invariant does not hold must not leave results.
 fn check(spec: &Spec, outcome: &Outcome) -> anyhow::Result<()> {
-    if !outcome.violations.is_empty() {
-        bail!("the run does not add up:\n  {}", outcome.violations.join("\n  "));
-    }
-    // With the thesis' key, concurrent calls for one label do take each other's replies; the table shows how many. The
-    // worker refuses them all the same: none is given to a caller that had not asked.
-    let misrouted = outcome.counters.rpcs_misrouted;
-    if misrouted > 0 && spec.backbone.correlation == Correlation::RequestId {
-        bail!("the run does not add up: {misrouted} replies reached somebody who had not asked");
+    let violations = violations(spec, outcome);
+    if !violations.is_empty() {
+        bail!("the run does not add up:\n  {}", joined(&violations, "\n  "));
     }
     Ok(())
+}
+
+/// All rules that did not hold in a run of `spec`.
+#[must_use]
+pub fn violations(spec: &Spec, outcome: &Outcome) -> Vec<Violation> {
+    let mut violations = outcome.violations.clone();
+    // With the thesis' key, concurrent calls for one label do take each other's replies; the table shows how many. The
+    // worker refuses them all the same: none is given to a caller that had not asked. So it does with those of a
+    // gateway that says one label's reply to be another's.
+    let misrouted = outcome.counters.rpcs_misrouted;
+    let gateways_lie = spec.faults.iter().any(|fault| fault.kind == FaultKind::ReplyForOther);
+    if misrouted > 0 && spec.backbone.correlation == Correlation::RequestId && !gateways_lie {
+        let text = format!("{misrouted} replies reached somebody who had not asked");
+        violations.push(Oracle::ReplyMisrouted.broken(text));
+    }
+    violations
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -1,11 +1,12 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
-//! `world` has what runs, `hosts` on what it runs, `lives` whether it does, `faults` what breaks, `scaling` what comes
-//! and goes, `sampling` what is seen of it.
+//! `world` has what runs, `hosts` on what it runs, `lives` whether it does, `faults` what breaks, `recovery` whether it
+//! works again after that, `scaling` what comes and goes, `sampling` what is seen of it.
 
 mod faults;
 mod hosts;
 mod lives;
+mod recovery;
 mod sampling;
 mod scaling;
 mod world;
@@ -13,12 +14,12 @@ mod world;
 use crate::{
     attribution::{Attribution, Attributor},
     deployment,
-    measure::{Outcome, Recorder, RouterReports},
+    measure::{Outcome, Recorder, RouterReports, joined},
     progress::Progress,
     spec::Spec,
-    workload::Workload,
 };
-use anyhow::{Context, bail};
+use anyhow::Context;
+use recovery::Recovery;
 use sampling::Samples;
 use sim::{Cluster, CoresPlan, Settings, Simulation};
 use std::{
@@ -26,7 +27,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use world::World;
 
 /// Something that runs an experiment: [`simulate`] or, in tests, a stand-in.
@@ -38,11 +39,6 @@ use world::World;
 /// When the experiment could not be run to its end.
 pub type Simulate = fn(&Spec, &Arc<Progress>, Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome>;
 
-/// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
-/// off, one reply timeout and one retry delay after another.
-const QUIET_LIMIT: Duration = Duration::from_secs(300);
-/// How often that is looked at, in virtual time.
-const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// How often the director tells how far the clock has come, in virtual time.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -125,13 +121,13 @@ async fn direct(
     progress: Arc<Progress>,
     attributor: Option<Attributor>,
 ) -> anyhow::Result<Outcome> {
-    let recorder =
-        Recorder::new(Workload::draw(&spec), progress.clone(), RouterReports::Here, spec.backbone.results.publish);
+    let recorder = Recorder::new(&spec, progress.clone(), RouterReports::Here);
     let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
+    let mut recovery = Recovery::of(&world);
     let mut faults = std::pin::pin!(faults::inject(&world, &spec));
     let mut hits = None;
     let samples = Samples::of(&world, &spec);
@@ -146,32 +142,32 @@ async fn direct(
                 all_work = true;
             }
             () = recorder.finished(), if !recorder.is_finished() => {}
-            over = &mut faults, if hits.is_none() => hits = Some(over),
+            over = &mut faults, if hits.is_none() => {
+                hits = Some(over);
+                recovery.begin();
+            }
             never = &mut sampling => match never {},
             failed = &mut scaling => return failed.map(|never| match never {}),
-            () = sleep(LOOK_PERIOD) => progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed),
+            () = sleep(LOOK_PERIOD) => {
+                progress.virtual_us.store(world.cluster().now_us(), Ordering::Relaxed);
+                recovery.look();
+            }
+        }
+        if recovery.is_overdue() {
+            break;
         }
         if Instant::now() >= limit {
             let open_ends = world.open_ends();
-            let violations = world.outcome().violations.join("; ");
+            let violations = joined(&world.outcome().violations, "; ");
             let limit_s = spec.limits.virtual_s_max;
             let separator = if violations.is_empty() { "" } else { "; " };
             return Err(NotDone { limit_s, open_ends: format!("{open_ends}{separator}{violations}") }.into());
         }
     }
-    // A task that was delivered twice may be in work again; let that end, too.
-    let quiet = async {
-        while world.tasks_waiting() > 0 {
-            sleep(QUIET_LOOK_PERIOD).await;
-        }
-    };
-    let quiet = tokio::select! {
+    tokio::select! {
         biased;
-        quiet = timeout(QUIET_LIMIT, quiet) => quiet,
+        () = recovery.end() => {}
         failed = &mut scaling => return failed.map(|never| match never {}),
-    };
-    if quiet.is_err() {
-        bail!("tasks are done but still queued {QUIET_LIMIT:?} later: {}", world.open_ends());
     }
     samples.look();
     let mut outcome = world.outcome();

@@ -25,7 +25,7 @@ use backbone::{
         DEFAULT_ROUTE_KEY, Message as _, ROUTING_QUEUE, TASK_ID_HEADER, TASK_QUEUE, Task, dead_letter_queue,
         retry_queue,
     },
-    telemetry::{FanOut, Readiness, Telemetry},
+    telemetry::{FanOut, Readiness},
 };
 use futures_util::StreamExt as _;
 use sim::{
@@ -34,7 +34,13 @@ use sim::{
     fleet::{Gateway, Mischiefs},
 };
 use std::{
-    collections::BTreeSet, convert::Infallible, fmt, net::SocketAddr, num::NonZeroU16, ops::Range, sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    fmt,
+    net::SocketAddr,
+    num::NonZeroU16,
+    ops::Range,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::time::{sleep, timeout};
@@ -59,17 +65,19 @@ pub(super) enum LastWord {
 /// All that is needed to start any part of the world, again and again.
 pub(super) struct World {
     cluster: Cluster,
-    spec: Arc<Spec>,
-    config: Arc<Config>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) config: Arc<Config>,
     recorder: Recorder,
     attributor: Option<Attributor>,
     progress: Arc<Progress>,
-    amqp: amqp::Broker,
-    mqtt: mqtt::Broker,
+    pub(super) amqp: amqp::Broker,
+    pub(super) mqtt: mqtt::Broker,
     /// All servers among which labels are divided.
-    redis: Vec<redis::Broker>,
+    pub(super) redis: Vec<redis::Broker>,
     gateways: Gateways,
     lives: Lives,
+    /// Of the services that run and work for as long as nobody stops them.
+    pub(super) readiness: Mutex<BTreeMap<Pod, Arc<Readiness>>>,
     scaling: Scaling,
 }
 
@@ -123,6 +131,8 @@ impl World {
         (recorder, attributor): (Recorder, Option<Attributor>),
         progress: Arc<Progress>,
     ) -> Self {
+        let life = cluster.incarnation(&Pod::Mqtt.to_string());
+        recorder.watch_labels(move || life.now_us());
         Self {
             cluster,
             config: Arc::new(config(&spec)),
@@ -132,6 +142,7 @@ impl World {
             redis: spec.brokers.redis().map(|_| redis::Broker::new()).collect(),
             gateways: Gateways::place(spec.clone()),
             lives: Lives::default(),
+            readiness: Mutex::default(),
             scaling: Scaling::new(spec.clone()),
             spec,
             recorder,
@@ -289,7 +300,7 @@ impl World {
             })
         });
         self.scaling.schedule(pod, life.now_us());
-        let telemetry = if self.scaling.scales(pod) { self.with_probe(life, pod, telemetry) } else { telemetry };
+        let telemetry = self.with_readiness(life, pod, telemetry);
         let telemetry = match &self.attributor {
             Some(attributor) => {
                 let now_ns = move || life.is_alive().then(|| life.now_ns());
@@ -300,6 +311,7 @@ impl World {
         let (config, recorder) = (self.config.clone(), self.recorder.clone());
         let [offers, learns] = [self.attributor.clone(), self.attributor.clone()];
         let work = Work {
+            may_fall_silent: !self.spec.is_faultless(),
             tasks: recorder.publish(move || life.now_us()).inspect(move |task| {
                 offers.iter().for_each(|attributor| attributor.offered(&task.task_id, life.now_ns()));
             }),
@@ -316,15 +328,6 @@ impl World {
             }
         });
         self.lives.runs(pod, process);
-    }
-
-    /// Lets somebody find out when a pod that is scaled has become ready.
-    fn with_probe(&self, life: Incarnation, pod: Pod, telemetry: Arc<dyn Telemetry>) -> Arc<dyn Telemetry> {
-        let readiness = Arc::new(Readiness::default());
-        self.scaling.started(pod);
-        let probe = self.scaling.clone().probe(pod, readiness.clone(), move || life.now_us());
-        life.env().spawn("readiness probe", probe);
-        Arc::new(FanOut(vec![telemetry, readiness]))
     }
 
     /// Waits until every gateway and every router has its MQTT session.
@@ -349,6 +352,7 @@ impl World {
     /// Asks the service on `pod` to stop and waits until it has, or was killed. Returns whether it ran.
     pub(super) async fn stop(&self, pod: Pod) -> bool {
         let Some(process) = self.lives.stops(pod) else { return false };
+        self.readiness().remove(&pod);
         process.ask_to_stop();
         process.stopped().await;
         self.lives.stopped(pod);
@@ -361,6 +365,7 @@ impl World {
         if !self.lives.dies(pod) {
             return false;
         }
+        self.readiness().remove(&pod);
         let name = pod.to_string();
         let outage = match last_word {
             LastWord::Said => self.cluster.crash(&name),
@@ -381,12 +386,12 @@ impl World {
         self.kill(pod, LastWord::Said);
     }
 
-    fn depth(&self, queue: &str) -> usize {
+    pub(super) fn depth(&self, queue: &str) -> usize {
         self.amqp.queue_depth(queue).unwrap_or(0)
     }
 
     /// Where tasks are that have no end yet, those that a worker has in hand included.
-    fn task_queues(&self) -> [String; 2] {
+    pub(super) fn task_queues(&self) -> [String; 2] {
         let retries = retry_queue(Duration::from_millis(self.config.task_worker.retry_delay_ms));
         [TASK_QUEUE.to_owned(), retries]
     }
@@ -435,25 +440,10 @@ impl World {
             queued: self.queued_tasks(),
             mqtt_messages: self.mqtt.stats().publishes_received,
         };
+        self.note_paths_of_brokers();
         let is_faultless = self.spec.is_faultless() && !self.scaling.has_killed();
         let (scaling, pods_us) = self.scaling.report(self.cluster.now_us());
         let outcome = invariants::check(&self.recorder, &brokers, is_faultless);
         Outcome { scaling, pods_us, radio: self.gateways.radio_use(), ..outcome }
-    }
-
-    /// For the message of a run that doesn't end.
-    pub(super) fn open_ends(&self) -> String {
-        let depths = self.amqp.queue_names().into_iter().filter_map(|name| {
-            let depth = self.depth(&name);
-            (depth > 0 && name != dead_letter_queue()).then(|| format!("{depth} messages in queue {name}"))
-        });
-        let depths: Vec<String> = depths.take(10).collect();
-        let sessions = self.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
-        let sessions: Vec<String> = sessions
-            .take(10)
-            .map(|s| format!("{} queued and {} in flight for MQTT client {}", s.queued, s.in_flight, s.client_id))
-            .collect();
-        let open = [depths, sessions].concat();
-        if open.is_empty() { "nothing is queued anywhere".into() } else { open.join(", ") }
     }
 }

@@ -33,6 +33,28 @@ pub fn changes(from: &Spec, to: &Spec) -> Result<Vec<Change>, toml::ser::Error> 
     Ok(changes)
 }
 
+/// `spec` as TOML with nothing in it but what is not as it is by default: what a file of one's own would say.
+#[must_use]
+pub fn only_changes(spec: &Spec) -> String {
+    let table = |spec: &Spec| toml::Table::try_from(spec).expect("a spec came from TOML, so it fits into TOML");
+    let changed = changed(table(spec), &table(&Spec::default()));
+    toml::to_string_pretty(&changed).expect("a part of what fits into TOML does, too")
+}
+
+fn changed(table: toml::Table, defaults: &toml::Table) -> toml::Table {
+    let mut changed_ones = toml::Table::new();
+    for (key, value) in table {
+        match (value, defaults.get(&key)) {
+            (value, Some(default)) if value == *default => {}
+            (toml::Value::Table(inner), Some(toml::Value::Table(defaults))) => {
+                changed_ones.insert(key, toml::Value::Table(changed(inner, defaults)));
+            }
+            (value, _) => drop(changed_ones.insert(key, value)),
+        }
+    }
+    changed_ones
+}
+
 /// What a spec sets, as JSON. By way of TOML, the only format that a spec is written in.
 fn values(spec: &Spec) -> Result<Value, toml::ser::Error> {
     let table = toml::Table::try_from(spec)?;

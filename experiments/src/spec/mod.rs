@@ -24,7 +24,7 @@ mod world;
 pub use autoscale::{
     Autoscale, Autoscaler, Behavior, Mode, Policy, PolicyKind, Protocol, ScalingRules, SelectPolicy, Target, Trigger,
 };
-pub use difference::{Change, changes};
+pub use difference::{Change, changes, only_changes};
 pub use error::SpecError;
 pub use fault::{Fault, FaultKind, Part, Scope, Strength};
 pub use library::{BuiltIn, Library, Listed, repository};
@@ -150,6 +150,20 @@ impl Spec {
         self.autoscale.of(target).map_or(self.replicas.of(target), |rules| rules.max_replica_count)
     }
 
+    /// Whether it keeps to the rules that are checked when a spec is loaded from a file.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self) -> Result<(), String> {
+        validate::validate(self).map_err(|wrong| wrong.to_string())
+    }
+
+    /// Whether all that breaks works again some time.
+    #[must_use]
+    pub fn heals(&self) -> bool {
+        self.faults.iter().all(|fault| fault.for_ms.is_some() || fault.kind.is_instant())
+    }
+
     /// Whether nothing breaks and no segment is lost.
     #[must_use]
     pub fn is_faultless(&self) -> bool {
@@ -245,11 +259,15 @@ impl Replicas {
 pub struct Limits {
     /// A run that is not over at this virtual time fails and says what was still open. Default: 3,600 s.
     pub virtual_s_max: u32,
+    /// When all that was broken works again and all tasks have come: in what time the backlog has to drain and every
+    /// service to be ready, with nothing left behind at the brokers. It has to be longer than the services' own
+    /// timeouts, retries and pauses together. While a fault lasts, nothing of this is asked. Default: 3,600 s.
+    pub recover_s: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { virtual_s_max: 3_600 }
+        Self { virtual_s_max: 3_600, recover_s: 3_600 }
     }
 }
 

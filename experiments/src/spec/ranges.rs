@@ -43,7 +43,7 @@ const MILLION: u32 = 1_000_000;
 
 /// A field, its least and its largest value; `*` stands for any one key. What is not here may have any value of its
 /// type.
-const RANGES: [(&str, u32, u32); 66] = [
+const RANGES: [(&str, u32, u32); 67] = [
     ("workload.tasks", 1, TASKS_MAX),
     ("workload.duration_s", 0, DURATION_S_MAX),
     ("workload.warm_up_s", 0, DURATION_S_MAX),
@@ -99,6 +99,7 @@ const RANGES: [(&str, u32, u32); 66] = [
     ("brokers.amqp_metadata.spread_percent", 0, SPREAD_PERCENT_MAX),
     ("brokers.amqp_metadata.disorder_percent", 0, 100),
     ("limits.virtual_s_max", 1, u32::MAX),
+    ("limits.recover_s", 1, u32::MAX),
     ("expect.done_percent_min", 0, 100),
     ("expect.done_percent_max", 0, 100),
     ("autoscale.*.polling_interval_s", 1, SCALING_S_MAX),

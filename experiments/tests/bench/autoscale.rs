@@ -33,7 +33,7 @@ fn autoscaler(queue: &str, protocol: Protocol) -> Autoscaler {
 
 fn run(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap_or_else(|error| panic!("{error:#}"));
-    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert_eq!(outcome.violations, []);
     let undone: Vec<_> = outcome.tasks.iter().filter(|task| task.end != TaskEnd::Done).collect();
     assert!(undone.is_empty(), "{undone:?}");
     outcome

@@ -33,7 +33,7 @@ fn over_http(routers: u32) -> Spec {
 
 fn run(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap();
-    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert_eq!(outcome.violations, []);
     assert_eq!(outcome.counters.rpcs_misrouted, 0);
     let counts = outcome.task_counts();
     assert_eq!(counts.dispatched, u64::from(spec.workload.tasks));

@@ -6,7 +6,7 @@ use backbone::{
     telemetry::FailReason,
 };
 use experiments::{
-    measure::{Outcome, TaskEnd},
+    measure::{Oracle, Outcome, TaskEnd},
     simulate::simulate,
     spec::{CommandedEsls, GatewayMode, GatewayWrites, Library, Order, Spec},
 };
@@ -27,7 +27,7 @@ fn small() -> Spec {
 
 fn run(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap();
-    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert_eq!(outcome.violations, []);
     outcome
 }
 
@@ -106,7 +106,11 @@ fn gateways_that_echo_nothing_make_a_colliding_caller_believe_a_foreign_reply() 
     spec.backbone.task_worker.reply_timeout_ms = 1_000;
     spec.backbone.task_worker.attempts_max = 1;
     let outcome = simulate(&spec, &Arc::default(), None).unwrap();
-    assert!(outcome.violations.iter().any(|what| what.contains("is done, but label")), "{:?}", outcome.violations);
+    assert!(
+        outcome.violations.iter().any(|violation| violation.oracle == Oracle::DoneNotShown),
+        "{:?}",
+        outcome.violations
+    );
 }
 
 #[test]

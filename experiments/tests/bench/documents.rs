@@ -1,7 +1,11 @@
 //! The documents: every command in them is run, or stands in a list of those that are tried elsewhere; every link leads
 //! somewhere; and what is generated in them is as it would be generated today.
 
-use experiments::{cli, spec::reference};
+use experiments::{
+    cli,
+    measure::{Oracle, Sometimes},
+    spec::reference,
+};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -9,7 +13,7 @@ use std::{
 };
 
 /// Commands that are not run here: how they begin, and where they are tried.
-const ELSEWHERE: [(&str, &str); 35] = [
+const ELSEWHERE: [(&str, &str); 40] = [
     ("scripts/test", "this test is a part of it"),
     (".ci/run", "CI"),
     ("cargo check -p", "CI compiles all of it"),
@@ -42,6 +46,11 @@ const ELSEWHERE: [(&str, &str); 35] = [
     ("experiments sweep", "takes minutes; experiments/tests/bench/capacity.rs"),
     ("experiments check", "CI runs `check --all`; experiments/tests/bench/cli.rs the rest"),
     ("experiments roaming", "takes minutes; experiments/tests/bench/radio.rs has its world"),
+    ("experiments hunt", "takes minutes; experiments/tests/bench/hunt.rs"),
+    ("experiments /tmp/mine.toml", "what the command before it has written; experiments/tests/bench/hunt.rs"),
+    ("seq 0 15 | parallel", "needs GNU parallel and other machines"),
+    ("scripts/canaries", "takes an hour; by hand"),
+    ("find /tmp/parts", "goes with the command before it"),
     ("experiments thesis", "takes minutes; experiments/tests/bench/thesis.rs"),
     ("experiments custom_1k_1 --live", "needs real brokers; experiments/tests/live"),
     ("experiments throughput --live", "needs real brokers; experiments/tests/live"),
@@ -51,12 +60,18 @@ const FEW: [&str; 3] = ["--tasks", "30", "--quiet"];
 /// Commands of the bench that take such options.
 const OTHER_ACTIONS: [&str; 9] =
     ["list", "show", "new", "check", "compare", "thesis", "brokers", "calibrate", "roaming"];
-/// Between these the reference of all fields stands.
-/// What is generated in a document: where it begins, where it ends, and what makes it.
-type Generated = (&'static str, &'static str, fn() -> String);
-const REFERENCES: [Generated; 2] = [
-    ("<!-- spec reference: generated -->\n", "<!-- end -->\n", reference::markdown),
-    ("<!-- kinds of faults: generated -->\n", "<!-- end of the kinds -->\n", reference::faults_markdown),
+/// What is generated in a document: which, where it begins, where it ends, and what makes it.
+type Generated = (&'static str, &'static str, &'static str, fn() -> String);
+const REFERENCES: [Generated; 4] = [
+    ("experiments/README.md", "<!-- spec reference: generated -->\n", "<!-- end -->\n", reference::markdown),
+    (
+        "experiments/README.md",
+        "<!-- kinds of faults: generated -->\n",
+        "<!-- end of the kinds -->\n",
+        reference::faults_markdown,
+    ),
+    ("experiments/HUNT.md", "<!-- oracles: generated -->\n", "<!-- end -->\n", Oracle::markdown),
+    ("experiments/HUNT.md", "<!-- paths: generated -->\n", "<!-- end of the paths -->\n", Sometimes::markdown),
 ];
 /// Longest README and map: a reader's patience.
 const SHORT_LINES: usize = 150;
@@ -68,7 +83,8 @@ fn repository() -> PathBuf {
 /// All documents, by path. The report is written by a program.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut documents = Vec::new();
-    for folder in ["", "backbone", "sim", "sim/examples", "experiments", "experiments/reference", "scripts/measure"] {
+    let of_the_bench = ["experiments", "experiments/bugs", "experiments/reference", "scripts/measure"];
+    for folder in ["", "backbone", "sim", "sim/examples"].into_iter().chain(of_the_bench) {
         let Ok(entries) = std::fs::read_dir(repository().join(folder)) else { continue };
         for path in entries.map(|entry| entry.unwrap().path()) {
             if path.extension().is_some_and(|extension| extension == "md") {
@@ -246,24 +262,23 @@ fn anchor_of(line: &str) -> String {
 }
 
 #[test]
-fn the_reference_of_all_fields_is_that_of_the_types() {
-    let path = repository().join("experiments/README.md");
-    let written = std::fs::read_to_string(&path).unwrap();
-    let mut text = written.clone();
-    for (begin, end, generate) in REFERENCES {
+fn the_references_are_those_of_the_types() {
+    for (document, begin, end, generate) in REFERENCES {
+        let path = repository().join(document);
+        let text = std::fs::read_to_string(&path).unwrap();
         let (before, rest) = text.split_once(begin).expect("the place of the reference is marked");
-        let (_, after) = rest.split_once(end).expect("and its end");
-        text = [before, begin, "\n", &generate(), "\n", end, after].concat();
+        let (written, after) = rest.split_once(end).expect("and its end");
+        let generated = format!("\n{}\n", generate());
+        if std::env::var_os("SHELFWIRE_WRITE_DOCUMENTS").is_some() {
+            std::fs::write(&path, [before, begin, &generated, end, after].concat()).unwrap();
+            continue;
+        }
+        assert!(
+            written == generated,
+            "{document} is not up to date; this writes it:\nSHELFWIRE_WRITE_DOCUMENTS=1 cargo test -p experiments \
+             --test bench documents::the_reference"
+        );
     }
-    if std::env::var_os("SHELFWIRE_WRITE_DOCUMENTS").is_some() {
-        std::fs::write(&path, text).unwrap();
-        return;
-    }
-    assert!(
-        written == text,
-        "experiments/README.md is not up to date; this writes it:\nSHELFWIRE_WRITE_DOCUMENTS=1 cargo test -p \
-         experiments --test bench documents::the_reference"
-    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use backbone::{
     telemetry::{DropReason, FailReason},
 };
 use experiments::{
-    measure::{Outcome, TaskEnd},
+    measure::{Outcome, TaskEnd, joined},
     simulate::simulate,
     spec::{Fault, FaultKind, Hosts, Part, Pod, Spec},
 };
@@ -39,7 +39,7 @@ fn spec(seed: u64) -> Spec {
 
 fn run(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap_or_else(|error| panic!("seed {}: {error:#}", spec.seed));
-    assert_eq!(outcome.violations, Vec::<String>::new(), "seed {}", spec.seed);
+    assert_eq!(outcome.violations, [], "seed {}", spec.seed);
     // A gateway that answers for another label is not believed.
     let lies = spec.faults.iter().any(|fault| fault.kind == FaultKind::ReplyForOther);
     assert_eq!(outcome.counters.rpcs_misrouted > 0, lies, "seed {}", spec.seed);
@@ -360,7 +360,7 @@ fn a_fault_that_hits_nothing_is_an_error_unless_it_is_only_counted() {
     spec.faults =
         vec![Fault::new(40, FaultKind::Crash, Pod::Redis, 900), Fault::new(90, FaultKind::Crash, Pod::Redis, 100)];
     let outcome = simulate(&spec, &Arc::default(), None).unwrap();
-    assert_eq!(outcome.violations, ["the fault `Crash redis` hit nothing"]);
+    assert_eq!(joined(&outcome.violations, "; "), "the fault `Crash redis` hit nothing");
     spec.expect.every_fault_hits = false;
     assert_eq!(run(&spec).fault_hits, [1, 0]);
 }

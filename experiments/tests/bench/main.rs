@@ -10,6 +10,7 @@ mod documents;
 mod explain;
 mod faults;
 mod floors;
+mod hunt;
 mod own_specs;
 mod plot;
 mod radio;

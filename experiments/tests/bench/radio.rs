@@ -17,7 +17,7 @@ fn spec(name: &str, changes: &[&str]) -> Spec {
 
 fn run_of(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap();
-    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert_eq!(outcome.violations, []);
     outcome
 }
 

@@ -1,7 +1,7 @@
 //! Running an experiment, with stand-ins for the simulation: what the bench makes of success, failure and difference.
 //! No number here says anything about the backbone.
 
-use experiments::measure::{Outcome, TaskEnd, TaskRecord};
+use experiments::measure::{Oracle, Outcome, TaskEnd, TaskRecord, Violation};
 use experiments::progress::Progress;
 use experiments::run::run;
 use experiments::run::verify;
@@ -61,7 +61,8 @@ fn panicking(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> {
 }
 
 fn unbalanced(_: &Spec, _: &Arc<Progress>, _: Trace) -> anyhow::Result<Outcome> {
-    Ok(Outcome { violations: vec!["10 dispatched, 9 accounted for".into()], ..outcome("x") })
+    let lost = Violation { oracle: Oracle::TaskLost, text: "10 dispatched, 9 accounted for".into() };
+    Ok(Outcome { violations: vec![lost], ..outcome("x") })
 }
 
 #[test]

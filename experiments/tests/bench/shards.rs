@@ -19,7 +19,7 @@ fn small() -> Spec {
 
 fn run(spec: &Spec) -> Outcome {
     let outcome = simulate(spec, &Arc::default(), None).unwrap();
-    assert_eq!(outcome.violations, Vec::<String>::new());
+    assert_eq!(outcome.violations, []);
     outcome
 }
 

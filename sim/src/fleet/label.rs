@@ -3,12 +3,28 @@
 use backbone::message::{Mac, Status};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// All labels of a world. Cheap to clone; all clones are the same labels.
-#[derive(Clone, Debug, Default)]
-pub struct Labels(Arc<Mutex<BTreeMap<Mac, Label>>>);
+#[derive(Clone, Default)]
+pub struct Labels(Arc<All>);
+
+#[derive(Default)]
+struct All {
+    labels: Mutex<BTreeMap<Mac, Label>>,
+    watcher: OnceLock<Watcher>,
+}
+
+/// Is told of every command that reaches a label: the label, the version, and what the label did.
+type Watcher = Box<dyn Fn(Mac, u64, Execution) + Send + Sync>;
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Labels({})", self.lock().len())
+    }
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Label {
@@ -42,12 +58,27 @@ impl Execution {
 
 impl Labels {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Mac, Label>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `watcher` know of every command that reaches a label from now on: the label, the version, and what the
+    /// label did. There is one watcher; the first stays.
+    pub fn watch(&self, watcher: impl Fn(Mac, u64, Execution) + Send + Sync + 'static) {
+        let _ = self.0.watcher.set(Box::new(watcher));
     }
 
     /// The label `mac` gets a command. A label that nobody knew before answers too: the thesis' emulators answer for
     /// any address.
     pub fn execute(&self, mac: Mac, version: u64) -> Execution {
+        let execution = self.take(mac, version);
+        // Without the lock, since who watches may look at the labels.
+        if let Some(watcher) = self.0.watcher.get() {
+            watcher(mac, version, execution);
+        }
+        execution
+    }
+
+    fn take(&self, mac: Mac, version: u64) -> Execution {
         let mut labels = self.lock();
         let label = labels.entry(mac).or_default();
         match version.cmp(&label.version) {
@@ -84,6 +115,21 @@ mod tests {
         assert_eq!(labels.execute(mac, 5), Execution::Shown);
         assert_eq!(labels.execute(mac, 5), Execution::Repeated);
         assert_eq!(labels.executed(), 1);
+    }
+
+    #[test]
+    fn a_watcher_learns_what_each_command_did_and_may_look_at_the_labels() {
+        let (labels, mac) = (Labels::default(), Mac::new(1));
+        let (seen, looks_at) = (Arc::new(Mutex::new(Vec::new())), labels.clone());
+        let sees = seen.clone();
+        labels.watch(move |mac, version, execution| {
+            sees.lock().unwrap().push((version, execution, looks_at.version(mac)));
+        });
+        for version in [5, 5, 3] {
+            labels.execute(mac, version);
+        }
+        let expected = [(5, Execution::Shown), (5, Execution::Repeated), (3, Execution::Superseded)];
+        assert_eq!(*seen.lock().unwrap(), expected.map(|(version, execution)| (version, execution, Some(5))));
     }
 
     proptest! {

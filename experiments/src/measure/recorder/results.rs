@@ -1,7 +1,10 @@
 //! What the producer learns of its tasks, held against what their workers said and what their labels show.
 
 use super::{Entries, Recorder};
-use crate::workload::task_id;
+use crate::{
+    measure::{oracle::Oracle, sometimes::Sometimes},
+    workload::task_id,
+};
 use backbone::message::{CommandOutcome, TaskResult};
 use std::num::NonZeroU64;
 
@@ -11,17 +14,22 @@ impl Recorder {
         let mut entries = self.entries();
         let result = match result {
             Ok(result) => result,
-            Err(error) => return entries.violate(format!("the producer got a result that is none: {error}")),
+            Err(error) => {
+                let text = format!("the producer got a result that is none: {error}");
+                return entries.violate(Oracle::ResultMalformed.broken(text));
+            }
         };
         let Some(id) = &result.task_id else {
-            return entries.violate("the producer got a result without a task".into());
+            return entries.violate(Oracle::ResultMalformed.broken("the producer got a result without a task"));
         };
         let index = Self::index_of(id);
         self.check_lines(&mut entries, index, &result);
         let known = entries.tasks[index].result;
         if let Some((_, known)) = known {
+            entries.reach(Sometimes::ResultAgain);
             if known.is_success() != result.outcome.is_success() {
-                entries.violate(format!("the producer learnt that {id} is {known:?}, and then {:?}", result.outcome));
+                let text = format!("the producer learnt that {id} is {known:?}, and then {:?}", result.outcome);
+                self.contradicts(&mut entries, text);
             }
             return;
         }
@@ -36,10 +44,12 @@ impl Recorder {
         let (labels, task) = (self.0.workload.labels_of(index), task_id(index as u32));
         let named = result.commands.iter().map(|line| line.esl_mac);
         if !named.eq(labels.iter().copied()) {
-            entries.violate(format!("the result of {task} has other lines than the task has commands"));
+            let text = format!("the result of {task} has other lines than the task has commands");
+            entries.violate(Oracle::ResultMalformed.broken(text));
         }
         if result.outcome.is_success() != result.commands.iter().all(|line| line.outcome.is_success()) {
-            entries.violate(format!("the result of {task} is {:?}, but its lines say otherwise", result.outcome));
+            let text = format!("the result of {task} is {:?}, but its lines say otherwise", result.outcome);
+            entries.violate(Oracle::ResultMalformed.broken(text));
         }
         for line in result.commands.iter().filter(|line| line.outcome == CommandOutcome::Done) {
             self.check_label(entries, index, line.esl_mac);
@@ -51,7 +61,7 @@ impl Recorder {
 mod tests {
     use super::*;
     use crate::{
-        measure::{Recorder, RouterReports},
+        measure::{Recorder, RouterReports, joined},
         spec::{CommandedEsls, Pod, Spec},
         workload::Workload,
     };
@@ -66,7 +76,7 @@ mod tests {
         let mut spec = Spec::default();
         (spec.workload.tasks, spec.workload.commands_per_task) = (1, 1);
         spec.workload.esls = CommandedEsls::Fresh;
-        let recorder = Recorder::new(Workload::draw(&spec), Arc::default(), RouterReports::Here, true);
+        let recorder = Recorder::new(&spec, Arc::default(), RouterReports::Here);
         recorder.labels().execute(recorder.workload().labels_of(0)[0], Workload::version_of(0));
         recorder
     }
@@ -89,7 +99,7 @@ mod tests {
     }
 
     fn violations(recorder: &Recorder) -> String {
-        recorder.entries().violations.join("; ")
+        joined(&recorder.entries().violations, "; ")
     }
 
     fn worker_says_done(recorder: &Recorder) {

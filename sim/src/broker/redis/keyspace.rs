@@ -139,6 +139,11 @@ impl Keyspace {
         self.watches.len()
     }
 
+    /// Keys that will still be there after `unix_ms`.
+    pub fn outliving(&self, unix_ms: u64) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(move |(_, entry)| entry.expires_ms > unix_ms).map(|(key, _)| &**key)
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.entries.keys().map(|key| &**key)
     }

@@ -1,0 +1,146 @@
+//! Many seeds, as many at a time as there are threads; their verdicts in the order of the seeds.
+
+use super::verdict::{Verdict, judge};
+use crate::{cost::Stopwatch, simulate::Simulate, spec::Spec};
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    ops::{ControlFlow, Range},
+    str::FromStr,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+};
+
+/// A part of the seeds: each `of`th, from the one with number `index` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Counted from 0.
+    pub index: u64,
+    /// How many parts there are.
+    pub of: u64,
+}
+
+impl Shard {
+    /// All seeds.
+    pub const ALL: Self = Self { index: 0, of: 1 };
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match parsed {
+            Some((index, of)) if index < of => Ok(Self { index, of }),
+            _ => Err(format!("`{text}` is no part of a whole; expected INDEX/COUNT with an index from 0, as in 0/4")),
+        }
+    }
+}
+
+/// Which seeds, and how.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// All seeds, of which this is a part.
+    pub seeds: Range<u64>,
+    /// Which part.
+    pub shard: Shard,
+    /// No seed is begun after so much wall time, in seconds.
+    pub limit_s: Option<f64>,
+    /// Runs at a time.
+    pub jobs: NonZero<usize>,
+}
+
+impl Campaign {
+    /// How many seeds there are, if time doesn't end it.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let all = self.seeds.end.saturating_sub(self.seeds.start);
+        all.saturating_sub(self.shard.index).div_ceil(self.shard.of)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The seed with this number among them.
+    fn seed(&self, number: u64) -> Option<u64> {
+        (number < self.len()).then(|| self.seeds.start + self.shard.index + number * self.shard.of)
+    }
+
+    /// Judges the world of each seed, and gives the verdicts to `take`, in the order of the seeds, until it breaks.
+    pub fn run(
+        &self,
+        world: impl Fn(u64) -> Spec + Sync,
+        simulate: Simulate,
+        mut take: impl FnMut(Verdict) -> ControlFlow<()>,
+    ) {
+        let (clock, next, enough) = (Stopwatch::start(), AtomicU64::new(0), AtomicBool::new(false));
+        let is_in_time = || self.limit_s.is_none_or(|limit_s| clock.elapsed_s() < limit_s);
+        let goes_on = || is_in_time() && !enough.load(Relaxed);
+        let (give, verdicts) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.get() {
+                let (give, next, world, goes_on) = (give.clone(), &next, &world, &goes_on);
+                scope.spawn(move || {
+                    while goes_on() {
+                        let number = next.fetch_add(1, Relaxed);
+                        let Some(seed) = self.seed(number) else { return };
+                        if give.send((number, judge(&world(seed), simulate, None))).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(give);
+            // What has come before its turn; each thread is at most one long run ahead of another.
+            let (mut early, mut turn) = (BTreeMap::new(), 0);
+            for (number, verdict) in verdicts {
+                early.insert(number, verdict);
+                while let Some(verdict) = early.remove(&turn) {
+                    turn += 1;
+                    if !enough.load(Relaxed) && take(verdict).is_break() {
+                        enough.store(true, Relaxed);
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign(seeds: Range<u64>, shard: Shard) -> Campaign {
+        Campaign { seeds, shard, limit_s: None, jobs: NonZero::<usize>::MIN }
+    }
+
+    #[test]
+    fn shards_share_all_seeds_out_and_none_twice() {
+        let mut all: Vec<u64> = (0..3)
+            .map(|index| campaign(5..15, Shard { index, of: 3 }))
+            .flat_map(|part| (0..part.len()).map(move |number| part.seed(number).unwrap()).collect::<Vec<_>>())
+            .collect();
+        all.sort_unstable();
+        assert_eq!(all, (5..15).collect::<Vec<_>>());
+        assert!(campaign(5..5, Shard::ALL).is_empty());
+    }
+
+    #[test]
+    fn a_shard_is_read_as_it_is_written() {
+        assert_eq!("1/4".parse(), Ok(Shard { index: 1, of: 4 }));
+        for wrong in ["4/4", "1", "a/b", "1/0", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}
