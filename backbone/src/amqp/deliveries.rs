@@ -1,10 +1,14 @@
 //! Consuming a durable queue, across lost connections.
 
-use super::{Delivery, DurableQueue, REPLY_SUCCESS, Session, settling::Generation};
+use super::{
+    Delivery, DurableQueue, REPLY_SUCCESS, Session,
+    consuming::{Consuming, End},
+    settling::Generation,
+};
 use crate::backoff::Backoff;
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use lapin::{
-    Channel, Consumer,
+    Channel,
     options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
@@ -34,13 +38,13 @@ pub(crate) struct Deliveries {
     session: Session,
     queue: DurableQueue,
     acknowledge: Acknowledge,
-    open: Option<(Channel, Consumer)>,
+    open: Option<Consuming>,
     /// The channel whose consumer the broker ended last, as it does when the queue is deleted. Kept, so that what was
     /// in work then counts as the service's: its queue has it no more.
     ended: Option<Channel>,
     /// Has come over the present channel, while there was no room for it.
     waiting: Option<Delivery>,
-    opening: Option<BoxFuture<'static, (Channel, Consumer)>>,
+    opening: Option<BoxFuture<'static, Consuming>>,
     /// How many channels there were, with the present one.
     generation: Generation,
 }
@@ -63,7 +67,7 @@ impl Deliveries {
             if self.waiting.is_some() {
                 pending::<()>().await;
             }
-            let Some((_channel, consumer)) = &mut self.open else {
+            let Some(consuming) = &mut self.open else {
                 // A consumer that keeps ending must not be reopened in a tight loop.
                 let reopening = self.generation > 0;
                 let opening = self.opening.get_or_insert_with(|| {
@@ -75,17 +79,17 @@ impl Deliveries {
                 self.session.needs().met(&self.queue.name);
                 continue;
             };
-            match consumer.next().await {
-                Some(Ok(delivery)) => self.waiting = Some(Delivery::new(delivery)),
-                Some(Err(error)) => {
-                    tracing::debug!(queue = self.queue.name, %error, "consumer ended");
-                    self.lost(&error.to_string());
+            match consuming.next().await {
+                Ok(delivery) => self.waiting = Some(Delivery::new(delivery)),
+                Err(End::Lost(reason)) => {
+                    tracing::debug!(queue = self.queue.name, reason, "consumer ended");
+                    self.lost(&reason);
                     self.open = None;
                 }
-                None => {
+                Err(End::ByBroker) => {
                     tracing::warn!(queue = self.queue.name, "RabbitMQ has ended the consumer; consuming anew");
                     self.lost("RabbitMQ has ended the consumer");
-                    self.ended = self.open.take().map(|(channel, _)| channel);
+                    self.ended = self.open.take().map(|consuming| consuming.channel);
                 }
             }
         }
@@ -97,7 +101,7 @@ impl Deliveries {
 
     /// The channel over which the last delivery came, and which one it is. `None` once that has ended.
     pub(super) fn channel(&self) -> Option<(Generation, &Channel)> {
-        self.open.as_ref().map(|(channel, _)| (self.generation, channel))
+        self.open.as_ref().map(|consuming| (self.generation, &consuming.channel))
     }
 
     /// Tells the broker to send no more. Deliveries that were not yet taken return to the queue when the session
@@ -105,7 +109,7 @@ impl Deliveries {
     /// acknowledged, as long as `self` lives.
     pub(crate) async fn stop(&mut self) {
         self.opening = None;
-        if let Some((channel, consumer)) = &self.open {
+        if let Some(Consuming { channel, consumer, .. }) = &self.open {
             // On failure the connection is gone, and deliveries have stopped with it.
             let _ = timeout(CANCEL_LIMIT, channel.basic_cancel(consumer.tag(), BasicCancelOptions::default())).await;
         }
@@ -116,13 +120,12 @@ impl Deliveries {
         if let Some(delivery) = self.waiting.take() {
             return Some(delivery);
         }
-        let (_channel, consumer) = self.open.as_mut()?;
-        consumer.next().await?.ok().map(Delivery::new)
+        self.open.as_mut()?.next().await.ok().map(Delivery::new)
     }
 
     /// Closes the channel. What was taken and not acknowledged returns to the queue.
     pub(crate) async fn close(self) {
-        let open = self.open.map(|(channel, _consumer)| channel);
+        let open = self.open.map(|consuming| consuming.channel);
         for channel in open.into_iter().chain(self.ended) {
             // Awaited, because lapin reports an error when the connection is closed while a channel is closing.
             let _ = timeout(CANCEL_LIMIT, channel.close(REPLY_SUCCESS, "OK".into())).await;
@@ -131,7 +134,7 @@ impl Deliveries {
 }
 
 /// Opens a channel and consumes, trying until it succeeds; after an earlier consumer's end not at once.
-async fn open(session: Session, queue: DurableQueue, acknowledge: Acknowledge, reopening: bool) -> (Channel, Consumer) {
+async fn open(session: Session, queue: DurableQueue, acknowledge: Acknowledge, reopening: bool) -> Consuming {
     let mut backoff = Backoff::new();
     if reopening {
         backoff.pause(&session.env).await;
@@ -158,7 +161,7 @@ async fn try_open(
     session: &Session,
     queue: &DurableQueue,
     acknowledge: Acknowledge,
-) -> Result<(Channel, Consumer), crate::reconnect::DialError> {
+) -> Result<Consuming, crate::reconnect::DialError> {
     let line = session.line(Instant::now() + OPEN_LIMIT).await?;
     let channel = line.connection.connection.create_channel().await?;
     // Again, though the session has done it: a consumer also ends because its queue was deleted.
@@ -172,5 +175,5 @@ async fn try_open(
     };
     let options = BasicConsumeOptions { no_ack, ..Default::default() };
     let consumer = channel.basic_consume(queue.name.as_str().into(), "".into(), options, FieldTable::default()).await?;
-    Ok((channel, consumer))
+    Ok(Consuming::new(&line.connection, channel, consumer))
 }

@@ -6,6 +6,7 @@
 //! unconfirmed is published again by whoever waits for the confirm.
 
 mod connect;
+mod consuming;
 mod deliveries;
 mod message;
 mod missing;
@@ -37,6 +38,7 @@ use missing::Repairs;
 use publish::Returns;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// Largest frame. lapin allocates 64 times this for each connection, and RabbitMQ's default of 128 KB buys nothing for
 /// messages of a few hundred bytes; longer ones travel in several frames.
@@ -53,6 +55,8 @@ pub(crate) struct OpenConnection {
     /// For publishing and for queues that live as long as the connection.
     channel: Channel,
     returns: Arc<Returns>,
+    /// It does not answer; what still waits for something over it waits in vain.
+    given_up: CancellationToken,
 }
 
 /// One replica's AMQP connection. Clones share it.
@@ -114,11 +118,6 @@ impl Session {
         self.reconnect.get(deadline).await
     }
 
-    /// A channel to consume on, and to declare queues that belong to the connection.
-    async fn channel(&self, deadline: Instant) -> Result<Channel, Unavailable> {
-        Ok(self.line(deadline).await?.connection.channel)
-    }
-
     /// How many messages wait in `queue`, which is declared if it does not exist. A connection and the answer are
     /// waited for until `deadline`.
     ///
@@ -138,6 +137,9 @@ impl Session {
     /// Gives up a connection that does not answer, so that its consumers end and the next use dials anew.
     fn give_up(&self, line: Line<OpenConnection>, reason: &str) {
         if self.reconnect.broken(&line, reason) {
+            // lapin ends consumers when the broker has confirmed the close, or the connection fails. One that is silent
+            // does neither, and closing switches heartbeats off.
+            line.connection.given_up.cancel();
             self.env.spawn("amqp close", async move { line.connection.close().await });
         }
     }
@@ -169,7 +171,8 @@ impl Dialer for AmqpDialer {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.topology.declare(&channel).await?;
         self.needs.met(missing::NEED);
-        Ok(OpenConnection { connection: Arc::new(connection), channel, returns: Arc::default() })
+        let (connection, given_up) = (Arc::new(connection), CancellationToken::new());
+        Ok(OpenConnection { connection, channel, returns: Arc::default(), given_up })
     }
 
     fn is_up(link: &OpenConnection) -> bool {

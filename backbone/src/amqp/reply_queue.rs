@@ -1,10 +1,8 @@
 //! Queues for replies: named by the broker, and gone with their consumer.
 
-use super::{Delivery, QueueName, Session};
+use super::{Delivery, QueueName, Session, consuming::Consuming};
 use crate::reconnect::Unavailable;
-use futures_util::StreamExt;
 use lapin::{
-    Channel, Consumer,
     options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
@@ -39,9 +37,8 @@ pub(crate) enum Ownership {
 
 /// A queue for replies with its consumer.
 pub(crate) struct ReplyQueue {
-    channel: Channel,
     name: QueueName,
-    consumer: Consumer,
+    consuming: Consuming,
 }
 
 impl ReplyQueue {
@@ -51,7 +48,8 @@ impl ReplyQueue {
     /// [`ReplyQueueError`].
     pub(crate) async fn open(session: &Session, ownership: Ownership) -> Result<Self, ReplyQueueError> {
         let exclusive = ownership == Ownership::Exclusive;
-        let channel = session.channel(Instant::now() + REPLY_QUEUE_LIMIT).await?;
+        let connection = session.line(Instant::now() + REPLY_QUEUE_LIMIT).await?.connection;
+        let channel = connection.channel.clone();
         let options = QueueDeclareOptions { exclusive, auto_delete: true, ..Default::default() };
         let mut arguments = FieldTable::default();
         arguments.insert("x-expires".into(), ORPHAN_EXPIRES_MS.into());
@@ -59,7 +57,7 @@ impl ReplyQueue {
         // Acknowledged on delivery: a reply whose worker died has nobody left to go to.
         let options = BasicConsumeOptions { no_ack: true, exclusive, ..Default::default() };
         let consumer = channel.basic_consume(name.clone(), "".into(), options, FieldTable::default()).await?;
-        Ok(Self { channel, name: QueueName(name), consumer })
+        Ok(Self { name: QueueName(name), consuming: Consuming::new(&connection, channel, consumer) })
     }
 
     pub(crate) fn name(&self) -> &QueueName {
@@ -68,13 +66,13 @@ impl ReplyQueue {
 
     /// The next reply; `None` once the queue or its connection is gone.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        self.consumer.next().await?.ok().map(Delivery::new)
+        self.consuming.next().await.ok().map(Delivery::new)
     }
 
     /// Deletes the queue. Not left to auto-delete, because lapin remembers every declared queue until it is deleted by
     /// name.
     pub(crate) async fn delete(self) {
-        let deleted = self.channel.queue_delete(self.name.0, QueueDeleteOptions::default());
+        let deleted = self.consuming.channel.queue_delete(self.name.0, QueueDeleteOptions::default());
         match timeout(REPLY_QUEUE_LIMIT, deleted).await {
             Ok(Ok(_)) => {}
             // The queue deletes itself with its consumer.
