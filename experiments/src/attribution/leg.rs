@@ -33,7 +33,15 @@ pub(super) struct Journey {
 /// Legs kept of one journey. Retries, duplicates and the like add some; what goes on for ever is cut.
 const LEGS_MAX: usize = 4_096;
 
+/// Legs of a request over queues on the shortest way.
+const LEGS: usize = 8;
+
 impl Journey {
+    /// With room for what nearly all requests need.
+    pub(super) fn of_request() -> Self {
+        Self { legs: Vec::with_capacity(LEGS) }
+    }
+
     /// The last leg that brought it to `host` until `now_ns`.
     pub(super) fn last_to(&self, host: u16, now_ns: u64) -> Option<usize> {
         let mut last: Option<(u64, usize)> = None;

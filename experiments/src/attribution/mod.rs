@@ -33,7 +33,10 @@ use backbone::{
 use host::Host;
 use sim::observe::{Observer, Sent, Step, Way, Work};
 use state::State;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use task::Task;
 
 /// Looks on while a run goes on. Cheap to clone; all clones are the same one.
@@ -75,7 +78,8 @@ impl AttributedTask {
 
 impl Attributor {
     pub(crate) fn new(spec: &Spec) -> Self {
-        let state = State::new(spec.workload.tasks as usize, spec.backbone.task_worker.retry_delay_ms * 1_000_000);
+        let state =
+            State::new(spec.workload.tasks as usize, Duration::from_millis(spec.backbone.task_worker.retry_delay_ms));
         let expects_results = spec.backbone.results.publish;
         Self { state: Arc::new(Mutex::new(state)), expects_results }
     }
@@ -148,8 +152,8 @@ impl Observer for Attributor {
         hosts.push(Host::new(number, pod));
     }
 
-    fn sent(&mut self, message: &Sent<'_>) {
-        self.state().sent(message);
+    fn sent(&mut self, message: &Sent<'_>) -> bool {
+        self.state().sent(message)
     }
 
     fn taken(&mut self, number: u64, way: &Way) {

@@ -9,10 +9,10 @@ use super::{
     task::Task,
 };
 use crate::{spec::Pod, workload::Workload};
-use backbone::message::{Mac, RequestId};
+use backbone::message::{Mac, RequestId, retry_queue};
 use rustc_hash::FxHashMap;
 use sim::observe::{Sent, Step, Way, What};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 /// Messages that are followed at a time. Those of connections that broke never arrive: with so many, the elder ones are
 /// forgotten.
@@ -75,8 +75,10 @@ pub(super) struct Request {
 pub(super) struct State {
     pub(super) hosts: Vec<Host>,
     retry_delay_ns: u64,
+    /// What the name of the queue for the next try is.
+    retry_queue: Box<str>,
     /// By their numbers, the first of which is `open_from`.
-    open: VecDeque<Option<UnderWay>>,
+    open: VecDeque<Option<Box<UnderWay>>>,
     open_from: u64,
     asked: FxHashMap<(End, End, u16), Asked>,
     commands: FxHashMap<(End, End), VecDeque<(u64, Asked)>>,
@@ -91,59 +93,62 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(tasks: usize, retry_delay_ns: u64) -> Self {
-        Self { retry_delay_ns, tasks: (0..tasks).map(|_| Task::default()).collect(), ..Self::default() }
+    /// For so many tasks, which wait so long for their next try.
+    pub(super) fn new(tasks: usize, retry_delay: Duration) -> Self {
+        let retry_delay_ns = u64::try_from(retry_delay.as_nanos()).expect("a delay is below 584 years");
+        let retry_queue = retry_queue(retry_delay).into();
+        Self { retry_delay_ns, retry_queue, tasks: (0..tasks).map(|_| Task::default()).collect(), ..Self::default() }
     }
 
     pub(super) fn host(&self, host: u16) -> &Host {
         &self.hosts[usize::from(host)]
     }
 
-    pub(super) fn sent(&mut self, sent: &Sent<'_>) {
+    /// A message is written. Whether it is of interest when it arrives, too.
+    pub(super) fn sent(&mut self, sent: &Sent<'_>) -> bool {
         let about = About { request: sent.names.request, label: sent.names.label };
-        let to_broker = matches!(self.host(sent.to.0).pod, Pod::Amqp | Pod::Mqtt);
         let open = match sent.what {
-            What::Ask(channel) | What::Consume(channel) => Open::Ask(channel),
-            What::Answer(channel) => match self.asked.remove(&(sent.to, sent.from, channel)) {
-                Some(asked) => Open::Answer(Box::new(asked)),
-                None => return,
-            },
-            What::Commands(count) => Open::Commands(count),
-            What::Answers(count) => match self.answered_commands((sent.to, sent.from), count) {
-                Some(asked) => Open::Answer(Box::new(asked)),
-                None => return,
-            },
-            What::Acknowledge => match self.published.get(&(sent.to, sent.from)) {
-                Some(asked) if !to_broker => Open::Answer(Box::new(*asked)),
-                _ => return,
-            },
-            What::Publish(_) | What::Deliver | What::Mqtt | What::Http => match self.leg(sent, about) {
-                Some(open) => open,
-                None => return,
-            },
+            What::Ask(channel) | What::Consume(channel) => Some(Open::Ask(channel)),
+            What::Answer(channel) => {
+                let asked = self.asked.remove(&(sent.to, sent.from, channel));
+                asked.map(|asked| Open::Answer(Box::new(asked)))
+            }
+            What::Commands(count) => Some(Open::Commands(count)),
+            What::Answers(count) => {
+                let asked = self.answered_commands((sent.to, sent.from), count);
+                asked.map(|asked| Open::Answer(Box::new(asked)))
+            }
+            What::Acknowledge if self.is_broker(sent.to.0) => None,
+            What::Acknowledge => {
+                let asked = self.published.get(&(sent.to, sent.from));
+                asked.map(|asked| Open::Answer(Box::new(*asked)))
+            }
+            What::Publish(_) | What::Deliver | What::Mqtt | What::Http => self.leg(sent, about),
         };
-        let (begins_consumer, is_publish) =
-            (matches!(sent.what, What::Consume(_)), to_broker && matches!(sent.what, What::Publish(_) | What::Mqtt));
+        let Some(open) = open else { return false };
+        let begins_consumer = matches!(sent.what, What::Consume(_));
+        let is_publish = matches!(sent.what, What::Publish(_) | What::Mqtt) && self.is_broker(sent.to.0);
         let Sent { from, to, opened_ns, .. } = *sent;
         self.open(sent.number, UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish });
+        true
+    }
+
+    fn is_broker(&self, host: u16) -> bool {
+        matches!(self.host(host).pod, Pod::Amqp | Pod::Mqtt)
     }
 
     fn open(&mut self, number: u64, message: UnderWay) {
         if self.open.is_empty() {
             self.open_from = number;
         }
-        // Those in between are of no interest.
-        while self.open_from + (self.open.len() as u64) < number {
-            self.open.push_back(None);
-        }
-        self.open.push_back(Some(message));
+        self.open.push_back(Some(Box::new(message)));
         if self.open.len() > OPEN_MAX {
             self.open.pop_front();
             self.open_from += 1;
         }
     }
 
-    fn close(&mut self, number: u64) -> Option<UnderWay> {
+    fn close(&mut self, number: u64) -> Option<Box<UnderWay>> {
         let place = usize::try_from(number.checked_sub(self.open_from)?).ok()?;
         let message = self.open.get_mut(place)?.take();
         while self.open.front().is_some_and(Option::is_none) {
@@ -190,7 +195,7 @@ impl State {
     }
 
     fn new_leg(&self, sent: &Sent<'_>, before: Option<usize>, inside: Vec<Span>) -> Leg {
-        let is_retry = matches!(sent.what, What::Publish(route) if route.contains(".retry."));
+        let is_retry = matches!(sent.what, What::Publish(route) if *route == *self.retry_queue);
         let Sent { number, from, to, now_ns: written_ns, .. } = *sent;
         Leg { number, from, to, written_ns, taken_ns: None, before, is_retry, inside, way: Vec::new() }
     }
@@ -281,12 +286,12 @@ impl State {
     /// A message was read.
     pub(super) fn taken(&mut self, number: u64, way: &Way) {
         let Some(message) = self.close(number) else { return };
-        let UnderWay { open, from, to, about, opened_ns, .. } = message;
+        let UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish } = *message;
         let asked = Asked { way: *way, about, opened_ns };
-        if message.begins_consumer {
+        if begins_consumer {
             self.consumers.insert(from, way.taken_ns);
         }
-        if message.is_publish {
+        if is_publish {
             self.published.insert((from, to), asked);
         }
         match open {

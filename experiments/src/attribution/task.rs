@@ -86,7 +86,7 @@ impl State {
         let ends_ns = present.done.iter().map(|done| done.ended_ns).filter(|ended_ns| *ended_ns <= now_ns);
         let floor_ns = ends_ns.max().unwrap_or(present.started_ns);
         let lead = self.process(worker, floor_ns, now_ns, About::default());
-        let (journey, steps_ns) = (Journey::default(), [0; 3]);
+        let (journey, steps_ns) = (Journey::of_request(), [0; 3]);
         self.requests.insert(id, Request { task, worker, label, sent_ns: now_ns, lead, journey, steps_ns });
         self.by_label.entry(label).or_default().push(id);
     }

@@ -38,6 +38,12 @@ pub(super) struct ExplainArgs {
     /// Draws another experiment, as it is, in the same picture.
     #[arg(long, value_name = "SPEC", requires = "plot")]
     beside: Option<String>,
+    /// Also writes all of it, and the run's pictures, as one page: report.html.
+    #[arg(long)]
+    page: bool,
+    /// Where the page goes [default: results/SPEC/; for a changed experiment results/trial/SPEC/].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
     /// Where the picture goes [default: plots/; for a changed experiment plots/trial/].
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -75,15 +81,19 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
     let directories = Directories::at(None, None);
     let directories = if results::is_of_record(&spec) { directories } else { directories.trial() };
     let plots = arguments.plots.clone().unwrap_or(directories.plots);
+    let page = arguments.results.clone().unwrap_or(directories.results).join(&spec.name).join("report.html");
     let names: Vec<&str> = std::iter::once(&spec).chain(&beside).map(|spec| spec.name.as_str()).collect();
     let picture = plots.join(format!("causes_{}", names.join("_")));
     if arguments.plot {
         results::check_writable(&picture.with_extension("svg"))?;
     }
+    if arguments.page {
+        results::check_writable(&page)?;
+    }
     arguments.folded.as_deref().map_or(Ok(()), results::check_writable)?;
     let stretch = arguments.of.into();
     let explained = run::explained(&spec, arguments.quiet)?;
-    let warm_up = explained.outcome.warm_up_tasks;
+    let warm_up = explained.run.outcome.warm_up_tasks;
     if let Some(which) = &arguments.task {
         let story = explain::story(&explained.attribution, warm_up, stretch, which);
         print(&story.with_context(|| format!("{}: no such task has an end", spec.name))?)?;
@@ -97,12 +107,16 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
         replace(path, explain::folded(&explained.attribution, warm_up, stretch).as_bytes())?;
         written.push(path.clone());
     }
+    if arguments.page {
+        replace(&page, explain::page(&spec, &explained)?.as_bytes())?;
+        written.push(page);
+    }
     if arguments.plot {
         let beside = beside.as_ref().map(|spec| run::explained(spec, arguments.quiet)).transpose()?;
         let runs: Vec<_> = names
             .iter()
             .zip(std::iter::once(&explained).chain(&beside))
-            .map(|(name, run)| (*name, &run.attribution, run.outcome.warm_up_tasks))
+            .map(|(name, run)| (*name, &run.attribution, run.run.outcome.warm_up_tasks))
             .collect();
         let figure = explain::picture(&runs, stretch).context("no task was done, so there is nothing to draw")?;
         let [svg, png] = ["svg", "png"].map(|end| picture.with_extension(end));

@@ -1,14 +1,16 @@
 //! `experiments explain`: why tasks took as long as they did.
 //!
 //! What an [`Attribution`] says of each task, for people: causes over percentile bands ([`shares`]), one task's story
-//! ([`story`]), stacks for flame graphs ([`folded`]), and a picture ([`picture`]).
+//! ([`story`]), stacks for flame graphs ([`folded`]), a picture ([`picture`]), and all of it on a page ([`page`]).
 
 mod folded;
+mod page;
 mod picture;
 mod shares;
 mod story;
 
 pub use folded::folded;
+pub use page::page;
 pub use picture::picture;
 pub use shares::{Band, Shares};
 pub use story::{Which, story};

@@ -34,6 +34,28 @@ pub struct Shares {
     pub bands: Vec<Band>,
 }
 
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose.
+    pub cause: Cause,
+    /// What lies behind it; `Some(None)`: nothing that is known. `None`: the row of the cause itself.
+    pub behind: Option<Option<Cause>>,
+    /// In percent, a cell for each band.
+    pub cells: Vec<String>,
+}
+
+impl Row {
+    /// What people read.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.behind {
+            None => self.cause.name().to_owned(),
+            Some(behind) => format!("  meanwhile: {}", behind.map_or("(nothing that is known)", Cause::name)),
+        }
+    }
+}
+
 impl Band {
     /// Of these tasks' parts.
     fn of<'a>(name: &'static str, tasks: impl Iterator<Item = &'a [Part]>) -> Self {
@@ -58,7 +80,7 @@ impl Band {
         self.us.iter().filter(|((other, _), _)| *other == cause).map(|(_, us)| us).sum()
     }
 
-    /// Hundredths of a percent for each of these. They add up to 10,000: what rounding leaves goes to the largest rests.
+    /// Hundredths of a percent for each of these, 10,000 in all: what rounding leaves goes to the largest rests.
     fn shares(&self, rows: &[u64]) -> Vec<u64> {
         const WHOLE: u128 = 10_000;
         let sum: u128 = rows.iter().map(|us| u128::from(*us)).sum();
@@ -110,51 +132,50 @@ impl Shares {
         self.rows().into_iter().map(|(cause, _)| cause).collect()
     }
 
+    /// A row for each cause, and for what lies behind it; the rows of causes add up to 100.00 in each column.
+    #[must_use]
+    pub fn percentages(&self) -> Vec<Row> {
+        let rows = self.rows();
+        let of_causes = |band: &Band| rows.iter().map(|(cause, _)| band.of_cause_us(*cause)).collect::<Vec<u64>>();
+        let columns: Vec<Vec<u64>> = self.bands.iter().map(|band| band.shares(&of_causes(band))).collect();
+        let mut percentages = Vec::new();
+        for (place, (cause, behind)) in rows.iter().enumerate() {
+            let cells = columns.iter().map(|column| percent(column[place])).collect();
+            percentages.push(Row { cause: *cause, behind: None, cells });
+            for why in behind {
+                let cell = |(band, column): (&Band, &Vec<u64>)| {
+                    let us = band.us.get(&(*cause, *why)).copied().unwrap_or(0);
+                    let whole_us = band.of_cause_us(*cause).max(1);
+                    let share = u128::from(column[place]) * u128::from(us) / u128::from(whole_us);
+                    format!("({})", percent(share as u64))
+                };
+                let cells = self.bands.iter().zip(&columns).map(cell).collect();
+                percentages.push(Row { cause: *cause, behind: Some(*why), cells });
+            }
+        }
+        percentages
+    }
+
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let rows = self.rows();
-        let columns: Vec<Vec<u64>> = self
-            .bands
-            .iter()
-            .map(|band| band.shares(&rows.iter().map(|(cause, _)| band.of_cause_us(*cause)).collect::<Vec<_>>()))
-            .collect();
-        let width = rows.iter().map(|(cause, _)| cause.name().chars().count()).max().unwrap_or(0).max(44);
-        let mut out = format!("{:width$}", format!("{}, %", self.stretch));
-        self.bands.iter().for_each(|band| write!(out, "{:>11}", band.name).expect("a string takes everything"));
-        for (place, (cause, behind)) in rows.iter().enumerate() {
-            write!(out, "\n{:width$}", cause.name()).expect("a string takes everything");
-            for column in &columns {
-                write!(out, "{:>11}", percent(column[place])).expect("a string takes everything");
-            }
-            for why in behind {
-                let what = format!("  meanwhile: {}", why.map_or("(nothing that is known)", Cause::name));
-                write!(out, "\n{what:width$}").expect("a string takes everything");
-                for (band, column) in self.bands.iter().zip(&columns) {
-                    let us = band.us.get(&(*cause, *why)).copied().unwrap_or(0);
-                    let whole = band.of_cause_us(*cause);
-                    let share = if whole == 0 {
-                        0
-                    } else {
-                        (u128::from(column[place]) * u128::from(us) / u128::from(whole)) as u64
-                    };
-                    write!(out, "{:>11}", format!("({})", percent(share))).expect("a string takes everything");
-                }
-            }
+        let rows = self.percentages();
+        let names: Vec<String> = rows.iter().map(Row::name).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        let mut out = String::new();
+        let mut line = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+            write!(out, "{name:width$}").expect("a string takes everything");
+            cells.for_each(|cell| write!(out, "{cell:>11}").expect("a string takes everything"));
+            out.push('\n');
+        };
+        line(&format!("{}, %", self.stretch), &mut self.bands.iter().map(|band| band.name.to_owned()));
+        for (row, name) in rows.iter().zip(&names) {
+            line(name, &mut row.cells.iter().cloned());
         }
-        write!(out, "\n{:width$}", "all of it").expect("a string takes everything");
-        for column in &columns {
-            write!(out, "{:>11}", percent(column.iter().sum())).expect("a string takes everything");
-        }
-        write!(out, "\n{:width$}", "mean, ms").expect("a string takes everything");
-        for band in &self.bands {
-            write!(out, "{:>11}", grouped(&format!("{:.2}", band.mean_us / 1e3))).expect("a string takes everything");
-        }
-        write!(out, "\n{:width$}", "tasks").expect("a string takes everything");
-        for band in &self.bands {
-            write!(out, "{:>11}", grouped(&band.tasks.to_string())).expect("a string takes everything");
-        }
-        out + "\n"
+        let mean = |band: &Band| grouped(&format!("{:.2}", band.mean_us / 1e3));
+        line("mean, ms", &mut self.bands.iter().map(mean));
+        line("tasks", &mut self.bands.iter().map(|band| grouped(&band.tasks.to_string())));
+        out
     }
 
     /// For programs.

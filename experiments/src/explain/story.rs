@@ -46,7 +46,8 @@ pub fn story(attribution: &Attribution, warm_up_tasks: usize, stretch: Stretch, 
     Some(told(attribution, stretch, task))
 }
 
-fn told(attribution: &Attribution, stretch: Stretch, task: &AttributedTask) -> String {
+/// The story of one task.
+pub(super) fn told(attribution: &Attribution, stretch: Stretch, task: &AttributedTask) -> String {
     let (begin_us, parts) = stretch.of(task);
     let latency_us: u64 = parts.iter().map(|part| u64::from(part.us)).sum();
     let record = &task.record;

@@ -121,6 +121,16 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     Ok(written)
 }
 
+/// The pictures of a run, as SVG.
+///
+/// # Errors
+/// When one can't be drawn.
+pub(crate) fn figures(spec: &Spec, outcome: &Outcome, summary: &Summary) -> anyhow::Result<Vec<String>> {
+    let histogram = picture::histogram(spec, outcome, summary).map(|figure| figure.svg());
+    let timeline = series::timeline(spec, outcome).map(|figure| figure.svg());
+    histogram.into_iter().chain(timeline).collect()
+}
+
 /// A figure, if there is one, as SVG and PNG.
 fn drawn(figure: Option<impl Figure>) -> anyhow::Result<[Option<Vec<u8>>; 2]> {
     let Some(figure) = figure else { return Ok([None, None]) };

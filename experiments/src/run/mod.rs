@@ -60,8 +60,8 @@ pub fn run(spec: &Spec, simulate: Simulate, trace: Option<Box<dyn Write + Send>>
 /// A simulated run with where the time of its tasks went.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// What the seed decided.
-    pub outcome: Outcome,
+    /// The run, which the looking has not changed.
+    pub run: Run,
     /// Every microsecond of every task.
     pub attribution: Attribution,
 }
@@ -79,9 +79,10 @@ pub fn explained(spec: &Spec, quiet: bool) -> anyhow::Result<Explained> {
     };
     let ended = watch(job, || display.update(&progress));
     display.finish();
-    let ((outcome, attribution), _) = ended?;
+    let ((outcome, attribution), wall_s) = ended?;
     check(spec, &outcome)?;
-    Ok(Explained { outcome, attribution })
+    let run = Run { outcome, cost: Cost::here(wall_s), live: None };
+    Ok(Explained { run, attribution })
 }
 
 /// Runs `spec` once for real, showing progress unless `quiet`.

@@ -3,7 +3,7 @@
 use backbone::config::{Acknowledgement, ReplyQueue, RouterKind, RpcKind};
 use experiments::{
     attribution::Cause,
-    explain::{Shares, Stretch, folded, picture, story},
+    explain::{Shares, Stretch, folded, page, picture, story},
     plot::Figure as _,
     run::{Explained, explained},
     simulate::simulate,
@@ -117,7 +117,7 @@ fn nothing_is_unexplained_whatever_breaks() {
 #[test]
 fn who_looks_on_changes_nothing() {
     let spec = small();
-    let [seen, unseen] = [explain(&spec).outcome, simulate(&spec, &Arc::default(), None).unwrap()];
+    let [seen, unseen] = [explain(&spec).run.outcome, simulate(&spec, &Arc::default(), None).unwrap()];
     assert_eq!(seen, unseen);
 }
 
@@ -208,7 +208,12 @@ fn shares_stories_stacks_and_pictures_say_the_same() {
     let run = explain(&small());
     let all = shares(&run, Stretch::EndToEnd);
     assert_eq!(all.bands.iter().map(|band| band.name).collect::<Vec<_>>(), ["all", "p50", "p90", "p99", "slowest"]);
-    assert!(all.table().contains("all of it") && all.table().matches("100.00").count() >= 5, "{}", all.table());
+    for (place, band) in all.bands.iter().enumerate() {
+        let causes = all.percentages().into_iter().filter(|row| row.behind.is_none());
+        let hundredths = |cell: &str| if cell == "-" { 0 } else { cell.replace('.', "").parse::<u64>().unwrap() };
+        let sum: u64 = causes.map(|row| hundredths(&row.cells[place])).sum();
+        assert_eq!(sum, 10_000, "{}: {}", band.name, all.table());
+    }
     let stacks = folded(&run.attribution, 0, Stretch::EndToEnd);
     let sum_us: u64 = stacks.lines().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
     assert_eq!(sum_us, all.bands[0].us.values().sum::<u64>());
@@ -216,4 +221,26 @@ fn shares_stories_stacks_and_pictures_say_the_same() {
     assert!(slowest.contains("task queue, workers busy") && slowest.contains("dispatcher -> amqp"), "{slowest}");
     let figure = picture(&[("small", &run.attribution, 0)], Stretch::EndToEnd).unwrap();
     assert!(figure.description().contains("task queue, workers busy"), "{}", figure.description());
+}
+
+#[test]
+fn a_page_has_all_of_a_run_in_one_file_and_fetches_nothing() {
+    let spec = small();
+    let html = page(&spec, &explain(&spec)).unwrap();
+    assert!(html.len() < 2_000_000, "{} bytes", html.len());
+    for part in
+        ["as expected: 200 of 200 tasks done", "Where the time went", "The slowest tasks", "workload.tasks = 200"]
+    {
+        assert!(html.contains(part), "no `{part}`");
+    }
+    assert!(html.matches("<svg ").count() >= 3 && html.matches("<details>").count() > 10);
+    // An SVG's name space is no address.
+    let addresses = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    for outside in ["http:", "https:", "src=", "url(", "@import", "<script"] {
+        assert!(!addresses.contains(outside), "{outside}");
+    }
+    for element in ["table", "details", "figure", "ul", "pre", "div", "main", "body"] {
+        let opened = html.matches(&format!("<{element}>")).count() + html.matches(&format!("<{element} ")).count();
+        assert_eq!(opened, html.matches(&format!("</{element}>")).count(), "{element}");
+    }
 }

@@ -73,8 +73,6 @@ pub(super) struct FlowWatch {
     acks: VecDeque<Ack>,
     /// What has released the data that leave now.
     released_by: Option<Held>,
-    /// Of Redis: the numbers of commands whose answers are waited for.
-    pub(super) asked: VecDeque<u64>,
 }
 
 impl FlowWatch {
@@ -87,7 +85,6 @@ impl FlowWatch {
             next: seq,
             acks: VecDeque::new(),
             released_by: None,
-            asked: VecDeque::new(),
         }
     }
 
@@ -127,16 +124,14 @@ impl FlowWatch {
         self.under_way.iter_mut().filter(is_in).for_each(|message| message.sent_again_ns = Some(now_ns));
     }
 
-    /// The receiver takes so many bytes. Gives the messages that are complete with them.
-    pub(super) fn take(&mut self, len_bytes: usize, now_ns: u64) -> Vec<(u64, Way)> {
+    /// The receiver takes so many bytes. Tells of the messages that are complete with them.
+    pub(super) fn take(&mut self, len_bytes: usize, now_ns: u64, mut tell: impl FnMut(u64, Way)) {
         self.next = self.next.wrapping_add(len_bytes as u32);
         self.pass(Stage::Taken, self.next, now_ns);
-        let mut taken = Vec::new();
         while self.passed[Stage::Taken as usize] > 0 {
             let Some(message) = self.drop_first() else { break };
-            taken.push((message.number, message.way()));
+            tell(message.number, message.way());
         }
-        taken
     }
 
     /// An acknowledgement leaves along this flow.

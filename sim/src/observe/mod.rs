@@ -20,15 +20,18 @@ use backbone::message::RequestId;
 use flow_watch::FlowWatch;
 use frames::Protocol;
 use rustc_hash::FxHashMap;
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+};
 
 /// Takes what a simulation reports. Called in the order of virtual time; must not use the simulation.
 pub trait Observer: Send {
     /// `host` is `pod` from now on.
     fn lives(&mut self, host: u16, pod: &str);
-    /// A process has written a message.
-    fn sent(&mut self, message: &Sent<'_>);
-    /// Its receiver has read it.
+    /// A process has written a message. Returns whether to follow it.
+    fn sent(&mut self, message: &Sent<'_>) -> bool;
+    /// The receiver of a message that is followed has read it.
     fn taken(&mut self, number: u64, way: &Way);
     /// A host's CPU has done something.
     fn worked(&mut self, host: u16, work: &Work);
@@ -127,7 +130,11 @@ struct Watch {
     flows: FxHashMap<u64, Box<FlowWatch>>,
     /// Connections over which nothing was written yet: when their opening began.
     openings: FxHashMap<u64, u64>,
+    /// Of connections to Redis: the numbers of commands whose answers are waited for.
+    asked: FxHashMap<u64, VecDeque<u64>>,
     messages: u64,
+    /// Messages in the write at hand, and where they end; kept for its capacity.
+    found: Vec<(u64, usize)>,
 }
 
 thread_local! {
@@ -144,7 +151,9 @@ pub(crate) fn begin(observer: Option<Box<dyn Observer>>) {
         observer,
         flows: FxHashMap::default(),
         openings: FxHashMap::default(),
+        asked: FxHashMap::default(),
         messages: 0,
+        found: Vec::new(),
     }));
 }
 
@@ -174,42 +183,34 @@ impl Watch {
     }
 
     fn wrote(&mut self, flow: Flow, seq: u32, bytes: &[u8], now_ns: u64) {
-        let back = self.flows.get(&flow.reversed().packed()).map(|back| back.framer.protocol());
-        let make = || match back {
-            Some(protocol) => Box::new(FlowWatch::new(protocol, false, seq)),
-            None => Box::new(FlowWatch::new(Protocol::of_first(bytes), true, seq)),
-        };
-        // Taken out, since its counterpart is needed, too.
-        let mut watch = self.flows.remove(&flow.packed()).unwrap_or_else(make);
-        let Self { observer, flows, openings, messages } = self;
-        let opened_ns = openings.remove(&flow.packed());
-        let mut found = Vec::new();
+        if !self.flows.contains_key(&flow.packed()) {
+            let back = self.flows.get(&flow.reversed().packed()).map(|back| back.framer.protocol());
+            let protocol = back.unwrap_or_else(|| Protocol::of_first(bytes));
+            self.flows.insert(flow.packed(), Box::new(FlowWatch::new(protocol, back.is_none(), seq)));
+        }
+        let Self { observer, flows, openings, asked, messages, found } = self;
+        let watch = flows.get_mut(&flow.packed()).expect("it is there");
+        let opened_ns = if openings.is_empty() { None } else { openings.remove(&flow.packed()) };
         watch.framer.feed(bytes, &mut |end, what, names| {
-            let is_of_interest = match what {
+            match what {
+                What::Commands(sent) => asked.entry(flow.packed()).or_default().push_back(sent),
                 What::Answers(given) => {
-                    let asked = flows.get_mut(&flow.reversed().packed()).map(|back| &mut back.asked);
-                    asked.is_some_and(|asked| asked.pop_front_if(|first| *first <= given).is_some())
+                    let asked = asked.get_mut(&flow.reversed().packed());
+                    if asked.is_none_or(|asked| asked.pop_front_if(|first| *first <= given).is_none()) {
+                        return; // of a command in the middle of others
+                    }
                 }
-                _ => true,
-            };
-            if is_of_interest {
-                *messages += 1;
-                found.push((*messages, end, what.commands()));
-                let (from, to) = (flow.source, flow.destination);
-                observer.sent(&Sent { number: *messages, from, to, now_ns, what, names, opened_ns });
+                _ => {}
+            }
+            let (number, from, to) = (*messages + 1, flow.source, flow.destination);
+            if observer.sent(&Sent { number, from, to, now_ns, what, names, opened_ns }) {
+                *messages = number;
+                found.push((number, end));
             }
         });
-        for (number, end, commands) in found {
+        for (number, end) in found.drain(..) {
             watch.write(number, seq.wrapping_add(end as u32), now_ns);
-            watch.asked.extend(commands);
         }
-        self.flows.insert(flow.packed(), watch);
-    }
-}
-
-impl What<'_> {
-    fn commands(self) -> Option<u64> {
-        if let Self::Commands(sent) = self { Some(sent) } else { None }
     }
 }
 
@@ -222,6 +223,7 @@ pub(crate) fn lives(host: u16, pod: &str) {
 pub(crate) fn opened(flow: Flow) {
     with(|watch, now_ns| {
         watch.flows.remove(&flow.packed());
+        watch.asked.remove(&flow.packed());
         watch.openings.insert(flow.packed(), now_ns);
     });
 }
@@ -245,8 +247,10 @@ pub(crate) fn sent_again(flow: Flow, seq: u32, len_bytes: usize) {
 /// The application at `flow`'s end has taken so much of it.
 pub(crate) fn took(flow: Flow, len_bytes: usize) {
     with(|watch, now_ns| {
-        let taken = watch.flow(flow).map(|flow| flow.take(len_bytes, now_ns)).unwrap_or_default();
-        taken.iter().for_each(|(number, way)| watch.observer.taken(*number, way));
+        let Watch { observer, flows, .. } = watch;
+        if let Some(flow) = flows.get_mut(&flow.packed()) {
+            flow.take(len_bytes, now_ns, |number, way| observer.taken(number, &way));
+        }
     });
 }
 

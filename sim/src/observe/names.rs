@@ -23,6 +23,9 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     /// Those in the JSON of a message.
     pub(super) fn of_body(body: &'a [u8]) -> Self {
+        if let Some(names) = Self::of_request(body) {
+            return names;
+        }
         let head = &body[..body.len().min(HEAD_BYTES)];
         let mut names = Self::default();
         let mut rest = head;
@@ -42,14 +45,27 @@ impl<'a> Names<'a> {
         names
     }
 
+    /// Those of a request or a reply in the words of this project, which most messages are: found without a search.
+    fn of_request(body: &[u8]) -> Option<Self> {
+        let rest = body.strip_prefix(b"{\"request_id\":\"")?;
+        let (id, rest) = rest.split_at_checked(ID_BYTES)?;
+        let (mac, _) = rest.strip_prefix(b"\",\"esl_mac\":\"")?.split_at_checked(MAC_BYTES)?;
+        let request = Some(std::str::from_utf8(id).ok()?.parse().ok()?);
+        let label = Some(std::str::from_utf8(mac).ok()?.parse().ok()?);
+        Some(Self { request, label, task: None })
+    }
+
     /// Those among bytes that are no JSON: headers, keys and values of a store.
     pub(super) fn among(bytes: &[u8]) -> Self {
         let is_id_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
         let mut runs = bytes.split(|byte| !is_id_digit(byte)).filter(|run| run.len() == ID_BYTES);
         let request = runs.next().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        if request.is_some() {
+            return Self { request, ..Self::default() };
+        }
         let is_mac = |window: &&[u8]| window[2] == b':' && window[5] == b':' && window[14] == b':';
         let mac = bytes.windows(MAC_BYTES).filter(is_mac).find_map(|mac| std::str::from_utf8(mac).ok()?.parse().ok());
-        Self { request, label: mac, task: None }
+        Self { request: None, label: mac, task: None }
     }
 
     /// Whether there are none.
