@@ -28,6 +28,8 @@ pub(crate) const RESULTS_QUEUE: &str = "shelfwire.bench.results";
 const PREFETCH: u16 = 256;
 /// Limit of connecting and of setting up the queue.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// Limit of writing an acknowledgement: lapin never does, if the connection ends in that moment.
+const ACK_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the next try to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -94,7 +96,8 @@ impl Results {
                     Some(Ok(delivery)) => {
                         take(TaskResult::parse(&delivery.data).map_err(|error| error.to_string()));
                         // Not acknowledged, it comes again, which does no harm.
-                        if delivery.ack(BasicAckOptions::default()).await.is_err() {
+                        let acknowledged = timeout(ACK_LIMIT, delivery.ack(BasicAckOptions::default())).await;
+                        if !matches!(acknowledged, Ok(Ok(_))) {
                             self.open = None;
                         }
                     }
