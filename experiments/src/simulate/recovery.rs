@@ -86,7 +86,9 @@ impl<'a> Recovery<'a> {
             * usize::from(backbone.task_worker.prefetch);
         // Each fault may leave what is in work behind, and its copy comes again.
         let copies = 1 + faults.len();
-        let requests_max = in_work * workload.most_commands() as usize * (1 + copies);
+        // What a router has does not expire, and one that is gone without a word has it until its heartbeats fail.
+        let held = replicas.routers as usize * usize::from(backbone.fwd_router.prefetch);
+        let requests_max = (in_work * workload.most_commands() as usize + held) * (1 + copies);
         let dispatchers = 1 + faults.iter().filter(|fault| fault.target.example() == Pod::Dispatcher).count();
         // What is not confirmed is published again, each 10 s, while a fault lasts.
         let republished: usize = faults.iter().map(|fault| 2 + fault.for_ms.unwrap_or(0) as usize / 10_000).sum();
