@@ -39,14 +39,21 @@ pub(crate) struct Deliveries {
     queue: DurableQueue,
     acknowledge: Acknowledge,
     open: Option<Consuming>,
-    /// The channel whose consumer the broker ended last, as it does when the queue is deleted. Kept, so that what was
-    /// in work then counts as the service's: its queue has it no more.
+    /// The channel whose consumer the broker ended last, as it does when the queue is deleted or moves to another node.
+    /// It is consumed over again, if it can be: what was in work then is settled over it, which nobody else can do as
+    /// long as it is open. Kept in any case: of a queue that was deleted, that counts as the service's.
     ended: Option<Channel>,
     /// Has come over the present channel, while there was no room for it.
     waiting: Option<Delivery>,
-    opening: Option<BoxFuture<'static, Consuming>>,
+    opening: Option<BoxFuture<'static, Opened>>,
     /// How many channels there were, with the present one.
     generation: Generation,
+}
+
+/// A queue that is consumed, and whether that is over the channel that there was before.
+struct Opened {
+    consuming: Consuming,
+    is_same_channel: bool,
 }
 
 impl Deliveries {
@@ -71,11 +78,17 @@ impl Deliveries {
                 // A consumer that keeps ending must not be reopened in a tight loop.
                 let reopening = self.generation > 0;
                 let opening = self.opening.get_or_insert_with(|| {
-                    Box::pin(open(self.session.clone(), self.queue.clone(), self.acknowledge, reopening))
+                    let (session, queue, ended) = (self.session.clone(), self.queue.clone(), self.ended.clone());
+                    Box::pin(open(session, queue, self.acknowledge, (reopening, ended)))
                 });
-                self.open = Some(opening.await);
+                let Opened { consuming, is_same_channel } = opening.await;
                 self.opening = None;
-                self.generation += 1;
+                self.open = Some(consuming);
+                if is_same_channel {
+                    self.ended = None;
+                } else {
+                    self.generation += 1;
+                }
                 self.session.needs().met(&self.queue.name);
                 continue;
             };
@@ -133,14 +146,20 @@ impl Deliveries {
     }
 }
 
-/// Opens a channel and consumes, trying until it succeeds; after an earlier consumer's end not at once.
-async fn open(session: Session, queue: DurableQueue, acknowledge: Acknowledge, reopening: bool) -> Consuming {
+/// Consumes, over the channel whose consumer has ended or over a new one, trying until it succeeds; after an earlier
+/// consumer's end not at once.
+async fn open(
+    session: Session,
+    queue: DurableQueue,
+    acknowledge: Acknowledge,
+    (reopening, ended): (bool, Option<Channel>),
+) -> Opened {
     let mut backoff = Backoff::new();
     if reopening {
         backoff.pause(&session.env).await;
     }
     loop {
-        let reason = match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge)).await {
+        let reason = match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge, ended.as_ref())).await {
             Ok(Ok(open)) => return open,
             Ok(Err(error)) => {
                 let reason = format!("cannot consume `{}`: {error}", queue.name);
@@ -161,9 +180,14 @@ async fn try_open(
     session: &Session,
     queue: &DurableQueue,
     acknowledge: Acknowledge,
-) -> Result<Consuming, crate::reconnect::DialError> {
+    ended: Option<&Channel>,
+) -> Result<Opened, crate::reconnect::DialError> {
     let line = session.line(Instant::now() + OPEN_LIMIT).await?;
-    let channel = line.connection.connection.create_channel().await?;
+    let usable = ended.filter(|channel| channel.status().connected());
+    let (channel, is_same_channel) = match usable {
+        Some(channel) => (channel.clone(), true),
+        None => (line.connection.connection.create_channel().await?, false),
+    };
     // Again, though the session has done it: a consumer also ends because its queue was deleted.
     queue.declare(&channel).await?;
     let no_ack = match acknowledge {
@@ -175,5 +199,5 @@ async fn try_open(
     };
     let options = BasicConsumeOptions { no_ack, ..Default::default() };
     let consumer = channel.basic_consume(queue.name.as_str().into(), "".into(), options, FieldTable::default()).await?;
-    Ok(Consuming::new(&line.connection, channel, consumer))
+    Ok(Opened { consuming: Consuming::new(&line.connection, channel, consumer), is_same_channel })
 }
