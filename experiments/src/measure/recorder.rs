@@ -276,6 +276,11 @@ impl RequestEntry {
 }
 
 impl TaskEntry {
+    /// Whether it ended before its dispatcher heard that RabbitMQ has it.
+    pub(crate) fn ended_unconfirmed(&self) -> bool {
+        self.dispatched_us.is_none() && self.end.is_some()
+    }
+
     /// The record of a task whose dispatch was confirmed.
     pub(crate) fn record(self, index: usize) -> Option<TaskRecord> {
         Some(TaskRecord {
