@@ -1,7 +1,7 @@
 //! `experiments explain`: why tasks took as long as they did.
 //!
-//! What an [`Attribution`] says of each task, for people: causes over percentile bands ([`shares`]), one task's story
-//! ([`story`]), stacks for flame graphs ([`folded`]), a picture ([`picture`]), and all of it on a page ([`page`]).
+//! What an [`Attribution`] says of each task, for people: causes over percentile bands (`shares`), one task's story
+//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`).
 
 mod folded;
 mod page;

@@ -2,9 +2,9 @@
 //! that a reader can tell where a task's time went.
 //!
 //! Nothing of it is part of a run: without an observer nothing is looked at, and with one nothing comes out otherwise.
-//! Messages are found in the bytes that applications write ([`frames`]), and whom they are about is read off them
-//! ([`names`]), so no service says more than it does in production. Each is then followed by its place in its flow
-//! ([`flow_watch`]): through its kernel, past Nagle's algorithm, over the wire, and into its receiver.
+//! Messages are found in the bytes that applications write (`frames`), and whom they are about is read off them
+//! (`names`), so no service says more than it does in production. Each is then followed by its place in its flow
+//! (`flow_watch`): through its kernel, past Nagle's algorithm, over the wire, and into its receiver.
 
 mod flow_watch;
 mod frames;
