@@ -12,7 +12,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
@@ -170,7 +170,7 @@ impl<F> Drop for OnPod<F> {
     }
 }
 
-/// Starts a task that ends with its pod. Should it panic, [`last_panic`] says which task it was.
+/// Starts a task that ends with its pod. Should it panic, the run ends ([`has_panicked`]).
 pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>, after: fn(u16)) -> AbortHandle {
     let mut task = OnPod::process(host, task, after);
     let who = move || format!("task `{name}` of {}", name_of(host));
@@ -184,8 +184,11 @@ pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>,
                 os::refuse(Door::Driver);
             }
             os::attribute_escape(who);
-            LAST_PANIC.set(Some(format!("{}: {}", who(), message_of(&*panic))));
-            resume_unwind(panic)
+            let message = || format!("{}: {}", who(), message_of(&*panic));
+            FIRST_PANIC.with_borrow_mut(|first| _ = first.get_or_insert_with(message));
+            // Not on: tokio would drop all other tasks from within this one's end, and those that wake each other in
+            // their destructors would panic, too, which aborts the whole program.
+            Poll::Ready(())
         }
     });
     let handle = known_spawn(|| tokio_spawn(named));
@@ -203,9 +206,14 @@ fn name_of(host: u16) -> String {
     with(|engine| engine.pods.name_of(host).to_owned())
 }
 
-/// Which task of this thread panicked last, and with what message.
-pub(crate) fn last_panic() -> Option<String> {
-    LAST_PANIC.take()
+/// Whether a task of this thread has panicked.
+pub(crate) fn has_panicked() -> bool {
+    FIRST_PANIC.with_borrow(Option::is_some)
+}
+
+/// Which task of this thread panicked first, and with what message.
+pub(crate) fn first_panic() -> Option<String> {
+    FIRST_PANIC.take()
 }
 
 /// The text of a panic.
@@ -221,7 +229,7 @@ fn tokio_spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
 
 thread_local! {
     static KNOWN: Cell<bool> = const { Cell::new(false) };
-    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    static FIRST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Marks what `f` spawns as the simulator's own doing.

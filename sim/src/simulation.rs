@@ -11,7 +11,7 @@ use crate::{
     observe::{self, Observer},
     os,
     pods::Pods,
-    process::{assert_spawned_through_env, last_panic, message_of},
+    process::{assert_spawned_through_env, first_panic, has_panicked, message_of},
     seed::Seed,
     trace::{Digest, Trace},
 };
@@ -190,15 +190,14 @@ impl Simulation {
             .name("simulation".into())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                // tokio's own panic only says that a task has panicked, not which.
                 let run = catch_unwind(AssertUnwindSafe(|| self.run_here(main)));
                 // Where something escaped, a panic is what it led to.
-                match (os::take_escape(), run) {
-                    (Some(escape), _) => Err(escaped(seed, escape)),
-                    (None, Ok(finished)) => finished.map_err(SimulationError::Log),
-                    (None, Err(panic)) => {
-                        let message = last_panic().unwrap_or_else(|| message_of(&*panic).to_owned());
-                        Err(SimulationError::Panicked { seed, message })
+                match (os::take_escape(), first_panic(), run) {
+                    (Some(escape), ..) => Err(escaped(seed, escape)),
+                    (None, Some(message), _) => Err(SimulationError::Panicked { seed, message }),
+                    (None, None, Ok(finished)) => finished.map_err(SimulationError::Log),
+                    (None, None, Err(panic)) => {
+                        Err(SimulationError::Panicked { seed, message: message_of(&*panic).to_owned() })
                     }
                 }
             })
@@ -256,6 +255,9 @@ impl Simulation {
             let mut main = pin!(main(Cluster::new()));
             let output = std::future::poll_fn(|cx| {
                 ROOT.set(Some(cx.waker().clone()));
+                if has_panicked() {
+                    return Poll::Ready(None);
+                }
                 let polled = main.as_mut().poll(cx);
                 os::assert_no_escape(|| "the main future".into());
                 if with(|engine| engine.trace.has_failed()) { Poll::Ready(None) } else { polled.map(Some) }
@@ -278,11 +280,11 @@ fn escaped(seed: u64, escape: Escape) -> SimulationError {
     SimulationError::Escaped { seed, who, what, instead }
 }
 
-/// `output` is missing if the log has failed.
+/// `output` is missing if the log has failed, or if a task has panicked, which then counts.
 fn conclude<T>(output: Option<T>) -> io::Result<Finished<T>> {
     with(|engine| {
         engine.trace.finish()?;
-        let output = output.expect("a log that can be finished has not failed");
+        let output = output.ok_or_else(|| io::Error::other("a task has panicked"))?;
         let (Turns { idle, passes }, lapin) = (engine.turns(), lapin_lockstep::turns());
         Ok(Finished {
             output,
@@ -317,6 +319,9 @@ fn build_runtime(seed: u64) -> LocalRuntime {
 fn on_idle() {
     if !is_running() {
         return;
+    }
+    if has_panicked() {
+        return ROOT.with_borrow(|root| root.iter().for_each(Waker::wake_by_ref)); // the main future ends the run
     }
     os::assert_no_escape(|| OUTSIDE_OF_TASKS.into());
     if with(|engine| engine.trace.has_failed()) {

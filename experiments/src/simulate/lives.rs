@@ -16,9 +16,7 @@ enum State {
     Runs,
     /// It was asked to stop and has not stopped yet.
     Stops,
-    /// It stopped by itself; its host is there still.
-    Stopped,
-    /// It was killed, and its host with it.
+    /// Its process has ended, and its host with it.
     Dead,
 }
 
@@ -49,7 +47,7 @@ impl Life {
         }
         let start = match self.state {
             State::Runs | State::Stops => return None,
-            State::New | State::Stopped => Start::Here,
+            State::New => Start::Here,
             State::Dead => Start::Elsewhere,
         };
         self.state = State::Runs;
@@ -105,19 +103,10 @@ impl Lives {
         })
     }
 
-    /// It has stopped by itself, unless it was killed before.
-    pub(super) fn stopped(&self, pod: Pod) {
-        self.with(pod, |life| {
-            if life.state == State::Stops {
-                life.state = State::Stopped;
-            }
-        });
-    }
-
     /// `pod` is killed. Returns whether its host was there still.
     pub(super) fn dies(&self, pod: Pod) -> bool {
         self.with(pod, |life| {
-            let had_host = matches!(life.state, State::Runs | State::Stops | State::Stopped);
+            let had_host = matches!(life.state, State::Runs | State::Stops);
             if had_host {
                 (life.state, life.process) = (State::Dead, None);
             }

@@ -168,14 +168,6 @@ impl World {
         self.cluster.incarnation(&pod.to_string()).trace(event);
     }
 
-    pub(super) fn amqp(&self) -> &amqp::Broker {
-        &self.amqp
-    }
-
-    pub(super) fn mqtt(&self) -> &mqtt::Broker {
-        &self.mqtt
-    }
-
     /// What a gateway does wrong.
     pub(super) fn mischiefs(&self, gateway: u32) -> &Mischiefs {
         self.gateways.mischiefs(gateway)
@@ -349,13 +341,14 @@ impl World {
         Ok(())
     }
 
-    /// Asks the service on `pod` to stop and waits until it has, or was killed. Returns whether it ran.
+    /// Asks the service on `pod` to stop and waits until it has, or was killed. With the process all goes that it has
+    /// started, so what comes next is on a new host. Returns whether it ran.
     pub(super) async fn stop(&self, pod: Pod) -> bool {
         let Some(process) = self.lives.stops(pod) else { return false };
         self.readiness().remove(&pod);
         process.ask_to_stop();
         process.stopped().await;
-        self.lives.stopped(pod);
+        self.kill(pod, LastWord::Said);
         true
     }
 

@@ -18,7 +18,7 @@ pub struct Fault {
     /// `gateway-7`, `amqp`, `mqtt`, `redis` or `redis_shard-0`; with `*` for the number, to all of them.
     #[schemars(with = "String")]
     pub target: Part,
-    /// How long it lasts; left out, it does not end.
+    /// How long it lasts; left out, it does not end. Some kinds need an end, and what happens at once has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_ms: Option<u64>,
     /// Of what lies between two parts: the other one; left out, all others.
@@ -79,9 +79,7 @@ impl Part {
             Self::All(pod) | Self::One(pod) => vec![spec.pod_of(pod)],
         }
     }
-}
 
-impl Part {
     /// The gateways that it stands for in `spec`, by their indexes; none if it is no gateway.
     #[must_use]
     pub fn gateways(self, spec: &Spec) -> std::ops::Range<u32> {
@@ -348,7 +346,11 @@ impl FaultKind {
     /// Whether it is nothing without an end.
     #[must_use]
     pub fn needs_end(self) -> bool {
-        matches!(self, Self::RollingRestart | Self::Slow | Self::Hold | Self::Failover)
+        match self {
+            Self::RollingRestart | Self::Slow | Self::Hold => true,
+            // What these hit is known at their end.
+            _ => self.scope() != Scope::Any && !self.is_instant() && self != Self::ScaleToOne,
+        }
     }
 
     /// Whether it is over as soon as it has happened, so that it has no length.
@@ -403,9 +405,9 @@ impl FaultKind {
         }
     }
 
-    /// The new hosts that it may need for each pod that it hits: one that has died comes back elsewhere.
-    pub(crate) fn kills(self) -> bool {
-        matches!(self, Self::Crash | Self::PowerOff | Self::Restart)
+    /// Whether the processes that it hits end, and so come back on new hosts.
+    pub(super) fn ends_processes(self) -> bool {
+        matches!(self, Self::Crash | Self::PowerOff | Self::Restart | Self::RollingRestart | Self::ScaleToOne)
     }
 }
 

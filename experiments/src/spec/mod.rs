@@ -192,11 +192,12 @@ impl Spec {
         }
     }
 
-    /// How often pods may come back elsewhere, since a fault has killed them.
+    /// How often pods may come back elsewhere, since a fault has ended them.
     #[must_use]
     pub fn restarts_by_faults(&self) -> u32 {
-        let killed = self.faults.iter().filter(|fault| fault.kind.kills()).map(|fault| fault.target.pods(self).len());
-        u32::try_from(killed.sum::<usize>()).unwrap_or(u32::MAX)
+        let ended =
+            self.faults.iter().filter(|fault| fault.kind.ends_processes()).map(|fault| fault.target.pods(self).len());
+        u32::try_from(ended.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// The resolved spec as TOML, every field written out.

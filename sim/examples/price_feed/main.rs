@@ -74,7 +74,7 @@ async fn story(cluster: Cluster) -> Report {
 
     sleep(Duration::from_millis(80)).await;
     let before_the_crash = heard.len();
-    let outage = cluster.crash("feed"); // as by SIGKILL; others: power_off, cut_off, cut, stall
+    let outage = cluster.crash("feed"); // as by SIGKILL; others: power_off, freeze, disturb
     sleep(Duration::from_secs(2)).await;
     let feed = cluster.restart("feed").env(); // a new life has a new environment
     feed.clone().spawn("feed", service::run(feed));

@@ -9,6 +9,10 @@ use crate::{
     process,
 };
 
+/// How the trace tells of faults, and of their ends.
+const BREAKS: &str = "breaks: ";
+const MENDED: &str = "mended: ";
+
 /// What lies between pods, by their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -65,7 +69,7 @@ impl Cluster {
         let ways = line.ways();
         let number = with(|engine| engine.network.disturbances.begin(ways, what));
         let (Line::Of(name) | Line::To(name) | Line::Between(name, _) | Line::OneWay { from: name, .. }) = line;
-        record(name, format_args!("{line:?}: {what}"));
+        record(name, format_args!("{BREAKS}{line:?}: {what}"));
         Ongoing { name: name.to_owned(), kind: Kind::Disturbance(number) }
     }
 
@@ -77,7 +81,7 @@ impl Cluster {
     pub fn freeze(&self, name: &str) -> Ongoing {
         let host = with(|engine| engine.pods.host_of(name));
         process::freeze(host);
-        record(name, format_args!("stands still"));
+        record(name, format_args!("{BREAKS}it stands still"));
         Ongoing { name: name.to_owned(), kind: Kind::Freeze(host) }
     }
 
@@ -90,7 +94,7 @@ impl Cluster {
             let pod = engine.hosts[engine.pods.host_of(name)].pod;
             engine.clocks.begin(pod, error, engine.now_ns())
         });
-        record(name, format_args!("{error:?}"));
+        record(name, format_args!("{BREAKS}{error:?}"));
         Ongoing { name: name.to_owned(), kind: Kind::Clock(number) }
     }
 
@@ -108,10 +112,10 @@ impl Cluster {
     pub fn end(&self, fault: Ongoing) -> u64 {
         let (hits, end) = match fault.kind {
             Kind::Disturbance(number) => (with(|engine| engine.network.disturbances.end(number)), "undisturbed"),
-            Kind::Freeze(host) => (process::thaw(host) as u64, "goes on"),
-            Kind::Clock(number) => (with(|engine| engine.clocks.end(number)), "clock set right"),
+            Kind::Freeze(host) => (process::thaw(host) as u64, "it goes on"),
+            Kind::Clock(number) => (with(|engine| engine.clocks.end(number)), "the clock is set right"),
         };
-        record(&fault.name, format_args!("{end}"));
+        record(&fault.name, format_args!("{MENDED}{end}"));
         hits
     }
 }

@@ -76,12 +76,6 @@ impl Mischiefs {
         number
     }
 
-    /// How often the mischief of this number was done so far.
-    #[must_use]
-    pub fn done(&self, number: u64) -> u64 {
-        self.active().by_number.get(&number).map_or(0, |(_, done)| *done)
-    }
-
     /// It behaves again, as far as this number goes. Returns how often it did not.
     pub fn end(&self, number: u64) -> u64 {
         let mut active = self.active();

@@ -10,20 +10,16 @@ const COMMANDS: &str = "/gw/+/action";
 
 /// What happens to RabbitMQ: how many connections, channels, consumers, messages or confirms it hit.
 pub(super) async fn amqp(world: &World, fault: &Fault) -> u64 {
-    let amqp = world.amqp();
+    let amqp = &world.amqp;
     let hits = match fault.kind {
         FaultKind::MemoryAlarm => {
             amqp.raise_alarm();
-            if !last(fault).await {
-                return 1;
-            }
+            last(fault).await;
             amqp.clear_alarm() as u64
         }
         FaultKind::HoldConfirms => {
             amqp.hold_confirms();
-            if !last(fault).await {
-                return 1;
-            }
+            last(fault).await;
             amqp.release_confirms()
         }
         FaultKind::CancelConsumers => amqp.cancel_consumers() as u64,
@@ -35,7 +31,7 @@ pub(super) async fn amqp(world: &World, fault: &Fault) -> u64 {
             was_there.into()
         }
     };
-    world.note(Pod::Amqp, format_args!("{:?}: {hits}", fault.kind));
+    world.note(Pod::Amqp, format_args!("breaks: {:?}, {hits} hit", fault.kind));
     hits
 }
 
@@ -52,32 +48,26 @@ pub(super) async fn redis(world: &World, fault: &Fault, pod: Pod) -> u64 {
         kind => {
             let condition = if kind == FaultKind::ReadOnly { Condition::ReadOnly } else { Condition::OutOfMemory };
             redis.fall_ill(condition);
-            if !last(fault).await {
-                return 1;
-            }
+            last(fault).await;
             redis.recover(condition)
         }
     };
-    world.note(pod, format_args!("{:?}: {hits}", fault.kind));
+    world.note(pod, format_args!("breaks: {:?}, {hits} hit", fault.kind));
     hits
 }
 
 /// What the MQTT broker does wrong: how many clients or messages it hit.
 pub(super) async fn mqtt(world: &World, fault: &Fault) -> u64 {
-    let mqtt = world.mqtt();
+    let mqtt = &world.mqtt;
     let hits = match fault.kind {
         FaultKind::RepeatMessages => {
             mqtt.begin_repeating();
-            if !last(fault).await {
-                return 1;
-            }
+            last(fault).await;
             mqtt.end_repeating()
         }
         FaultKind::RetainCommands => {
             mqtt.begin_retaining(COMMANDS);
-            if !last(fault).await {
-                return 1;
-            }
+            last(fault).await;
             mqtt.end_retaining(COMMANDS)
         }
         kind => {
@@ -93,6 +83,6 @@ pub(super) async fn mqtt(world: &World, fault: &Fault) -> u64 {
             }
         }
     };
-    world.note(Pod::Mqtt, format_args!("{:?}: {hits}", fault.kind));
+    world.note(Pod::Mqtt, format_args!("breaks: {:?}, {hits} hit", fault.kind));
     hits
 }

@@ -19,10 +19,8 @@ pub(super) async fn misbehave(world: &World, fault: &Fault, index: u32) -> u64 {
     let pod = world.pod_of_gateway(index);
     let mischiefs = world.mischiefs(index);
     let number = mischiefs.begin(mischief);
-    world.note(pod, format_args!("{}: {mischief:?}", Pod::Gateway(index)));
-    if !last(fault).await {
-        return mischiefs.done(number);
-    }
-    world.note(pod, format_args!("{} behaves again", Pod::Gateway(index)));
+    world.note(pod, format_args!("breaks: {} does {mischief:?}", Pod::Gateway(index)));
+    last(fault).await;
+    world.note(pod, format_args!("mended: {} behaves again", Pod::Gateway(index)));
     mischiefs.end(number)
 }

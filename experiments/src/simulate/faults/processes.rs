@@ -6,7 +6,7 @@ use sim::{ClockError, Ongoing};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// How long a service may take to stop when it is asked to; longer than its own limits allow.
+/// How long a service may take to stop when it is asked to, before it is killed; longer than its own limits allow.
 const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// A slow process stands still for a part of each: Linux' usual period of a CPU quota.
 const SLOW_PERIOD: Duration = Duration::from_millis(100);
@@ -29,7 +29,10 @@ pub(super) async fn restart(world: &World, fault: &Fault, pod: Pod) -> u64 {
         return kill(world, fault, pod, LastWord::Said).await;
     }
     world.keep_away(pod);
-    let ran = timeout(STOP_LIMIT, world.stop(pod)).await.unwrap_or(true);
+    let ran = match timeout(STOP_LIMIT, world.stop(pod)).await {
+        Ok(ran) => ran,
+        Err(_) => world.kill(pod, LastWord::Said),
+    };
     if let Some(ms) = fault.for_ms {
         sleep(Duration::from_millis(ms)).await;
         world.let_back(pod);

@@ -5,27 +5,29 @@ use crate::conformance::harness::At;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Looks at a key until it is gone. TIME before and after, in one transaction, tells when a look was; where the two
-/// differ the look may belong to either millisecond and doesn't count.
+/// Looks at a key until it is gone. TIME before and after tells when a look was; where the two differ the look may
+/// belong to either millisecond and doesn't count. The look is a transaction, for which time stands still from the
+/// moment EXEC begins (only TIME itself shows how it goes on), so the first TIME comes before the transaction.
 async fn watch(at: &At, peer: &mut Peer, what: &str) {
     let due = peer.ask("PEXPIRETIME ~k").await.number();
     let (mut seen, mut wrong, mut late) = (false, vec![], false);
     while !late {
-        for command in ["MULTI", "TIME", "PTTL ~k", "EXISTS ~k", "GET ~k", "PEXPIRETIME ~k", "TTL ~k", "TIME"] {
+        let look = ["TIME", "MULTI", "PTTL ~k", "EXISTS ~k", "GET ~k", "PEXPIRETIME ~k", "TTL ~k", "TIME", "EXEC"];
+        for command in look {
             peer.send(command).await;
         }
-        for _ in 0..8 {
+        let before = peer.receive().await;
+        for _ in 1..look.len() - 1 {
             peer.receive().await;
         }
-        peer.send("EXEC").await;
         let replies = peer.receive().await;
-        let [before, pttl, exists, value, at_ms, ttl, after] = replies.items() else { panic!("{replies}") };
+        let [pttl, exists, value, at_ms, ttl, after] = replies.items() else { panic!("{replies}") };
         let ms = |time: &Reply| time.items()[0].number() * 1000 + time.items()[1].number() / 1000;
-        late = ms(before) > due + 5;
-        if ms(before) != ms(after) {
+        late = ms(&before) > due + 5;
+        if ms(&before) != ms(after) {
             continue;
         }
-        let left = due - ms(before);
+        let left = due - ms(&before);
         seen |= left >= 0;
         let expected = if left < 0 { (-2, -2, 0, -2) } else { (left, (left + 500) / 1000, 1, due) };
         let found = (pttl.number(), ttl.number(), exists.number(), at_ms.number());
