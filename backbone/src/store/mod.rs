@@ -29,7 +29,7 @@ use redis::{
 use refusal::{REHEARSAL_LIMIT, Refusal, Refusals, Remedy};
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -42,6 +42,8 @@ const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
 /// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that
 /// another can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
+/// Who asks for readiness wants to know whether Redis answers now. An answer that is no older than this will do.
+const QUIET: Duration = Duration::from_secs(1);
 /// How much of a value that does not parse is reported, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -100,8 +102,21 @@ pub(crate) struct Store {
 struct OpenConnection {
     connection: MultiplexedConnection,
     driver: Arc<Task>,
-    /// It leads to the wrong server.
+    /// It leads to the wrong server, or nowhere.
     given_up: Arc<AtomicBool>,
+    answered: Arc<Mutex<Instant>>,
+}
+
+impl OpenConnection {
+    /// Redis has answered.
+    fn is_alive(&self) {
+        *self.answered.lock().expect("no holder of this lock panics") = Instant::now();
+    }
+
+    /// Whether Redis has not answered lately, so that the connection may be dead.
+    fn is_quiet(&self) -> bool {
+        self.answered.lock().expect("no holder of this lock panics").elapsed() >= QUIET
+    }
 }
 
 struct RedisDialer {
@@ -164,6 +179,7 @@ impl Store {
         let source = match answer {
             Ok(answer) => {
                 self.refusals.overcome(doing);
+                line.connection.is_alive();
                 return Ok(Some(answer));
             }
             Err(error) => error,
@@ -222,7 +238,8 @@ impl Dialer for RedisDialer {
                 None => return Err(error.into()),
             }
         }
-        Ok(OpenConnection { connection, driver, given_up: Arc::default() })
+        let answered = Arc::new(Mutex::new(Instant::now()));
+        Ok(OpenConnection { connection, driver, given_up: Arc::default(), answered })
     }
 
     fn is_up(link: &OpenConnection) -> bool {
@@ -230,9 +247,11 @@ impl Dialer for RedisDialer {
     }
 
     fn stall(&self, link: &OpenConnection) -> Option<String> {
-        let refused = self.refusals.reason()?;
-        self.rehearse_in_background(link);
-        Some(refused)
+        let refused = self.refusals.reason();
+        if refused.is_some() || link.is_quiet() {
+            self.rehearse_in_background(link);
+        }
+        refused
     }
 }
 

@@ -8,7 +8,7 @@ use super::RedisDialer;
 use crate::telemetry::bounded;
 use redis::{Arg, Pipeline, RedisError, ServerError, aio::MultiplexedConnection};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -99,18 +99,22 @@ pub(super) struct Refusals {
 #[derive(Clone, Debug)]
 struct Pending {
     words: String,
-    /// The names of the commands that were refused, with those that went with them.
-    commands: BTreeSet<String>,
+    /// The commands that were refused, with those that went with them: one of each name, and what stood behind its key.
+    commands: Commands,
 }
 
 impl Refusals {
     /// `doing` something with `pipeline` was refused.
     pub(super) fn remember(&self, doing: &'static str, pipeline: &Pipeline, refusal: &Refusal) {
-        let name = |command: &redis::Cmd| match command.args_iter().next() {
-            Some(Arg::Simple(name)) => Some(String::from_utf8_lossy(name).into_owned()),
-            _ => None,
+        let words = |command: &redis::Cmd| {
+            let mut words = command.args_iter().filter_map(|arg| match arg {
+                Arg::Simple(word) => Some(word.to_vec()),
+                _ => None,
+            });
+            let name = String::from_utf8_lossy(&words.next()?).into_owned();
+            Some((name, words.skip(1).collect()))
         };
-        let commands = pipeline.cmd_iter().filter_map(name).collect();
+        let commands = pipeline.cmd_iter().filter_map(words).collect();
         self.pending().insert(doing, Pending { words: format!("{doing}: {}", refusal.words), commands });
         self.ever.store(true, Relaxed);
     }
@@ -129,12 +133,17 @@ impl Refusals {
         (!words.is_empty()).then(|| words.join("; "))
     }
 
-    /// Tries again what was refused, on keys of its own.
+    /// Tries again what was refused, on keys of its own; if nothing was, it asks whether anybody is there.
     ///
     /// # Errors
     /// What is still refused first, or why the connection doesn't answer.
     pub(super) async fn rehearse(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let pending = self.pending().clone();
+        if pending.is_empty() {
+            let answer = redis::cmd("PING").query_async::<()>(connection).await;
+            // A user who may not ask that is told so, and that is an answer, too.
+            return answer.or_else(|error| if Refusal::of(&error).is_some() { Ok(()) } else { Err(error) });
+        }
         for (doing, Pending { commands, .. }) in pending {
             let pipeline = rehearsal(&commands);
             if let Err(error) = pipeline.query_async::<()>(connection).await {
@@ -153,19 +162,19 @@ impl Refusals {
     }
 }
 
-/// `commands` of ours on keys that nobody else uses.
-fn rehearsal(commands: &BTreeSet<String>) -> Pipeline {
+/// Commands by their names, with their arguments but for the key.
+type Commands = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// `commands` of ours on keys that nobody else uses, and that go soon.
+fn rehearsal(commands: &Commands) -> Pipeline {
     let mut pipeline = Pipeline::new();
     for (string, hash) in (0..KEYS).map(|i| (format!("shelfwire:check:{i}"), format!("shelfwire:check:hash:{i}"))) {
-        for name in commands {
-            let command = pipeline.cmd(name);
+        for (name, arguments) in commands {
+            let key = if matches!(name.as_str(), "SET" | "GET") { &string } else { &hash };
+            let command = pipeline.cmd(name).arg(key);
             match name.as_str() {
-                "SET" => command.arg(&string).arg("").arg("PX").arg(KEYS_MS),
-                "HSET" => command.arg(&hash).arg("field").arg(""),
-                "HDEL" => command.arg(&hash).arg("field"),
-                "PEXPIRE" => command.arg(&hash).arg(KEYS_MS),
-                "HGETALL" => command.arg(&hash),
-                _ => command.arg(&string), // GET
+                "PEXPIRE" => command.arg(KEYS_MS),
+                _ => command.arg(arguments),
             }
             .ignore();
         }
@@ -174,8 +183,9 @@ fn rehearsal(commands: &BTreeSet<String>) -> Pipeline {
 }
 
 impl RedisDialer {
-    /// Starts a rehearsal of what was refused, if there is none at work. A server that turns out to be the wrong one is
-    /// given up.
+    /// Starts a rehearsal of what was refused, or just asks whether Redis is there, if none is at work. A connection is
+    /// given up if it leads to the wrong server, or if nothing answers: a router without work would else find that out
+    /// by its next request, which would pay for it.
     pub(super) fn rehearse_in_background(&self, link: &super::OpenConnection) {
         if self.refusals.rehearsing.swap(true, Relaxed) {
             return;
@@ -183,10 +193,15 @@ impl RedisDialer {
         let (refusals, mut link) = (self.refusals.clone(), link.clone());
         self.env.spawn("redis rehearsal", async move {
             let rehearsal = tokio::time::timeout(REHEARSAL_LIMIT, refusals.rehearse(&mut link.connection)).await;
-            if let Ok(Err(error)) = rehearsal
-                && Refusal::of(&error).is_some_and(|refusal| refusal.remedy == Remedy::Dial)
-            {
+            let is_of_no_use = match rehearsal {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => Refusal::of(&error).is_none_or(|refusal| refusal.remedy == Remedy::Dial),
+                Err(_) => true,
+            };
+            if is_of_no_use {
                 link.given_up.store(true, Relaxed);
+            } else {
+                link.is_alive();
             }
             refusals.rehearsing.store(false, Relaxed);
         });
@@ -230,10 +245,16 @@ mod tests {
         let commands = refusals.pending()["store something"].commands.clone();
         let rehearsed = rehearsal(&commands);
         assert_eq!(rehearsed.cmd_iter().count(), 2 * KEYS);
-        for command in rehearsed.cmd_iter() {
-            let Some(Arg::Simple(key)) = command.args_iter().nth(1) else { panic!("no key") };
-            assert!(key.starts_with(b"shelfwire:check:"), "{}", key.escape_ascii());
-        }
+        let words = |command: &redis::Cmd| {
+            let words = command.args_iter().map(|arg| match arg {
+                Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
+                _ => panic!("a cursor"),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let first: Vec<String> = rehearsed.cmd_iter().take(2).map(words).collect();
+        assert_eq!(first, ["HGETALL shelfwire:check:hash:0", "SET shelfwire:check:0 b PX 1"]);
+        assert!(rehearsed.cmd_iter().all(|command| words(command).contains(" shelfwire:check:")));
         assert!(refusals.reason().unwrap().starts_with("store something: Redis has no memory left"));
         refusals.overcome("store something");
         assert_eq!(refusals.reason(), None);

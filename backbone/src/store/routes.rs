@@ -8,7 +8,7 @@
 
 use super::{
     Caller, CorrelationKey, STEP_LIMIT, Store, StoreError,
-    newest::{self, Accepted},
+    newest::{self, Versions},
     ranking::{self, HELD_FIELD, Lookup, look_up},
 };
 use crate::{
@@ -132,18 +132,20 @@ impl Store {
                 gateway.map(|gateway| Way { gateway, heard_unix_ms: None }).into_iter().collect()
             }
         };
-        if let (true, Some(versions), Some(is_new)) = (config.newest_wins, answers.pop(), answers.pop()) {
+        if let (true, Some(versions)) = (config.newest_wins, answers.pop()) {
             let versions = redis::from_redis_value(versions).map_err(|error| of_another_kind(error.into()))?;
-            let Accepted { newest, outranked } = newest::read(versions);
-            let key = newest::key(esl);
-            self.remove("remove old versions", &key, &outranked).await;
-            if let Some(newest) = newest.filter(|newest| *newest > request.version) {
+            let versions = Versions::read(versions);
+            if let Some(newest) = versions.newest().filter(|newest| *newest > request.version) {
                 return Ok(Destination::Outranked { newest });
             }
-            if ways.is_empty() && is_new == Value::Int(1) {
-                // It will not be sent, so it is not accepted. An earlier try of it may have been.
-                self.remove("take back a version", &key, &[request.version.to_string().into_bytes()]).await;
-            }
+            let useless = if ways.is_empty() {
+                // It will not be sent, so it is not accepted. Another try of it may be.
+                self.take_back(request).await;
+                versions.taken_back()
+            } else {
+                versions.outranked_by(request.version)
+            };
+            self.remove("remove old versions", &newest::key(esl), &useless).await;
         }
         Ok(Destination::Ways(ways))
     }
@@ -156,6 +158,15 @@ impl Store {
             if let Err(error) = self.run::<()>(doing, &pipeline).await {
                 tracing::debug!(%error, "the next look-up removes them");
             }
+        }
+    }
+
+    /// Undoes that `request` was accepted: a round trip more, and only for one without a route.
+    async fn take_back(&self, request: &Request) {
+        let mut pipeline = Pipeline::with_capacity(2);
+        newest::take_back(&mut pipeline, request.esl_mac, request.version);
+        if let Err(error) = self.run::<()>("take back a version", &pipeline).await {
+            tracing::debug!(%error, "it outranks older ones although it is not sent");
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Time for all clients to connect.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// How long all routes take to settle after the first reports: a report's way into the table.
-const REPORT_MARGIN: Duration = Duration::from_millis(500);
+pub(crate) const REPORT_MARGIN: Duration = Duration::from_millis(500);
 
 /// A step of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

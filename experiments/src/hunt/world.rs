@@ -16,6 +16,9 @@ use backbone::config::{
 /// Longest that parts take to notice each other's absence, in seconds: one and a half of a gateway's keep-alives (60
 /// s), and what a broker takes to look; an orphaned reply queue goes after 60 s, a refused right counts for 30 s.
 const NOTICE_S: u64 = 180;
+/// Tasks that show that all is well again: two for each worker and each router, and no more than this, a part of the
+/// fewest that there are.
+const PROBES_MAX: u32 = 10;
 /// Most interruptions of a task (`backbone::service::worker`).
 const INTERRUPTIONS_MAX: u64 = 10;
 
@@ -58,6 +61,7 @@ fn calm(seed: u64) -> Spec {
     fleet(&mut spec.fleet, &mut dice);
     workload(&mut spec, &mut dice);
     surroundings(&mut spec, &mut dice);
+    probes(&mut spec);
     spec
 }
 
@@ -199,7 +203,8 @@ fn workload(spec: &mut Spec, dice: &mut Dice) {
     let most = workload.most_commands();
     let is_fixed = spec.backbone.routing.mode == RoutingMode::Fixed;
     if is_fixed && dice.percent(50) {
-        workload.esls = CommandedEsls::Fresh;
+        // Gateways that hear labels reach no others.
+        (workload.esls, spec.fleet.esls) = (CommandedEsls::Fresh, 0);
     } else if dice.percent(15) {
         workload.esls = CommandedEsls::EachOnce;
         spec.fleet.esls = (workload.tasks * most).next_multiple_of(spec.fleet.stores);
@@ -234,6 +239,19 @@ fn surroundings(spec: &mut Spec, dice: &mut Dice) {
     }
     if dice.percent(10) {
         spec.machines.gateway.nodelay = false;
+    }
+}
+
+/// Where each task should be done at its first try, if nothing breaks, some show that it is so again.
+fn probes(spec: &mut Spec) {
+    let shares_replies =
+        spec.backbone.rpc.kind == RpcKind::Http && spec.backbone.http_router.replies == Replies::Shared;
+    // Whichever gateway takes a command for all of them may not hear its label.
+    let is_blind = spec.fleet.shared_mac && spec.workload.esls != CommandedEsls::Fresh;
+    let loses = spec.network.loss_ppm > 0 || spec.workload.unknown_percent > 0 || shares_replies || is_blind;
+    if !loses {
+        let slots = spec.replicas.task_workers.max(spec.replicas.routers);
+        spec.expect.probe_tasks = (2 * slots).min(PROBES_MAX);
     }
 }
 

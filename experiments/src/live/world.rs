@@ -244,6 +244,7 @@ impl World {
             }
             ensure!(Instant::now() < limit, "not done after {limit_s} s: {}", self.queues.open_ends().await);
         }
+        self.recorder.probe(limit - Instant::now()).await;
         Ok(())
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
     };
     drop(entries);
     let counts = outcome.task_counts();
-    let all = recorder.workload().len() as u64;
+    let all = recorder.released() as u64;
     // Of a backlog that did not drain some may not even have been dispatched.
     let has_drained = outcome.violations.iter().all(|violation| violation.oracle != Oracle::NotDrained);
     if counts.dispatched + unconfirmed != all && has_drained {

@@ -27,6 +27,8 @@ named! {
         Panicked "panicked" "Nothing panics."
         NotDrained "not_drained" "When nothing is broken any more, the backlog drains."
         NotReady "not_ready" "When nothing is broken any more, every service is ready again."
+        GoneForGood "gone_for_good" "When nothing is broken any more, all consumers and subscriptions are there again."
+        ProbeFailed "probe_failed" "When all is well again, each new task is done at its first try."
         FaultMissed "fault_missed" "A written fault hits something."
         Harness "harness" "The bench itself works."
     }
@@ -60,7 +62,7 @@ impl Oracle {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::NotDrained | Self::NotReady => Severity::Liveness,
+            Self::NotDrained | Self::NotReady | Self::GoneForGood | Self::ProbeFailed => Severity::Liveness,
             Self::FaultMissed | Self::Harness => Severity::Harness,
             _ => Severity::Safety,
         }

@@ -4,6 +4,7 @@
 //! done must be on its labels.
 
 mod events;
+mod probes;
 mod publish;
 mod results;
 mod watch;
@@ -30,7 +31,7 @@ use std::{
     num::NonZeroU64,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::Ordering},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch::Sender};
 use watch::{Rules, Watch};
 
 /// Violations kept in full; the first few say what is wrong.
@@ -60,6 +61,10 @@ struct Shared {
     entries: Mutex<Entries>,
     /// When the first task came, in microseconds from the start of the world.
     began_us: OnceLock<u64>,
+    /// The first task that is held back.
+    held_from: usize,
+    /// So many tasks may be published.
+    released: Sender<usize>,
     finished: Notify,
 }
 
@@ -128,6 +133,7 @@ impl Recorder {
     /// Of a run of `spec`.
     pub(crate) fn new(spec: &Spec, progress: Arc<Progress>, routers: RouterReports) -> Self {
         let workload = Workload::draw(spec);
+        let held_from = workload.len().saturating_sub(spec.expect.probe_tasks as usize);
         let entries = Entries { tasks: vec![TaskEntry::default(); workload.len()], ..Entries::default() };
         Self(Arc::new(Shared {
             workload,
@@ -138,6 +144,8 @@ impl Recorder {
             progress,
             entries: Mutex::new(entries),
             began_us: OnceLock::new(),
+            held_from,
+            released: Sender::new(held_from),
             finished: Notify::new(),
         }))
     }
@@ -155,9 +163,9 @@ impl Recorder {
         self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether every task is done or given up, and its producer knows.
+    /// Whether every task that is not held back is done or given up, and its producer knows.
     pub(crate) fn is_finished(&self) -> bool {
-        self.entries().finished == self.0.workload.len()
+        self.entries().finished >= self.released()
     }
 
     /// Waits for that.
@@ -238,7 +246,7 @@ impl Recorder {
         entries.finished += 1;
         self.0.progress.tasks_done.store(entries.finished as u64, Ordering::Relaxed);
         self.0.progress.virtual_us.store(at_us, Ordering::Relaxed);
-        if entries.finished == entries.tasks.len() {
+        if entries.finished >= self.released() {
             self.0.finished.notify_one();
         }
     }

@@ -1,10 +1,11 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
 //! `world` has what runs, `hosts` on what it runs, `lives` whether it does, `faults` what breaks, `recovery` whether it
-//! works again after that, `scaling` what comes and goes, `sampling` what is seen of it.
+//! works again after that, `leftovers` what is still at the brokers, `scaling` what comes and goes, `sampling` what is seen of it.
 
 mod faults;
 mod hosts;
+mod leftovers;
 mod lives;
 mod recovery;
 mod sampling;
@@ -125,9 +126,9 @@ async fn direct(
     let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;
+    let mut recovery = Recovery::of(&world);
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
-    let mut recovery = Recovery::of(&world);
     let mut faults = std::pin::pin!(faults::inject(&world, &spec));
     let mut hits = None;
     let samples = Samples::of(&world, &spec);

@@ -1,24 +1,23 @@
-//! Whether the world works again after what was broken: the backlog drains, every service is ready, and nothing stays
-//! at the brokers that was not there before.
+//! Whether the world works again after what was broken: the backlog drains, every service is ready, all is at the
+//! brokers as it was (`leftovers`), and new tasks get through.
 
-use super::world::World;
+use super::{leftovers::told, world::World};
 use crate::{
-    deployment::RESULTS_QUEUE,
+    deployment::REPORT_MARGIN,
     measure::{Oracle, Sometimes},
-    spec::{Fault, Pod, Spec, Target},
+    spec::{Fault, FaultKind, Pod, Spec, Target},
 };
 use backbone::{
-    config::{ReplyQueue, RouterKind, RpcKind},
-    message::{DEFAULT_ROUTE_KEY, ROUTING_QUEUE, dead_letter_queue},
+    message::{ROUTING_QUEUE, dead_letter_queue},
     telemetry::{FanOut, Readiness, Telemetry},
 };
 use sim::Incarnation;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, MutexGuard},
     time::Duration,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
 /// off, one reply timeout and one retry delay after another.
@@ -27,24 +26,32 @@ const QUIET_LIMIT: Duration = Duration::from_secs(300);
 const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// How often it is looked whether all is as before, in virtual time.
 const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(100);
-/// Most of the same kind that are told of.
-const TOLD_MAX: usize = 5;
-/// Longest that Redis remembers anything of a label, in milliseconds: a day (`backbone::store`), and the key's own
-/// rounding.
-const REMEMBERED_MS_MAX: u64 = 24 * 60 * 60 * 1_000 + 1_000;
+/// Time for what a gateway has acknowledged and still has in hand, beside what it takes to execute.
+const IN_HAND_MARGIN: Duration = Duration::from_secs(1);
+
+/// When all faults were over.
+#[derive(Clone, Copy)]
+struct Healing {
+    at: Instant,
+    /// By when all has to be well.
+    due: Instant,
+}
 
 /// What is expected of a world in which nothing is broken any more.
 pub(super) struct Recovery<'a> {
-    world: &'a World,
-    spec: &'a Spec,
-    /// By when all has to be well; `None` as long as something is broken, or if it stays so.
-    due: Option<Instant>,
+    pub(super) world: &'a World,
+    pub(super) spec: &'a Spec,
+    /// What the MQTT broker had before there was work.
+    pub(super) subscriptions: usize,
+    /// `None` as long as something is broken, or if it stays so.
+    healing: Option<Healing>,
     settled: bool,
 }
 
 impl<'a> Recovery<'a> {
+    /// Of a world in which all is set up.
     pub(super) fn of(world: &'a World) -> Self {
-        Self { world, spec: &world.spec, due: None, settled: false }
+        Self { world, spec: &world.spec, subscriptions: world.subscriptions(), healing: None, settled: false }
     }
 
     /// All faults are over.
@@ -62,12 +69,13 @@ impl<'a> Recovery<'a> {
         // Counted from now, though it began before: what comes last has not come earlier.
         let last_ms = workload.len().checked_sub(1).and_then(|last| workload.at_ms(last)).unwrap_or(0);
         let begin = Instant::now() + Duration::from_millis(last_ms.into());
-        self.due = Some(begin + Duration::from_secs(self.spec.limits.recover_s.into()));
+        let due = begin + Duration::from_secs(self.spec.limits.recover_s.into());
+        self.healing = Some(Healing { at: Instant::now(), due });
     }
 
     /// Whether tasks are still not done when they should be; says so, too.
     pub(super) fn is_overdue(&mut self) -> bool {
-        if self.due.is_none_or(|due| Instant::now() < due) {
+        if self.healing.is_none_or(|healing| Instant::now() < healing.due) {
             return false;
         }
         let (open_ends, recover_s) = (self.world.open_ends(), self.spec.limits.recover_s);
@@ -104,7 +112,7 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Waits until all is as it was before there was work, or should be.
+    /// Waits until all is as it was before there was work, or should be, and lets the tasks come that show it.
     pub(super) async fn end(&self) {
         if self.settled {
             return;
@@ -120,14 +128,36 @@ impl<'a> Recovery<'a> {
             let text = format!("tasks are done but still queued {QUIET_LIMIT:?} later: {open_ends}");
             return self.world.recorder().violate(Oracle::NotDrained.broken(text));
         }
-        if self.spec.faults.is_empty() {
-            return; // nothing was broken
+        let Some(Healing { at: healed, due }) = self.healing else { return };
+        let has_settled =
+            self.spec.faults.is_empty() || self.settle(due.max(Instant::now() + SETTLE_LOOK_PERIOD)).await;
+        if has_settled && self.spec.expect.probe_tasks > 0 {
+            sleep_until(healed + self.silence()).await;
+            sleep(self.at_rest()).await;
+            self.world.recorder().probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
         }
-        let Some(due) = self.due else { return };
-        self.settle(due.max(Instant::now() + SETTLE_LOOK_PERIOD)).await;
     }
 
-    async fn settle(&self, due: Instant) {
+    /// How long connections may be silent after the last fault: the pauses between TCP's retransmissions double, so it
+    /// may be as long again as the fault lasted.
+    fn silence(&self) -> Duration {
+        let longest_ms = self.spec.faults.iter().filter_map(|fault| fault.for_ms).max().unwrap_or(0);
+        Duration::from_millis(longest_ms) + IN_HAND_MARGIN
+    }
+
+    /// How long it takes then until every label has a route again, and gateways have done what they had in hand.
+    fn at_rest(&self) -> Duration {
+        let (fleet, ble) = (&self.spec.fleet, &self.spec.fleet.ble_service_ms);
+        let late = self.spec.faults.iter().filter(|fault| fault.kind == FaultKind::ReplyLate);
+        let late_ms = late.filter_map(|fault| fault.strength).map(i64::unsigned_abs).max().unwrap_or(0);
+        let reported_ms = u64::from(fleet.rssi_period_ms.max(fleet.rssi_heartbeat_ms));
+        REPORT_MARGIN
+            + IN_HAND_MARGIN
+            + Duration::from_millis(reported_ms + u64::from(ble.median + ble.spread) + late_ms)
+    }
+
+    /// Waits until all is as before, until `due` at most. Returns whether it is.
+    async fn settle(&self, due: Instant) -> bool {
         let recorder = self.world.recorder();
         if !self.unready().is_empty() {
             recorder.entries().reach(Sometimes::UnreadyAtEnd);
@@ -138,8 +168,9 @@ impl<'a> Recovery<'a> {
             let now_busy = self.busy_sessions();
             busy.retain(|session| now_busy.contains(session));
             let (unready, left) = (self.unready(), [self.left_behind(), told(busy.iter().cloned())].concat());
+            let missing = self.missing();
             had_leftovers |= !left.is_empty();
-            if unready.is_empty() && left.is_empty() {
+            if unready.is_empty() && left.is_empty() && missing.is_empty() {
                 break;
             }
             if Instant::now() >= due {
@@ -149,13 +180,15 @@ impl<'a> Recovery<'a> {
                     recorder.violate(Oracle::NotReady.broken(with(text, &unready)));
                 }
                 left.into_iter().for_each(|what| recorder.violate(Oracle::LeftBehind.broken(what)));
-                return;
+                missing.into_iter().for_each(|who| recorder.violate(Oracle::GoneForGood.broken(who)));
+                return false;
             }
             sleep(SETTLE_LOOK_PERIOD).await;
         }
         if had_leftovers {
             recorder.entries().reach(Sometimes::LeftoverExpired);
         }
+        true
     }
 
     /// Who is not ready, and why.
@@ -165,70 +198,6 @@ impl<'a> Recovery<'a> {
             |(pod, ready): &(Pod, Arc<Readiness>)| ready.check().err().map(|unready| format!("{pod} is {unready}"));
         services.iter().filter_map(unready).collect()
     }
-
-    /// Gateways and routers for which the MQTT broker has something.
-    fn busy_sessions(&self) -> BTreeSet<String> {
-        let sessions = self.world.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
-        sessions.map(|session| format!("messages stay in the MQTT session of {}", session.client_id)).collect()
-    }
-
-    fn services(&self, is_meant: impl Fn(Pod) -> bool) -> usize {
-        self.world.readiness().keys().filter(|pod| is_meant(**pod)).count()
-    }
-
-    /// What is at the brokers that should not be.
-    fn left_behind(&self) -> Vec<String> {
-        let mut left = self.queues();
-        let mqtt_clients = self.spec.fleet.gateways as usize + self.services(|pod| matches!(pod, Pod::Router(..)));
-        let sessions = self.world.mqtt.sessions().len();
-        if sessions > mqtt_clients {
-            left.push(format!("the MQTT broker has {sessions} sessions, for {mqtt_clients} clients"));
-        }
-        // The dispatcher and its producer may still have theirs.
-        let amqp_clients = self.services(|pod| !matches!(pod, Pod::Router(RouterKind::Http, _))) + 2;
-        let connections = self.world.amqp.connection_count();
-        if connections > amqp_clients {
-            left.push(format!("RabbitMQ has {connections} connections, for {amqp_clients} clients"));
-        }
-        left.extend(self.keys());
-        left
-    }
-
-    fn queues(&self) -> Vec<String> {
-        let world = self.world;
-        let [tasks, retries] = world.task_queues();
-        let dead = dead_letter_queue();
-        let known = [&tasks, &retries, ROUTING_QUEUE, RESULTS_QUEUE, &dead];
-        let filled = known.iter().filter(|name| **name != dead && world.depth(name) > 0);
-        let mut left = told(filled.map(|name| format!("{} messages stay in queue {name}", world.depth(name))));
-        let names = world.amqp.queue_names();
-        let others: Vec<&String> = names.iter().filter(|name| !known.contains(&name.as_str())).collect();
-        let config = &world.config;
-        let replies_max = match (config.rpc.kind, config.task_worker.reply_queue) {
-            (RpcKind::Queue, ReplyQueue::PerWorker) => self.services(|pod| matches!(pod, Pod::TaskWorker(_))),
-            (RpcKind::Queue, ReplyQueue::PerCall) | (RpcKind::Http, _) => 0,
-        };
-        if others.len() > replies_max {
-            left.push(format!("{} queues stay that nobody needs, of {replies_max}: {others:?}", others.len()));
-        }
-        left
-    }
-
-    fn keys(&self) -> Vec<String> {
-        let now_ms = self.world.unix_ms();
-        let reply_ms = self.world.config.task_worker.reply_timeout_ms;
-        let mut left = Vec::new();
-        for redis in &self.world.redis {
-            let keyspace = redis.keyspace();
-            let lasting =
-                keyspace.outliving(now_ms + REMEMBERED_MS_MAX).filter(|key| *key != DEFAULT_ROUTE_KEY.as_bytes());
-            let late = keyspace.outliving(now_ms + reply_ms + 1).filter(|key| is_correlation(key));
-            let name = |key: &[u8]| format!("the key {} stays in Redis longer than it should", key.escape_ascii());
-            left.extend(told(lasting.map(name)));
-            left.extend(told(late.map(name)));
-        }
-        left
-    }
 }
 
 /// Whether two of `faults` last at the same time.
@@ -237,21 +206,6 @@ fn overlap(faults: &[Fault]) -> bool {
     let mut by_begin: Vec<&Fault> = faults.iter().collect();
     by_begin.sort_by_key(|fault| fault.at_ms);
     by_begin.windows(2).any(|pair| pair[1].at_ms < end_ms(pair[0]))
-}
-
-fn is_correlation(key: &[u8]) -> bool {
-    key.starts_with(b"shelfwire:correlation:")
-}
-
-/// The first of them, and how many more there are.
-fn told(all: impl Iterator<Item = String>) -> Vec<String> {
-    let mut all: Vec<String> = all.collect();
-    let more = all.len().saturating_sub(TOLD_MAX);
-    all.truncate(TOLD_MAX);
-    if more > 0 {
-        all.push(format!("and {more} more"));
-    }
-    all
 }
 
 /// `text`, with who waits for what.
@@ -273,7 +227,7 @@ impl World {
     }
 
     /// The wall clock of the world, in milliseconds since 1970.
-    fn unix_ms(&self) -> u64 {
+    pub(super) fn unix_ms(&self) -> u64 {
         self.cluster().env(&Pod::Mqtt.to_string()).unix_ms()
     }
 

@@ -178,6 +178,10 @@ impl World {
         part.gateways(&self.spec)
     }
 
+    pub(super) fn gateways_online(&self) -> usize {
+        self.gateways.online()
+    }
+
     pub(super) fn pod_of_gateway(&self, index: u32) -> Pod {
         self.spec.pod_of(Pod::Gateway(index))
     }

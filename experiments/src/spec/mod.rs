@@ -296,11 +296,20 @@ pub struct Expect {
     /// Default: true.
     #[serde(skip_serializing_if = "std::clone::Clone::clone")]
     pub every_fault_hits: bool,
+    /// The last so many tasks are held back until all is well: nothing is broken any more, the others have ended, every
+    /// service is ready and nothing is left behind. Then they come one by one, and each has to be done at its first
+    /// try. Default: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub probe_tasks: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Default for Expect {
     fn default() -> Self {
-        Self { done_percent_min: None, done_percent_max: None, every_fault_hits: true }
+        Self { done_percent_min: None, done_percent_max: None, every_fault_hits: true, probe_tasks: 0 }
     }
 }
 

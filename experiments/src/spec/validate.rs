@@ -187,6 +187,15 @@ fn expectation(spec: &Spec) -> Result<(), Wrong> {
         let rule = format!("is {min}, more than `expect.done_percent_max`, which is {max}: no run can be so");
         return wrong_together("expect.done_percent_min", &["expect.done_percent_max"], rule);
     }
+    let held = spec.expect.probe_tasks;
+    if held > 0 && !spec.heals() {
+        let rule = format!("is {held}, but a fault without an end (`faults`) lets nothing be well again");
+        return wrong_together("expect.probe_tasks", &["faults"], rule);
+    }
+    if held > spec.workload.tasks {
+        let rule = format!("is {held}, more than there are tasks");
+        return wrong_together("expect.probe_tasks", &["workload.tasks"], rule);
+    }
     Ok(())
 }
 

@@ -22,10 +22,13 @@ impl Recorder {
             if index == recorder.workload().len() {
                 return None;
             }
+            let was_held = recorder.wait_for_release(index).await;
             // A dispatcher that was started again begins anew; what was first counts.
             let began_us = *recorder.0.began_us.get_or_init(&time_us);
             let mut published_us = began_us;
-            if let Some(at_ms) = recorder.workload().at_ms(index) {
+            if was_held {
+                published_us = time_us(); // that is when its producer has it
+            } else if let Some(at_ms) = recorder.workload().at_ms(index) {
                 published_us = began_us.next_multiple_of(TICK_US) + u64::from(at_ms) * TICK_US;
                 if let Some(wait_us) = published_us.checked_sub(time_us()).filter(|us| *us > 0) {
                     sleep(Duration::from_micros(wait_us)).await;

@@ -76,6 +76,13 @@ impl Broker {
         state.names.get(name).map(|id| state.queues[id].messages.ready_count())
     }
 
+    /// Consumers of a queue. `None`: there is no such queue.
+    #[must_use]
+    pub fn consumer_count(&self, name: &str) -> Option<usize> {
+        let state = self.state();
+        state.names.get(name).map(|id| state.queues[id].consumers.len())
+    }
+
     /// Deletes a queue, whoever it belongs to, as `rabbitmqctl delete_queue` does. Its consumers are told.
     pub fn delete_queue(&self, name: &str) {
         let mut state = self.state();

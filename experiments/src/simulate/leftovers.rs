@@ -1,0 +1,136 @@
+//! What is at the brokers when all should be as before: nothing that was not there, and all who were.
+
+use super::{recovery::Recovery, world::World};
+use crate::{deployment::RESULTS_QUEUE, spec::Pod};
+use backbone::{
+    config::{ReplyQueue, RouterKind, RpcKind},
+    message::{DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_QUEUE, dead_letter_queue},
+};
+use std::collections::BTreeSet;
+
+/// Most of the same kind that are told of.
+const TOLD_MAX: usize = 5;
+/// Longest that Redis remembers anything of a label, in milliseconds: a day (`backbone::store`), and the key's own
+/// rounding.
+const REMEMBERED_MS_MAX: u64 = 24 * 60 * 60 * 1_000 + 1_000;
+
+impl World {
+    /// Subscriptions of all who are connected to the MQTT broker.
+    pub(super) fn subscriptions(&self) -> usize {
+        let sessions = self.mqtt.sessions().into_iter().filter(|session| session.connected);
+        sessions.map(|session| session.subscriptions).sum()
+    }
+}
+
+impl Recovery<'_> {
+    /// Gateways and routers for which the MQTT broker has something.
+    pub(super) fn busy_sessions(&self) -> BTreeSet<String> {
+        let sessions = self.world.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
+        sessions.map(|session| format!("messages stay in the MQTT session of {}", session.client_id)).collect()
+    }
+
+    fn services(&self, is_meant: impl Fn(Pod) -> bool) -> usize {
+        self.world.readiness().keys().filter(|pod| is_meant(**pod)).count()
+    }
+
+    /// What is at the brokers that should not be.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let mut left = self.queues();
+        let mqtt_clients = self.spec.fleet.gateways as usize + self.services(|pod| matches!(pod, Pod::Router(..)));
+        let sessions = self.world.mqtt.sessions().len();
+        if sessions > mqtt_clients {
+            left.push(format!("the MQTT broker has {sessions} sessions, for {mqtt_clients} clients"));
+        }
+        // The dispatcher and its producer may still have theirs.
+        let amqp_clients = self.services(|pod| !matches!(pod, Pod::Router(RouterKind::Http, _))) + 2;
+        let connections = self.world.amqp.connection_count();
+        if connections > amqp_clients {
+            left.push(format!("RabbitMQ has {connections} connections, for {amqp_clients} clients"));
+        }
+        left.extend(self.keys());
+        left
+    }
+
+    /// Who was at the brokers, and should be there again.
+    pub(super) fn missing(&self) -> Vec<String> {
+        let (world, spec) = (self.world, self.spec);
+        let mut missing = Vec::new();
+        let (online, gateways) = (world.gateways_online(), spec.fleet.gateways as usize);
+        if online < gateways {
+            missing.push(format!("{online} of {gateways} gateways are online"));
+        }
+        if !spec.autoscale.is_empty() {
+            return missing; // how many there should be is the autoscaler's to say
+        }
+        let subscriptions = world.subscriptions();
+        if subscriptions < self.subscriptions {
+            let text =
+                format!("the MQTT broker has {subscriptions} subscriptions, where it had {}", self.subscriptions);
+            missing.push(text);
+        }
+        let producers = usize::from(spec.expect.probe_tasks > 0 && spec.backbone.results.publish);
+        let consumers = [
+            (TASK_QUEUE, self.services(|pod| matches!(pod, Pod::TaskWorker(_)))),
+            (ROUTING_QUEUE, self.services(|pod| matches!(pod, Pod::Router(RouterKind::Forward, _)))),
+            (RESULTS_QUEUE, producers),
+        ];
+        for (queue, expected) in consumers {
+            let found = world.amqp.consumer_count(queue).unwrap_or(0);
+            if found < expected {
+                missing.push(format!("queue {queue} has {found} consumers, for {expected} services"));
+            }
+        }
+        missing
+    }
+
+    fn queues(&self) -> Vec<String> {
+        let world = self.world;
+        let [tasks, retries] = world.task_queues();
+        let dead = dead_letter_queue();
+        let known = [&tasks, &retries, ROUTING_QUEUE, RESULTS_QUEUE, &dead];
+        let filled = known.iter().filter(|name| **name != dead && world.depth(name) > 0);
+        let mut left = told(filled.map(|name| format!("{} messages stay in queue {name}", world.depth(name))));
+        let names = world.amqp.queue_names();
+        let others: Vec<&String> = names.iter().filter(|name| !known.contains(&name.as_str())).collect();
+        let config = &world.config;
+        let replies_max = match (config.rpc.kind, config.task_worker.reply_queue) {
+            (RpcKind::Queue, ReplyQueue::PerWorker) => self.services(|pod| matches!(pod, Pod::TaskWorker(_))),
+            (RpcKind::Queue, ReplyQueue::PerCall) | (RpcKind::Http, _) => 0,
+        };
+        if others.len() > replies_max {
+            left.push(format!("{} queues stay that nobody needs, of {replies_max}: {others:?}", others.len()));
+        }
+        left
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let now_ms = self.world.unix_ms();
+        let reply_ms = self.world.config.task_worker.reply_timeout_ms;
+        let mut left = Vec::new();
+        for redis in &self.world.redis {
+            let keyspace = redis.keyspace();
+            let lasting =
+                keyspace.outliving(now_ms + REMEMBERED_MS_MAX).filter(|key| *key != DEFAULT_ROUTE_KEY.as_bytes());
+            let late = keyspace.outliving(now_ms + reply_ms + 1).filter(|key| is_correlation(key));
+            let name = |key: &[u8]| format!("the key {} stays in Redis longer than it should", key.escape_ascii());
+            left.extend(told(lasting.map(name)));
+            left.extend(told(late.map(name)));
+        }
+        left
+    }
+}
+
+fn is_correlation(key: &[u8]) -> bool {
+    key.starts_with(b"shelfwire:correlation:")
+}
+
+/// The first of them, and how many more there are.
+pub(super) fn told(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = all.collect();
+    let more = all.len().saturating_sub(TOLD_MAX);
+    all.truncate(TOLD_MAX);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    all
+}
