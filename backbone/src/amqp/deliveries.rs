@@ -1,7 +1,7 @@
 //! Consuming a durable queue, across lost connections.
 
 use super::{
-    Delivery, DurableQueue, REPLY_SUCCESS, Session,
+    Delivery, DurableQueue, OpenConnection, REPLY_SUCCESS, Session,
     consuming::{Consuming, End},
     settling::Generation,
 };
@@ -13,7 +13,7 @@ use lapin::{
     types::FieldTable,
 };
 use std::{future::pending, time::Duration};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Limit of opening a channel and starting to consume, with the wait for the connection.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -159,16 +159,26 @@ async fn open(
         backoff.pause(&session.env).await;
     }
     loop {
-        let reason = match timeout(OPEN_LIMIT, try_open(&session, &queue, acknowledge, ended.as_ref())).await {
-            Ok(Ok(open)) => return open,
-            Ok(Err(error)) => {
-                let reason = format!("cannot consume `{}`: {error}", queue.name);
-                if let Some(error) = error.downcast_ref() {
-                    session.refused(error, &reason);
+        let limit = Instant::now() + OPEN_LIMIT;
+        let reason = match session.line(limit).await {
+            Err(error) => format!("cannot consume `{}`: {error}", queue.name),
+            Ok(line) => {
+                let opened = try_open(&line.connection, &queue, acknowledge, ended.as_ref());
+                match timeout_at(limit, opened).await {
+                    Ok(Ok(open)) => return open,
+                    Ok(Err(error)) => {
+                        let reason = format!("cannot consume `{}`: {error}", queue.name);
+                        session.refused(&error, &reason);
+                        reason
+                    }
+                    Err(_) => {
+                        // RabbitMQ may begin to deliver yet, to a consumer that nobody has: as long as its channel is
+                        // open, what it gets is with nobody.
+                        session.give_up(line, "no answer to a consume in time");
+                        format!("cannot consume `{}`: no answer", queue.name)
+                    }
                 }
-                reason
             }
-            Err(_) => format!("cannot consume `{}`: no answer", queue.name),
         };
         tracing::warn!(reason, "trying again");
         session.needs().lack(&queue.name, reason);
@@ -177,16 +187,15 @@ async fn open(
 }
 
 async fn try_open(
-    session: &Session,
+    connection: &OpenConnection,
     queue: &DurableQueue,
     acknowledge: Acknowledge,
     ended: Option<&Channel>,
-) -> Result<Opened, crate::reconnect::DialError> {
-    let line = session.line(Instant::now() + OPEN_LIMIT).await?;
+) -> lapin::Result<Opened> {
     let usable = ended.filter(|channel| channel.status().connected());
     let (channel, is_same_channel) = match usable {
         Some(channel) => (channel.clone(), true),
-        None => (line.connection.connection.create_channel().await?, false),
+        None => (connection.connection.create_channel().await?, false),
     };
     // Again, though the session has done it: a consumer also ends because its queue was deleted.
     queue.declare(&channel).await?;
@@ -199,5 +208,5 @@ async fn try_open(
     };
     let options = BasicConsumeOptions { no_ack, ..Default::default() };
     let consumer = channel.basic_consume(queue.name.as_str().into(), "".into(), options, FieldTable::default()).await?;
-    Ok(Opened { consuming: Consuming::new(&line.connection, channel, consumer), is_same_channel })
+    Ok(Opened { consuming: Consuming::new(connection, channel, consumer), is_same_channel })
 }

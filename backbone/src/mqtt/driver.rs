@@ -1,6 +1,6 @@
 //! The task that turns rumqttc's event loop: connects, subscribes, passes messages on.
 
-use super::{Generation, Incoming, Subscriptions, limit::PacketLimit, refusal};
+use super::{Generation, Incoming, Subscriptions, limit::PacketLimit, refusal, unsent::Unsent};
 use crate::{
     backoff::Backoff,
     env::Env,
@@ -22,6 +22,7 @@ pub(super) struct Driver {
     pub(super) event_loop: EventLoop,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) limit: Arc<PacketLimit>,
+    pub(super) unsent: Arc<Unsent>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) generation: watch::Sender<Option<Generation>>,
     /// Which connection does not answer.
@@ -34,6 +35,7 @@ impl Driver {
         let mut connections: Generation = 0;
         let mut backoff = Backoff::new();
         loop {
+            self.unsent.hand_over(&self.client);
             let event = tokio::select! {
                 biased;
                 // Never closed: the adapter that holds the sender takes this task with it.
@@ -98,6 +100,7 @@ impl Driver {
             };
             if let Err(reason) = outcome {
                 self.generation.send_replace(None);
+                self.unsent.forget();
                 self.event_loop.clean();
                 self.telemetry.record(&Event::Disconnected { broker: "mqtt", reason: &reason });
                 backoff.pause(&self.env).await;

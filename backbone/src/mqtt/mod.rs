@@ -10,6 +10,7 @@
 mod driver;
 mod limit;
 mod refusal;
+mod unsent;
 
 use crate::{
     config,
@@ -22,8 +23,8 @@ use bytes::Bytes;
 use driver::Driver;
 use limit::{Limit, PacketLimit};
 use rumqttc::{
-    AckMode, AsyncClient, ManualAck, MqttOptions, PubAck, PubAckReason, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult, SubscribeFilterInput,
+    AckMode, AsyncClient, MqttOptions, PubAck, PubAckReason, PublishNoticeError, PublishOptions, PublishProperties,
+    PublishResult, SubscribeFilterInput,
     mqttbytes::{QoS, v5::Publish},
 };
 use std::{
@@ -37,6 +38,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
+use unsent::Unsent;
 
 /// Limit of the wait for a PUBACK. A connection that is silent for longer is given up, well before its keep-alive says
 /// so.
@@ -54,6 +56,7 @@ pub(crate) struct Mqtt {
     client: AsyncClient,
     subscriptions: Arc<Subscriptions>,
     limit: Arc<PacketLimit>,
+    unsent: Arc<Unsent>,
     /// `None` while there is no connection.
     generation: watch::Receiver<Option<Generation>>,
     /// Tells the driver which connection does not answer.
@@ -181,7 +184,7 @@ impl Mqtt {
         telemetry.keeps("mqtt", &ask);
         let wanted = AtomicBool::new(!filters.is_empty());
         let subscriptions = Arc::new(Subscriptions { filters, wanted });
-        let limit = Arc::new(PacketLimit::default());
+        let (limit, unsent) = (Arc::<PacketLimit>::default(), Arc::<Unsent>::default());
         let driver = Driver {
             env: env.clone(),
             telemetry: telemetry.clone(),
@@ -190,13 +193,23 @@ impl Mqtt {
             event_loop,
             subscriptions: subscriptions.clone(),
             limit: limit.clone(),
+            unsent: unsent.clone(),
             incoming,
             generation,
             give_up: given_up,
         };
         let driver = env.spawn("mqtt", driver.run()).into();
-        let mqtt =
-            Self { client, subscriptions, limit, generation: current, give_up, needs, telemetry, _driver: driver };
+        let mqtt = Self {
+            client,
+            subscriptions,
+            limit,
+            unsent,
+            generation: current,
+            give_up,
+            needs,
+            telemetry,
+            _driver: driver,
+        };
         (mqtt, received)
     }
 
@@ -268,10 +281,7 @@ impl Mqtt {
     pub(crate) fn acknowledge(&self, message: &Incoming) {
         // rumqttc takes an acknowledgement of an earlier connection's message for a fault and drops the connection.
         if message.qos == QoS::AtLeastOnce && self.is_current(message) {
-            let ack = ManualAck::PubAck(PubAck::new(message.packet_id, None));
-            if let Err(error) = self.client.try_manual_ack(ack) {
-                tracing::error!(%error, "acknowledgement not sent; the message will come again");
-            }
+            self.unsent.send(&self.client, message.packet_id);
         }
     }
 

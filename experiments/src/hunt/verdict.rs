@@ -11,6 +11,8 @@ use std::{collections::BTreeSet, io::Write};
 
 /// Longest kind of a finding that is known by its words, in characters.
 const KIND_CHARS_MAX: usize = 100;
+/// Shortest word of hexadecimal digits that is an id, in characters.
+const ID_CHARS_MIN: usize = 8;
 /// Tasks of the simulator's own: if one of them panics, it is not a service that did.
 const OWN_TASKS: [&str; 4] = ["broker", "gateway", "rssi reports", "command"];
 
@@ -62,15 +64,26 @@ fn queue(text: &str) -> String {
     name.map(without_numbers).unwrap_or_default()
 }
 
-/// `text` with `#` for each number, and no longer than a line.
+/// `text` with `#` for each number and each random id, and no longer than a line.
 fn without_numbers(text: &str) -> String {
+    let line: String = text.chars().take_while(|c| *c != '\n').take(KIND_CHARS_MAX).collect();
     let mut kind = String::new();
-    for c in text.chars().take_while(|c| *c != '\n').take(KIND_CHARS_MAX) {
-        match c.is_ascii_digit() {
-            true if kind.ends_with('#') => {}
-            true => kind.push('#'),
-            false => kind.push(c),
+    for word in line.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let (bare, end) = match word.char_indices().last() {
+            Some((at, last)) if !last.is_ascii_alphanumeric() => word.split_at(at),
+            _ => (word, ""),
+        };
+        let is_id = bare.len() >= ID_CHARS_MIN && bare.chars().all(|c| c.is_ascii_hexdigit());
+        if is_id {
+            kind.push('#');
+        } else {
+            bare.chars().for_each(|c| match c.is_ascii_digit() {
+                true if kind.ends_with('#') => {}
+                true => kind.push('#'),
+                false => kind.push(c),
+            });
         }
+        kind.push_str(end);
     }
     kind
 }
@@ -177,6 +190,8 @@ mod tests {
         let stuck = Fingerprint::of(&Oracle::NotDrained.broken(stuck));
         assert_eq!(stuck.to_string(), "not_drained (task_queue.retry.#ms)");
         let panic = Oracle::Panicked.broken("task `service` of bck_router-12: index 3 of 1\nat x.rs");
+        let left = Oracle::LeftBehind.broken("messages stay in the MQTT session of bck-2c789ff6f70f2dd8: 3 wait");
+        assert_eq!(Fingerprint::of(&left).kind, "messages stay in the MQTT session of bck-#: # wait");
         assert_eq!(Fingerprint::of(&panic).kind, "task `service` of bck_router-#: index # of #");
     }
 

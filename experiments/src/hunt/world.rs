@@ -248,7 +248,10 @@ fn probes(spec: &mut Spec) {
         spec.backbone.rpc.kind == RpcKind::Http && spec.backbone.http_router.replies == Replies::Shared;
     // Whichever gateway takes a command for all of them may not hear its label.
     let is_blind = spec.fleet.shared_mac && spec.workload.esls != CommandedEsls::Fresh;
-    let loses = spec.network.loss_ppm > 0 || spec.workload.unknown_percent > 0 || shares_replies || is_blind;
+    let has_room = spec.backbone.rpc.kind == RpcKind::Queue
+        || spec.backbone.http_router.in_flight_max >= spec.workload.most_commands() as usize;
+    let loses =
+        spec.network.loss_ppm > 0 || spec.workload.unknown_percent > 0 || shares_replies || is_blind || !has_room;
     if !loses {
         let slots = spec.replicas.task_workers.max(spec.replicas.routers);
         spec.expect.probe_tasks = (2 * slots).min(PROBES_MAX);

@@ -6,6 +6,7 @@ use backbone::{
     config::{ReplyQueue, RouterKind, RpcKind},
     message::{DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_QUEUE, dead_letter_queue},
 };
+use sim::broker::mqtt::SessionInfo;
 use std::collections::BTreeSet;
 
 /// Most of the same kind that are told of.
@@ -25,8 +26,19 @@ impl World {
 impl Recovery<'_> {
     /// Gateways and routers for which the MQTT broker has something.
     pub(super) fn busy_sessions(&self) -> BTreeSet<String> {
-        let sessions = self.world.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0);
-        sessions.map(|session| format!("messages stay in the MQTT session of {}", session.client_id)).collect()
+        self.sessions_with_messages().map(|session| session.client_id).collect()
+    }
+
+    /// What the MQTT broker has for `clients`.
+    pub(super) fn messages_of(&self, clients: &BTreeSet<String>) -> Vec<String> {
+        let theirs = self.sessions_with_messages().filter(|session| clients.contains(&session.client_id));
+        told(theirs.map(|SessionInfo { client_id, queued, in_flight, .. }| {
+            format!("messages stay in the MQTT session of {client_id}: {queued} wait, {in_flight} are not acknowledged")
+        }))
+    }
+
+    fn sessions_with_messages(&self) -> impl Iterator<Item = SessionInfo> + use<> {
+        self.world.mqtt.sessions().into_iter().filter(|session| session.queued + session.in_flight > 0)
     }
 
     fn services(&self, is_meant: impl Fn(Pod) -> bool) -> usize {
@@ -125,7 +137,7 @@ fn is_correlation(key: &[u8]) -> bool {
 }
 
 /// The first of them, and how many more there are.
-pub(super) fn told(all: impl Iterator<Item = String>) -> Vec<String> {
+fn told(all: impl Iterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = all.collect();
     let more = all.len().saturating_sub(TOLD_MAX);
     all.truncate(TOLD_MAX);

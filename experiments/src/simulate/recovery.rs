@@ -1,7 +1,7 @@
 //! Whether the world works again after what was broken: the backlog drains, every service is ready, all is at the
 //! brokers as it was (`leftovers`), and new tasks get through.
 
-use super::{leftovers::told, world::World};
+use super::world::World;
 use crate::{
     deployment::REPORT_MARGIN,
     measure::{Oracle, Sometimes},
@@ -167,7 +167,7 @@ impl<'a> Recovery<'a> {
         loop {
             let now_busy = self.busy_sessions();
             busy.retain(|session| now_busy.contains(session));
-            let (unready, left) = (self.unready(), [self.left_behind(), told(busy.iter().cloned())].concat());
+            let (unready, left) = (self.unready(), [self.left_behind(), self.messages_of(&busy)].concat());
             let missing = self.missing();
             had_leftovers |= !left.is_empty();
             if unready.is_empty() && left.is_empty() && missing.is_empty() {
