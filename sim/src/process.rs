@@ -21,7 +21,15 @@ use tokio::task::AbortHandle;
 /// What tokio says, in a panic, to whoever wants its IO driver, which a simulation's runtime lacks.
 const NO_IO_DRIVER: &str = "context was found, but IO is disabled";
 
+/// So many polls at the same moment are no work but two who wake each other for ever. A burst of tens of thousands of
+/// tasks has a hundredth of it. A power of two.
+const POLLS_AT_A_MOMENT_MAX: u64 = 1 << 22;
+
 thread_local! {
+    /// Polls since the start of the run.
+    static POLLS: Cell<u64> = const { Cell::new(0) };
+    /// When [`POLLS`] was last a multiple of [`POLLS_AT_A_MOMENT_MAX`], in virtual time.
+    static LAST_LOOK_US: Cell<Option<u64>> = const { Cell::new(None) };
     /// The host that [`enter`] was last called with.
     static CURRENT: Cell<Option<u16>> = const { Cell::new(None) };
     /// Hosts whose processes stand still.
@@ -174,7 +182,12 @@ impl<F> Drop for OnPod<F> {
 pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>, after: fn(u16)) -> AbortHandle {
     let mut task = OnPod::process(host, task, after);
     let who = move || format!("task `{name}` of {}", name_of(host));
-    let named = poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| task.poll_unpin(cx))) {
+    let step = move |cx: &mut Context<'_>| {
+        assert_time_goes_on();
+        task.poll_unpin(cx)
+    };
+    let mut step = AssertUnwindSafe(step);
+    let named = poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| (step.0)(cx))) {
         Ok(polled) => {
             os::assert_no_escape(who);
             polled
@@ -200,6 +213,19 @@ pub(crate) fn spawn(host: u16, name: &'static str, task: BoxFuture<'static, ()>,
         }
     });
     handle
+}
+
+/// Counts a poll; looks at the clock only now and then.
+fn assert_time_goes_on() {
+    let polls = POLLS.get() + 1;
+    POLLS.set(polls);
+    if polls.is_multiple_of(POLLS_AT_A_MOMENT_MAX) {
+        let now_us = with(|engine| engine.now_us());
+        assert!(
+            LAST_LOOK_US.replace(Some(now_us)) != Some(now_us),
+            "time stands still at {now_us} us: tasks ran {POLLS_AT_A_MOMENT_MAX} times without a wait; this is one of them"
+        );
+    }
 }
 
 fn name_of(host: u16) -> String {

@@ -164,3 +164,49 @@ async fn a_broker_that_takes_only_qos_0_is_no_broker() {
     let said = connections.0.lock().unwrap().clone();
     assert!(said.len() > 1 && said.iter().all(|said| said.contains("QoS 0 only")), "{said:?}");
 }
+
+/// Sends `count` messages at once, and counts the PUBACKs that come back.
+async fn send_at_once(mut stream: Stream, count: u16, acknowledged: watch::Sender<usize>) {
+    let mut buf = vec![0; 1 << 16];
+    assert!(stream.read(&mut buf).await.unwrap() > 0);
+    stream.write_all(&CONNACK).await.unwrap();
+    // A topic of one letter, a packet id, no properties, one byte (MQTT 5, 3.3).
+    let publish = |id: u16| [&[0x32, 7, 0, 1, b't'][..], &id.to_be_bytes(), &[0, b'x']].concat();
+    let all: Vec<u8> = (1..=count).flat_map(publish).collect();
+    stream.write_all(&all).await.unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let read = stream.read(&mut buf).await.unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        bytes.extend_from_slice(&buf[..read]);
+        while let [kind, length, ..] = bytes[..]
+            && bytes.len() >= 2 + usize::from(length)
+        {
+            bytes.drain(..2 + usize::from(length));
+            acknowledged.send_modify(|all| *all += usize::from(kind == 0x40));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_message_is_acknowledged_however_many_are_at_once() {
+    const COUNT: u16 = 20;
+    let env = memory_env();
+    let mut listener = env.listen(([0, 0, 0, 0], 1883).into()).await.unwrap();
+    let (acknowledged, mut seen) = watch::channel(0);
+    env.spawn("broker", async move {
+        let stream = listener.accept().await.unwrap();
+        send_at_once(stream, COUNT, acknowledged).await;
+    });
+    let config = config::Mqtt { receive_maximum: 2, in_flight_max: 2, ..config::Mqtt::default() };
+    let filters = vec!["t".to_owned()];
+    let (mqtt, mut messages) = Mqtt::start(&env, &config, "test", filters, Arc::new(Connections::default()));
+    let mut all = Vec::new();
+    for _ in 0..COUNT {
+        all.push(messages.recv().await.unwrap());
+    }
+    all.iter().for_each(|message| mqtt.acknowledge(message));
+    seen.wait_for(|acknowledged| *acknowledged == usize::from(COUNT)).await.unwrap();
+}

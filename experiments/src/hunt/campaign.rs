@@ -8,10 +8,15 @@ use std::{
     ops::{ControlFlow, Range},
     str::FromStr,
     sync::{
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
 };
+
+/// Verdicts that are kept while those of earlier seeds are awaited, at most: one world may take as long as thousands of
+/// others.
+const AHEAD_MAX: u64 = 10_000;
 
 /// A part of the seeds: each `of`th, from the one with number `index` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +93,15 @@ impl Campaign {
         let is_in_time = || self.limit_s.is_none_or(|limit_s| clock.elapsed_s() < limit_s);
         let goes_on = || is_in_time() && !enough.load(Relaxed);
         let (give, verdicts) = mpsc::channel();
+        let turn = Turn::default();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.get() {
-                let (give, next, world, goes_on) = (give.clone(), &next, &world, &goes_on);
+                let (give, next, world, goes_on, turn) = (give.clone(), &next, &world, &goes_on, &turn);
                 scope.spawn(move || {
                     while goes_on() {
                         let number = next.fetch_add(1, Relaxed);
                         let Some(seed) = self.seed(number) else { return };
+                        turn.wait_until_near(number);
                         if give.send((number, judge(&world(seed), simulate, None))).is_err() {
                             return;
                         }
@@ -102,18 +109,40 @@ impl Campaign {
                 });
             }
             drop(give);
-            // What has come before its turn; each thread is at most one long run ahead of another.
-            let (mut early, mut turn) = (BTreeMap::new(), 0);
+            // What has come before its turn.
+            let (mut early, mut next_turn) = (BTreeMap::new(), 0);
             for (number, verdict) in verdicts {
                 early.insert(number, verdict);
-                while let Some(verdict) = early.remove(&turn) {
-                    turn += 1;
+                while let Some(verdict) = early.remove(&next_turn) {
+                    next_turn += 1;
+                    turn.is(next_turn);
                     if !enough.load(Relaxed) && take(verdict).is_break() {
                         enough.store(true, Relaxed);
                     }
                 }
             }
         });
+    }
+}
+
+/// Whose verdict is told next.
+#[derive(Default)]
+struct Turn {
+    number: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Turn {
+    fn is(&self, number: u64) {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = number;
+        self.moved.notify_all();
+    }
+
+    /// Waits until no more than [`AHEAD_MAX`] others come before `number`.
+    fn wait_until_near(&self, number: u64) {
+        let is_far = |turn: &mut u64| number > *turn + AHEAD_MAX;
+        let turn = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_while(turn, is_far));
     }
 }
 

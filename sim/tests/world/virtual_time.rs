@@ -476,3 +476,20 @@ fn a_log_that_cannot_be_written_ends_the_run_at_once_and_is_told() {
     let error = ran.map(|finished| finished.virtual_us).unwrap_err();
     assert_eq!(error.to_string(), "the event log could not be written: no storage space");
 }
+
+#[test]
+fn a_task_that_spins_without_a_wait_ends_the_run_instead_of_hanging_it() {
+    let mut simulation = Simulation::new(Settings::default());
+    simulation.add_pod("server", Class::Redis);
+    let run = simulation.run(|cluster| async move {
+        sleep(Duration::from_millis(3)).await;
+        cluster.env("server").spawn("spinning", async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        sleep(Duration::from_secs(1)).await;
+    });
+    let said = run.unwrap_err().to_string();
+    assert!(said.contains("task `spinning` of server: time stands still at 3000 us"), "{said}");
+}
