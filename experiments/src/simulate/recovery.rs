@@ -26,6 +26,9 @@ const QUIET_LIMIT: Duration = Duration::from_secs(300);
 const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// How often it is looked whether all is as before, in virtual time.
 const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(100);
+/// How often somebody asks services whether they are ready, in virtual time; Kubernetes does so every 10 s if nothing
+/// else is said.
+const READINESS_PERIOD: Duration = Duration::from_secs(1);
 /// Time for what a gateway has acknowledged and still has in hand, beside what it takes to execute.
 const IN_HAND_MARGIN: Duration = Duration::from_secs(1);
 
@@ -129,12 +132,24 @@ impl<'a> Recovery<'a> {
             return self.world.recorder().violate(Oracle::NotDrained.broken(text));
         }
         let Some(Healing { at: healed, due }) = self.healing else { return };
-        let has_settled =
-            self.spec.faults.is_empty() || self.settle(due.max(Instant::now() + SETTLE_LOOK_PERIOD)).await;
+        let due = due.max(Instant::now() + SETTLE_LOOK_PERIOD);
+        let has_settled = self.spec.faults.is_empty() || self.settle(due).await;
         if has_settled && self.spec.expect.probe_tasks > 0 {
-            sleep_until(healed + self.silence()).await;
-            sleep(self.at_rest()).await;
-            self.world.recorder().probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
+            self.rest(healed + self.silence()).await;
+            // Somebody may have noticed only now that a connection is dead.
+            if self.settle(due.max(Instant::now() + IN_HAND_MARGIN)).await {
+                self.world.recorder().probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
+            }
+        }
+    }
+
+    /// Waits until all is at rest, from `begin` on. Meanwhile services are asked whether they are ready, as they are
+    /// wherever they run.
+    async fn rest(&self, begin: Instant) {
+        let end = begin.max(Instant::now()) + self.at_rest();
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + READINESS_PERIOD)).await;
+            let _ = self.unready();
         }
     }
 
