@@ -7,10 +7,12 @@ use lapin::{
     types::FieldTable,
 };
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Limit of declaring a reply queue and consuming it, and of deleting it.
 pub(crate) const REPLY_QUEUE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the answer to an open that nobody waits for any more is waited for. It comes, or the connection ends.
+const LATE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a reply queue without a consumer stays, in milliseconds. Auto-delete begins with the first consumer: a
 /// worker that dies between declaring and consuming would leave its queue for ever.
 const ORPHAN_EXPIRES_MS: i64 = 60_000;
@@ -24,6 +26,9 @@ pub(crate) enum ReplyQueueError {
     /// RabbitMQ refused it, or the connection was lost.
     #[error("no queue for the replies: {0}")]
     Refused(#[from] lapin::Error),
+    /// There was no answer in time.
+    #[error("no queue for the replies in time")]
+    Late,
 }
 
 /// Whose a reply queue is.
@@ -42,11 +47,29 @@ pub(crate) struct ReplyQueue {
 }
 
 impl ReplyQueue {
-    /// Declares a queue and consumes it.
+    /// Declares a queue and consumes it, until `deadline` at most.
     ///
     /// # Errors
     /// [`ReplyQueueError`].
-    pub(crate) async fn open(session: &Session, ownership: Ownership) -> Result<Self, ReplyQueueError> {
+    pub(crate) async fn open(
+        session: &Session,
+        ownership: Ownership,
+        deadline: Instant,
+    ) -> Result<Self, ReplyQueueError> {
+        let mut opening = Box::pin(Self::declare_and_consume(session.clone(), ownership));
+        if let Ok(opened) = timeout_at(deadline, &mut opening).await {
+            return opened;
+        }
+        // RabbitMQ may answer yet, and then the queue would stay, with a consumer that nobody has.
+        session.env.spawn("late reply queue", async move {
+            if let Ok(Ok(queue)) = timeout(LATE_LIMIT, opening).await {
+                queue.delete().await;
+            }
+        });
+        Err(ReplyQueueError::Late)
+    }
+
+    async fn declare_and_consume(session: Session, ownership: Ownership) -> Result<Self, ReplyQueueError> {
         let exclusive = ownership == Ownership::Exclusive;
         let connection = session.line(Instant::now() + REPLY_QUEUE_LIMIT).await?.connection;
         let channel = connection.channel.clone();

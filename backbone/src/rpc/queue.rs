@@ -5,7 +5,7 @@ use super::{
     waiting::{Call, WaitingCalls},
 };
 use crate::{
-    amqp::{Delivery, Ownership, Properties, QueueName, REPLY_QUEUE_LIMIT, ReplyQueue, Session},
+    amqp::{Delivery, Ownership, Properties, QueueName, REPLY_QUEUE_LIMIT, ReplyQueue, ReplyQueueError, Session},
     backoff::Backoff,
     config,
     deadline::Deadline,
@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 /// What is lacking without a reply queue, in [`Needs`](crate::needs::Needs).
@@ -129,8 +129,10 @@ impl QueueClient {
     /// The thesis' way: declare a queue, call, delete it.
     async fn forward_over_own_queue(&self, task: &TaskId, requests: &[Request]) -> Result<Vec<Outcome>, CallError> {
         // Not exclusive, so that it outlives nothing but its consumer, as in the thesis.
-        let opened = timeout_at(self.patience(requests), ReplyQueue::open(&self.session, Ownership::Shared)).await;
-        let mut replies = opened.map_err(|_| CallError::Timeout)??;
+        let mut replies = match ReplyQueue::open(&self.session, Ownership::Shared, self.patience(requests)).await {
+            Err(ReplyQueueError::Late) => return Err(CallError::Timeout),
+            opened => opened?,
+        };
         let name = replies.name().clone();
         let results = tokio::select! {
             biased;
@@ -187,8 +189,9 @@ async fn consume_replies(
     let mut backoff = Backoff::new();
     session.needs().lack(NEED, "no reply queue yet".into());
     loop {
-        let lacking = match timeout(REPLY_QUEUE_LIMIT, ReplyQueue::open(&session, Ownership::Exclusive)).await {
-            Ok(Ok(mut replies)) => {
+        let deadline = Instant::now() + REPLY_QUEUE_LIMIT;
+        let lacking = match ReplyQueue::open(&session, Ownership::Exclusive, deadline).await {
+            Ok(mut replies) => {
                 backoff = Backoff::new();
                 name.send_replace(Some(replies.name().clone()));
                 session.needs().met(NEED);
@@ -198,8 +201,7 @@ async fn consume_replies(
                 waiting.abandon_all();
                 "the reply queue is gone".to_owned()
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no reply queue in time".to_owned(),
+            Err(error) => error.to_string(),
         };
         tracing::warn!(reason = lacking, "no reply queue; trying again");
         session.needs().lack(NEED, lacking);

@@ -215,7 +215,9 @@ impl Recorder {
         if task.end.is_some() {
             return; // delivered twice; the first end counts
         }
-        let calls_us = task.replied_us.zip(task.sent_us).map(|(replied, sent)| replied.get() - sent.get());
+        // Where two workers have a copy each, a reply to the one may come before the other has asked.
+        let calls_us =
+            task.replied_us.zip(task.sent_us).and_then(|(replied, sent)| replied.get().checked_sub(sent.get()));
         let last_try_us = task.try_began_us.map(NonZeroU64::get);
         task.end = Some(End { at_us: now_us, last_try_us, try_us, calls_us, how });
         if !self.0.expects_results || task.result.is_some() {

@@ -37,6 +37,13 @@ impl Network {
         self.disturbances.silence(from, to)
     }
 
+    /// Whether a segment comes before an earlier one of its flow does, which was lost on its way: with a delay that is
+    /// longer than a silence. TCP keeps the order of bytes.
+    pub(super) fn is_behind_a_loss(&self, flow: Flow, seq: u32) -> bool {
+        let lost = self.flows.get(flow).and_then(|state| state.lost.as_ref());
+        lost.is_some_and(|lost| lost.packets.first().is_some_and(|first| at_or_after(seq, segment(first).seq)))
+    }
+
     /// Keeps a lost packet, or one behind a lost packet, for retransmission.
     pub(super) fn hold(&mut self, now: &mut Moment<'_>, flow: Flow, packet: Packet) {
         let (seq, syn) = (segment(&packet).seq, segment(&packet).flags.syn);
@@ -214,6 +221,22 @@ mod tests {
         assert_eq!(arrivals, [(200_100, 1), (200_100, 2)]);
         assert!(!reset);
         assert_eq!((world.network.counters.lost, world.network.counters.retransmissions), (1, 1));
+    }
+
+    #[test]
+    fn what_is_under_way_behind_a_segment_that_a_cut_has_taken_waits_for_it() {
+        let mut world = World::new(0);
+        world.network.disturbances.begin(vec![FORWARDS], Disturbance::Delay { us: 5_000 });
+        world.depart(0, data(1));
+        world.depart(1_000_000, data(2));
+        let silence = world.silence();
+        let due = world.agenda.next_ns().unwrap();
+        for event in world.agenda.take_due(due).unwrap() {
+            assert!(world.at(due, |network, now| network.handle(now, event)).is_none());
+        }
+        world.network.disturbances.end(silence);
+        let order: Vec<u32> = world.play().0.iter().map(|(_, seq)| *seq).collect();
+        assert_eq!(order, [1, 2], "TCP keeps the order of bytes");
     }
 
     #[test]

@@ -253,6 +253,10 @@ impl Network {
             }
             return None;
         }
+        if !rst && !pure_ack && self.is_behind_a_loss(flow, arrived.seq) {
+            self.hold(now, flow, packet);
+            return None;
+        }
         if now.hosts[flow.destination.0].reach == Reach::Crashed {
             if rst {
                 self.forget(flow);
