@@ -260,7 +260,9 @@ fn resource(out: &mut Vec<u8>, attributes: &[Attribute], spans: impl Iterator<It
     write(out, &attributes);
     out.extend_from_slice(b"},\"scopeSpans\":[{\"scope\":{\"name\":\"shelfwire\"},\"spans\":[");
     for (place, span) in spans.enumerate() {
-        out.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+        if place > 0 {
+            out.push(b',');
+        }
         write(out, &span);
     }
     out.extend_from_slice(b"]}]}");

@@ -1,6 +1,7 @@
 //! Files for other people's programs, held to what those programs say of them. `tshark` and `protoc` judge where they
 //! are installed.
 
+use backbone::config::RpcKind;
 use experiments::{
     attribution::{Cause, Details, Span},
     explain::{otlp, pcap, perfetto},
@@ -113,9 +114,24 @@ fn wireshark_finds_nothing_wrong_with_a_capture_whatever_breaks() {
         let found = tshark(&file, protocol, "frame.number").unwrap().len();
         assert!(found >= least, "{found} segments of {protocol}");
     }
+    let mut over_http = troubled();
+    over_http.backbone.rpc.kind = RpcKind::Http;
+    over_http.faults.clear();
+    std::fs::write(&file, pcap(&over_http, &explain(&over_http).attribution)).unwrap();
+    assert_eq!(tshark(&file, wrong, "frame.number").unwrap(), [""; 0]);
+    assert!(tshark(&file, "http.request || http.response", "frame.number").unwrap().len() > 200);
+}
+
+#[test]
+fn what_is_sent_again_says_so() {
+    let run = explain(&troubled());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.pcapng");
+    std::fs::write(&file, pcap(&troubled(), &run.attribution)).unwrap();
+    let segments = &run.attribution.capture.segments;
     let again = |fate: Fate| matches!(fate, Fate::SentAgain | Fate::LostAgain);
     let sent_again = segments.iter().filter(|segment| again(segment.fate)).count();
-    let said = tshark(&file, "frame.comment contains \"sent again, \"", "frame.number").unwrap();
+    let Some(said) = tshark(&file, "frame.comment contains \"sent again, \"", "frame.number") else { return };
     assert_eq!((said.len(), sent_again > 10), (sent_again, true));
 }
 

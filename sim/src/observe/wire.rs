@@ -61,6 +61,9 @@ struct Direction {
     sent: u32,
     /// Sequence number after all that has arrived; `None`: nothing has.
     arrived: Option<u32>,
+    /// Of who has opened the connection, until the acknowledgement leaves that ends the handshake: its sequence number,
+    /// and the window that was offered. Data may leave before it, since an application may write at once.
+    handshake: Option<(u32, u16)>,
 }
 
 /// All directions of all connections.
@@ -84,15 +87,17 @@ impl Wire {
         let direction = self.0.entry(flow.packed()).or_default();
         let flags = segment.flags;
         if flags.syn {
-            *direction = Direction { sent: end_of(segment), arrived: None };
+            let handshake = (!flags.ack).then(|| (end_of(segment), segment.window));
+            *direction = Direction { sent: end_of(segment), arrived: None, handshake };
         }
+        let window = direction.handshake.map_or(segment.window, |(_, window)| window);
         let seq = if takes_place(segment) {
             if at_or_after(end_of(segment), direction.sent) {
                 direction.sent = end_of(segment);
             }
             segment.seq
         } else {
-            direction.sent
+            direction.handshake.take().map_or(direction.sent, |(seq, _)| seq)
         };
         let ack = arrived.filter(|_| !flags.syn || flags.ack);
         let letters = [
@@ -109,7 +114,7 @@ impl Wire {
             seq,
             ack: ack.unwrap_or(0),
             flags: letters.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, letter)| all | letter),
-            window: segment.window,
+            window,
             payload: &segment.payload,
             fate,
         }
@@ -159,8 +164,9 @@ mod tests {
         let seen = [
             pass(&mut wire, FLOW, &segment(FLOW, 100, b"", "S"), sent),
             pass(&mut wire, back, &segment(back, 500, b"", "SA"), sent),
-            pass(&mut wire, FLOW, &segment(FLOW, 101, b"", "A"), sent),
+            // An application has written at once.
             pass(&mut wire, FLOW, &segment(FLOW, 101, b"four", "A"), lost),
+            pass(&mut wire, FLOW, &segment(FLOW, 101, b"", "A"), sent),
             pass(&mut wire, back, &segment(back, 501, b"x", "A"), sent),
             pass(&mut wire, FLOW, &segment(FLOW, 101, b"four", "A"), again),
             pass(&mut wire, FLOW, &segment(FLOW, 105, b"", "FA"), sent),
@@ -171,8 +177,8 @@ mod tests {
         let expected = [
             (SYN, 100, 0),
             (SYN | ACK, 500, 101),
-            (ACK, 101, 501),
             (PSH | ACK, 101, 501),
+            (ACK, 101, 501),
             (PSH | ACK, 501, 101),
             (PSH | ACK, 101, 502),
             (FIN | ACK, 105, 502),
