@@ -72,6 +72,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             | Event::CorruptValue { .. }
             | Event::Refused { .. }
             | Event::QueueMissing { .. }
+            | Event::SpansDropped { .. }
             | Event::Connected { .. } => {}
         }
     }
