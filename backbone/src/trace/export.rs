@@ -73,6 +73,8 @@ struct Line {
     telemetry: Arc<dyn Telemetry>,
     waiting: Mutex<Waiting>,
     enough: Notify,
+    /// Held while a batch is under way, so that a shutdown waits for that, too.
+    sending: tokio::sync::Mutex<()>,
 }
 
 impl Exporter {
@@ -85,8 +87,16 @@ impl Exporter {
         let mut life = [0; 8];
         env.random(&mut life);
         let instance = format!("{service}-{:016x}", u64::from_be_bytes(life));
-        let (env, waiting, enough) = (env.clone(), Mutex::default(), Notify::new());
-        let line = Arc::new(Line { env: env.clone(), endpoint, service, instance, telemetry, waiting, enough });
+        let line = Arc::new(Line {
+            env: env.clone(),
+            endpoint,
+            service,
+            instance,
+            telemetry,
+            waiting: Mutex::default(),
+            enough: Notify::new(),
+            sending: tokio::sync::Mutex::default(),
+        });
         let sending = line.clone();
         let task = env.spawn("traces", async move {
             loop {
@@ -118,6 +128,7 @@ impl Exporter {
 impl Line {
     /// Sends all that waits. A batch that the collector does not take is dropped, and the rest waits for the next time.
     async fn send(&self) {
+        let _one_at_a_time = self.sending.lock().await;
         loop {
             let (batch, dropped) = {
                 let mut waiting = self.waiting.lock().expect("no holder of this lock panics");

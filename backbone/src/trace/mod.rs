@@ -1,13 +1,13 @@
 //! Traces of requests, for a collector that speaks OpenTelemetry: which hop took how long, live. Off by default.
 //!
-//! **A call's trace has the id of its request.** So a backward router, to which a gateway echoes nothing but that id, or
-//! not even that where Redis knows it, still knows the trace, and gateways need not be changed. Whose child a span is
-//! travels as the W3C's `traceparent`, in AMQP's headers and MQTT's user properties. The worker decides which requests
-//! are traced, by their ids; who is told nothing decides by the same rule.
+//! **A call's trace has the id of its request.** So a backward router, to which a gateway echoes nothing but that id,
+//! or not even that where Redis knows it, still knows the trace, and gateways need not be changed. Whose child a span
+//! is travels as the W3C's `traceparent`, in AMQP's headers and MQTT's user properties. The worker decides which
+//! requests are traced, by their ids; who is told nothing decides by the same rule.
 //!
 //! The spans go to the collector in the background (`export`), from a buffer with a limit; a service never waits for
-//! them. We make them ourselves: `opentelemetry-otlp` and what it stands on are some 40 crates, a runtime's tasks and
-//! clocks of their own among them, which no simulation could keep in order; what is needed is a struct and a POST.
+//! them. We make them ourselves: what is needed is a struct and a POST, and OpenTelemetry's SDK sends its batches from a
+//! thread and by a clock of its own, past the seam (`CONTRIBUTING.md`, "Measured and decided").
 
 mod export;
 mod parent;

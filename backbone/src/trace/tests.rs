@@ -47,14 +47,15 @@ async fn read(stream: &mut Stream) -> (String, Vec<u8>) {
     (head, body)
 }
 
-/// A collector that answers with `status`, and what it gets.
-async fn collector(env: &Env, status: &'static str) -> mpsc::UnboundedReceiver<(String, Value)> {
+/// A collector that takes so long and answers with `status`, and what it gets.
+async fn collector(env: &Env, takes: Duration, status: &'static str) -> mpsc::UnboundedReceiver<(String, Value)> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut listener = env.listen(([127, 0, 0, 1], PORT).into()).await.unwrap();
     env.spawn("collector", async move {
         loop {
             let mut stream = listener.connection().await;
             let (head, body) = read(&mut stream).await;
+            sleep(takes).await;
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}");
             stream.write_all(answer.as_bytes()).await.unwrap();
             sender.send((head, serde_json::from_slice(&body).unwrap())).unwrap();
@@ -77,7 +78,7 @@ fn spans(document: &Value) -> &Vec<Value> {
 #[tokio::test(start_paused = true)]
 async fn a_span_reaches_the_collector_with_the_requests_id_and_its_parent() {
     let env = memory_env();
-    let mut collected = collector(&env, "200 OK").await;
+    let mut collected = collector(&env, Duration::ZERO, "200 OK").await;
     let (tracer, dropped) = tracer(&env, 1_000_000);
     let request = RequestId::draw(&env);
     let call = tracer.span("call", Kind::Client, request, None);
@@ -130,7 +131,7 @@ async fn spans_that_a_collector_does_not_take_are_counted_and_keep_nobody() {
     for status in [None, Some("503 Busy")] {
         let env = memory_env();
         let _collected = match status {
-            Some(status) => Some(collector(&env, status).await),
+            Some(status) => Some(collector(&env, Duration::ZERO, status).await),
             None => None,
         };
         let (tracer, dropped) = tracer(&env, 1_000_000);
@@ -142,4 +143,17 @@ async fn spans_that_a_collector_does_not_take_are_counted_and_keep_nobody() {
         sleep(Duration::from_secs(60)).await;
         assert_eq!(dropped.0.load(Relaxed), WAITING_MAX as u64 + 10, "{status:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_ends_waits_for_the_batch_that_is_under_way() {
+    let env = memory_env();
+    let mut collected = collector(&env, Duration::from_secs(1), "200 OK").await;
+    let (tracer, dropped) = tracer(&env, 1_000_000);
+    tracer.span("call", Kind::Client, RequestId::draw(&env), None).end(None);
+    sleep(Duration::from_millis(1_500)).await; // the batch has left, and is not answered
+    tracer.close().await;
+    drop(tracer);
+    let (_, document) = collected.recv().await.unwrap();
+    assert_eq!((spans(&document).len(), dropped.0.load(Relaxed)), (1, 0));
 }

@@ -1,6 +1,6 @@
 //! A run as OpenTelemetry spans, in OTLP's JSON (opentelemetry-proto, `trace/v1`): what collectors and viewers of
-//! traces take in. A trace for each task: under its root the worker's calls, under each call the hops of its messages, each a
-//! span of the pod that passed it on, linked to the one before it. What was waited for is in attributes.
+//! traces take in. A trace for each task: under its root the worker's calls, under each call the hops of its messages,
+//! each a span of the pod that passed it on, linked to the one before it. What was waited for is in attributes.
 //!
 //! Ids are made from the seed and the names of things, so that the same run gives the same file.
 

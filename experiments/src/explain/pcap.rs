@@ -283,6 +283,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_capture_that_is_cut_off_says_where() {
+        let mut capture = Capture::default();
+        assert_eq!(cut(&capture), None);
+        capture.left_out = 3;
+        let said = cut(&capture).unwrap();
+        assert!(said.contains("ends 0.000 s after") && said.contains("3 later segments"), "{said}");
+    }
+
+    #[test]
     fn checksums_are_those_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(checksum(sum(&bytes)), [0x22, 0x0d], "the example in its section 3");

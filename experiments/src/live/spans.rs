@@ -1,6 +1,6 @@
-//! The collector of a live run: takes in the spans of its services, as one that speaks OpenTelemetry does, and says what
-//! they come to. Routers are processes of their own, so only spans say how long a request was between two of them. All
-//! are on this machine and have one clock.
+//! The collector of a live run: takes in the spans of its services, as one that speaks OpenTelemetry does, and says
+//! what they come to. Routers are processes of their own, so only spans say how long a request was between two of them.
+//! All are on this machine and have one clock.
 
 use crate::measure::CallHops;
 use anyhow::Context as _;

@@ -148,7 +148,7 @@ fn stalls_are_found_in_a_capture_by_their_comments() {
     let found = ways.filter(|(_, way)| way.contains("and a delayed ACK 4")).count();
     let journeys = &run.attribution.journeys;
     let ways = journeys.hops.iter().map(|hop| &hop.way).chain(journeys.stalls.iter().map(|stall| &stall.way));
-    let stalls = ways.filter(|way| way.iter().any(|span| is_stall(span))).count();
+    let stalls = ways.filter(|way| way.iter().any(is_stall)).count();
     assert_eq!((found, stalls > 100), (stalls, true));
     assert!(lines.iter().any(|line| line.starts_with("an acknowledgement; to ")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("task-") && line.contains(", request ")), "{lines:?}");
@@ -282,6 +282,44 @@ fn spans_make_a_tree_for_each_task_and_name_what_was_waited_for() {
     }
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("shelfwire.wait.retransmission_us") && text.contains("shelfwire.wait.radio_us"));
+}
+
+/// How often a text is in what hosts of a kind send to those of another.
+fn occurrences(run: &Explained, text: &[u8], from: &str, to: &str) -> usize {
+    let capture = &run.attribution.capture;
+    let is_of = |host: u16, kind: &str| run.attribution.pods[usize::from(host)].kind() == kind;
+    let mut flows: BTreeMap<_, Vec<u8>> = BTreeMap::new();
+    for segment in capture.segments.iter().filter(|segment| is_of(segment.from.0, from) && is_of(segment.to.0, to)) {
+        flows.entry((segment.from, segment.to)).or_default().extend_from_slice(capture.payload(segment));
+    }
+    flows.values().map(|bytes| bytes.windows(text.len()).filter(|window| *window == text).count()).sum()
+}
+
+#[test]
+fn a_traced_request_says_so_over_amqp_and_mqtt_and_no_other_does() {
+    let mut spec = troubled();
+    (spec.network.loss_ppm, spec.faults) = (0, Vec::new());
+    let ways = [("task_worker", "amqp"), ("amqp", "fwd_router"), ("fwd_router", "mqtt"), ("mqtt", "gateway")];
+    let untraced = explain(&spec);
+    assert!(ways.iter().all(|(from, to)| occurrences(&untraced, b"traceparent", from, to) == 0));
+    // There is nobody of that name, so the spans are dropped; who waits for them is nobody.
+    spec.backbone.tracing.collector = "http://collector:4318/v1/traces".into();
+    for (sample_ppm, share) in [(0, 0.0..=0.0), (1_000_000, 1.0..=1.0), (500_000, 0.3..=0.7)] {
+        spec.backbone.tracing.sample_ppm = sample_ppm;
+        let run = explain(&spec);
+        let requests = run.run.outcome.counters.rpcs_sent as f64;
+        for (from, to) in ways {
+            let traced = occurrences(&run, b"traceparent", from, to) as f64;
+            assert!(share.contains(&(traced / requests)), "{traced} of {requests} from {from} to {to}");
+        }
+        if sample_ppm == 1_000_000 {
+            for call in &run.attribution.journeys.calls {
+                let parent = format!("00-{}-", call.request);
+                let seen = ways.map(|(from, to)| occurrences(&run, parent.as_bytes(), from, to));
+                assert_eq!(seen, [1; 4], "{parent}");
+            }
+        }
+    }
 }
 
 #[test]
