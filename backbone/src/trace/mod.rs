@@ -6,8 +6,8 @@
 //! requests are traced, by their ids; who is told nothing decides by the same rule.
 //!
 //! The spans go to the collector in the background (`export`), from a buffer with a limit; a service never waits for
-//! them. We make them ourselves: what is needed is a struct and a POST, and OpenTelemetry's SDK sends its batches from a
-//! thread and by a clock of its own, past the seam (`CONTRIBUTING.md`, "Measured and decided").
+//! them. We make them ourselves: what is needed is a struct and a POST, and OpenTelemetry's SDK sends its batches from
+//! a thread and by a clock of its own, past the seam (`CONTRIBUTING.md`, "Measured and decided").
 
 mod export;
 mod parent;
