@@ -34,6 +34,7 @@
 //! | adapters to the brokers | [`amqp`], `mqtt`, `store` |
 //! | one connection for all who need it | `reconnect` |
 //! | what is needed beside connections | `needs` |
+//! | traces of requests | `trace` |
 //! | what may be configured | [`config`] |
 //! | TLS over a connection of the environment | [`tls`] |
 //! | what services report | [`telemetry`] |
@@ -57,3 +58,4 @@ pub mod service;
 mod store;
 pub mod telemetry;
 pub mod tls;
+mod trace;

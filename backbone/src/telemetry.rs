@@ -205,6 +205,13 @@ pub enum Event<'a> {
         /// Which.
         queue: &'a str,
     },
+    /// Any service: spans of requests that the collector of traces will not see.
+    SpansDropped {
+        /// How many.
+        spans: u64,
+        /// For people: why.
+        detail: &'a str,
+    },
     /// Any adapter: a connection was lost or could not be made; the adapter tries again.
     Disconnected {
         /// `amqp`, `mqtt`, `redis`, or `router` for an HTTP router.

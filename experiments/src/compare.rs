@@ -2,7 +2,7 @@
 
 use crate::{
     live::Conditions,
-    measure::{Bins, Distribution, Statistics, last_tries_us},
+    measure::{Bins, Distribution, HopMedians, Statistics, last_tries_us},
     plot::{Overlay, Shape, Wording},
     results::{Summary, Throughput},
     run::Run,
@@ -55,6 +55,8 @@ pub struct Numbers {
     pub tasks_per_s: Option<f64>,
     /// CPU time of a request's routers together, in us.
     pub router_cpu_us: Option<f64>,
+    /// Calls hop by hop; live of those that were traced.
+    pub hops: Option<HopMedians>,
     /// Humps of the histogram, see [`Bins::modes_ms`].
     pub modes: usize,
 }
@@ -81,6 +83,7 @@ impl Source {
             max_ms: of.max,
             tasks_per_s,
             router_cpu_us: None,
+            hops: None,
             modes: bins.modes_ms().len(),
         };
         Some(Self { name, numbers, distribution: Distribution::of_samples(&samples_us)?, samples_us, bins })
@@ -91,7 +94,11 @@ impl Source {
     pub fn simulation(spec: &Spec, run: &Run) -> Option<Self> {
         let summary = Summary::of(spec, run);
         let tasks_per_s = Some(summary.throughput.tasks_per_s);
-        Self::new("simulation", last_tries_us(&run.outcome), summary.tasks.timed_out, tasks_per_s)
+        let source = Self::new("simulation", last_tries_us(&run.outcome), summary.tasks.timed_out, tasks_per_s);
+        source.map(|mut source| {
+            source.numbers.hops = HopMedians::of(&run.outcome);
+            source
+        })
     }
 
     /// The thesis' figure.
@@ -108,6 +115,7 @@ impl Source {
             max_ms: legend.max_ms_about,
             tasks_per_s: None,
             router_cpu_us: None,
+            hops: None,
             modes: bins.modes_ms().len(),
         };
         Self { name: "thesis", numbers, distribution: published.distribution(), samples_us: Vec::new(), bins }
@@ -145,7 +153,8 @@ impl Source {
         let tasks_per_s = summary.as_ref().map(|summary| summary.throughput.tasks_per_s);
         let live = Self::new(name, samples_us, timed_out, tasks_per_s);
         let mut live = live.with_context(|| format!("{} has no finished task", directory.display()))?;
-        live.numbers.router_cpu_us = summary.map(|summary| summary.live.router_cpu_us_per_rpc());
+        live.numbers.router_cpu_us = summary.as_ref().map(|summary| summary.live.router_cpu_us_per_rpc());
+        live.numbers.hops = summary.and_then(|summary| summary.live.hops);
         Ok(Some(live))
     }
 }
@@ -240,6 +249,9 @@ impl Comparison {
     fn rows(&self) -> Vec<String> {
         let count = |value: u64| value.to_string();
         let decimal = |value: f64| format!("{value:.2}");
+        let hop = |numbers: &Numbers, of: fn(&HopMedians) -> f64| {
+            numbers.hops.as_ref().map_or("-".to_owned(), |hops| format!("{:.3}", of(hops)))
+        };
         let row = |name: &str, cell: &dyn Fn(&Numbers) -> String| {
             let cells: String = self.sources.iter().map(|source| format!("{:>14}", cell(&source.numbers))).collect();
             format!("{name:<14}{cells}")
@@ -254,6 +266,9 @@ impl Comparison {
             row("max ms", &|numbers| decimal(numbers.max_ms)),
             row("tasks/s", &|numbers| numbers.tasks_per_s.map_or("-".to_owned(), decimal)),
             row("router CPU us", &|numbers| numbers.router_cpu_us.map_or("-".to_owned(), decimal)),
+            row("to router p50", &|numbers| hop(numbers, |hops| hops.to_router_ms)),
+            row("routers p50", &|numbers| hop(numbers, |hops| hops.router_to_router_ms)),
+            row("to worker p50", &|numbers| hop(numbers, |hops| hops.to_worker_ms)),
             row("modes", &|numbers| numbers.modes.to_string()),
         ]
     }

@@ -35,12 +35,14 @@
 //! | what is seen, and what must hold | [`measure`] |
 //! | what there is to do | `workload` |
 //! | what an experiment is | [`spec`] |
+//! | what crossed the wire | [`capture`] |
 //! | ground | [`progress`], [`cost`], `digits` |
 
 pub mod attribution;
 mod autoscale;
 pub mod calibrate;
 pub mod capacity;
+pub mod capture;
 pub mod cli;
 pub mod compare;
 pub mod cost;

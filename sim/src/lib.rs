@@ -103,6 +103,7 @@ pub use cluster::{Cluster, Incarnation, Line, Ongoing, Outage};
 pub use cpu::{CoresPlan, CpuPlan, MetadataPlan, Quota};
 pub use host::{Class, HostPlan, Kernel};
 pub use network::{Distances, Disturbance, Link, NetworkCounters};
+pub use os::UNIX_START_S;
 pub use process::whereabouts;
 pub use seed::{Seed, log_normal};
 pub use simulation::{Counters, Finished, Settings, Simulation, SimulationError};

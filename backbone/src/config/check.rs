@@ -13,6 +13,8 @@ const REPLY_TIMEOUT_MS_MAX: u64 = 25 * 60 * 1000;
 const HYSTERESIS_DB_MAX: u64 = 100;
 /// Largest window, number of messages in work, or retries.
 const COUNT_MAX: u64 = 10_000;
+/// All of a million.
+const PPM_MAX: u64 = 1_000_000;
 /// Most addresses of routers.
 const ROUTERS_MAX: usize = 1_000;
 
@@ -40,6 +42,7 @@ impl Config {
                 problems.push((key, format!("is {value}; expected {min} to {max}")));
             }
         };
+        number("tracing.sample_ppm", self.tracing.sample_ppm.into(), 0, PPM_MAX);
         number("mqtt.port", self.mqtt.port.into(), 1, u16::MAX.into());
         number("mqtt.receive_maximum", self.mqtt.receive_maximum.into(), 1, COUNT_MAX);
         number("mqtt.in_flight_max", self.mqtt.in_flight_max.into(), 1, COUNT_MAX);
@@ -153,6 +156,9 @@ impl Config {
         }
         if let Err(expected) = self.admin.address() {
             problems.push(("admin.listen", format!("is \"{}\"; {expected}", self.admin.listen)));
+        }
+        if let Err(expected) = self.tracing.endpoint() {
+            problems.push(("tracing.collector", format!("is \"{}\"; {expected}", self.tracing.collector)));
         }
         match self.rpc.addresses() {
             Ok(routers) if (1..=ROUTERS_MAX).contains(&routers.len()) => {}

@@ -2,13 +2,19 @@
 
 use super::{
     Acknowledgement, Amqp, BckRouter, Connections, Dispatcher, FwdRouter, HttpRouter, Mqtt, Presence, Redis, Replies,
-    ReplyQueue, Results, Routing, RoutingMode, Rpc, RpcKind, TaskWorker,
+    ReplyQueue, Results, Routing, RoutingMode, Rpc, RpcKind, TaskWorker, Tracing,
 };
 use std::{net::SocketAddr, path::PathBuf};
 
 impl Default for Rpc {
     fn default() -> Self {
         Self { kind: RpcKind::Queue, routers: vec!["localhost:8080".into()], connections: Connections::KeepAlive }
+    }
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { collector: String::new(), sample_ppm: 10_000 }
     }
 }
 

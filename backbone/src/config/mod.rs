@@ -17,6 +17,7 @@ mod secret;
 mod service_link;
 
 pub use load::ConfigError;
+pub(crate) use peers::TraceEndpoint;
 pub use routers::RouterKind;
 pub use secret::mask_url;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub rpc: Rpc,
     /// Health and metrics of each service.
     pub admin: Admin,
+    /// Traces of requests.
+    pub tracing: Tracing,
     /// RabbitMQ.
     pub amqp: Amqp,
     /// The MQTT 5 broker.
@@ -68,6 +71,17 @@ pub struct Admin {
     /// Where to answer `/health/live`, `/health/ready` and `/metrics`, as `ADDRESS:PORT`. It tells about the system and
     /// asks for no password, so it belongs on an address that only its operators reach. Default empty: nowhere.
     pub listen: String,
+}
+
+/// Traces of requests, for a collector that speaks OpenTelemetry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracing {
+    /// Where spans are posted to (OTLP over HTTP, JSON), as `http://HOST:PORT/v1/traces`. Without TLS: a collector runs
+    /// beside the services. Default empty: nowhere, and messages say nothing of traces.
+    pub collector: String,
+    /// How many of a million requests are traced, chosen by their ids. All services must have the same. Default 10,000.
+    pub sample_ppm: u32,
 }
 
 /// How a worker reaches the labels.

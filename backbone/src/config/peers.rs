@@ -1,7 +1,8 @@
 //! Whom the configuration names: the addresses and logins in it, parsed, and what TLS to them needs.
 
-use super::{Admin, Amqp, Mqtt, Redis, Rpc};
+use super::{Admin, Amqp, Mqtt, Redis, Rpc, Tracing};
 use crate::tls::Tls;
+use hyper::Uri;
 use lapin::uri::AMQPUri;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use std::{net::SocketAddr, path::PathBuf};
@@ -16,6 +17,33 @@ impl Admin {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| "expected an address and a port like 127.0.0.1:9100"),
         }
+    }
+}
+
+/// Where spans are posted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TraceEndpoint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) path: String,
+}
+
+impl Tracing {
+    /// The parsed [`collector`](Self::collector), if it is set.
+    pub(crate) fn endpoint(&self) -> Result<Option<TraceEndpoint>, &'static str> {
+        if self.collector.is_empty() {
+            return Ok(None);
+        }
+        let parse = |uri: Uri| {
+            let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+            let host = authority.host();
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            let sound = uri.scheme_str() == Some("http") && !host.is_empty() && uri.path() != "/";
+            let (host, port) = (host.to_owned(), uri.port_u16().unwrap_or(80));
+            sound.then(|| TraceEndpoint { host, port, path: uri.path().to_owned() })
+        };
+        let endpoint = self.collector.parse().ok().and_then(parse);
+        endpoint.map(Some).ok_or("expected http://HOST:PORT/v1/traces")
     }
 }
 

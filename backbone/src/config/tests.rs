@@ -228,6 +228,18 @@ fn an_address_for_health_and_metrics_has_a_port() {
 }
 
 #[test]
+fn a_collector_of_traces_has_a_place_for_them() {
+    for wrong in ["https://c:4318/v1/traces", "c:4318", "http://c:4318", "http://me:secret@c:4318/v1/traces"] {
+        let message = refused(&format!("[tracing]\ncollector = \"{wrong}\""));
+        assert!(message.contains("`tracing.collector` is"), "{message}");
+    }
+    assert!(refused("[tracing]\nsample_ppm = 1_000_001").contains("expected 0 to 1000000"));
+    let config = load("[tracing]\ncollector = \"http://[::1]/v1/traces\"").unwrap();
+    let endpoint = config.tracing.endpoint().unwrap().unwrap();
+    assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("::1", 80, "/v1/traces"));
+}
+
+#[test]
 fn routers_are_hosts_with_ports() {
     let routers = |text: &str| load(&format!("[rpc]\nrouters = {text}")).map(|config| config.rpc.addresses().unwrap());
     let expected = vec![("router-1".to_owned(), 80), ("::1".to_owned(), 8080)];

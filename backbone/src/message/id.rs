@@ -93,6 +93,11 @@ impl RequestId {
         Self(u128::from_be_bytes(bytes))
     }
 
+    /// All of it.
+    pub(crate) fn value(self) -> u128 {
+        self.0
+    }
+
     /// Its last 64 bits: a number as random as the id.
     pub(crate) fn low_bits(self) -> u64 {
         self.0 as u64

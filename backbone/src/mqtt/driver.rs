@@ -6,6 +6,7 @@ use crate::{
     env::Env,
     needs::Needs,
     telemetry::{Event, Telemetry},
+    trace::TRACEPARENT,
 };
 use rumqttc::{
     AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode,
@@ -66,10 +67,13 @@ impl Driver {
                     connected
                 }
                 Ok(rumqttc::Event::Incoming(Packet::Publish(publish))) => {
+                    let properties = publish.properties.unwrap_or_default();
+                    let said = properties.user_properties.into_iter().find(|(name, _)| name == TRACEPARENT);
                     let message = Incoming {
                         topic: publish.topic,
                         payload: publish.payload,
-                        correlation: publish.properties.and_then(|properties| properties.correlation_data),
+                        correlation: properties.correlation_data,
+                        traceparent: said.map(|(_, parent)| parent),
                         generation: connections,
                         packet_id: publish.pkid,
                         qos: publish.qos,

@@ -18,6 +18,7 @@ use crate::{
     needs::Needs,
     telemetry::{Ask, Standing, Telemetry},
     tls,
+    trace::TRACEPARENT,
 };
 use bytes::Bytes;
 use driver::Driver;
@@ -86,6 +87,8 @@ pub(crate) struct Incoming {
     pub(crate) payload: Bytes,
     /// What the request that is answered here asked to have back (MQTT 5, 3.3.2.3.6).
     pub(crate) correlation: Option<Bytes>,
+    /// Whose child the span is that begins with it, if its sender says so.
+    pub(crate) traceparent: Option<String>,
     generation: Generation,
     packet_id: u16,
     qos: QoS,
@@ -215,7 +218,7 @@ impl Mqtt {
 
     /// Publishes with QoS 1 and waits for the PUBACK. A connection is waited for until `deadline`, the PUBACK for 10 s.
     /// The broker drops the message after `expiry_s` if it could not deliver it. Its receiver answers as `reply_to`
-    /// says, if it knows how to.
+    /// says, if it knows how to. With `traceparent` it learns whose child its span is.
     ///
     /// # Errors
     /// [`MqttError`]; except for `Unavailable`, `Refused` and `TooLarge` the message may be with the broker all the
@@ -227,6 +230,7 @@ impl Mqtt {
         reply_to: Option<ReplyTo>,
         expiry_s: u32,
         deadline: Instant,
+        traceparent: Option<String>,
     ) -> Result<Handover, MqttError> {
         let mut generation = self.generation.clone();
         // Not queued while there is no connection: a message that waits in the client would go out whenever.
@@ -236,8 +240,14 @@ impl Mqtt {
         };
         let (response_topic, correlation_data) = reply_to.map(|to| (to.topic, to.correlation)).unzip();
         let message_expiry_interval = Some(expiry_s);
-        let properties =
-            PublishProperties { message_expiry_interval, response_topic, correlation_data, ..Default::default() };
+        let user_properties = traceparent.into_iter().map(|parent| (TRACEPARENT.to_owned(), parent)).collect();
+        let properties = PublishProperties {
+            message_expiry_interval,
+            response_topic,
+            correlation_data,
+            user_properties,
+            ..Default::default()
+        };
         let packet = Publish::new(topic.clone(), QoS::AtLeastOnce, payload, Some(properties));
         let packet = Publish { pkid: 1, ..packet }; // for the size: rumqttc has the ids
         let _under_way = match self.limit.admit(packet.size()) {

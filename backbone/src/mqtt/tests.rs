@@ -49,7 +49,7 @@ async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on
     });
     let connections = Arc::new(Connections::default());
     let (mqtt, _) = Mqtt::start(&env, &config::Mqtt::default(), "test", Vec::new(), connections.clone());
-    let publish = || mqtt.publish("topic".into(), vec![1], None, 60, Instant::now() + Duration::from_secs(1));
+    let publish = || mqtt.publish("topic".into(), vec![1], None, 60, Instant::now() + Duration::from_secs(1), None);
     let (first, second) = tokio::join!(publish(), publish());
     assert!(matches!(first, Err(MqttError::Unacknowledged { .. })), "{first:?}");
     assert!(matches!(second, Err(MqttError::Unacknowledged { .. })), "{second:?}");
@@ -120,7 +120,7 @@ async fn start(connack: Vec<u8>, objection: Objection) -> (Mqtt, Arc<Connections
 }
 
 async fn publish(mqtt: &Mqtt, bytes: usize) -> Result<Handover, MqttError> {
-    mqtt.publish("topic".into(), vec![1; bytes], None, 60, Instant::now() + Duration::from_secs(5)).await
+    mqtt.publish("topic".into(), vec![1; bytes], None, 60, Instant::now() + Duration::from_secs(5), None).await
 }
 
 #[tokio::test(start_paused = true)]

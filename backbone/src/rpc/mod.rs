@@ -14,6 +14,7 @@ use crate::{
     env::Env,
     message::{Message as _, REQUEST_BYTES_MAX, Reply, Request, RequestId, TaskId},
     telemetry::{Event, FailReason, Telemetry},
+    trace::Tracer,
 };
 use http::HttpClient;
 use queue::QueueClient;
@@ -102,10 +103,19 @@ pub(crate) enum RpcClient {
 }
 
 impl RpcClient {
-    /// The client for `config`; over queues it uses `session`.
-    pub(crate) fn new(env: &Env, config: &Config, session: &Session, telemetry: Arc<dyn Telemetry>) -> Self {
+    /// The client for `config`; over queues it uses `session`, and traces calls.
+    pub(crate) fn new(
+        env: &Env,
+        config: &Config,
+        session: &Session,
+        telemetry: Arc<dyn Telemetry>,
+        tracer: Tracer,
+    ) -> Self {
         match config.rpc.kind {
-            RpcKind::Queue => Self::Queue(QueueClient::new(env, session, config.task_worker.reply_queue, telemetry)),
+            RpcKind::Queue => {
+                let replies = config.task_worker.reply_queue;
+                Self::Queue(QueueClient::new(env, session, replies, telemetry, tracer))
+            }
             RpcKind::Http => Self::Http(HttpClient::new(env, &config.rpc, telemetry)),
         }
     }

@@ -5,13 +5,17 @@ use super::{
     waiting::{Call, WaitingCalls},
 };
 use crate::{
-    amqp::{Delivery, Ownership, Properties, QueueName, REPLY_QUEUE_LIMIT, ReplyQueue, ReplyQueueError, Session},
+    amqp::{
+        Delivery, HeaderValue, Ownership, Properties, QueueName, REPLY_QUEUE_LIMIT, ReplyQueue, ReplyQueueError,
+        Session,
+    },
     backoff::Backoff,
     config,
     deadline::Deadline,
     env::{Env, TaskGuard},
     message::{ROUTING_QUEUE, Reply, Request, RequestId, TaskId},
     telemetry::{DropReason, Dropped, Event, Telemetry},
+    trace::{Kind, Span, TRACEPARENT, Tracer},
 };
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -31,6 +35,7 @@ pub(crate) struct QueueClient {
     waiting: WaitingCalls<RequestId>,
     routing_queue: QueueName,
     replies: Replies,
+    tracer: Tracer,
 }
 
 /// Where replies arrive.
@@ -48,6 +53,7 @@ impl QueueClient {
         session: &Session,
         replies: config::ReplyQueue,
         telemetry: Arc<dyn Telemetry>,
+        tracer: Tracer,
     ) -> Self {
         let waiting = WaitingCalls::default();
         let replies = match replies {
@@ -59,7 +65,7 @@ impl QueueClient {
             config::ReplyQueue::PerCall => Replies::PerCall,
         };
         let (env, session, routing_queue) = (env.clone(), session.clone(), QueueName::from(ROUTING_QUEUE));
-        Self { env, session, telemetry, waiting, routing_queue, replies }
+        Self { env, session, telemetry, waiting, routing_queue, replies, tracer }
     }
 
     /// See [`RpcClient::call_all`](super::RpcClient::call_all).
@@ -88,8 +94,10 @@ impl QueueClient {
         };
         let mut call = self.waiting.enter(request.request_id, request.request_id, request.esl_mac);
         let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
-        let outcome = timeout_at(deadline.at(), self.send_and_wait(&mut call, request, reply_queue, deadline)).await;
-        let outcome = outcome.unwrap_or(Err(CallError::Timeout));
+        let span = self.tracer.span("call", Kind::Client, request.request_id, None);
+        let answered = self.send_and_wait(&mut call, request, reply_queue, deadline, &span);
+        let outcome = timeout_at(deadline.at(), answered).await.unwrap_or(Err(CallError::Timeout));
+        span.end(outcome.as_ref().err().map(CallError::to_string));
         under_way.end(&outcome);
         outcome
     }
@@ -100,15 +108,19 @@ impl QueueClient {
         request: &Request,
         reply_queue: &QueueName,
         deadline: Deadline,
+        span: &Span,
     ) -> Result<Reply, CallError> {
         let body = match body_of(request) {
             Ok(body) => body,
             Err(reply) => return Ok(reply),
         };
-        let properties = Properties::default()
+        let mut properties = Properties::default()
             .reply_to(reply_queue)
             .correlation_id(request.request_id)
             .expires_in_ms(deadline.left_ms());
+        if let Some(parent) = span.traceparent() {
+            properties = properties.headers(&[(TRACEPARENT, HeaderValue::Text(parent))]);
+        }
         let publish = self.session.publish(&self.routing_queue, &body, properties, deadline.at());
         tokio::select! {
             biased;

@@ -18,6 +18,7 @@ use crate::{
     mqtt::{Incoming, Mqtt},
     store::{Caller, CorrelationKey, Shards},
     telemetry::{DropReason, Dropped, Event, Telemetry},
+    trace::{Kind, Tracer},
 };
 use aside::Aside;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -41,6 +42,7 @@ pub struct BckRouter {
     store: Shards,
     clocks: Clocks,
     aside: Aside,
+    tracer: Tracer,
 }
 
 /// What became of a message. In each case it is acknowledged.
@@ -58,8 +60,9 @@ impl BckRouter {
         let (mqtt, mut messages) = Mqtt::start(&env, &config.mqtt, "bck", subscriptions, telemetry.clone());
         let store = Shards::new(&env, &config.redis, &telemetry);
         let in_work_max = config.bck_router.in_flight_max;
-        let mut router =
-            Self { env, config, telemetry, session, mqtt, store, clocks: Clocks::default(), aside: Aside::default() };
+        let tracer = Tracer::new(&env, &config.tracing, "bck_router", &telemetry);
+        let (clocks, aside) = (Clocks::default(), Aside::default());
+        let mut router = Self { env, config, telemetry, session, mqtt, store, clocks, aside, tracer };
 
         let mut stepping_aside = Box::pin(router.step_aside());
         let mut in_work = FuturesUnordered::new();
@@ -99,6 +102,7 @@ impl BckRouter {
         drop(in_work);
         router.mqtt.close().await;
         router.session.close().await;
+        router.tracer.close().await;
     }
 
     async fn work(&self, message: Incoming) {
@@ -128,6 +132,7 @@ impl BckRouter {
     }
 
     async fn return_reply(&self, message: &Incoming) -> Outcome {
+        let came_unix_ns = self.tracer.now_unix_ns();
         let (reply, left_out) = Reply::parse_foreign(&message.payload).map_err(|error| malformed(message, &error))?;
         tell_left_out(self.telemetry.as_ref(), message, &left_out);
         let key = CorrelationKey::of_reply(self.config.correlation, &reply).ok_or(DropReason::CallerUnknown)?;
@@ -135,7 +140,11 @@ impl BckRouter {
         let give_up = Instant::now() + Duration::from_millis(self.config.task_worker.reply_timeout_ms);
         let caller =
             retry(give_up, || self.store.of(reply.esl_mac).caller(key)).await?.ok_or(DropReason::CallerUnknown)?;
+        // Whose it is is known only now, since a gateway need not echo more than it has to.
+        let parent = message.traceparent.as_deref();
+        let span = self.tracer.span_since(came_unix_ns, "return", Kind::Consumer, caller.request, parent);
         retry(give_up, || self.publish(&caller, &message.payload, give_up)).await??;
+        span.end(None);
         self.telemetry.record(&Event::ReplyReturned { request: caller.request });
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::{
     mqtt::{Handover, Incoming, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Destination, Shards, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
+    trace::{Kind, Span, TRACEPARENT, Tracer},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -45,6 +46,7 @@ pub struct FwdRouter {
     store: Shards,
     rounds: Rounds,
     presence: Presence,
+    tracer: Tracer,
 }
 
 /// Why a request could not be passed on now.
@@ -107,7 +109,8 @@ impl FwdRouter {
         let served = Served { queue: DurableQueue::requests(), acknowledge, in_work_max, drain_limit: DRAIN_LIMIT };
         let rounds = Rounds::new(Pause::in_time());
         let presence = Presence::default();
-        let mut router = Self { env, config, telemetry, session, mqtt, store, rounds, presence };
+        let tracer = Tracer::new(&env, &config.tracing, "fwd_router", &telemetry);
+        let mut router = Self { env, config, telemetry, session, mqtt, store, rounds, presence, tracer };
         let unfinished = tokio::select! {
             biased;
             unfinished = serve(&router.session, served, &shutdown, |delivery| router.work(delivery)) => unfinished,
@@ -121,6 +124,7 @@ impl FwdRouter {
         (0..unfinished).for_each(|_| router.telemetry.record(&Event::Dropped { reason, detail }));
         router.mqtt.close().await;
         router.session.close().await;
+        router.tracer.close().await;
     }
 
     /// Takes in what gateways say of themselves, if that is wanted.
@@ -136,9 +140,13 @@ impl FwdRouter {
     async fn work(&self, mut delivery: Delivery) -> Settlement {
         match self.take(&delivery) {
             Ok(taken) => {
-                self.telemetry.record(&Event::RequestTaken { request: taken.request.request_id });
+                let request = taken.request.request_id;
+                self.telemetry.record(&Event::RequestTaken { request });
+                let span = self.tracer.span("forward", Kind::Consumer, request, delivery.text(TRACEPARENT));
                 let body = delivery.take_body();
-                if let Err(error) = self.forward(&taken, body).await {
+                let forwarded = self.forward(&taken, body, &span).await;
+                span.end(forwarded.as_ref().err().map(Failure::to_string));
+                if let Err(error) = forwarded {
                     return self.not_forwarded(&taken, &error).await;
                 }
             }
@@ -157,7 +165,7 @@ impl FwdRouter {
         Ok(Taken { request, deadline, answer_at, reply_queue })
     }
 
-    async fn forward(&self, taken: &Taken, body: Vec<u8>) -> Result<(), Failure> {
+    async fn forward(&self, taken: &Taken, body: Vec<u8>, span: &Span) -> Result<(), Failure> {
         let Taken { request, deadline, answer_at, reply_queue } = taken;
         let key = CorrelationKey::of_request(self.config.correlation, request);
         let caller = Caller { request: request.request_id, reply_queue: reply_queue.to_string() };
@@ -174,7 +182,8 @@ impl FwdRouter {
             Choice::NoRoute => return self.refuse(taken, Reply::no_route(request)).await,
         };
         let patience = (*answer_at).min(Instant::now() + CONNECTION_LIMIT);
-        match self.mqtt.publish(action_topic(gateway), body, None, deadline.left_s(), patience).await {
+        let left_s = deadline.left_s();
+        match self.mqtt.publish(action_topic(gateway), body, None, left_s, patience, span.traceparent()).await {
             Ok(Handover::Taken) => {
                 self.telemetry.record(&Event::RequestForwarded { request: request.request_id, gateway });
                 Ok(())

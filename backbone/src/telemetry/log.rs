@@ -32,6 +32,7 @@ impl Telemetry for LogTelemetry {
             Event::CorruptValue { .. } => (kind("corrupt", &()), true),
             Event::Refused { broker, reason, .. } => (kind("refused", &(broker, reason)), true),
             Event::QueueMissing { queue } => (kind("queue missing", queue), true),
+            Event::SpansDropped { .. } => (kind("spans dropped", &()), true),
             Event::Disconnected { broker, .. } => (kind("disconnected", broker), true),
             Event::Connected { broker } => (kind("connected", broker), false),
             _ => return tracing::debug!(target: EVENTS, ?event),

@@ -78,6 +78,7 @@ pub struct Metrics {
     corrupt_values: Counter,
     refusals: Family<Refusal, Counter>,
     queues_missing: Counter,
+    spans_dropped: Counter,
     connects: Family<Broker, Counter>,
     disconnects: Family<Broker, Counter>,
     /// Gateways that are counted by name.
@@ -141,6 +142,7 @@ impl Metrics {
             corrupt_values: names.add("corrupt_values", "Values in Redis that make no sense", Counter::default()),
             refusals: names.add("refusals", "What brokers have refused", Family::default()),
             queues_missing: names.add("queues_missing", "Queues found gone at a publish", Counter::default()),
+            spans_dropped: names.add("spans_dropped", "Spans that the collector will not see", Counter::default()),
             connects: names.add("connects", "Connections made", Family::default()),
             disconnects: names.add("disconnects", "Connections lost, and dials that failed", Family::default()),
             odd_gateways: Mutex::default(),
@@ -255,6 +257,7 @@ impl Telemetry for Metrics {
                 self.refusals.get_or_create(&Refusal { broker, reason }).inc();
             }
             Event::QueueMissing { .. } => drop(self.queues_missing.inc()),
+            Event::SpansDropped { spans, .. } => drop(self.spans_dropped.inc_by(spans)),
             Event::Disconnected { broker, .. } => count_of(&self.disconnects, broker),
             Event::Connected { broker } => count_of(&self.connects, broker),
         }

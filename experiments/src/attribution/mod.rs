@@ -8,20 +8,23 @@
 //!
 //! `state` has messages and requests that are under way, `task` what has come of tasks, `leg` a message's way from
 //! process to process, `host` what a process waits for in between, `gateway_log` what those wait for who stand in a
-//! gateway's queue.
+//! gateway's queue. `journeys` keeps ways and calls for those who show them.
 
 mod cause;
 mod gateway_log;
 mod host;
+mod journeys;
 mod leg;
 mod span;
 mod state;
 mod task;
 
 pub use cause::Cause;
-pub use span::Part;
+pub use journeys::{Call, HOPS_MAX, Hop, Journeys, Stall};
+pub use span::{Part, Span};
 
 use crate::{
+    capture::Capture,
     measure::{Outcome, TaskRecord},
     spec::{Pod, Spec},
     workload::Workload,
@@ -31,13 +34,23 @@ use backbone::{
     telemetry::{Event, Telemetry},
 };
 use host::Host;
-use sim::observe::{Observer, Sent, Step, Way, Work};
+use sim::observe::{Observer, Segment, Sent, Step, Way, Work};
 use state::State;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use task::Task;
+
+/// What else is to be kept of a run. It takes memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// [`Attribution::journeys`].
+    pub journeys: bool,
+    /// [`Attribution::capture`].
+    pub capture: bool,
+}
 
 /// Looks on while a run goes on. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
@@ -45,6 +58,7 @@ pub(crate) struct Attributor {
     state: Arc<Mutex<State>>,
     /// Tasks have ended when their producer has their results.
     expects_results: bool,
+    details: Details,
 }
 
 /// Where the time of a run's tasks went.
@@ -54,6 +68,24 @@ pub struct Attribution {
     pub tasks: Vec<AttributedTask>,
     /// The pods of hosts, by their numbers.
     pub pods: Vec<Pod>,
+    /// The ways of all messages; empty unless asked for.
+    pub journeys: Journeys,
+    /// All segments; empty unless asked for.
+    pub capture: Capture,
+}
+
+impl Attribution {
+    /// Names of hosts, by their numbers: that of the pod, and from its second life on which one it is.
+    #[must_use]
+    pub fn host_names(&self) -> Vec<String> {
+        let mut lives: BTreeMap<Pod, u32> = BTreeMap::new();
+        let named = |pod: &Pod| {
+            let life = lives.entry(*pod).or_default();
+            *life += 1;
+            if *life == 1 { pod.to_string() } else { format!("{pod} ({life})") }
+        };
+        self.pods.iter().map(named).collect()
+    }
 }
 
 /// The time of one task.
@@ -77,11 +109,12 @@ impl AttributedTask {
 }
 
 impl Attributor {
-    pub(crate) fn new(spec: &Spec) -> Self {
-        let state =
-            State::new(spec.workload.tasks as usize, Duration::from_millis(spec.backbone.task_worker.retry_delay_ms));
+    pub(crate) fn new(spec: &Spec, details: Details) -> Self {
+        let retry_delay = Duration::from_millis(spec.backbone.task_worker.retry_delay_ms);
+        let mut state = State::new(spec.workload.tasks as usize, retry_delay);
+        state.journeys = details.journeys.then(Journeys::default);
         let expects_results = spec.backbone.results.publish;
-        Self { state: Arc::new(Mutex::new(state)), expects_results }
+        Self { state: Arc::new(Mutex::new(state)), expects_results, details }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,7 +168,12 @@ impl Attributor {
             Some(AttributedTask { record: record.clone(), parts })
         };
         let tasks = outcome.tasks.iter().filter_map(attributed).collect();
-        Attribution { tasks, pods: state.hosts.iter().map(|host| host.pod).collect() }
+        Attribution {
+            tasks,
+            pods: state.hosts.iter().map(|host| host.pod).collect(),
+            journeys: state.journeys.take().unwrap_or_default(),
+            capture: std::mem::take(&mut state.capture),
+        }
     }
 }
 
@@ -167,6 +205,14 @@ impl Observer for Attributor {
     fn served(&mut self, request: RequestId, step: Step, now_ns: u64) {
         self.state().served(request, step, now_ns);
     }
+
+    fn wants_segments(&self) -> bool {
+        self.details.capture
+    }
+
+    fn segment(&mut self, segment: &Segment<'_>) {
+        self.state().capture.add(segment);
+    }
 }
 
 struct PodTelemetry<T> {
@@ -195,5 +241,17 @@ impl<T: Fn() -> Option<u64> + Send + Sync + 'static> Telemetry for PodTelemetry<
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_lives_again_is_another_host() {
+        let pods = vec![Pod::Redis, Pod::TaskWorker(0), Pod::TaskWorker(1), Pod::TaskWorker(0)];
+        let attribution = Attribution { pods, ..Attribution::default() };
+        assert_eq!(attribution.host_names(), ["redis", "task_worker-0", "task_worker-1", "task_worker-0 (2)"]);
     }
 }

@@ -6,15 +6,19 @@ const NS_PER_US: u64 = 1_000;
 
 /// A stretch of time with one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) from_ns: u64,
-    pub(super) to_ns: u64,
-    pub(super) cause: Cause,
+pub struct Span {
+    /// When it began, in virtual time.
+    pub from_ns: u64,
+    /// When it ended.
+    pub to_ns: u64,
+    /// Why.
+    pub cause: Cause,
     /// Of a queue: what those before were waiting for.
-    pub(super) because: Option<Cause>,
-    /// The host where it passed, and where it led to; the same but for what passed between two.
-    pub(super) at: u16,
-    pub(super) to: u16,
+    pub because: Option<Cause>,
+    /// The host where it passed.
+    pub at: u16,
+    /// The host that it led to; the same but for what passed between two.
+    pub to: u16,
 }
 
 /// A trail back in time: each span ends where the one that was added before it begins.

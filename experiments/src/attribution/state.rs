@@ -4,11 +4,12 @@ use super::{
     cause::Cause,
     gateway_log::GatewayLog,
     host::{About, Host, Trip, back_over_way},
+    journeys::{Journeys, Stall, Subject, name_of},
     leg::{Journey, Leg},
     span::{Span, Trail},
     task::Task,
 };
-use crate::{spec::Pod, workload::Workload};
+use crate::{capture::Capture, spec::Pod, workload::Workload};
 use backbone::message::{Mac, RequestId, retry_queue};
 use rustc_hash::FxHashMap;
 use sim::observe::{Sent, Step, Way, What};
@@ -47,6 +48,9 @@ struct UnderWay {
     opened_ns: Option<u64>,
     begins_consumer: bool,
     is_publish: bool,
+    /// Sequence number after its last byte.
+    end: u32,
+    name: &'static str,
 }
 
 /// A question that a broker has.
@@ -90,6 +94,9 @@ pub(super) struct State {
     pub(super) requests: FxHashMap<RequestId, Request>,
     pub(super) by_label: FxHashMap<Mac, Vec<RequestId>>,
     pub(super) tasks: Vec<Task>,
+    /// `None`: nobody wants them.
+    pub(super) journeys: Option<Journeys>,
+    pub(super) capture: Capture,
 }
 
 impl State {
@@ -128,8 +135,8 @@ impl State {
         let Some(open) = open else { return false };
         let begins_consumer = matches!(sent.what, What::Consume(_));
         let is_publish = matches!(sent.what, What::Publish(_) | What::Mqtt) && self.is_broker(sent.to.0);
-        let Sent { from, to, opened_ns, .. } = *sent;
-        self.open(sent.number, UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish });
+        let (Sent { from, to, opened_ns, end, .. }, name) = (*sent, name_of(sent.what));
+        self.open(sent.number, UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish, end, name });
         true
     }
 
@@ -173,6 +180,8 @@ impl State {
             let before = self.tasks[index].journey.last_to(host, sent.now_ns);
             let inside = self.inside_of_task(index, sent, before);
             let leg = self.new_leg(sent, before, inside);
+            let number_before = before.map(|leg| self.tasks[index].journey.legs[leg].number);
+            self.keep(sent, (index, None), number_before, &leg);
             self.tasks[index].journey.add(leg);
             return Some(Open::OfTask(index));
         }
@@ -190,6 +199,9 @@ impl State {
             self.gateways.entry(sent.from).or_default().add(&own.collect::<Vec<_>>());
         }
         let leg = self.new_leg(sent, before, inside);
+        let Request { task, label, ref journey, .. } = self.requests[&id];
+        let number_before = before.map(|leg| journey.legs[leg].number);
+        self.keep(sent, (task, Some((id, label))), number_before, &leg);
         self.requests.get_mut(&id).expect("looked up above").journey.add(leg);
         Some(Open::OfRequest(id))
     }
@@ -198,6 +210,12 @@ impl State {
         let is_retry = matches!(sent.what, What::Publish(route) if *route == *self.retry_queue);
         let Sent { number, from, to, now_ns: written_ns, .. } = *sent;
         Leg { number, from, to, written_ns, taken_ns: None, before, is_retry, inside, way: Vec::new() }
+    }
+
+    fn keep(&mut self, sent: &Sent<'_>, subject: Subject, before: Option<u64>, leg: &Leg) {
+        if let Some(journeys) = &mut self.journeys {
+            journeys.add(sent, subject, before, &leg.inside);
+        }
     }
 
     /// The request that a message is about, which `host` writes: it says so, or it names a label of which a message had
@@ -286,7 +304,8 @@ impl State {
     /// A message was read.
     pub(super) fn taken(&mut self, number: u64, way: &Way) {
         let Some(message) = self.close(number) else { return };
-        let UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish } = *message;
+        self.keep_stall(&message, way);
+        let UnderWay { open, from, to, about, opened_ns, begins_consumer, is_publish, .. } = *message;
         let asked = Asked { way: *way, about, opened_ns };
         if begins_consumer {
             self.consumers.insert(from, way.taken_ns);
@@ -317,12 +336,14 @@ impl State {
             }
             Open::OfTask(index) => {
                 let spans = self.spans_of(way, (from.0, to.0));
+                self.journeys.iter_mut().for_each(|journeys| journeys.taken(number, way.taken_ns, &spans));
                 if let Some(leg) = self.tasks[index].journey.leg(number) {
                     (leg.taken_ns, leg.way) = (Some(way.taken_ns), spans);
                 }
             }
             Open::OfRequest(id) => {
                 let spans = self.spans_of(way, (from.0, to.0));
+                self.journeys.iter_mut().for_each(|journeys| journeys.taken(number, way.taken_ns, &spans));
                 if let Some(log) = self.gateways.get_mut(&from) {
                     log.add(&spans);
                 }
@@ -331,6 +352,20 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Keeps what was held back, if somebody wants to see it; hops are kept in any case.
+    fn keep_stall(&mut self, message: &UnderWay, way: &Way) {
+        let is_hop = matches!(message.open, Open::OfTask(_) | Open::OfRequest(_));
+        if self.journeys.is_none() || is_hop || way.sent_ns == way.in_kernel_ns {
+            return;
+        }
+        let UnderWay { from, to, end, name: what, .. } = *message;
+        let mut spans = self.spans_of(way, (from.0, to.0));
+        spans.reverse();
+        let (written_ns, taken_ns) = (way.written_ns, way.taken_ns);
+        let stall = Stall { what, from, to, end, written_ns, taken_ns, way: spans.into() };
+        self.journeys.iter_mut().for_each(|journeys| journeys.stalled(stall.clone()));
     }
 
     fn spans_of(&self, way: &Way, (from, to): (u16, u16)) -> Vec<Span> {

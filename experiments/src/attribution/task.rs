@@ -3,6 +3,7 @@
 use super::{
     cause::Cause,
     host::About,
+    journeys::Call,
     leg::Journey,
     span::{Part, Span, Trail, parts},
     state::{Request, State},
@@ -111,7 +112,7 @@ impl State {
             journey.go_back(&mut trail, last, sent_ns);
         }
         trail.back_to(sent_ns, Cause::Unexplained, place);
-        self.end_request(request, now_ns, trail.into_spans());
+        self.end_request((id, true), request, now_ns, trail.into_spans());
     }
 
     /// A worker gives a request up.
@@ -119,11 +120,15 @@ impl State {
         let Some(request) = self.forget(id) else { return };
         let mut trail = Trail::back_from(now_ns);
         trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, request.worker));
-        self.end_request(request, now_ns, trail.into_spans());
+        self.end_request((id, false), request, now_ns, trail.into_spans());
     }
 
-    fn end_request(&mut self, request: Request, ended_ns: u64, spans: Vec<Span>) {
-        let Request { task, sent_ns, lead, .. } = request;
+    fn end_request(&mut self, (id, is_answered): (RequestId, bool), request: Request, ended_ns: u64, spans: Vec<Span>) {
+        let Request { task, worker, label, sent_ns, lead, .. } = request;
+        if let Some(journeys) = &mut self.journeys {
+            let task = u32::try_from(task).expect("a task's index is a u32");
+            journeys.ended(Call { request: id, label, task, worker, sent_ns, ended_ns, is_answered });
+        }
         if let Some(present) = &mut self.tasks[task].present {
             present.done.push(Done { sent_ns, ended_ns, lead, spans });
         }

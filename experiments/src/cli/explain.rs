@@ -3,6 +3,7 @@
 use super::{
     Program,
     changes::Changes,
+    exports::Exports,
     output::{here, print},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub(super) struct ExplainArgs {
     /// Also writes stacks for flame graphs here.
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    #[command(flatten)]
+    exports: Exports,
     /// Also draws causes over percentiles, as causes_SPEC.svg and .png.
     #[arg(long)]
     plot: bool,
@@ -91,8 +94,9 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
         results::check_writable(&page)?;
     }
     arguments.folded.as_deref().map_or(Ok(()), results::check_writable)?;
+    arguments.exports.check_writable()?;
     let stretch = arguments.of.into();
-    let explained = run::explained(&spec, arguments.quiet)?;
+    let explained = run::explained_in_detail(&spec, arguments.exports.details(), arguments.quiet)?;
     let warm_up = explained.run.outcome.warm_up_tasks;
     if let Some(which) = &arguments.task {
         let story = explain::story(&explained.attribution, warm_up, stretch, which);
@@ -102,7 +106,7 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
         let shares = shares.with_context(|| format!("{}: no task was done", spec.name))?;
         print(&if arguments.json { format!("{:#}\n", shares.json()) } else { shares.table() })?;
     }
-    let mut written = Vec::new();
+    let mut written = arguments.exports.write(&spec, &explained.attribution)?;
     if let Some(path) = &arguments.folded {
         replace(path, explain::folded(&explained.attribution, warm_up, stretch).as_bytes())?;
         written.push(path.clone());

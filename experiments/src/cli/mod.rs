@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod compare;
 mod explain;
+mod exports;
 mod hunt;
 mod live;
 mod log;

@@ -1,21 +1,31 @@
 //! `experiments explain`: why tasks took as long as they did.
 //!
 //! What an [`Attribution`] says of each task, for people: causes over percentile bands (`shares`), one task's story
-//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`).
+//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`). For other
+//! programs: a capture (`pcap`, in the format `pcapng`), OpenTelemetry spans (`otlp`), and a trace for Perfetto
+//! (`perfetto`, in the format `protobuf`).
 
 mod folded;
+mod otlp;
 mod page;
+mod pcap;
+mod pcapng;
+mod perfetto;
 mod picture;
+mod protobuf;
 mod shares;
 mod story;
 
 pub use folded::folded;
+pub use otlp::otlp;
 pub use page::page;
+pub use pcap::{cut as pcap_cut, pcap};
+pub use perfetto::perfetto;
 pub use picture::picture;
 pub use shares::{Band, Shares};
 pub use story::{Which, story};
 
-use crate::attribution::{AttributedTask, Attribution, Part};
+use crate::attribution::{AttributedTask, Attribution, Hop, Part};
 use crate::measure::TaskEnd;
 use std::fmt;
 
@@ -81,4 +91,17 @@ fn sorted(attribution: &Attribution, warm_up_tasks: usize, stretch: Stretch) -> 
         attribution.tasks.iter().filter(is_measured).map(with_parts).collect();
     tasks.sort_by_key(|(latency_us, task, _)| (*latency_us, task.record.index));
     tasks
+}
+
+/// All tasks in the order in which they were published.
+fn tasks_in_time(attribution: &Attribution) -> impl Iterator<Item = &AttributedTask> {
+    let mut tasks: Vec<&AttributedTask> = attribution.tasks.iter().collect();
+    tasks.sort_by_key(|task| (task.record.published_us, task.record.index));
+    tasks.into_iter()
+}
+
+/// What a hop is called: from where to where, and what it carried.
+fn hop_name(attribution: &Attribution, hop: &Hop) -> String {
+    let [from, to] = [hop.from, hop.to].map(|(host, _)| attribution.pods[usize::from(host)].kind());
+    format!("{from} to {to}: {}", if hop.request.is_some() { "call" } else { "task" })
 }

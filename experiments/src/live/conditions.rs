@@ -1,7 +1,10 @@
 //! Under what conditions a live run was measured, and what it cost.
 
 use super::{brokers::Brokers, cpu, router::Router};
-use crate::spec::{Pod, is_router};
+use crate::{
+    measure::HopMedians,
+    spec::{Pod, is_router},
+};
 use backbone::env::Env;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, process::Command, time::Duration};
@@ -25,6 +28,9 @@ pub struct Conditions {
     pub others_share: f64,
     /// The share of the machine's CPU time that nobody took.
     pub idle_share: f64,
+    /// Hop by hop, of the requests that were traced; `None` over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<HopMedians>,
 }
 
 /// What the bench's own process is called among those whose CPU time is told.

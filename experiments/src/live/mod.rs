@@ -3,7 +3,8 @@
 //!
 //! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
 //! be `backbone`, `sim::real::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and
-//! Redis before and after, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what
+//! Redis before and after, `spans` collects the traces of
+//! requests, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what
 //! the numbers rest on.
 //!
 //! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
@@ -18,6 +19,7 @@ mod keys;
 mod options;
 mod queues;
 mod router;
+mod spans;
 mod world;
 
 pub use address::AddressError;

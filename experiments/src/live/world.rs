@@ -9,11 +9,12 @@ use super::{
     options::Options,
     queues::Queues,
     router::{Launcher, Router},
+    spans::{Collector, sample_ppm},
 };
 use crate::{
     deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
     measure::{
-        Outcome, Recorder, RouterReports, SECOND_US, Sample,
+        HopMedians, Outcome, Recorder, RouterReports, SECOND_US, Sample,
         invariants::{self, BrokerState},
     },
     progress::Progress,
@@ -66,6 +67,8 @@ struct World {
     queues: Queues,
     /// What RabbitMQ showed, about once a second.
     samples: Vec<Sample>,
+    /// `None`: the spec has a collector of its own.
+    collector: Option<Collector>,
     brokers: Brokers,
     /// Of brokers; removed after they have ended.
     _cgroups: Vec<Group>,
@@ -99,6 +102,7 @@ pub(super) async fn run(
     progress.enter("stopping");
     let outcome = world.close().await?;
     conditions.account(&before, &after, outcome.counters.rpcs_replied);
+    conditions.hops = HopMedians::of(&outcome);
     Ok((outcome, conditions))
 }
 
@@ -117,7 +121,15 @@ impl World {
             cgroups.extend(confine(hierarchy.as_ref(), &spec, *pod, broker.pid())?);
         }
         let run_id = run_id();
-        let (config, ports) = config(&spec, &brokers, &run_id)?;
+        let (mut config, ports) = config(&spec, &brokers, &run_id)?;
+        let collector = match config.tracing.collector.as_str() {
+            "" => Some(Collector::start(&Env::tokio()).await?),
+            _ => None,
+        };
+        if let Some(collector) = &collector {
+            config.tracing =
+                config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(spec.workload.tasks) };
+        }
         let config = Arc::new(config);
         let queues = claim(&spec, &config, &brokers, cleanup).await?;
         Ok(Self {
@@ -132,6 +144,7 @@ impl World {
             folder: tempfile::tempdir().context("making a directory for the routers' configurations and logs")?,
             queues,
             samples: Vec::new(),
+            collector,
             brokers,
             _cgroups: cgroups,
             hierarchy,
@@ -263,6 +276,9 @@ impl World {
         let mut outcome = invariants::check(&self.recorder, &brokers, true);
         outcome.virtual_us = since(self.start);
         outcome.samples = self.samples;
+        if let Some(collected) = self.collector.map(|collector| collector.collected()) {
+            (outcome.rpc_latencies_us, outcome.call_hops) = (collected.router_to_router_us, collected.hops);
+        }
         outcome.radio = self.gateways.radio_use();
         outcome.counters.disconnects += counted.disconnects;
         for (reason, times) in counted.drops {

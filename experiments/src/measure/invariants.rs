@@ -34,6 +34,7 @@ pub(crate) fn check(recorder: &Recorder, brokers: &BrokerState, is_faultless: bo
         tasks,
         warm_up_tasks: recorder.workload().warm_up_tasks(),
         rpc_latencies_us: std::mem::take(&mut entries.rpc_latencies_us),
+        call_hops: std::mem::take(&mut entries.call_hops),
         counters,
         violations: std::mem::take(&mut entries.violations),
         reached: entries.take_reached(),

@@ -3,6 +3,7 @@
 
 mod distribution;
 mod expectation;
+mod hops;
 pub(crate) mod invariants;
 mod latency;
 mod load;
@@ -18,6 +19,7 @@ mod utilisation;
 
 pub use distribution::{BINS, Bins, Distribution};
 pub use expectation::Expectation;
+pub use hops::{CallHops, HopMedians};
 pub use latency::{Latencies, Latency, last_tries_us, samples_us};
 pub use load::Load;
 pub use oracle::{Oracle, Severity, Violation, joined};

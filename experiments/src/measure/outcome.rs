@@ -1,6 +1,6 @@
 //! What a run leaves behind: plain data, the same in every run of one spec and seed.
 
-use super::{Reached, Sample, Violation};
+use super::{CallHops, Reached, Sample, Violation};
 use crate::{spec::Target, workload::task_id};
 use backbone::telemetry::{DropReason, FailReason};
 use sim::fleet::RadioUse;
@@ -16,6 +16,8 @@ pub struct Outcome {
     /// For every request that went the whole way: from a forward router taking it to a backward router having put its
     /// reply into the caller's queue, or within its HTTP router, in microseconds. In order of completion.
     pub rpc_latencies_us: Vec<u32>,
+    /// The other hops of the same requests.
+    pub call_hops: CallHops,
     /// How often things happened.
     pub counters: Counters,
     /// Virtual time from the start of the world to its end.

@@ -10,6 +10,7 @@ mod results;
 mod watch;
 
 use super::{
+    hops::CallHops,
     oracle::{Oracle, Violation},
     outcome::{Counters, TaskEnd, TaskRecord},
     sometimes::{Reached, Sometimes},
@@ -74,6 +75,7 @@ pub(crate) struct Entries {
     /// Requests that are under way; only looked up, never walked through.
     requests: FxHashMap<RequestId, RequestEntry>,
     pub(crate) rpc_latencies_us: Vec<u32>,
+    pub(crate) call_hops: CallHops,
     pub(crate) counters: Counters,
     pub(crate) violations: Vec<Violation>,
     /// Tasks that are done although a label of theirs was not asked, since a newer command was accepted for it.
@@ -120,6 +122,8 @@ struct RequestEntry {
     esl: Mac,
     sent_us: u64,
     taken_us: Option<u64>,
+    returned_us: Option<u64>,
+    received_us: Option<u64>,
     /// A newer command for its label had been sent when it was taken.
     outranked: bool,
     /// A gateway has it.
@@ -272,16 +276,22 @@ impl Entries {
 
     /// Forgets a request about which nothing more will be heard.
     fn settle(&mut self, request: RequestId) {
-        if self.requests.get(&request).is_some_and(|entry| entry.received && entry.returned) {
-            self.requests.remove(&request);
+        let is_over = |entry: &RequestEntry| entry.received && entry.returned;
+        let Some(entry) = self.requests.get(&request).filter(|entry| is_over(entry)) else { return };
+        if let RequestEntry { sent_us, taken_us: Some(taken_us), returned_us: Some(returned_us), .. } = *entry
+            && let Some(received_us) = entry.received_us
+        {
+            self.call_hops.add((sent_us, taken_us), (returned_us, received_us));
         }
+        self.requests.remove(&request);
     }
 }
 
 impl RequestEntry {
     fn sent(pod: Pod, task: usize, esl: Mac, sent_us: u64, returned: bool) -> Self {
         let (received, forwarded, outranked) = (false, false, false);
-        Self { pod, task, esl, sent_us, taken_us: None, outranked, forwarded, received, returned }
+        let (taken_us, returned_us, received_us) = (None, None, None);
+        Self { pod, task, esl, sent_us, taken_us, returned_us, received_us, outranked, forwarded, received, returned }
     }
 }
 

@@ -8,7 +8,7 @@ mod verify;
 pub use verify::{Divergence, first_divergence, verify};
 
 use crate::{
-    attribution::Attribution,
+    attribution::{Attribution, Details},
     cost::{self, Cost, Stopwatch},
     live::{self, Conditions},
     measure::{Oracle, Outcome, Violation, joined},
@@ -71,11 +71,19 @@ pub struct Explained {
 /// # Errors
 /// As [`run`].
 pub fn explained(spec: &Spec, quiet: bool) -> anyhow::Result<Explained> {
+    explained_in_detail(spec, Details::default(), quiet)
+}
+
+/// The same, with the details that are asked for.
+///
+/// # Errors
+/// As [`run`].
+pub fn explained_in_detail(spec: &Spec, details: Details, quiet: bool) -> anyhow::Result<Explained> {
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet, Clock::Virtual);
     let job = {
         let (spec, progress) = (spec.clone(), progress.clone());
-        move || attribute(&spec, &progress)
+        move || attribute(&spec, details, &progress)
     };
     let ended = watch(job, || display.update(&progress));
     display.finish();

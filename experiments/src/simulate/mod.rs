@@ -13,7 +13,7 @@ mod scaling;
 mod world;
 
 use crate::{
-    attribution::{Attribution, Attributor},
+    attribution::{Attribution, Attributor, Details},
     deployment,
     measure::{Outcome, Recorder, RouterReports, joined},
     progress::Progress,
@@ -61,12 +61,13 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
     simulate_with(spec, progress, log, None)
 }
 
-/// Runs `spec` in the simulator and finds out where the time of each task went. The outcome is the same.
+/// Runs `spec` in the simulator and finds out where the time of each task went, and the `details` that are asked for.
+/// The outcome is the same.
 ///
 /// # Errors
 /// As [`simulate`].
-pub fn attribute(spec: &Spec, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)> {
-    let attributor = Attributor::new(spec);
+pub fn attribute(spec: &Spec, details: Details, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)> {
+    let attributor = Attributor::new(spec, details);
     let outcome = simulate_with(spec, progress, None, Some(attributor.clone()))?;
     let attribution = attributor.finish(&outcome);
     Ok((outcome, attribution))

@@ -8,6 +8,7 @@ mod choices;
 mod cli;
 mod documents;
 mod explain;
+mod exports;
 mod faults;
 mod floors;
 mod hunt;

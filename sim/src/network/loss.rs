@@ -8,7 +8,7 @@ use super::{
 use crate::{
     flow::Flow,
     host::{Hosts, Reach},
-    observe,
+    observe::{self, Fate},
 };
 use turmoil_net::Packet;
 
@@ -99,12 +99,13 @@ impl Network {
         if !lost_again {
             let Lost { packets, .. } = *state.lost.take().expect("found above");
             for packet in packets {
-                observe::sent_again(flow, segment(&packet).seq, segment(&packet).payload.len());
+                observe::sent_again(flow, segment(&packet));
                 self.travel(now, flow, packet);
             }
             return None;
         }
         lost.tries += 1;
+        observe::left(flow, segment(&lost.packets[0]), Fate::LostAgain);
         let syn = segment(&lost.packets[0]).flags.syn;
         if lost.tries > if syn { SYN_TRIES_MAX } else { TRIES_MAX } {
             self.forget(flow);

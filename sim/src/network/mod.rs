@@ -21,7 +21,7 @@ use crate::{
     cpu::Cpu,
     flow::Flow,
     host::{self, Hosts, Reach},
-    observe::{self, Stage},
+    observe::{self, Fate},
     os::split_mix,
     trace::Trace,
 };
@@ -181,6 +181,15 @@ impl Network {
         let first_ack = pure_ack && !state.established;
         // Data may leave before the end of the handshake, which has to come through all the same.
         state.established |= pure_ack || flags.fin || flags.rst;
+        let held_up = !pure_ack && state.lost.is_some();
+        let fate = if lost {
+            Fate::Lost
+        } else if held_up {
+            Fate::HeldUp
+        } else {
+            Fate::Sent
+        };
+        observe::left(flow, segment(&packet), fate);
         if lost {
             self.counters.lost += 1;
             if flags.rst || (pure_ack && now.hosts[flow.destination.0].reach == Reach::PoweredOff) {
@@ -190,7 +199,7 @@ impl Network {
             } else {
                 self.hold(now, flow, packet);
             }
-        } else if !pure_ack && self.flows.get(flow).is_some_and(|f| f.lost.is_some()) {
+        } else if held_up {
             self.hold(now, flow, packet);
         } else {
             self.travel(now, flow, packet);
@@ -268,7 +277,7 @@ impl Network {
         self.counters.segments += 1;
         self.counters.data_segments += u64::from(!arrived.payload.is_empty());
         now.trace.packet(now.ns / 1_000, flow, arrived);
-        observe::passed(flow, Stage::Arrived, arrived.seq.wrapping_add(arrived.payload.len() as u32));
+        observe::arrived(flow, arrived);
         if Self::models_tcp(now.hosts, flow) {
             self.receive(now, flow, segment(&packet));
         }
@@ -294,7 +303,9 @@ impl Network {
     /// Sends a reset along `flow` in the name of its dead source.
     fn reset(&mut self, now: &mut Moment<'_>, flow: Flow) {
         self.counters.resets += 1;
-        self.travel(now, flow, Self::packet(flow, reset_segment(flow)));
+        let reset = reset_segment(flow);
+        observe::left(flow, &reset, Fate::Sent);
+        self.travel(now, flow, Self::packet(flow, reset));
     }
 
     /// Ends all connections of a dead host: returns resets to be delivered to that host's own kernel, whose sockets

@@ -4,14 +4,17 @@
 //! Nothing of it is part of a run: without an observer nothing is looked at, and with one nothing comes out otherwise.
 //! Messages are found in the bytes that applications write (`frames`), and whom they are about is read off them
 //! (`names`), so no service says more than it does in production. Each is then followed by its place in its flow
-//! (`flow_watch`): through its kernel, past Nagle's algorithm, over the wire, and into its receiver.
+//! (`flow_watch`): through its kernel, past Nagle's algorithm, over the wire, and into its receiver. Who wants to have
+//! them gets the segments, too (`wire`).
 
 mod flow_watch;
 mod frames;
 mod names;
+mod wire;
 
 pub use frames::What;
 pub use names::Names;
+pub use wire::{Fate, Segment};
 
 pub(crate) use flow_watch::Stage;
 
@@ -24,6 +27,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
 };
+use turmoil_net::TcpSegment;
+use wire::Wire;
 
 /// Takes what a simulation reports. Called in the order of virtual time; must not use the simulation.
 pub trait Observer: Send {
@@ -37,6 +42,12 @@ pub trait Observer: Send {
     fn worked(&mut self, host: u16, work: &Work);
     /// A gateway has come so far with a command.
     fn served(&mut self, request: RequestId, step: Step, now_ns: u64);
+    /// Whether segments are wanted, too. Asked once, at the start.
+    fn wants_segments(&self) -> bool {
+        false
+    }
+    /// A segment leaves its host; only if they are wanted.
+    fn segment(&mut self, _segment: &Segment<'_>) {}
 }
 
 /// A message at the moment at which it is written.
@@ -50,6 +61,8 @@ pub struct Sent<'a> {
     pub to: (u16, u16),
     /// Virtual time.
     pub now_ns: u64,
+    /// The sequence number after its last byte.
+    pub end: u32,
     /// What it is.
     pub what: What<'a>,
     /// Whom it is about.
@@ -134,7 +147,9 @@ struct Watch {
     asked: FxHashMap<u64, VecDeque<u64>>,
     messages: u64,
     /// Messages in the write at hand, and where they end; kept for its capacity.
-    found: Vec<(u64, usize)>,
+    found: Vec<(u64, u32)>,
+    /// `None`: nobody wants segments.
+    wire: Option<Wire>,
 }
 
 thread_local! {
@@ -148,6 +163,7 @@ pub(crate) fn begin(observer: Option<Box<dyn Observer>>) {
     IS_ON.set(observer.is_some());
     NOW_NS.set(0);
     WATCH.set(observer.map(|observer| Watch {
+        wire: observer.wants_segments().then(Wire::default),
         observer,
         flows: FxHashMap::default(),
         openings: FxHashMap::default(),
@@ -188,7 +204,7 @@ impl Watch {
             let protocol = back.unwrap_or_else(|| Protocol::of_first(bytes));
             self.flows.insert(flow.packed(), Box::new(FlowWatch::new(protocol, back.is_none(), seq)));
         }
-        let Self { observer, flows, openings, asked, messages, found } = self;
+        let Self { observer, flows, openings, asked, messages, found, .. } = self;
         let watch = flows.get_mut(&flow.packed()).expect("it is there");
         let opened_ns = if openings.is_empty() { None } else { openings.remove(&flow.packed()) };
         watch.framer.feed(bytes, &mut |end, what, names| {
@@ -203,13 +219,14 @@ impl Watch {
                 _ => {}
             }
             let (number, from, to) = (*messages + 1, flow.source, flow.destination);
-            if observer.sent(&Sent { number, from, to, now_ns, what, names, opened_ns }) {
+            let end = seq.wrapping_add(end as u32);
+            if observer.sent(&Sent { number, from, to, now_ns, end, what, names, opened_ns }) {
                 *messages = number;
                 found.push((number, end));
             }
         });
         for (number, end) in found.drain(..) {
-            watch.write(number, seq.wrapping_add(end as u32), now_ns);
+            watch.write(number, end, now_ns);
         }
     }
 }
@@ -238,10 +255,28 @@ pub(crate) fn passed(flow: Flow, stage: Stage, end: u32) {
     with(|watch, now_ns| watch.flow(flow).into_iter().for_each(|flow| flow.pass(stage, end, now_ns)));
 }
 
+/// A segment leaves its host.
+pub(crate) fn left(flow: Flow, segment: &TcpSegment, fate: Fate) {
+    with(|watch, now_ns| {
+        let Some(wire) = &mut watch.wire else { return };
+        watch.observer.segment(&wire.leave(now_ns, flow, segment, fate));
+    });
+}
+
+/// A segment is in its receiver's kernel.
+pub(crate) fn arrived(flow: Flow, segment: &TcpSegment) {
+    with(|watch, now_ns| {
+        let end = segment.seq.wrapping_add(segment.payload.len() as u32);
+        watch.flow(flow).into_iter().for_each(|flow| flow.pass(Stage::Arrived, end, now_ns));
+        watch.wire.iter_mut().for_each(|wire| wire.arrive(flow, segment));
+    });
+}
+
 /// A segment that was lost is sent again, and gets through.
-pub(crate) fn sent_again(flow: Flow, seq: u32, len_bytes: usize) {
-    let end = seq.wrapping_add(len_bytes as u32);
-    with(|watch, now_ns| watch.flow(flow).into_iter().for_each(|flow| flow.send_again(seq, end, now_ns)));
+pub(crate) fn sent_again(flow: Flow, segment: &TcpSegment) {
+    let end = segment.seq.wrapping_add(segment.payload.len() as u32);
+    with(|watch, now_ns| watch.flow(flow).into_iter().for_each(|flow| flow.send_again(segment.seq, end, now_ns)));
+    left(flow, segment, Fate::SentAgain);
 }
 
 /// The application at `flow`'s end has taken so much of it.

@@ -20,8 +20,8 @@ use std::{
 
 /// What the virtual clocks show at the start, so that subtracting an hour from "now" does not underflow.
 const MONOTONIC_START_S: u64 = 1_000_000;
-/// The wall clock at the start: 2025-01-01T00:00Z, the year of the thesis.
-pub(crate) const UNIX_START_S: u64 = 1_735_689_600;
+/// What a wall clock shows at the start, in seconds since 1970: 2025-01-01T00:00Z, the year of the thesis.
+pub const UNIX_START_S: u64 = 1_735_689_600;
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// One simulation, as its threads see it.

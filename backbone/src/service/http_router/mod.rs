@@ -223,7 +223,8 @@ impl HttpRouter {
         let mut call = self.waiting.enter(self.key_of(request), id, request.esl_mac);
         let reply_to = self.own_topic.clone().map(|topic| ReplyTo { topic, correlation: id.to_string().into() });
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
-        let publish = self.mqtt.publish(action_topic(gateway), body.into(), reply_to, deadline.left_s(), patience);
+        let publish =
+            self.mqtt.publish(action_topic(gateway), body.into(), reply_to, deadline.left_s(), patience, None);
         let mut reply = pin!(wait_for(&mut call));
         let reply = tokio::select! {
             biased;

@@ -32,6 +32,7 @@ use crate::{
     message::{Command, CommandOutcome, CommandResult, Message as _, RESULTS_EXCHANGE, TaskMessage},
     rpc::RpcClient,
     telemetry::{DropReason, Event, FailReason, Telemetry, bounded},
+    trace::Tracer,
 };
 use confirmed::Confirmed;
 use ending::{Ending, Tried};
@@ -158,7 +159,8 @@ impl<H: Handler> Worker<H> {
             exchange: config.results.publish.then_some(RESULTS_EXCHANGE),
         };
         let session = Session::new(&env, &config.amqp, "task-worker", topology, telemetry.clone());
-        let rpc = RpcClient::new(&env, config, &session, telemetry.clone());
+        let tracer = Tracer::new(&env, &config.tracing, "task_worker", &telemetry);
+        let rpc = RpcClient::new(&env, config, &session, telemetry.clone(), tracer.clone());
         let ending = Ending {
             env: env.clone(),
             attempts_max: config.task_worker.attempts_max,
@@ -184,6 +186,7 @@ impl<H: Handler> Worker<H> {
             tracing::warn!(unfinished, "tasks not finished in time return to the queue");
         }
         session.close().await;
+        tracer.close().await;
     }
 }
 

@@ -72,6 +72,7 @@ impl<T: Fn(&Event<'_>) -> Option<u64> + Send + Sync + 'static> Telemetry for Pod
             | Event::CorruptValue { .. }
             | Event::Refused { .. }
             | Event::QueueMissing { .. }
+            | Event::SpansDropped { .. }
             | Event::Connected { .. } => {}
         }
     }
@@ -99,6 +100,7 @@ impl<T> PodTelemetry<T> {
                 entry.returned = true;
                 let is_measured = entry.task >= self.recorder.workload().warm_up_tasks();
                 if let Some(taken_us) = entry.taken_us.filter(|_| is_measured) {
+                    entry.returned_us = Some(now_us);
                     let latency_us = u32::try_from(now_us - taken_us).unwrap_or(u32::MAX);
                     entries.rpc_latencies_us.push(latency_us);
                 }
@@ -121,6 +123,7 @@ impl<T> PodTelemetry<T> {
                         if status == Status::Superseded {
                             entries.superseded.insert(entry.task);
                         }
+                        entry.received_us = Some(now_us);
                         (entry.received, entry.returned) = (true, entry.returned || from_router);
                     }
                     Some(entry) => {

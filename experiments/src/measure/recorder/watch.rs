@@ -277,7 +277,7 @@ impl Entries {
                 }
             }
             Event::Connected { broker } => self.watch.is_back(pod, broker),
-            Event::RoutesStored { .. } => {}
+            Event::RoutesStored { .. } | Event::SpansDropped { .. } => {}
         }
     }
 
