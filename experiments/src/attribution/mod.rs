@@ -8,9 +8,11 @@
 //!
 //! `state` has messages and requests that are under way, `task` what has come of tasks, `leg` a message's way from
 //! process to process, `host` what a process waits for in between, `gateway_log` what those wait for who stand in a
-//! gateway's queue.
+//! gateway's queue, `fault` what was broken meanwhile, `call` what is kept for a replay.
 
+mod call;
 mod cause;
+mod fault;
 mod gateway_log;
 mod host;
 mod leg;
@@ -18,6 +20,7 @@ mod span;
 mod state;
 mod task;
 
+pub use call::{Call, Visit};
 pub use cause::Cause;
 pub use span::Part;
 
@@ -30,6 +33,7 @@ use backbone::{
     message::{RequestId, TaskId, TaskResult},
     telemetry::{Event, Telemetry},
 };
+use fault::Faults;
 use host::Host;
 use sim::observe::{Observer, Sent, Step, Way, Work};
 use state::State;
@@ -63,6 +67,17 @@ pub struct AttributedTask {
     pub record: TaskRecord,
     /// From its publishing to its end.
     pub parts: Vec<Part>,
+    /// The requests of the try that ended it; empty unless asked for ([`Detail::Calls`]).
+    pub calls: Vec<Call>,
+}
+
+/// What is kept of each task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Its critical path.
+    Paths,
+    /// Also its requests, of which a replay is made.
+    Calls,
 }
 
 impl AttributedTask {
@@ -77,15 +92,21 @@ impl AttributedTask {
 }
 
 impl Attributor {
-    pub(crate) fn new(spec: &Spec) -> Self {
-        let state =
-            State::new(spec.workload.tasks as usize, Duration::from_millis(spec.backbone.task_worker.retry_delay_ms));
+    pub(crate) fn new(spec: &Spec, detail: Detail) -> Self {
+        let retry_delay = Duration::from_millis(spec.backbone.task_worker.retry_delay_ms);
+        let mut state = State::new(spec.workload.tasks as usize, retry_delay);
+        state.keeps_calls = detail == Detail::Calls;
         let expects_results = spec.backbone.results.publish;
         Self { state: Arc::new(Mutex::new(state)), expects_results }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Faults of `spec` happen at their times, counted from now.
+    pub(crate) fn breaks(&self, spec: &Spec, now_us: u64) {
+        self.state().faults = Faults::of(spec, now_us * 1_000);
     }
 
     /// For the simulation.
@@ -117,11 +138,12 @@ impl Attributor {
     /// What came of a run.
     pub(crate) fn finish(self, outcome: &Outcome) -> Attribution {
         let mut state = self.state();
-        let mut paths: Vec<Option<Box<[Part]>>> =
-            std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
+        let mut paths: Vec<_> = std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
+        let mut visits = std::mem::take(&mut state.visits);
         let attributed = |record: &TaskRecord| {
             record.finished_us?;
-            let path = paths[record.index as usize].take().unwrap_or_default();
+            let (path, calls) = paths[record.index as usize].take().unwrap_or_default();
+            let calls = calls.into_iter().map(|(id, call)| Call { visit: visits.remove(&id), ..call }).collect();
             let wait = Cause::Dispatcher;
             let dispatcher = state.hosts.iter().find(|host| host.pod == Pod::Dispatcher).map_or(0, |host| host.number);
             let mut before_us = record.offered_us - record.published_us;
@@ -132,7 +154,7 @@ impl Attributor {
                 parts.push(Part { us, at: dispatcher, to: dispatcher, cause: wait, because: None });
             }
             parts.extend_from_slice(&path);
-            Some(AttributedTask { record: record.clone(), parts })
+            Some(AttributedTask { record: record.clone(), parts, calls })
         };
         let tasks = outcome.tasks.iter().filter_map(attributed).collect();
         Attribution { tasks, pods: state.hosts.iter().map(|host| host.pod).collect() }

@@ -1,6 +1,7 @@
 //! Tasks on their way: their tries, what each waited for, and the path from the producer to the end.
 
 use super::{
+    call::Call,
     cause::Cause,
     host::About,
     leg::Journey,
@@ -14,6 +15,7 @@ use sim::observe::Sent;
 /// A request that has ended.
 #[derive(Debug)]
 struct Done {
+    id: RequestId,
     sent_ns: u64,
     ended_ns: u64,
     /// From what came before it in its try, to its being sent.
@@ -39,12 +41,14 @@ pub(super) struct Task {
     present: Option<Box<Try>>,
     /// From its being offered to its end.
     path: Option<Box<[Part]>>,
+    /// The requests of its last try, if they are kept.
+    calls: Vec<(RequestId, Call)>,
 }
 
 impl Task {
     /// What there is to say of it, once it has ended.
-    pub(super) fn into_path(self) -> Option<Box<[Part]>> {
-        self.path
+    pub(super) fn into_path(self) -> Option<(Box<[Part]>, Vec<(RequestId, Call)>)> {
+        Some((self.path?, self.calls))
     }
 }
 
@@ -111,21 +115,23 @@ impl State {
             journey.go_back(&mut trail, last, sent_ns);
         }
         trail.back_to(sent_ns, Cause::Unexplained, place);
-        self.end_request(request, now_ns, trail.into_spans());
+        self.end_request(id, request, now_ns, trail.into_spans());
     }
 
     /// A worker gives a request up.
     pub(super) fn unanswered(&mut self, id: RequestId, now_ns: u64) {
         let Some(request) = self.forget(id) else { return };
         let mut trail = Trail::back_from(now_ns);
-        trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, request.worker));
-        self.end_request(request, now_ns, trail.into_spans());
+        // It got lost where it was going when it was last heard of.
+        let lost_at = request.journey.legs.last().map_or(request.worker, |leg| leg.to.0);
+        trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, lost_at));
+        self.end_request(id, request, now_ns, trail.into_spans());
     }
 
-    fn end_request(&mut self, request: Request, ended_ns: u64, spans: Vec<Span>) {
+    fn end_request(&mut self, id: RequestId, request: Request, ended_ns: u64, spans: Vec<Span>) {
         let Request { task, sent_ns, lead, .. } = request;
         if let Some(present) = &mut self.tasks[task].present {
-            present.done.push(Done { sent_ns, ended_ns, lead, spans });
+            present.done.push(Done { id, sent_ns, ended_ns, lead, spans });
         }
     }
 
@@ -174,9 +180,17 @@ impl State {
             task.journey.go_back(&mut trail, last, offered_ns);
         }
         trail.back_to(offered_ns, Cause::Unexplained, (host, host));
-        let path = parts(&trail.into_spans());
+        let path = parts(&self.faults.mark(&trail.into_spans(), &self.hosts));
         let task = &mut self.tasks[index];
-        let requests = task.present.take().map(|present| present.requests).unwrap_or_default();
+        let present = task.present.take();
+        if self.keeps_calls {
+            let call = |done: &Done| {
+                let [lead, spans] = [&done.lead, &done.spans].map(|spans| self.faults.mark(spans, &self.hosts));
+                (done.id, Call::of((done.sent_ns, done.ended_ns), &lead, &spans))
+            };
+            task.calls = present.iter().flat_map(|present| &present.done).map(call).collect();
+        }
+        let requests = present.map(|present| present.requests).unwrap_or_default();
         task.journey = Journey::default();
         task.path = Some(path.into());
         requests.into_iter().for_each(|id| drop(self.forget(id)));

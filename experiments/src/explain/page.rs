@@ -159,7 +159,8 @@ fn bar(parts: &[Part]) -> String {
 }
 
 fn colour(cause: Cause) -> String {
-    format!("hsl({} 55% {}%)", cause as usize * HUE_STEP % HUES, 45 + cause as usize % 3 * 8)
+    let place = cause.place();
+    format!("hsl({} 55% {}%)", place * HUE_STEP % HUES, 45 + place % 3 * 8)
 }
 
 /// What differs from the defaults, and all of it.

@@ -8,12 +8,12 @@ mod verify;
 pub use verify::{Divergence, first_divergence, verify};
 
 use crate::{
-    attribution::Attribution,
+    attribution::{Attribution, Detail},
     cost::{self, Cost, Stopwatch},
     live::{self, Conditions},
     measure::{Oracle, Outcome, Violation, joined},
     progress::{Clock, Display, Progress},
-    simulate::{Simulate, attribute},
+    simulate::{Attribute, Simulate, attribute},
     spec::{FaultKind, Spec},
 };
 use anyhow::{Context, anyhow, bail};
@@ -70,16 +70,26 @@ pub struct Explained {
 ///
 /// # Errors
 /// As [`run`].
-pub fn explained(spec: &Spec, quiet: bool) -> anyhow::Result<Explained> {
+pub fn explained(spec: &Spec, detail: Detail, quiet: bool) -> anyhow::Result<Explained> {
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet, Clock::Virtual);
-    let job = {
-        let (spec, progress) = (spec.clone(), progress.clone());
-        move || attribute(&spec, &progress)
-    };
-    let ended = watch(job, || display.update(&progress));
+    let explained = explained_watched(spec, detail, attribute, &progress, || display.update(&progress));
     display.finish();
-    let ((outcome, attribution), wall_s) = ended?;
+    explained
+}
+
+fn explained_watched(
+    spec: &Spec,
+    detail: Detail,
+    attribute: Attribute,
+    progress: &Arc<Progress>,
+    look: impl FnMut(),
+) -> anyhow::Result<Explained> {
+    let job = {
+        let (spec, progress) = (spec.clone(), Arc::clone(progress));
+        move || attribute(&spec, detail, &progress)
+    };
+    let ((outcome, attribution), wall_s) = watch(job, look)?;
     check(spec, &outcome)?;
     let run = Run { outcome, cost: Cost::here(wall_s), live: None };
     Ok(Explained { run, attribution })

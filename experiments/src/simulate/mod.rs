@@ -12,7 +12,7 @@ mod scaling;
 mod world;
 
 use crate::{
-    attribution::{Attribution, Attributor},
+    attribution::{Attribution, Attributor, Detail},
     deployment,
     measure::{Outcome, Recorder, RouterReports, joined},
     progress::Progress,
@@ -39,6 +39,12 @@ use world::World;
 /// When the experiment could not be run to its end.
 pub type Simulate = fn(&Spec, &Arc<Progress>, Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome>;
 
+/// The same with where the time of each task went: [`attribute`] or, in tests, a stand-in.
+///
+/// # Errors
+/// When the experiment could not be run to its end.
+pub type Attribute = fn(&Spec, Detail, &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)>;
+
 /// How often the director tells how far the clock has come, in virtual time.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -64,8 +70,8 @@ pub fn simulate(spec: &Spec, progress: &Arc<Progress>, log: Option<Box<dyn Write
 ///
 /// # Errors
 /// As [`simulate`].
-pub fn attribute(spec: &Spec, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)> {
-    let attributor = Attributor::new(spec);
+pub fn attribute(spec: &Spec, detail: Detail, progress: &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)> {
+    let attributor = Attributor::new(spec, detail);
     let outcome = simulate_with(spec, progress, None, Some(attributor.clone()))?;
     let attribution = attributor.finish(&outcome);
     Ok((outcome, attribution))
@@ -122,12 +128,15 @@ async fn direct(
     attributor: Option<Attributor>,
 ) -> anyhow::Result<Outcome> {
     let recorder = Recorder::new(&spec, progress.clone(), RouterReports::Here);
-    let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor), progress.clone());
+    let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor.clone()), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
     let mut recovery = Recovery::of(&world);
+    if let Some(attributor) = &attributor {
+        attributor.breaks(&spec, world.cluster().now_us());
+    }
     let mut faults = std::pin::pin!(faults::inject(&world, &spec));
     let mut hits = None;
     let samples = Samples::of(&world, &spec);

@@ -2,8 +2,11 @@
 
 use backbone::config::{Acknowledgement, ReplyQueue, RouterKind, RpcKind};
 use experiments::{
-    attribution::Cause,
-    explain::{Shares, Stretch, folded, page, picture, story},
+    attribution::{Cause, Detail},
+    explain::{
+        Shares, Stretch, folded, page, picture, story,
+        what_if::{Assumptions, Latencies, WhatIf, remedied},
+    },
     plot::Figure as _,
     run::{Explained, explained},
     simulate::simulate,
@@ -24,7 +27,7 @@ fn small() -> Spec {
 
 /// Runs it; no time of any task may be unexplained, neither of all of it nor of its last try.
 fn explain(spec: &Spec) -> Explained {
-    let run = explained(spec, true).unwrap();
+    let run = explained(spec, Detail::Paths, true).unwrap();
     let tasks = &run.attribution.tasks;
     assert!(!tasks.is_empty(), "{}", spec.name);
     let unexplained: Vec<_> = tasks.iter().filter(|task| task.unexplained_us() > 0).collect();
@@ -221,6 +224,83 @@ fn shares_stories_stacks_and_pictures_say_the_same() {
     assert!(slowest.contains("task queue, workers busy") && slowest.contains("dispatcher -> amqp"), "{slowest}");
     let figure = picture(&[("small", &run.attribution, 0)], Stretch::EndToEnd).unwrap();
     assert!(figure.description().contains("task queue, workers busy"), "{}", figure.description());
+}
+
+fn percent_off(of: f64, truth: f64) -> f64 {
+    (of - truth).abs() / truth * 100.0
+}
+
+/// In a short run the start, when all workers begin at once, weighs more than in the thesis' 10,000 tasks.
+#[test]
+fn without_nagles_algorithm_tasks_would_take_about_as_long_as_in_a_run_without_it() {
+    let mut spec = Library::repository().load("custom_10k_2").unwrap();
+    (spec.workload.tasks, spec.replicas.worker_stagger_ms, spec.replicas.workers_before_rush) = (1_000, 0, 0);
+    spec.machines.router.cpu_quota_us = 0;
+    let assumptions = Assumptions(vec!["nagle=0".parse().unwrap()]);
+    let answer = WhatIf::of(&spec, &explained(&spec, Detail::Calls, true).unwrap(), &assumptions).unwrap();
+    let ran = explain(&remedied(&spec, &assumptions).unwrap());
+    let ran = Latencies::measured(&ran.attribution, 0).unwrap();
+    let [was, would_be, is] = [answer.measured, answer.estimated, ran].map(|of| of.end_to_end.mean);
+    assert!(was > 5.0 * is, "{was} and {is} ms: there is nothing to estimate");
+    assert!(percent_off(would_be, is) < 12.0, "{would_be} instead of {is} ms: {}", answer.table());
+    let (would_be, is) = (answer.estimated.deciding_try.mean, ran.deciding_try.mean);
+    assert!(percent_off(would_be, is) < 12.0, "{would_be} instead of {is} ms: {}", answer.table());
+}
+
+#[test]
+fn half_the_load_on_gateways_that_all_wait_for_halves_the_time() {
+    let mut spec = small();
+    (spec.fleet.gateways, spec.fleet.mode, spec.replicas.task_workers) = (2, GatewayMode::Serial, 12);
+    spec.fleet.ble_service_ms.median = 30;
+    let run = explained(&spec, Detail::Calls, true).unwrap();
+    let answer = WhatIf::of(&spec, &run, &Assumptions(vec!["gateway_queue=0.5".parse().unwrap()])).unwrap();
+    assert!(percent_off(answer.replayed.end_to_end.p99, answer.measured.end_to_end.p99) < 2.0, "{}", answer.table());
+    assert!(
+        percent_off(answer.estimated.end_to_end.p99, answer.measured.end_to_end.p99 / 2.0) < 5.0,
+        "{}",
+        answer.table()
+    );
+}
+
+#[test]
+fn a_run_that_is_played_again_comes_out_as_it_was() {
+    for spec in ["chain", "store", "smoke"] {
+        let mut spec = Library::repository().load(spec).unwrap();
+        spec.workload.tasks = 300;
+        let answer = WhatIf::of(&spec, &explained(&spec, Detail::Calls, true).unwrap(), &Assumptions::default());
+        let answer = answer.unwrap();
+        let [replayed, was] = [answer.replayed, answer.measured].map(|of| of.end_to_end.p99);
+        assert!(percent_off(replayed, was) < 3.0, "{}: {}", spec.name, answer.table());
+    }
+}
+
+/// Milliseconds of all tasks for a fault, as a cause of its own or of what lies behind another one.
+fn fault_ms(run: &Explained, kind: FaultKind) -> u64 {
+    let all = shares(run, Stretch::EndToEnd).bands.swap_remove(0);
+    let is_fault = |(cause, why): &(Cause, Option<Cause>)| why.unwrap_or(*cause) == Cause::Fault(kind);
+    all.us.iter().filter(|(causes, _)| is_fault(causes)).map(|(_, us)| us / 1_000).sum()
+}
+
+#[test]
+fn time_that_a_fault_costs_has_its_kind_for_a_cause() {
+    for (kind, target) in [
+        (FaultKind::Freeze, Pod::Redis),
+        (FaultKind::Freeze, Pod::Gateway(0)),
+        (FaultKind::Freeze, Pod::Amqp),
+        (FaultKind::Cut, Pod::Mqtt),
+        (FaultKind::Crash, Pod::Gateway(0)),
+        (FaultKind::Crash, Pod::Redis),
+    ] {
+        let mut spec = small();
+        spec.fleet.ble_service_ms.median = 3;
+        spec.backbone.task_worker.reply_timeout_ms = 3_000;
+        spec.backbone.task_worker.retry_delay_ms = 1_000;
+        spec.faults = vec![fault(100, kind, target, 500)];
+        let ms = fault_ms(&explain(&spec), kind);
+        assert!(ms >= 400, "{kind:?} of {target}: {ms} ms");
+        spec.faults.clear();
+        assert_eq!(fault_ms(&explain(&spec), kind), 0);
+    }
 }
 
 #[test]
