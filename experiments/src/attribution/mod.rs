@@ -58,6 +58,8 @@ pub struct Attribution {
     pub tasks: Vec<AttributedTask>,
     /// The pods of hosts, by their numbers.
     pub pods: Vec<Pod>,
+    /// When the work began, in microseconds from the start of the world: faults' times count from there.
+    pub began_us: u64,
 }
 
 /// The time of one task.
@@ -104,9 +106,10 @@ impl Attributor {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Faults of `spec` happen at their times, counted from now.
-    pub(crate) fn breaks(&self, spec: &Spec, now_us: u64) {
-        self.state().faults = Faults::of(spec, now_us * 1_000);
+    /// The work begins, and faults of `spec` happen at their times, counted from now.
+    pub(crate) fn begins(&self, spec: &Spec, now_us: u64) {
+        let mut state = self.state();
+        (state.faults, state.began_us) = (Faults::of(spec, now_us * 1_000), now_us);
     }
 
     /// For the simulation.
@@ -157,7 +160,8 @@ impl Attributor {
             Some(AttributedTask { record: record.clone(), parts, calls })
         };
         let tasks = outcome.tasks.iter().filter_map(attributed).collect();
-        Attribution { tasks, pods: state.hosts.iter().map(|host| host.pod).collect() }
+        let pods = state.hosts.iter().map(|host| host.pod).collect();
+        Attribution { tasks, pods, began_us: state.began_us }
     }
 }
 

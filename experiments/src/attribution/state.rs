@@ -77,6 +77,7 @@ pub(super) struct Request {
 pub(super) struct State {
     pub(super) hosts: Vec<Host>,
     pub(super) faults: Faults,
+    pub(super) began_us: u64,
     retry_delay_ns: u64,
     /// What the name of the queue for the next try is.
     retry_queue: Box<str>,

@@ -1,7 +1,8 @@
 //! `experiments explain`: why tasks took as long as they did.
 //!
 //! What an [`Attribution`] says of each task, for people: causes over percentile bands (`shares`), one task's story
-//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`). How it would
+//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`) with a
+//! map (`topology`). How it would
 //! be without a cause is estimated in `what_if`.
 
 mod folded;
@@ -9,6 +10,7 @@ mod page;
 mod picture;
 mod shares;
 mod story;
+mod topology;
 pub mod what_if;
 
 pub use folded::folded;

@@ -135,7 +135,7 @@ async fn direct(
     let mut all_work = false;
     let mut recovery = Recovery::of(&world);
     if let Some(attributor) = &attributor {
-        attributor.breaks(&spec, world.cluster().now_us());
+        attributor.begins(&spec, world.cluster().now_us());
     }
     let mut faults = std::pin::pin!(faults::inject(&world, &spec));
     let mut hits = None;
