@@ -2,9 +2,10 @@
 //!
 //! What an [`Attribution`] says of each task, for people: causes over percentile bands (`shares`), one task's story
 //! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`) with a
-//! map (`topology`). How it would
-//! be without a cause is estimated in `what_if`.
+//! map (`topology`). `beside` lays
+//! two runs side by side. How it would be without a cause is estimated in `what_if`.
 
+mod beside;
 mod folded;
 mod page;
 mod picture;
@@ -13,6 +14,7 @@ mod story;
 mod topology;
 pub mod what_if;
 
+pub use beside::{Side, beside, beside_json};
 pub use folded::folded;
 pub use page::page;
 pub use picture::picture;

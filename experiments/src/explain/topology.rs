@@ -52,7 +52,9 @@ pub(super) fn topology(attribution: &Attribution, warm_up_tasks: usize, stretch:
     let kind = |host: u16| shown_kind(attribution.pods[usize::from(host)]);
     let (mut at, mut between) = (BTreeMap::new(), BTreeMap::new());
     for part in tasks.iter().flat_map(|(.., parts)| parts) {
-        let (from, to) = (kind(part.at), kind(part.to));
+        // What was waited for in vain got lost where it was going.
+        let at_host = if matches!(part.cause, Cause::NoReply | Cause::HandedBack) { part.to } else { part.at };
+        let (from, to) = (kind(at_host), kind(part.to));
         let spent: &mut Spent = match from.cmp(to) {
             std::cmp::Ordering::Equal => at.entry(from).or_default(),
             // Both ways are one line.

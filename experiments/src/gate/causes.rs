@@ -5,7 +5,7 @@
 
 use super::{Judged, committed, compare::Checked};
 use crate::{
-    attribution::{Cause, Detail},
+    attribution::Cause,
     explain::{Band, Shares, Stretch},
     measure::Latency,
     results,
@@ -210,11 +210,10 @@ pub fn explain(specs: &[Spec], judged: &mut [Judged], results: &Path, attribute:
         }
     }
     let moved: Vec<Spec> = known.iter().map(|(place, _)| specs[*place].clone()).collect();
-    for ((place, old), run) in known.iter().zip(batch::explain_all(&moved, Detail::Paths, attribute, quiet)) {
+    for ((place, old), run) in known.iter().zip(batch::explain_all(&moved, attribute, quiet, Causes::of)) {
         let checked = &mut judged[*place].checked;
         match run {
-            Ok(run) => {
-                let today = Causes::of(&run);
+            Ok(today) => {
                 let why = |(latency, percentile)| old.moved(&today, latency, percentile);
                 checked.why = explainable(checked).into_iter().filter_map(why).collect();
             }
@@ -233,9 +232,9 @@ pub fn write_causes(specs: &[&Spec], digests: &[&str], results: &Path, attribute
     };
     let new = specs.iter().zip(digests).filter(|(spec, digest)| !is_known(spec, digest));
     let new: Vec<Spec> = new.map(|(spec, _)| (*spec).clone()).collect();
-    for (spec, run) in new.iter().zip(batch::explain_all(&new, Detail::Paths, attribute, true)) {
-        Causes::of(&run.with_context(|| format!("finding out the causes of {}", spec.name))?)
-            .write(results, &spec.name)?;
+    for (spec, run) in new.iter().zip(batch::explain_all(&new, attribute, true, Causes::of)) {
+        let causes = run.with_context(|| format!("finding out the causes of {}", spec.name))?;
+        causes.write(results, &spec.name)?;
     }
     Ok(())
 }

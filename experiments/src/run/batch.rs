@@ -36,17 +36,17 @@ pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::R
     run_at_a_time(cores(), specs, simulate, quiet)
 }
 
-/// The same with where the time of their tasks went.
+/// The same with where the time of their tasks went: gives what `of` makes of each, so that no more of that is kept.
 #[must_use]
-pub fn explain_all(
+pub fn explain_all<T: Send>(
     specs: &[Spec],
-    detail: Detail,
     attribute: Attribute,
     quiet: bool,
-) -> Vec<anyhow::Result<Explained>> {
+    of: fn(&Explained) -> T,
+) -> Vec<anyhow::Result<T>> {
     let job = |spec: &Spec, progress: &Arc<Progress>| {
-        let explained = explained_watched(spec, detail, attribute, progress, || {})?;
-        Ok((explained.run.cost.wall_s, explained))
+        let explained = explained_watched(spec, Detail::Paths, attribute, progress, || {})?;
+        Ok((explained.run.cost.wall_s, of(&explained)))
     };
     all(cores(), specs, &job, quiet)
 }

@@ -4,7 +4,7 @@ use backbone::config::{Acknowledgement, ReplyQueue, RouterKind, RpcKind};
 use experiments::{
     attribution::{Cause, Detail},
     explain::{
-        Shares, Stretch, folded, page, picture, story,
+        Shares, Side, Stretch, beside, folded, page, picture, story,
         what_if::{Assumptions, Latencies, WhatIf, remedied},
     },
     plot::Figure as _,
@@ -274,6 +274,18 @@ fn a_run_that_is_played_again_comes_out_as_it_was() {
     }
 }
 
+#[test]
+fn two_runs_side_by_side_show_which_cause_makes_the_difference_first() {
+    let mut slow = small();
+    slow.fleet.ble_service_ms.median = 30;
+    let runs = [explain(&small()), explain(&slow)];
+    let side = |name, run: usize| Side { name, attribution: &runs[run].attribution, warm_up_tasks: 0 };
+    let table = beside(&[side("fast", 0), side("slow", 1)]).unwrap();
+    let of_tries = table.lines().skip_while(|line| !line.starts_with("the try that ended it")).nth(1).unwrap();
+    assert!(of_tries.starts_with("radio ") || of_tries.starts_with("gateway's queue "), "{table}");
+    assert!(table.ends_with("A: fast\nB: slow\n"), "{table}");
+}
+
 /// Milliseconds of all tasks for a fault, as a cause of its own or of what lies behind another one.
 fn fault_ms(run: &Explained, kind: FaultKind) -> u64 {
     let all = shares(run, Stretch::EndToEnd).bands.swap_remove(0);
@@ -313,6 +325,7 @@ fn a_page_has_all_of_a_run_in_one_file_and_fetches_nothing() {
     {
         assert!(html.contains(part), "no `{part}`");
     }
+    assert!(html.contains("2 x fwd_router"), "no map");
     assert!(html.matches("<svg ").count() >= 3 && html.matches("<details>").count() > 10);
     // An SVG's name space is no address.
     let addresses = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
