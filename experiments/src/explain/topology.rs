@@ -1,4 +1,5 @@
-//! Where tasks' time passed, on a map: a box for each kind of pod, a line for each pair that talks, each with its share.
+//! Where tasks' time passed, on a map: a box for each kind of pod, a line for each pair that talks, each with its
+//! share.
 
 use super::{Stretch, page::escape, sorted};
 use crate::{

@@ -7,12 +7,13 @@ use experiments::{
         Shares, Side, Stretch, beside, folded, page, picture, story,
         what_if::{Assumptions, Latencies, WhatIf, remedied},
     },
+    gate::{Causes, summary_path},
     plot::Figure as _,
     run::{Explained, explained},
     simulate::simulate,
     spec::{Fault, FaultKind, GatewayMode, Library, Order, Pod, Spec},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 fn small() -> Spec {
     let mut spec = Spec::default();
@@ -114,6 +115,21 @@ fn nothing_is_unexplained_whatever_breaks() {
             spec.faults = vec![fault(100, kind, target, 500)];
             explain(&spec);
         }
+    }
+}
+
+#[test]
+fn the_gates_experiments_have_the_causes_of_their_committed_results() {
+    let library = Library::repository();
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("results");
+    let gated: Vec<_> = library.list_all().unwrap().into_iter().filter(|listed| listed.gate).collect();
+    assert!(gated.len() > 5, "{}", gated.len());
+    for spec in gated {
+        let causes = Causes::read(&results, &spec.name).unwrap();
+        let causes = causes.unwrap_or_else(|| panic!("`experiments check {} --bless` writes its causes", spec.name));
+        let summary = std::fs::read_to_string(summary_path(&results, &spec.name)).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        assert!(causes.are_of(summary["trace_digest"].as_str().unwrap()), "{}: bless it again", spec.name);
     }
 }
 
