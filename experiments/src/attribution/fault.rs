@@ -209,8 +209,7 @@ mod tests {
     #[test]
     fn a_wait_is_a_faults_as_far_as_it_lies_in_its_time() {
         let hosts = [Host::new(0, Pod::Redis), Host::new(1, Pod::Mqtt)];
-        let mut spec = Spec::default();
-        spec.faults = vec![Fault::new(2, FaultKind::Freeze, Pod::Redis, 3)];
+        let spec = Spec { faults: vec![Fault::new(2, FaultKind::Freeze, Pod::Redis, 3)], ..Spec::default() };
         let faults = Faults::of(&spec, 10 * NS_PER_MS);
         let span = |from_ms: u64, to_ms: u64, at| {
             let (from_ns, to_ns) = (from_ms * NS_PER_MS, to_ms * NS_PER_MS);

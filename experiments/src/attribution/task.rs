@@ -32,6 +32,9 @@ struct Try {
     done: Vec<Done>,
 }
 
+/// The path of a task that has ended, and its requests, if they are kept.
+pub(super) type Told = (Box<[Part]>, Vec<(RequestId, Call)>);
+
 /// One task.
 #[derive(Debug, Default)]
 pub(super) struct Task {
@@ -47,7 +50,7 @@ pub(super) struct Task {
 
 impl Task {
     /// What there is to say of it, once it has ended.
-    pub(super) fn into_path(self) -> Option<(Box<[Part]>, Vec<(RequestId, Call)>)> {
+    pub(super) fn into_path(self) -> Option<Told> {
         Some((self.path?, self.calls))
     }
 }
