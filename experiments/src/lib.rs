@@ -22,7 +22,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | the command line | [`cli`] |
-//! | what is asked of runs | [`hunt`], [`explain`], [`capacity`], [`compare`], [`thesis`], [`gate`], [`calibrate`] |
+//! | what is asked of runs | [`hunt`], [`gate`], [`capacity`], [`compare`], [`explain`], [`thesis`], [`calibrate`] |
 //! | one of them for radio | [`roaming`] |
 //! | a run for people | [`table`] |
 //! | a run on disk | [`results`] |

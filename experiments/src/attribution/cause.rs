@@ -1,8 +1,10 @@
 //! What a task may have waited for: the one place where each cause has its name and its meaning.
 
+use super::fault;
+use crate::spec::FaultKind;
+
 /// Why time has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     /// The producer had the task, and the dispatcher had no room or no connection for it.
     Dispatcher,
@@ -20,7 +22,9 @@ pub enum Cause {
     RequestQueue,
     /// A reply or a result lay in its queue while its receiver had work.
     ReplyQueue,
-    /// RabbitMQ's metadata store began or ended a queue, or others' before.
+    /// RabbitMQ's metadata store began and ended queues of others first.
+    MetadataQueue,
+    /// RabbitMQ's metadata store began or ended a queue of its own.
     Metadata,
     /// A router had as much work as it takes on at a time.
     RouterBusy,
@@ -56,13 +60,15 @@ pub enum Cause {
     Unread,
     /// A service waited by its own choice: a pause before another try, a timer.
     Pause,
+    /// Something was broken.
+    Fault(FaultKind),
     /// Nobody knows. Must not be.
     Unexplained,
 }
 
 impl Cause {
-    /// All of them, in the order in which a task meets them.
-    pub const ALL: [Self; 27] = [
+    /// All but faults, in the order in which a task meets them.
+    pub const PLAIN: [Self; 28] = [
         Self::Dispatcher,
         Self::TaskQueue,
         Self::ConsumerNotThere,
@@ -71,6 +77,7 @@ impl Cause {
         Self::NoReply,
         Self::RequestQueue,
         Self::ReplyQueue,
+        Self::MetadataQueue,
         Self::Metadata,
         Self::RouterBusy,
         Self::Window,
@@ -92,6 +99,23 @@ impl Cause {
         Self::Unexplained,
     ];
 
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::PLAIN.into_iter().chain(FaultKind::ALL.map(Self::Fault))
+    }
+
+    /// Its place among all.
+    #[must_use]
+    pub fn place(self) -> usize {
+        Self::all().position(|cause| cause == self).expect("all are all")
+    }
+
+    /// The one with this key.
+    #[must_use]
+    pub fn with_key(key: &str) -> Option<Self> {
+        Self::all().find(|cause| cause.key() == key)
+    }
+
     /// What people read.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -104,6 +128,7 @@ impl Cause {
             Self::NoReply => "waiting for a reply that did not come",
             Self::RequestQueue => "request queue, routers busy",
             Self::ReplyQueue => "queue of replies and results",
+            Self::MetadataQueue => "RabbitMQ begins and ends queues of others",
             Self::Metadata => "RabbitMQ begins and ends queues",
             Self::RouterBusy => "router's limit of work at a time",
             Self::Window => "MQTT window full",
@@ -122,6 +147,7 @@ impl Cause {
             Self::Retransmission => "lost segments",
             Self::Unread => "unread in the receiver's socket",
             Self::Pause => "services' own pauses",
+            Self::Fault(kind) => fault::name(kind),
             Self::Unexplained => "unexplained",
         }
     }
@@ -138,6 +164,7 @@ impl Cause {
             Self::NoReply => "no_reply",
             Self::RequestQueue => "request_queue",
             Self::ReplyQueue => "reply_queue",
+            Self::MetadataQueue => "metadata_queue",
             Self::Metadata => "metadata",
             Self::RouterBusy => "router_busy",
             Self::Window => "mqtt_window",
@@ -156,6 +183,7 @@ impl Cause {
             Self::Retransmission => "retransmission",
             Self::Unread => "unread",
             Self::Pause => "pause",
+            Self::Fault(kind) => fault::key(kind),
             Self::Unexplained => "unexplained",
         }
     }
@@ -168,9 +196,10 @@ mod tests {
 
     #[test]
     fn every_cause_stands_once_and_has_names_of_its_own() {
-        assert!(Cause::ALL.iter().enumerate().all(|(place, cause)| *cause as usize == place));
-        let names: BTreeSet<&str> = Cause::ALL.iter().map(|cause| cause.name()).collect();
-        let keys: BTreeSet<&str> = Cause::ALL.iter().map(|cause| cause.key()).collect();
-        assert_eq!((names.len(), keys.len()), (Cause::ALL.len(), Cause::ALL.len()));
+        let names: BTreeSet<&str> = Cause::all().map(Cause::name).collect();
+        let keys: BTreeSet<&str> = Cause::all().map(Cause::key).collect();
+        let all = Cause::all().count();
+        assert_eq!((names.len(), keys.len()), (all, all));
+        assert!(Cause::all().all(|cause| Cause::with_key(cause.key()) == Some(cause)));
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Host {
     writes: VecDeque<Work>,
     /// In the order of their answers.
     trips: VecDeque<Trip>,
+    /// When RabbitMQ's metadata store was last done with a change.
+    changed_ns: u64,
 }
 
 fn remember<T>(list: &mut VecDeque<T>, item: T) {
@@ -62,10 +64,15 @@ fn remember<T>(list: &mut VecDeque<T>, item: T) {
 
 impl Host {
     pub(super) fn new(number: u16, pod: Pod) -> Self {
-        Self { number, pod, works: VecDeque::new(), writes: VecDeque::new(), trips: VecDeque::new() }
+        Self { number, pod, works: VecDeque::new(), writes: VecDeque::new(), trips: VecDeque::new(), changed_ns: 0 }
     }
 
-    pub(super) fn worked(&mut self, work: Work) {
+    pub(super) fn worked(&mut self, mut work: Work) {
+        if work.kind == WorkKind::Metadata {
+            // One change at a time: it began when the one before was made.
+            work.cost_ns = work.done_ns - self.changed_ns.max(work.asked_ns);
+            self.changed_ns = work.done_ns;
+        }
         if work.done_ns > work.asked_ns {
             remember(if work.kind == WorkKind::Write { &mut self.writes } else { &mut self.works }, work);
         }
@@ -96,7 +103,8 @@ impl Host {
         let Some(work) = recent.find(|work| work.done_ns == now_ns).or_else(write) else { return false };
         let place = (self.number, self.number);
         if work.kind == WorkKind::Metadata {
-            trail.back_to(work.asked_ns.max(floor_ns), Cause::Metadata, place);
+            trail.back_to((work.done_ns - work.cost_ns).max(floor_ns), Cause::Metadata, place);
+            trail.back_to(work.asked_ns.max(floor_ns), Cause::MetadataQueue, place);
             return true;
         }
         // A thread that was free works, is stopped when the quota is used up, and works on. What comes last counts as
@@ -187,7 +195,7 @@ impl Trip {
         let floor_ns = self.ask.taken_ns.min(self.answer.written_ns);
         server.back_over_cpu(trail, floor_ns);
         // RabbitMQ alone lets a question wait, while queues of others begin and end.
-        let rest = if server.pod == Pod::Amqp { Cause::Metadata } else { Cause::Unexplained };
+        let rest = if server.pod == Pod::Amqp { Cause::MetadataQueue } else { Cause::Unexplained };
         trail.back_to(floor_ns, rest, (self.server, self.server));
         back_over_way(trail, &self.ask, (&hosts[usize::from(client)], server));
         if let Some(opened_ns) = self.opened_ns {

@@ -8,9 +8,12 @@
 //!
 //! `state` has messages and requests that are under way, `task` what has come of tasks, `leg` a message's way from
 //! process to process, `host` what a process waits for in between, `gateway_log` what those wait for who stand in a
-//! gateway's queue. `journeys` keeps ways and calls for those who show them.
+//! gateway's queue, `fault` what was broken meanwhile. `journeys` keeps ways and calls for those who show them, `call`
+//! what a replay needs.
 
+mod call;
 mod cause;
+mod fault;
 mod gateway_log;
 mod host;
 mod journeys;
@@ -19,6 +22,7 @@ mod span;
 mod state;
 mod task;
 
+pub use call::{LastCall, Visit};
 pub use cause::Cause;
 pub use journeys::{Call, HOPS_MAX, Hop, Journeys, Stall};
 pub use span::{Part, Span};
@@ -33,6 +37,7 @@ use backbone::{
     message::{RequestId, TaskId, TaskResult},
     telemetry::{Event, Telemetry},
 };
+use fault::Faults;
 use host::Host;
 use sim::observe::{Observer, Segment, Sent, Step, Way, Work};
 use state::State;
@@ -50,6 +55,13 @@ pub struct Details {
     pub journeys: bool,
     /// [`Attribution::capture`].
     pub capture: bool,
+    /// [`AttributedTask::calls`].
+    pub calls: bool,
+}
+
+impl Details {
+    /// What a replay needs ([`what_if`](crate::explain::what_if)).
+    pub const FOR_REPLAY: Self = Self { journeys: false, capture: false, calls: true };
 }
 
 /// Looks on while a run goes on. Cheap to clone; all clones are the same one.
@@ -68,6 +80,8 @@ pub struct Attribution {
     pub tasks: Vec<AttributedTask>,
     /// The pods of hosts, by their numbers.
     pub pods: Vec<Pod>,
+    /// When the work began, in microseconds from the start of the world: faults' times count from there.
+    pub began_us: u64,
     /// The ways of all messages; empty unless asked for.
     pub journeys: Journeys,
     /// All segments; empty unless asked for.
@@ -95,6 +109,8 @@ pub struct AttributedTask {
     pub record: TaskRecord,
     /// From its publishing to its end.
     pub parts: Vec<Part>,
+    /// The requests of the try that ended it; empty unless asked for ([`Details::calls`]).
+    pub calls: Vec<LastCall>,
 }
 
 impl AttributedTask {
@@ -113,12 +129,19 @@ impl Attributor {
         let retry_delay = Duration::from_millis(spec.backbone.task_worker.retry_delay_ms);
         let mut state = State::new(spec.workload.tasks as usize, retry_delay);
         state.journeys = details.journeys.then(Journeys::default);
+        state.keeps_calls = details.calls;
         let expects_results = spec.backbone.results.publish;
         Self { state: Arc::new(Mutex::new(state)), expects_results, details }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The work begins, and faults of `spec` happen at their times, counted from now.
+    pub(crate) fn begins(&self, spec: &Spec, now_us: u64) {
+        let mut state = self.state();
+        (state.faults, state.began_us) = (Faults::of(spec, now_us * 1_000), now_us);
     }
 
     /// For the simulation.
@@ -150,11 +173,12 @@ impl Attributor {
     /// What came of a run.
     pub(crate) fn finish(self, outcome: &Outcome) -> Attribution {
         let mut state = self.state();
-        let mut paths: Vec<Option<Box<[Part]>>> =
-            std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
+        let mut paths: Vec<_> = std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
+        let mut visits = std::mem::take(&mut state.visits);
         let attributed = |record: &TaskRecord| {
             record.finished_us?;
-            let path = paths[record.index as usize].take().unwrap_or_default();
+            let (path, calls) = paths[record.index as usize].take().unwrap_or_default();
+            let calls = calls.into_iter().map(|(id, call)| LastCall { visit: visits.remove(&id), ..call }).collect();
             let wait = Cause::Dispatcher;
             let dispatcher = state.hosts.iter().find(|host| host.pod == Pod::Dispatcher).map_or(0, |host| host.number);
             let mut before_us = record.offered_us - record.published_us;
@@ -165,12 +189,13 @@ impl Attributor {
                 parts.push(Part { us, at: dispatcher, to: dispatcher, cause: wait, because: None });
             }
             parts.extend_from_slice(&path);
-            Some(AttributedTask { record: record.clone(), parts })
+            Some(AttributedTask { record: record.clone(), parts, calls })
         };
         let tasks = outcome.tasks.iter().filter_map(attributed).collect();
         Attribution {
             tasks,
             pods: state.hosts.iter().map(|host| host.pod).collect(),
+            began_us: state.began_us,
             journeys: state.journeys.take().unwrap_or_default(),
             capture: std::mem::take(&mut state.capture),
         }

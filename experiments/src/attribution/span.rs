@@ -103,6 +103,11 @@ impl Sums {
             None => self.0.push((ns, cause)),
         }
     }
+
+    /// Each cause with its sum.
+    pub(super) fn into_iter(self) -> impl Iterator<Item = (Cause, u64)> {
+        self.0.into_iter().map(|(ns, cause)| (cause, ns))
+    }
 }
 
 /// A stretch of a task's time, as it is kept: small, since a run may have millions.

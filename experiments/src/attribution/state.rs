@@ -1,7 +1,9 @@
 //! What is known while a run goes on: messages that are under way, requests and tasks without an end.
 
 use super::{
+    call::Visit,
     cause::Cause,
+    fault::Faults,
     gateway_log::GatewayLog,
     host::{About, Host, Trip, back_over_way},
     journeys::{Journeys, Stall, Subject, name_of},
@@ -78,6 +80,8 @@ pub(super) struct Request {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) hosts: Vec<Host>,
+    pub(super) faults: Faults,
+    pub(super) began_us: u64,
     retry_delay_ns: u64,
     /// What the name of the queue for the next try is.
     retry_queue: Box<str>,
@@ -97,6 +101,10 @@ pub(super) struct State {
     /// `None`: nobody wants them.
     pub(super) journeys: Option<Journeys>,
     pub(super) capture: Capture,
+    /// Whether all requests are kept, for a replay.
+    pub(super) keeps_calls: bool,
+    /// How requests that are kept kept their gateways.
+    pub(super) visits: FxHashMap<RequestId, Visit>,
 }
 
 impl State {
@@ -195,8 +203,14 @@ impl State {
             _ => self.inside(sent, &request.journey, before, (about, floor_ns)),
         };
         if matches!(self.host(host).pod, Pod::Gateway(_) | Pod::Store(_)) {
-            let own = inside.iter().filter(|span| span.cause != Cause::GatewayQueue).copied();
-            self.gateways.entry(sent.from).or_default().add(&own.collect::<Vec<_>>());
+            let begun_ns = request.steps_ns[Step::Begun as usize];
+            let own = inside.iter().filter(|span| span.cause != Cause::GatewayQueue).copied().collect::<Vec<_>>();
+            let own = self.faults.mark(&own, &self.hosts);
+            let log = self.gateways.entry(sent.from).or_default();
+            if self.keeps_calls {
+                self.visits.extend(log.begins(id, begun_ns, sent.from));
+            }
+            log.add(&own);
         }
         let leg = self.new_leg(sent, before, inside);
         let Request { task, label, ref journey, .. } = self.requests[&id];
@@ -248,7 +262,7 @@ impl State {
                 host.back_over_cpu(&mut trail, floor_ns);
                 let queue = self.queue_cause(sent, trail.now_ns());
                 if let Some(earlier) = journey.first_from(sent.from.0, floor_ns, trail.now_ns()) {
-                    trail.back_to(earlier.written_ns, Cause::HandedBack, place);
+                    trail.back_to(earlier.written_ns, Cause::HandedBack, (sent.from.0, earlier.to.0));
                 } else if before.is_some_and(|leg| journey.legs[leg].is_retry) {
                     trail.back_to(floor_ns + self.retry_delay_ns, queue, place);
                     trail.back_to(floor_ns, Cause::RetryDelay, place);
@@ -328,7 +342,7 @@ impl State {
                     let [sender, receiver] = [from, to].map(|(host, _)| &self.hosts[usize::from(host)]);
                     let mut trail = Trail::back_from(way.taken_ns);
                     back_over_way(&mut trail, way, (sender, receiver));
-                    log.add(&trail.into_spans());
+                    log.add(&self.faults.mark(&trail.into_spans(), &self.hosts));
                 }
                 let About { request, label } = about;
                 let trip = Trip { server: from.0, ask, answer: *way, opened_ns, request, label };
@@ -345,7 +359,7 @@ impl State {
                 let spans = self.spans_of(way, (from.0, to.0));
                 self.journeys.iter_mut().for_each(|journeys| journeys.taken(number, way.taken_ns, &spans));
                 if let Some(log) = self.gateways.get_mut(&from) {
-                    log.add(&spans);
+                    log.add(&self.faults.mark(&spans, &self.hosts));
                 }
                 if let Some(leg) = self.requests.get_mut(&id).and_then(|request| request.journey.leg(number)) {
                     (leg.taken_ns, leg.way) = (Some(way.taken_ns), spans);

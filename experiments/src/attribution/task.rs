@@ -1,6 +1,7 @@
 //! Tasks on their way: their tries, what each waited for, and the path from the producer to the end.
 
 use super::{
+    call::LastCall,
     cause::Cause,
     host::About,
     journeys::Call,
@@ -15,6 +16,7 @@ use sim::observe::Sent;
 /// A request that has ended.
 #[derive(Debug)]
 struct Done {
+    id: RequestId,
     sent_ns: u64,
     ended_ns: u64,
     /// From what came before it in its try, to its being sent.
@@ -31,6 +33,9 @@ struct Try {
     done: Vec<Done>,
 }
 
+/// The path of a task that has ended, and its requests, if they are kept.
+pub(super) type Told = (Box<[Part]>, Vec<(RequestId, LastCall)>);
+
 /// One task.
 #[derive(Debug, Default)]
 pub(super) struct Task {
@@ -40,12 +45,14 @@ pub(super) struct Task {
     present: Option<Box<Try>>,
     /// From its being offered to its end.
     path: Option<Box<[Part]>>,
+    /// The requests of its last try, if they are kept.
+    calls: Vec<(RequestId, LastCall)>,
 }
 
 impl Task {
     /// What there is to say of it, once it has ended.
-    pub(super) fn into_path(self) -> Option<Box<[Part]>> {
-        self.path
+    pub(super) fn into_path(self) -> Option<Told> {
+        Some((self.path?, self.calls))
     }
 }
 
@@ -119,7 +126,9 @@ impl State {
     pub(super) fn unanswered(&mut self, id: RequestId, now_ns: u64) {
         let Some(request) = self.forget(id) else { return };
         let mut trail = Trail::back_from(now_ns);
-        trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, request.worker));
+        // It got lost where it was going when it was last heard of.
+        let lost_at = request.journey.legs.last().map_or(request.worker, |leg| leg.to.0);
+        trail.back_to(request.sent_ns, Cause::NoReply, (request.worker, lost_at));
         self.end_request((id, false), request, now_ns, trail.into_spans());
     }
 
@@ -130,7 +139,7 @@ impl State {
             journeys.ended(Call { request: id, label, task, worker, sent_ns, ended_ns, is_answered });
         }
         if let Some(present) = &mut self.tasks[task].present {
-            present.done.push(Done { sent_ns, ended_ns, lead, spans });
+            present.done.push(Done { id, sent_ns, ended_ns, lead, spans });
         }
     }
 
@@ -179,9 +188,17 @@ impl State {
             task.journey.go_back(&mut trail, last, offered_ns);
         }
         trail.back_to(offered_ns, Cause::Unexplained, (host, host));
-        let path = parts(&trail.into_spans());
+        let path = parts(&self.faults.mark(&trail.into_spans(), &self.hosts));
         let task = &mut self.tasks[index];
-        let requests = task.present.take().map(|present| present.requests).unwrap_or_default();
+        let present = task.present.take();
+        if self.keeps_calls {
+            let call = |done: &Done| {
+                let [lead, spans] = [&done.lead, &done.spans].map(|spans| self.faults.mark(spans, &self.hosts));
+                (done.id, LastCall::of((done.sent_ns, done.ended_ns), &lead, &spans))
+            };
+            task.calls = present.iter().flat_map(|present| &present.done).map(call).collect();
+        }
+        let requests = present.map(|present| present.requests).unwrap_or_default();
         task.journey = Journey::default();
         task.path = Some(path.into());
         requests.into_iter().for_each(|id| drop(self.forget(id)));

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     gate,
     results::{self, Directories},
+    simulate::attribute,
     spec::{Spec, SpecError},
 };
 use anyhow::{Context, bail};
@@ -75,7 +76,10 @@ pub(super) fn check(arguments: &CheckArgs, program: Program) -> anyhow::Result<(
         directories.check_writable()?;
     }
     arguments.junit.as_deref().map_or(Ok(()), results::check_writable)?;
-    let judged = gate::check(&specs, &directories.results, arguments.tolerance, program.simulate, arguments.quiet);
+    let mut judged = gate::check(&specs, &directories.results, arguments.tolerance, program.simulate, arguments.quiet);
+    if !arguments.bless {
+        gate::explain(&specs, &mut judged, &directories.results, attribute, arguments.quiet);
+    }
     let checked: Vec<gate::Checked> = judged.iter().map(|judged| judged.checked.clone()).collect();
     let shown = match arguments.format {
         Format::Table => gate::table(&checked, arguments.tolerance),
@@ -125,15 +129,19 @@ fn chosen(arguments: &CheckArgs, program: Program, results: &Path) -> anyhow::Re
 
 fn bless(specs: &[Spec], judged: &[gate::Judged], directories: &Directories) -> anyhow::Result<()> {
     let mut failed = 0;
+    let (mut accepted, mut digests) = (Vec::new(), Vec::new());
     for (spec, judged) in specs.iter().zip(judged) {
         match &judged.run {
             Some((run, summary)) => {
                 results::write(directories, spec, &run.outcome, summary)?;
+                accepted.push(spec);
+                digests.push(run.outcome.trace_digest.as_str());
                 eprintln!("accepted {}", here(&directories.results.join(&spec.name)).display());
             }
             None => failed += 1,
         }
     }
+    gate::write_causes(&accepted, &digests, &directories.results, attribute)?;
     if failed > 0 {
         bail!("{failed} of {} specs could not be run; their results stay as they were", specs.len());
     }

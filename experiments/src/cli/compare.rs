@@ -1,4 +1,4 @@
-//! `experiments compare`: simulation, live run and thesis side by side.
+//! `experiments compare`: simulation, live run and thesis side by side; or two experiments, cause by cause.
 
 use super::{
     Program,
@@ -6,10 +6,14 @@ use super::{
     output::{here, print},
 };
 use crate::{
+    attribution::Details,
     compare::{Comparison, Source},
+    explain::{self, Side},
     plot::Figure,
     results::{self, Directories, replace},
-    run, thesis,
+    run,
+    spec::Spec,
+    thesis,
 };
 use anyhow::Context;
 use clap::Args;
@@ -21,6 +25,9 @@ pub(super) struct CompareArgs {
     /// The experiment's name, as `experiments list` shows them, or the path of its file.
     #[arg(value_name = "SPEC")]
     name: String,
+    /// Another experiment, as it is: then both are simulated, and laid side by side with where the time went.
+    #[arg(value_name = "OTHER", conflicts_with_all = ["before", "results", "plots"])]
+    other: Option<String>,
     #[command(flatten)]
     changes: Changes,
     /// Where live results are [default: results/].
@@ -44,6 +51,9 @@ pub(super) struct CompareArgs {
 /// When the input is wrong, the run fails, or a file can't be read or written.
 pub(super) fn compare(arguments: &CompareArgs, program: Program) -> anyhow::Result<()> {
     let spec = arguments.changes.load(&arguments.name, program)?;
+    if let Some(other) = &arguments.other {
+        return two(arguments, &spec, &arguments.changes.load_unchanged(other, program)?);
+    }
     let directories = Directories::at(arguments.results.as_deref(), arguments.plots.as_deref());
     let live = Source::live(&directories.results, &spec.name)?;
     let before = arguments.before.as_deref().map(|results| Source::live_before(results, &spec.name)).transpose()?;
@@ -62,4 +72,23 @@ pub(super) fn compare(arguments: &CompareArgs, program: Program) -> anyhow::Resu
         eprintln!("wrote {}.svg and .png", here(&path).display());
     }
     Ok(())
+}
+
+/// Two simulated runs, side by side.
+fn two(arguments: &CompareArgs, spec: &Spec, other: &Spec) -> anyhow::Result<()> {
+    let run = |spec: &Spec| run::explained(spec, Details::default(), arguments.quiet);
+    let runs = [run(spec)?, run(other)?];
+    let changes: Vec<String> = spec.origin.changes.iter().map(ToString::to_string).collect();
+    let name = format!("{} {}", spec.name, changes.join(", "));
+    let sides = [side(name.trim_end(), &runs[0]), side(&other.name, &runs[1])];
+    let none = "in one of the runs no task was done, so there is nothing to compare";
+    print(&if arguments.json {
+        format!("{:#}\n", explain::beside_json(&sides).context(none)?)
+    } else {
+        explain::beside(&sides).context(none)?
+    })
+}
+
+fn side<'a>(name: &'a str, run: &'a run::Explained) -> Side<'a> {
+    Side { name, attribution: &run.attribution, warm_up_tasks: run.run.outcome.warm_up_tasks }
 }

@@ -7,10 +7,15 @@ use super::{
     output::{here, print},
 };
 use crate::{
-    explain::{self, Shares, Stretch, Which},
+    attribution::Details,
+    explain::{
+        self, Shares, Stretch, Which,
+        what_if::{self, Assumption, Assumptions, Latencies, WhatIf},
+    },
     plot::Figure,
     results::{self, Directories, replace},
-    run,
+    run::{self, Explained},
+    spec::{self, Spec, SpecError},
 };
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
@@ -30,6 +35,13 @@ pub(super) struct ExplainArgs {
     /// Tells one task's story instead: by its name, or the one at a percentile (p50, p99.9, max).
     #[arg(long, value_name = "TASK")]
     task: Option<Which>,
+    /// Estimates latencies if a cause took another share of its time instead: nagle=0, gateway_queue=0.5; may be
+    /// repeated.
+    #[arg(long, value_name = "CAUSE=FACTOR", conflicts_with_all = ["task", "folded", "plot", "page"])]
+    what_if: Vec<Assumption>,
+    /// Also runs it with the setting that takes these causes away, and says how near the estimate is.
+    #[arg(long, requires = "what_if")]
+    run: bool,
     /// Also writes stacks for flame graphs here.
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
@@ -79,6 +91,9 @@ impl From<Of> for Stretch {
 /// When the input is wrong, the run fails, some time is not explained, or a file can't be written.
 pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Result<()> {
     let spec = arguments.changes.load(&arguments.name, program)?;
+    if !arguments.what_if.is_empty() {
+        return what_if(arguments, &spec);
+    }
     let unchanged = |name: &String| arguments.changes.load_unchanged(name, program);
     let beside = arguments.beside.as_ref().map(unchanged).transpose()?;
     let directories = Directories::at(None, None);
@@ -96,7 +111,7 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
     arguments.folded.as_deref().map_or(Ok(()), results::check_writable)?;
     arguments.exports.check_writable()?;
     let stretch = arguments.of.into();
-    let explained = run::explained_in_detail(&spec, arguments.exports.details(), arguments.quiet)?;
+    let explained = run::explained(&spec, arguments.exports.details(), arguments.quiet)?;
     let warm_up = explained.run.outcome.warm_up_tasks;
     if let Some(which) = &arguments.task {
         let story = explain::story(&explained.attribution, warm_up, stretch, which);
@@ -116,7 +131,8 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
         written.push(page);
     }
     if arguments.plot {
-        let beside = beside.as_ref().map(|spec| run::explained(spec, arguments.quiet)).transpose()?;
+        let beside =
+            beside.as_ref().map(|spec| run::explained(spec, Details::default(), arguments.quiet)).transpose()?;
         let runs: Vec<_> = names
             .iter()
             .zip(std::iter::once(&explained).chain(&beside))
@@ -132,7 +148,29 @@ pub(super) fn explain(arguments: &ExplainArgs, program: Program) -> anyhow::Resu
         let written: Vec<String> = written.iter().map(|path| here(path).display().to_string()).collect();
         eprintln!("wrote {}", written.join(", "));
     }
+    check_all_explained(&spec, &explained)
+}
+
+fn check_all_explained(spec: &Spec, explained: &Explained) -> anyhow::Result<()> {
     let unexplained = explained.attribution.tasks.iter().filter(|task| task.unexplained_us() > 0).count();
     ensure!(unexplained == 0, "{}: of {unexplained} tasks not all time is explained; this is a defect", spec.name);
     Ok(())
+}
+
+/// Estimates instead of telling what was.
+fn what_if(arguments: &ExplainArgs, spec: &Spec) -> anyhow::Result<()> {
+    let assumptions = Assumptions(arguments.what_if.clone());
+    let remedied = arguments.run.then(|| what_if::remedied(spec, &assumptions)).transpose()?;
+    let explained = run::explained(spec, Details::FOR_REPLAY, arguments.quiet)?;
+    check_all_explained(spec, &explained)?;
+    let none = || format!("{}: no task was done", spec.name);
+    let mut answer = WhatIf::of(spec, &explained, &assumptions).with_context(none)?;
+    if let Some(remedied) = remedied {
+        let reason = |reason| SpecError::Wrong { at: assumptions.to_string(), reason };
+        remedied.check().map_err(reason)?;
+        let run = run::explained(&remedied, Details::default(), arguments.quiet)?;
+        let ran = Latencies::measured(&run.attribution, run.run.outcome.warm_up_tasks).with_context(none)?;
+        answer.ran = Some((spec::changes(spec, &remedied)?, ran));
+    }
+    print(&if arguments.json { format!("{:#}\n", answer.json()) } else { answer.table() })
 }

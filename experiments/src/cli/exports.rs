@@ -30,7 +30,7 @@ impl Exports {
 
     /// What they need of a run.
     pub(super) fn details(&self) -> Details {
-        Details { journeys: self.all().iter().any(Option::is_some), capture: self.pcap.is_some() }
+        Details { journeys: self.all().iter().any(Option::is_some), capture: self.pcap.is_some(), calls: false }
     }
 
     /// # Errors

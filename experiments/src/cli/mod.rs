@@ -76,7 +76,7 @@ enum Action {
     Capacity(capacity::CapacityArgs),
     /// Runs an experiment over a grid of values, for a table and a figure.
     Sweep(sweep::SweepArgs),
-    /// Lays simulation, live run and thesis side by side.
+    /// Lays simulation, live run and thesis side by side; or two experiments, with where their time went.
     Compare(compare::CompareArgs),
     /// Says why tasks took as long as they did: every microsecond of every task, by its cause.
     Explain(explain::ExplainArgs),

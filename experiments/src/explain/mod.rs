@@ -1,10 +1,12 @@
 //! `experiments explain`: why tasks took as long as they did.
 //!
 //! What an [`Attribution`] says of each task, for people: causes over percentile bands (`shares`), one task's story
-//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`). For other
-//! programs: a capture (`pcap`, in the format `pcapng`), OpenTelemetry spans (`otlp`), and a trace for Perfetto
+//! (`story`), stacks for flame graphs (`folded`), a picture (`picture`), and all of it on a page (`page`) with a map
+//! (`topology`). `beside` lays two runs side by side. How it would be without a cause is estimated in `what_if`. For
+//! other programs: a capture (`pcap`, in the format `pcapng`), OpenTelemetry spans (`otlp`), and a trace for Perfetto
 //! (`perfetto`, in the format `protobuf`).
 
+mod beside;
 mod folded;
 mod otlp;
 mod page;
@@ -15,7 +17,10 @@ mod picture;
 mod protobuf;
 mod shares;
 mod story;
+mod topology;
+pub mod what_if;
 
+pub use beside::{Side, beside, beside_json};
 pub use folded::folded;
 pub use otlp::otlp;
 pub use page::page;

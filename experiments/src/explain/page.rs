@@ -1,7 +1,7 @@
 //! A run on one page: verdict, latencies, causes, the slowest tasks, and what the spec says. One file, without scripts,
 //! that fetches nothing: pictures are drawn here, as SVG, by the same code as the files in `plots/`.
 
-use super::{Shares, Stretch, picture, sorted, story::told};
+use super::{Shares, Stretch, picture, sorted, story::told, topology::topology};
 use crate::{
     attribution::{AttributedTask, Attribution, Cause, Part},
     measure::{Latency, Statistics},
@@ -50,12 +50,15 @@ pub fn page(spec: &Spec, explained: &Explained) -> anyhow::Result<String> {
 "#
     );
     out += &latencies(&summary);
-    for figure in results::figures(spec, &run.outcome, &summary)? {
+    for figure in results::figures(spec, &run.outcome, &summary, attribution.began_us)? {
         writeln!(out, "<figure>{figure}</figure>")?;
     }
     for stretch in [Stretch::EndToEnd, Stretch::DecidingTry] {
         let Some(shares) = Shares::of(attribution, warm_up, stretch) else { continue };
         writeln!(out, "<h2>Where the time went: {stretch}</h2>")?;
+        if let Some(map) = topology(attribution, warm_up, stretch) {
+            writeln!(out, "<figure>{map}</figure>")?;
+        }
         if let Some(figure) = picture(&[(spec.name.as_str(), attribution, warm_up)], stretch) {
             writeln!(out, "<figure>{}</figure>", figure.svg()?)?;
         }
@@ -159,7 +162,8 @@ fn bar(parts: &[Part]) -> String {
 }
 
 fn colour(cause: Cause) -> String {
-    format!("hsl({} 55% {}%)", cause as usize * HUE_STEP % HUES, 45 + cause as usize % 3 * 8)
+    let place = cause.place();
+    format!("hsl({} 55% {}%)", place * HUE_STEP % HUES, 45 + place % 3 * 8)
 }
 
 /// What differs from the defaults, and all of it.
@@ -175,6 +179,7 @@ fn resolved(spec: &Spec) -> anyhow::Result<String> {
     Ok(out)
 }
 
-fn escape(text: &str) -> String {
+/// As HTML and SVG take it for text.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

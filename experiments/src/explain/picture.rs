@@ -23,7 +23,7 @@ pub fn picture(runs: &[Run<'_>], stretch: Stretch) -> Option<Stacks> {
     let panels: Vec<Vec<Bar>> =
         runs.iter().map(|(_, attribution, warm_up)| bars(attribution, *warm_up, stretch)).collect::<Option<_>>()?;
     // Those that have the largest share of any panel.
-    let mut shares: Vec<(Cause, f64)> = Cause::ALL.into_iter().map(|cause| (cause, 0.0)).collect();
+    let mut shares: Vec<(Cause, f64)> = Cause::all().map(|cause| (cause, 0.0)).collect();
     for panel in &panels {
         let all: f64 = panel.iter().flatten().map(|(_, ms)| ms).sum();
         for (cause, share) in &mut shares {

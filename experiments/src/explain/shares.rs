@@ -114,7 +114,7 @@ impl Shares {
     /// The causes that are there, the largest over all first; each with what lies behind it, if that is known.
     fn rows(&self) -> Vec<(Cause, Vec<Option<Cause>>)> {
         let all = &self.bands[0];
-        let mut causes: Vec<Cause> = Cause::ALL.into_iter().filter(|cause| all.of_cause_us(*cause) > 0).collect();
+        let mut causes: Vec<Cause> = Cause::all().filter(|cause| all.of_cause_us(*cause) > 0).collect();
         causes.sort_by_key(|cause| std::cmp::Reverse(all.of_cause_us(*cause)));
         let behind = |cause: Cause| {
             let mut behind: Vec<(u64, Option<Cause>)> =
@@ -153,6 +153,8 @@ impl Shares {
                 percentages.push(Row { cause: *cause, behind: Some(*why), cells });
             }
         }
+        // What only a few tasks between the bands spent a moment on, or less than can be shown.
+        percentages.retain(|row| row.cells.iter().any(|cell| !matches!(cell.as_str(), "-" | "(-)")));
         percentages
     }
 

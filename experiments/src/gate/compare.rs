@@ -1,6 +1,6 @@
 //! Compares a committed summary with today's, number by number.
 
-use super::Committed;
+use super::{Committed, causes::Why};
 use crate::{
     measure::{Latencies, Latency, Statistics},
     results::Summary,
@@ -65,6 +65,8 @@ pub struct Checked {
     pub spec: String,
     /// What became of it.
     pub verdict: Verdict,
+    /// Which causes made latencies move, if that is known.
+    pub why: Vec<Why>,
     /// Numbers that are not the committed ones.
     pub moves: Vec<Move>,
     /// Where today's spec is not the one that the committed result is of.
@@ -137,6 +139,7 @@ impl Checked {
         Self {
             spec: spec.to_owned(),
             verdict,
+            why: Vec::new(),
             moves: Vec::new(),
             spec_changes: Vec::new(),
             notes: vec![note],
@@ -184,7 +187,15 @@ pub(super) fn compare(committed: &Committed, today: &Summary, tolerance_percent:
             notes.push(format!("{library} is {version}; the committed result is of {before}"));
         }
     }
-    Checked { spec: today.spec.clone(), verdict, moves, spec_changes, notes, today: Some(Today::of(today)) }
+    Checked {
+        spec: today.spec.clone(),
+        verdict,
+        why: Vec::new(),
+        moves,
+        spec_changes,
+        notes,
+        today: Some(Today::of(today)),
+    }
 }
 
 /// What is compared, with its name: every latency, what retries added, and when tasks were given up.

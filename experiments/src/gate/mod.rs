@@ -12,13 +12,15 @@
 //!   defaults then), a result that is missing, a run that fails.
 //!
 //! A changed trace digest with equal numbers is a note: packets took another order, and nobody could tell by the
-//! result. Wall time is not judged here.
+//! result. Wall time is not judged here. Where latencies moved, [`explain`] says by which causes.
 
+mod causes;
 mod committed;
 mod compare;
 mod junit;
 mod report;
 
+pub use causes::{Causes, EXPLAINED_MAX, Grown, Why, explain, write_causes};
 pub use committed::{Committed, committed_specs, path as summary_path};
 pub use compare::{Checked, Judgement, Move, Verdict};
 pub use junit::junit;

@@ -1,12 +1,15 @@
 //! The gate's result for people, for GitHub, and for programs.
 
-use super::compare::{Checked, Judgement, Move, Verdict};
+use super::{
+    causes::Why,
+    compare::{Checked, Judgement, Move, Verdict},
+};
 use crate::spec::Change;
 use serde::Serialize;
 use std::{fmt::Write as _, path::Path};
 
 /// Most lines of details a spec; more say nothing new.
-const DETAILS_MAX: usize = 12;
+const DETAILS_MAX: usize = 20;
 
 /// A table for people: a line a spec, and below it what moved by how much.
 #[must_use]
@@ -109,9 +112,10 @@ pub fn json(all: &[Checked], tolerance_percent: f64) -> String {
 /// The reasons, a line each.
 pub(super) fn details(checked: &Checked) -> Vec<String> {
     let spec = checked.spec_changes.iter().map(spec_change);
+    let why = checked.why.iter().flat_map(why);
     let moves = checked.moves.iter().map(moved);
     let notes = checked.notes.iter().map(|note| format!("note: {note}"));
-    let mut lines: Vec<String> = spec.chain(moves).chain(notes).collect();
+    let mut lines: Vec<String> = spec.chain(why).chain(moves).chain(notes).collect();
     let more = lines.len().saturating_sub(DETAILS_MAX);
     if more > 0 {
         lines.truncate(DETAILS_MAX);
@@ -122,6 +126,12 @@ pub(super) fn details(checked: &Checked) -> Vec<String> {
 
 fn spec_change(change: &Change) -> String {
     format!("the spec is another one: {change}")
+}
+
+/// The latency, and a line for each cause.
+fn why(why: &Why) -> impl Iterator<Item = String> {
+    let causes = why.causes.iter().map(|grown| format!("    {}", grown.told()));
+    std::iter::once(format!("{} moved by", why.figure)).chain(causes)
 }
 
 fn moved(moved: &Move) -> String {

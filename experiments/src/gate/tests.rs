@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
+    attribution::{Attribution, Details},
     cost::Cost,
     measure::{Outcome, TaskEnd, TaskRecord},
+    simulate::attribute,
     spec::Library,
 };
 use std::sync::Arc;
@@ -206,6 +208,63 @@ fn slowed_routers_are_caught_and_unchanged_ones_pass() {
     let p99 = slowed.moves.iter().find(|moved| moved.figure == "the try that ended it, p99 ms").unwrap();
     assert_eq!(p99.judgement, Judgement::Worse);
     assert!(slowed.moves.iter().all(|moved| moved.judgement != Judgement::Different), "{:?}", slowed.moves);
+}
+
+fn attribute_with_slow_routers(
+    spec: &Spec,
+    details: Details,
+    progress: &Arc<crate::progress::Progress>,
+) -> anyhow::Result<(Outcome, Attribution)> {
+    let mut slowed = spec.clone();
+    slowed.machines.router.frame_us = 200;
+    attribute(&slowed, details, progress)
+}
+
+#[test]
+fn the_gate_says_first_which_causes_made_a_latency_move() {
+    let spec = Library::repository().load("smoke").unwrap();
+    let specs = std::slice::from_ref(&spec);
+    let results = tempfile::tempdir().unwrap();
+    let check_slow = || {
+        let mut judged = check(specs, results.path(), TOLERANCE_PERCENT, with_slow_routers, true);
+        explain(specs, &mut judged, results.path(), attribute_with_slow_routers, true);
+        judged.remove(0).checked
+    };
+    let (run, summary) =
+        check(specs, results.path(), TOLERANCE_PERCENT, crate::simulate::simulate, true).remove(0).run.unwrap();
+    let to = crate::results::Directories { results: results.path().to_owned(), plots: results.path().join("plots") };
+    crate::results::write(&to, &spec, &run.outcome, &summary).unwrap();
+    let without = check_slow();
+    assert!(without.why.is_empty() && without.notes[0].contains("no causes are committed"), "{:?}", without.notes);
+
+    write_causes(&[&spec], &[&run.outcome.trace_digest], results.path(), attribute).unwrap();
+    let slowed = check_slow();
+    assert_eq!(slowed.verdict, Verdict::Regressed);
+    let why = slowed.why.iter().find(|why| why.figure == "the try that ended it, p99 ms").unwrap();
+    assert_eq!(why.causes[0].cause, "service_cpu", "{:?}", slowed.why);
+    let details = report::details(&slowed);
+    assert!(details[0].starts_with("end to end, p99 ms moved by"), "{details:?}");
+    assert!(details.iter().any(|line| line.trim_start().starts_with("services' CPU: ")), "{details:?}");
+
+    let mut judged = check(specs, results.path(), TOLERANCE_PERCENT, crate::simulate::simulate, true);
+    fn never(_: &Spec, _: Details, _: &Arc<crate::progress::Progress>) -> anyhow::Result<(Outcome, Attribution)> {
+        panic!("what has not moved needs no reason")
+    }
+    explain(specs, &mut judged, results.path(), never, true);
+    assert_eq!(judged[0].checked.verdict, Verdict::Unchanged);
+}
+
+#[test]
+fn causes_of_another_result_are_not_compared() {
+    let results = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(results.path().join("example")).unwrap();
+    let causes = r#"{"trace_digest": "abc", "latencies": {}}"#;
+    std::fs::write(results.path().join("example/causes.json"), causes).unwrap();
+    let causes = Causes::read(results.path(), "example").unwrap().unwrap();
+    assert!(causes.are_of("abc") && !causes.are_of("xyz"));
+    std::fs::write(results.path().join("example/causes.json"), "{}").unwrap();
+    assert!(format!("{:#}", Causes::read(results.path(), "example").unwrap_err()).contains("causes.json is damaged"));
+    assert!(Causes::read(results.path(), "other").unwrap().is_none());
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub use notes::Note;
 pub use overlay::{Overlay, Shape};
 pub use ranges::{Row, Rows};
 pub use stacks::{Stack, StackPanel, Stacks};
-pub use timeline::{Panel, Scale, Timeline, Trace};
+pub use timeline::{Band, Panel, Scale, Timeline, Trace};
 pub use wording::Wording;
 
 use anyhow::{anyhow, bail};

@@ -5,7 +5,7 @@ use super::{
     axis::{MarkedAxis, linear_tick, linear_ticks, log_ticks, tick},
     font,
     legend::{self, Entry, Symbol},
-    marks::{Pixel, Stroke, draw_line, stroke},
+    marks::{Fill, Pixel, Stroke, draw_bar, draw_line, stroke},
     titled,
 };
 use plotters::{coord::Shift, prelude::*};
@@ -16,6 +16,9 @@ const TITLE_PIXELS: u32 = 90;
 /// For the numbers and the name of the time axis.
 const AXIS_PIXELS: u32 = 58;
 /// From more than so many seconds on, minutes are counted, and hours from so many minutes.
+/// Of a time in which something was broken: behind all lines, and pale.
+const BROKEN: RGBColor = RGBColor(255, 226, 214);
+const BAND_FONT_PIXELS: u32 = 14;
 const UNITS: [(f64, f64, &str); 3] = [(7_200.0, 3_600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds")];
 
 /// One quantity of a panel.
@@ -47,6 +50,17 @@ pub struct Panel {
     pub traces: Vec<Trace>,
 }
 
+/// A time in which something was otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// What.
+    pub name: String,
+    /// Seconds from the beginning.
+    pub from_s: f64,
+    /// To the end, if it is later.
+    pub to_s: f64,
+}
+
 /// Panels with one time axis.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -54,6 +68,8 @@ pub struct Timeline {
     pub title: Vec<String>,
     /// From top to bottom.
     pub panels: Vec<Panel>,
+    /// Behind all panels; their names stand in the first.
+    pub bands: Vec<Band>,
 }
 
 impl Panel {
@@ -83,7 +99,7 @@ impl Panel {
         &self,
         (whole, area): (&DrawingArea<DB, Shift>, &DrawingArea<DB, Shift>),
         (end_s, unit_s): (f64, f64),
-        time: Option<&str>,
+        (time, bands, names_bands): (Option<&str>, &[Band], bool),
     ) -> Drawn<DB> {
         let entry = |(place, trace): (usize, &Trace)| {
             let symbol = Symbol::Line(stroke(place), None);
@@ -123,6 +139,9 @@ impl Panel {
             Some(time) => mesh.x_desc(time).x_label_formatter(&tick).draw()?,
             None => mesh.x_label_formatter(&nothing).draw()?,
         }
+        draw_bands(whole, bands, names_bands, |at_s, high_end| {
+            chart.backend_coord(&(at_s.clamp(0.0, end_s) / unit_s, self.height(if high_end { high } else { low })))
+        })?;
         for (place, trace) in self.traces.iter().enumerate() {
             let shown = trace.points.iter().filter(|point| self.scale == Scale::Linear || point.1 > 0.0);
             let line: Vec<Pixel> =
@@ -131,6 +150,26 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// `pixel`: where a moment is, at the upper end of the panel or at the lower.
+fn draw_bands<DB: DrawingBackend>(
+    whole: &DrawingArea<DB, Shift>,
+    bands: &[Band],
+    with_names: bool,
+    pixel: impl Fn(f64, bool) -> Pixel,
+) -> Drawn<DB> {
+    for (place, band) in (0..).zip(bands) {
+        let [from, to] = [pixel(band.from_s, true), pixel(band.to_s, false)];
+        // What takes no time is seen, too.
+        let to = (to.0.max(from.0 + 2), to.1);
+        draw_bar(whole, [from, to], Fill { colour: BROKEN, edge: BROKEN, hatch: None })?;
+        if with_names {
+            let row = place % 6 * (BAND_FONT_PIXELS as i32 + 3);
+            whole.draw(&Text::new(band.name.clone(), (from.0 + 4, from.1 + 3 + row), font(BAND_FONT_PIXELS)))?;
+        }
+    }
+    Ok(())
 }
 
 impl Timeline {
@@ -151,7 +190,9 @@ impl Figure for Timeline {
             format!("{} up to {} {}", trace.name, tick(&high), panel.y)
         };
         let all = self.panels.iter().flat_map(|panel| panel.traces.iter().map(move |one| trace(panel, one)));
-        format!("Over time. {}. {}.", self.title.join(", "), all.collect::<Vec<_>>().join("; "))
+        let band = |band: &Band| format!(" From {} s: {}.", tick(&band.from_s), band.name);
+        let bands: String = self.bands.iter().map(band).collect();
+        format!("Over time. {}. {}.{bands}", self.title.join(", "), all.collect::<Vec<_>>().join("; "))
     }
 
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>) -> Drawn<DB> {
@@ -162,7 +203,8 @@ impl Figure for Timeline {
         for (place, panel) in self.panels.iter().enumerate() {
             let is_last = place + 1 == self.panels.len();
             let (upper, lower) = rest.split_vertically(if is_last { PANEL_PIXELS + AXIS_PIXELS } else { PANEL_PIXELS });
-            panel.draw((area, &upper), (end_s, unit_s), is_last.then_some(time.as_str()))?;
+            let labels = (is_last.then_some(time.as_str()), self.bands.as_slice(), place == 0);
+            panel.draw((area, &upper), (end_s, unit_s), labels)?;
             rest = lower;
         }
         Ok(())
@@ -178,10 +220,21 @@ mod tests {
         let trace = |name: &str, high| Trace { name: name.into(), points: vec![(0.0, 0.0), (86_000.0, high)] };
         let panel = |y: &str, scale, high| Panel { y: y.into(), scale, traces: vec![trace("came", high)] };
         let panels = vec![panel("tasks/s", Scale::Linear, 5.0), panel("ms", Scale::Logarithmic, 300.0)];
-        let timeline = Timeline { title: vec!["a day".into()], panels };
+        let timeline = Timeline { title: vec!["a day".into()], panels, bands: Vec::new() };
         let svg = timeline.svg().unwrap();
         assert_eq!(svg.matches("hours from the first task").count(), 1);
         assert!(timeline.description().contains("came up to 5 tasks/s; came up to 300 ms"));
+    }
+
+    #[test]
+    fn what_was_broken_lies_behind_all_panels_and_is_named_once() {
+        let trace = Trace { name: "done".into(), points: vec![(0.0, 1.0), (60.0, 2.0)] };
+        let panel = Panel { y: "tasks/s".into(), scale: Scale::Linear, traces: vec![trace] };
+        let band = Band { name: "redis: freeze".into(), from_s: 20.0, to_s: f64::INFINITY };
+        let timeline = Timeline { title: vec!["x".into()], panels: vec![panel.clone(), panel], bands: vec![band] };
+        let svg = timeline.svg().unwrap();
+        assert_eq!((svg.matches("redis: freeze\n").count(), svg.matches("#FFE2D6").count() >= 2), (1, true), "{svg}");
+        assert!(timeline.description().contains("From 20 s: redis: freeze."));
     }
 
     #[test]
@@ -189,7 +242,7 @@ mod tests {
         let traces = vec![Trace { name: "p99".into(), points: Vec::new() }];
         let panels =
             [Scale::Linear, Scale::Logarithmic].map(|scale| Panel { y: "ms".into(), scale, traces: traces.clone() });
-        let timeline = Timeline { title: vec!["nothing".into()], panels: panels.into() };
+        let timeline = Timeline { title: vec!["nothing".into()], panels: panels.into(), bands: Vec::new() };
         assert!(timeline.svg().unwrap().contains("seconds from the first task"));
     }
 }

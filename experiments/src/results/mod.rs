@@ -121,13 +121,13 @@ pub fn write(to: &Directories, spec: &Spec, outcome: &Outcome, summary: &Summary
     Ok(written)
 }
 
-/// The pictures of a run, as SVG.
+/// The pictures of a run whose faults' times count from `began_us`, as SVG.
 ///
 /// # Errors
 /// When one can't be drawn.
-pub(crate) fn figures(spec: &Spec, outcome: &Outcome, summary: &Summary) -> anyhow::Result<Vec<String>> {
+pub(crate) fn figures(spec: &Spec, outcome: &Outcome, summary: &Summary, began_us: u64) -> anyhow::Result<Vec<String>> {
     let histogram = picture::histogram(spec, outcome, summary).map(|figure| figure.svg());
-    let timeline = series::timeline(spec, outcome).map(|figure| figure.svg());
+    let timeline = series::full_timeline(spec, outcome, began_us).map(|figure| figure.svg());
     histogram.into_iter().chain(timeline).collect()
 }
 

@@ -2,13 +2,17 @@
 
 use crate::{
     measure::{CpuUsed, Outcome, Replicas, Row, SECOND_US, Sample, Series},
-    plot::{Panel, Scale, Timeline, Trace},
-    spec::Spec,
+    plot::{Band, Panel, Scale, Timeline, Trace},
+    spec::{Fault, Spec},
 };
 use anyhow::Context;
 
 /// Most steps of a picture: more could not be seen.
 const STEPS_MAX: u64 = 240;
+/// Fewer seconds are no picture.
+const ROWS_MIN: usize = 3;
+/// Rates, latencies, tasks.
+const PANELS_BEFORE_QUEUES: usize = 3;
 
 /// A row a second, empty where nothing can be told. What waits is what waited at the end of the second.
 pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
@@ -79,11 +83,51 @@ pub(super) fn csv(outcome: &Outcome) -> anyhow::Result<Vec<u8>> {
 
 /// The picture of a run whose work came over time; `None` if it was all there at the start, or nothing came.
 pub(super) fn timeline(spec: &Spec, outcome: &Outcome) -> Option<Timeline> {
-    if !spec.workload.is_paced() {
+    if spec.workload.is_paced() { over_time(spec, outcome) } else { None }
+}
+
+/// The picture of any run, with what waited where, and when something was broken, counted from `began_us`; `None` if it
+/// was over too soon to show anything.
+pub(super) fn full_timeline(spec: &Spec, outcome: &Outcome, began_us: u64) -> Option<Timeline> {
+    let begin_s = outcome.tasks.iter().map(|task| task.published_us).min()? / SECOND_US;
+    let mut timeline = over_time(spec, outcome)?;
+    let series = Series::of(outcome, step_s(outcome));
+    if series.rows.len() < ROWS_MIN {
         return None;
     }
-    let seconds = Series::of(outcome, 1).rows.len() as u64;
-    let series = Series::of(outcome, seconds.div_ceil(STEPS_MAX).max(1));
+    let trace = |name: &str, of: &dyn Fn(Sample) -> Option<u64>| {
+        let step_s = series.step_s as f64;
+        let point = |row: &Row| Some(((row.at_s - begin_s) as f64 + step_s / 2.0, of(row.sample?)? as f64));
+        Trace { name: name.to_owned(), points: series.rows.iter().filter_map(point).collect() }
+    };
+    let waiting = vec![
+        trace("requests for a router", &|sample| Some(sample.requests)),
+        trace("at the MQTT broker", &|sample| sample.mqtt_queued),
+        trace("tasks for their next try", &|sample| Some(sample.retrying)),
+        trace("dead letters", &|sample| Some(sample.dead_letters)),
+    ];
+    let place = timeline.panels.len().min(PANELS_BEFORE_QUEUES);
+    timeline.panels.insert(place, Panel { y: "in queues".into(), scale: Scale::Linear, traces: waiting });
+    let from_begin_s = |at_ms: u64| (began_us + at_ms * 1_000) as f64 / SECOND_US as f64 - begin_s as f64;
+    let band = |fault: &Fault| {
+        let kind = serde_json::to_value(fault.kind).expect("a word").as_str().unwrap_or_default().to_owned();
+        let lasts_ms = if fault.kind.is_instant() { Some(0) } else { fault.for_ms };
+        Band {
+            name: format!("{}: {kind}", fault.target),
+            from_s: from_begin_s(fault.at_ms),
+            to_s: lasts_ms.map_or(f64::INFINITY, |ms| from_begin_s(fault.at_ms + ms)),
+        }
+    };
+    timeline.bands = spec.faults.iter().map(band).collect();
+    Some(timeline)
+}
+
+fn step_s(outcome: &Outcome) -> u64 {
+    (Series::of(outcome, 1).rows.len() as u64).div_ceil(STEPS_MAX).max(1)
+}
+
+fn over_time(spec: &Spec, outcome: &Outcome) -> Option<Timeline> {
+    let series = Series::of(outcome, step_s(outcome));
     let step_s = series.step_s as f64;
     let begin_s = series.rows.first()?.at_s as f64;
     let trace = |name: &str, of: &dyn Fn(&Row) -> Option<f64>| {
@@ -148,6 +192,7 @@ pub(super) fn timeline(spec: &Spec, outcome: &Outcome) -> Option<Timeline> {
     Some(Timeline {
         title: vec![format!("{}: {}", spec.name, spec.title), format!("in steps of {}", length(series.step_s))],
         panels,
+        bands: Vec::new(),
     })
 }
 

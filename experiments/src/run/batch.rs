@@ -1,10 +1,11 @@
 //! Runs many experiments side by side, as many at a time as there are cores; each simulation leases one.
 
-use super::{Run, run_watched};
+use super::{Explained, Run, explained_watched, run_watched};
 use crate::{
+    attribution::Details,
     cost::Cost,
     progress::{BatchDisplay, Progress},
-    simulate::Simulate,
+    simulate::{Attribute, Simulate},
     spec::Spec,
 };
 use anyhow::anyhow;
@@ -22,9 +23,9 @@ use std::{
 const LOOK_PERIOD: Duration = Duration::from_millis(200);
 
 /// What a worker tells the watching thread.
-enum Report {
+enum Report<T> {
     Started(usize),
-    Ended(usize, anyhow::Result<Box<Run>>),
+    Ended(usize, anyhow::Result<Box<(f64, T)>>),
 }
 
 /// Runs all `specs`, as many at a time as there are cores, and gives their runs in the order of `specs`, showing
@@ -32,8 +33,26 @@ enum Report {
 /// apart, so none says.
 #[must_use]
 pub fn run_all(specs: &[Spec], simulate: Simulate, quiet: bool) -> Vec<anyhow::Result<Run>> {
-    let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    run_at_a_time(cores, specs, simulate, quiet)
+    run_at_a_time(cores(), specs, simulate, quiet)
+}
+
+/// The same with where the time of their tasks went: gives what `of` makes of each, so that no more of that is kept.
+#[must_use]
+pub fn explain_all<T: Send>(
+    specs: &[Spec],
+    attribute: Attribute,
+    quiet: bool,
+    of: fn(&Explained) -> T,
+) -> Vec<anyhow::Result<T>> {
+    let job = |spec: &Spec, progress: &Arc<Progress>| {
+        let explained = explained_watched(spec, Details::default(), attribute, progress, || {})?;
+        Ok((explained.run.cost.wall_s, of(&explained)))
+    };
+    all(cores(), specs, &job, quiet)
+}
+
+fn cores() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// The same, `at_a_time` of them.
@@ -44,11 +63,25 @@ pub fn run_at_a_time(
     simulate: Simulate,
     quiet: bool,
 ) -> Vec<anyhow::Result<Run>> {
+    let job = |spec: &Spec, progress: &Arc<Progress>| {
+        let (outcome, wall_s) = run_watched(spec, simulate, None, progress, || {})?;
+        Ok((wall_s, Run { outcome, cost: Cost::here(wall_s), live: None }))
+    };
+    all(at_a_time, specs, &job, quiet)
+}
+
+/// Does `job` with each, and shows the wall time that it gives, in seconds.
+fn all<T: Send>(
+    at_a_time: NonZero<usize>,
+    specs: &[Spec],
+    job: &(impl Fn(&Spec, &Arc<Progress>) -> anyhow::Result<(f64, T)> + Sync),
+    quiet: bool,
+) -> Vec<anyhow::Result<T>> {
     let order = longest_first(specs);
     let progress: Vec<Arc<Progress>> = specs.iter().map(|_| Arc::default()).collect();
     let next = AtomicUsize::new(0);
     let workers = at_a_time.get().min(specs.len());
-    let mut results: Vec<Option<anyhow::Result<Run>>> = specs.iter().map(|_| None).collect();
+    let mut results: Vec<Option<anyhow::Result<T>>> = specs.iter().map(|_| None).collect();
     let mut display = BatchDisplay::start(specs.len(), quiet);
     let (report, reports) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -57,7 +90,7 @@ pub fn run_at_a_time(
             scope.spawn(move || {
                 while let Some(&index) = order.get(next.fetch_add(1, Relaxed)) {
                     let _ = report.send(Report::Started(index));
-                    let run = run_one(&specs[index], simulate, &progress[index]).map(Box::new);
+                    let run = job(&specs[index], &progress[index]).map(Box::new);
                     let _ = report.send(Report::Ended(index, run));
                 }
             });
@@ -70,8 +103,12 @@ pub fn run_at_a_time(
                 Ok(Report::Ended(index, run)) => {
                     let run = run.map(|run| *run);
                     running.retain(|other| *other != index);
-                    display.ended(&label(&specs[index]), &how(&run));
-                    results[index] = Some(run);
+                    let how = match &run {
+                        Ok((wall_s, _)) => format!("{wall_s:.1} s"),
+                        Err(error) => format!("failed: {error:#}"),
+                    };
+                    display.ended(&label(&specs[index]), &how);
+                    results[index] = Some(run.map(|(_, run)| run));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -81,11 +118,6 @@ pub fn run_at_a_time(
     });
     display.finish();
     results.into_iter().map(|run| run.unwrap_or_else(|| Err(anyhow!("the run's thread has gone")))).collect()
-}
-
-fn run_one(spec: &Spec, simulate: Simulate, progress: &Arc<Progress>) -> anyhow::Result<Run> {
-    let (outcome, wall_s) = run_watched(spec, simulate, None, progress, || {})?;
-    Ok(Run { outcome, cost: Cost::here(wall_s), live: None })
 }
 
 /// A long run that starts last keeps all others waiting for it. Tasks times pods is a rough measure of length.
@@ -101,11 +133,4 @@ fn longest_first(specs: &[Spec]) -> Vec<usize> {
 
 fn label(spec: &Spec) -> String {
     format!("{} seed {}", spec.name, spec.seed)
-}
-
-fn how(run: &anyhow::Result<Run>) -> String {
-    match run {
-        Ok(run) => format!("{:.1} s", run.cost.wall_s),
-        Err(error) => format!("failed: {error:#}"),
-    }
 }

@@ -13,7 +13,7 @@ use crate::{
     live::{self, Conditions},
     measure::{Oracle, Outcome, Violation, joined},
     progress::{Clock, Display, Progress},
-    simulate::{Simulate, attribute},
+    simulate::{Attribute, Simulate, attribute},
     spec::{FaultKind, Spec},
 };
 use anyhow::{Context, anyhow, bail};
@@ -70,24 +70,26 @@ pub struct Explained {
 ///
 /// # Errors
 /// As [`run`].
-pub fn explained(spec: &Spec, quiet: bool) -> anyhow::Result<Explained> {
-    explained_in_detail(spec, Details::default(), quiet)
-}
-
-/// The same, with the details that are asked for.
-///
-/// # Errors
-/// As [`run`].
-pub fn explained_in_detail(spec: &Spec, details: Details, quiet: bool) -> anyhow::Result<Explained> {
+pub fn explained(spec: &Spec, details: Details, quiet: bool) -> anyhow::Result<Explained> {
     let progress = Arc::new(Progress::default());
     let mut display = Display::start(quiet, Clock::Virtual);
+    let explained = explained_watched(spec, details, attribute, &progress, || display.update(&progress));
+    display.finish();
+    explained
+}
+
+fn explained_watched(
+    spec: &Spec,
+    details: Details,
+    attribute: Attribute,
+    progress: &Arc<Progress>,
+    look: impl FnMut(),
+) -> anyhow::Result<Explained> {
     let job = {
-        let (spec, progress) = (spec.clone(), progress.clone());
+        let (spec, progress) = (spec.clone(), Arc::clone(progress));
         move || attribute(&spec, details, &progress)
     };
-    let ended = watch(job, || display.update(&progress));
-    display.finish();
-    let ((outcome, attribution), wall_s) = ended?;
+    let ((outcome, attribution), wall_s) = watch(job, look)?;
     check(spec, &outcome)?;
     let run = Run { outcome, cost: Cost::here(wall_s), live: None };
     Ok(Explained { run, attribution })

@@ -40,6 +40,12 @@ use world::World;
 /// When the experiment could not be run to its end.
 pub type Simulate = fn(&Spec, &Arc<Progress>, Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome>;
 
+/// The same with where the time of each task went: [`attribute`] or, in tests, a stand-in.
+///
+/// # Errors
+/// When the experiment could not be run to its end.
+pub type Attribute = fn(&Spec, Details, &Arc<Progress>) -> anyhow::Result<(Outcome, Attribution)>;
+
 /// How often the director tells how far the clock has come, in virtual time.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -124,12 +130,15 @@ async fn direct(
     attributor: Option<Attributor>,
 ) -> anyhow::Result<Outcome> {
     let recorder = Recorder::new(&spec, progress.clone(), RouterReports::Here);
-    let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor), progress.clone());
+    let world = World::new(cluster, spec.clone(), (recorder.clone(), attributor.clone()), progress.clone());
     world.start_brokers().await;
     world.take(deployment::set_up(&spec)).await?;
     let mut recovery = Recovery::of(&world);
     let mut work = std::pin::pin!(world.take(deployment::work(&spec)));
     let mut all_work = false;
+    if let Some(attributor) = &attributor {
+        attributor.begins(&spec, world.cluster().now_us());
+    }
     let mut faults = std::pin::pin!(faults::inject(&world, &spec));
     let mut hits = None;
     let samples = Samples::of(&world, &spec);

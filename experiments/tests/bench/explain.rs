@@ -2,14 +2,18 @@
 
 use backbone::config::{Acknowledgement, ReplyQueue, RouterKind, RpcKind};
 use experiments::{
-    attribution::Cause,
-    explain::{Shares, Stretch, folded, page, picture, story},
+    attribution::{Cause, Details},
+    explain::{
+        Shares, Side, Stretch, beside, folded, page, picture, story,
+        what_if::{Assumptions, Latencies, WhatIf, remedied},
+    },
+    gate::{Causes, summary_path},
     plot::Figure as _,
     run::{Explained, explained},
     simulate::simulate,
     spec::{Fault, FaultKind, GatewayMode, Library, Order, Pod, Spec},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 fn small() -> Spec {
     let mut spec = Spec::default();
@@ -24,7 +28,7 @@ fn small() -> Spec {
 
 /// Runs it; no time of any task may be unexplained, neither of all of it nor of its last try.
 fn explain(spec: &Spec) -> Explained {
-    let run = explained(spec, true).unwrap();
+    let run = explained(spec, Details::default(), true).unwrap();
     let tasks = &run.attribution.tasks;
     assert!(!tasks.is_empty(), "{}", spec.name);
     let unexplained: Vec<_> = tasks.iter().filter(|task| task.unexplained_us() > 0).collect();
@@ -111,6 +115,21 @@ fn nothing_is_unexplained_whatever_breaks() {
             spec.faults = vec![fault(100, kind, target, 500)];
             explain(&spec);
         }
+    }
+}
+
+#[test]
+fn the_gates_experiments_have_the_causes_of_their_committed_results() {
+    let library = Library::repository();
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("results");
+    let gated: Vec<_> = library.list_all().unwrap().into_iter().filter(|listed| listed.gate).collect();
+    assert!(gated.len() > 5, "{}", gated.len());
+    for spec in gated {
+        let causes = Causes::read(&results, &spec.name).unwrap();
+        let causes = causes.unwrap_or_else(|| panic!("`experiments check {} --bless` writes its causes", spec.name));
+        let summary = std::fs::read_to_string(summary_path(&results, &spec.name)).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        assert!(causes.are_of(summary["trace_digest"].as_str().unwrap()), "{}: bless it again", spec.name);
     }
 }
 
@@ -223,6 +242,95 @@ fn shares_stories_stacks_and_pictures_say_the_same() {
     assert!(figure.description().contains("task queue, workers busy"), "{}", figure.description());
 }
 
+fn percent_off(of: f64, truth: f64) -> f64 {
+    (of - truth).abs() / truth * 100.0
+}
+
+/// In a short run the start, when all workers begin at once, weighs more than in the thesis' 10,000 tasks.
+#[test]
+fn without_nagles_algorithm_tasks_would_take_about_as_long_as_in_a_run_without_it() {
+    let mut spec = Library::repository().load("custom_10k_2").unwrap();
+    (spec.workload.tasks, spec.replicas.worker_stagger_ms, spec.replicas.workers_before_rush) = (1_000, 0, 0);
+    spec.machines.router.cpu_quota_us = 0;
+    let assumptions = Assumptions(vec!["nagle=0".parse().unwrap()]);
+    let answer = WhatIf::of(&spec, &explained(&spec, Details::FOR_REPLAY, true).unwrap(), &assumptions).unwrap();
+    let ran = explain(&remedied(&spec, &assumptions).unwrap());
+    let ran = Latencies::measured(&ran.attribution, 0).unwrap();
+    let [was, would_be, is] = [answer.measured, answer.estimated, ran].map(|of| of.end_to_end.mean);
+    assert!(was > 5.0 * is, "{was} and {is} ms: there is nothing to estimate");
+    assert!(percent_off(would_be, is) < 12.0, "{would_be} instead of {is} ms: {}", answer.table());
+    let (would_be, is) = (answer.estimated.deciding_try.mean, ran.deciding_try.mean);
+    assert!(percent_off(would_be, is) < 12.0, "{would_be} instead of {is} ms: {}", answer.table());
+}
+
+#[test]
+fn half_the_load_on_gateways_that_all_wait_for_halves_the_time() {
+    let mut spec = small();
+    (spec.fleet.gateways, spec.fleet.mode, spec.replicas.task_workers) = (2, GatewayMode::Serial, 12);
+    spec.fleet.ble_service_ms.median = 30;
+    let run = explained(&spec, Details::FOR_REPLAY, true).unwrap();
+    let answer = WhatIf::of(&spec, &run, &Assumptions(vec!["gateway_queue=0.5".parse().unwrap()])).unwrap();
+    assert!(percent_off(answer.replayed.end_to_end.p99, answer.measured.end_to_end.p99) < 2.0, "{}", answer.table());
+    assert!(
+        percent_off(answer.estimated.end_to_end.p99, answer.measured.end_to_end.p99 / 2.0) < 5.0,
+        "{}",
+        answer.table()
+    );
+}
+
+#[test]
+fn a_run_that_is_played_again_comes_out_as_it_was() {
+    for spec in ["chain", "store", "smoke"] {
+        let mut spec = Library::repository().load(spec).unwrap();
+        spec.workload.tasks = 300;
+        let answer = WhatIf::of(&spec, &explained(&spec, Details::FOR_REPLAY, true).unwrap(), &Assumptions::default());
+        let answer = answer.unwrap();
+        let [replayed, was] = [answer.replayed, answer.measured].map(|of| of.end_to_end.p99);
+        assert!(percent_off(replayed, was) < 3.0, "{}: {}", spec.name, answer.table());
+    }
+}
+
+#[test]
+fn two_runs_side_by_side_show_which_cause_makes_the_difference_first() {
+    let mut slow = small();
+    slow.fleet.ble_service_ms.median = 30;
+    let runs = [explain(&small()), explain(&slow)];
+    let side = |name, run: usize| Side { name, attribution: &runs[run].attribution, warm_up_tasks: 0 };
+    let table = beside(&[side("fast", 0), side("slow", 1)]).unwrap();
+    let of_tries = table.lines().skip_while(|line| !line.starts_with("the try that ended it")).nth(1).unwrap();
+    assert!(of_tries.starts_with("radio ") || of_tries.starts_with("gateway's queue "), "{table}");
+    assert!(table.ends_with("A: fast\nB: slow\n"), "{table}");
+}
+
+/// Milliseconds of all tasks for a fault, as a cause of its own or of what lies behind another one.
+fn fault_ms(run: &Explained, kind: FaultKind) -> u64 {
+    let all = shares(run, Stretch::EndToEnd).bands.swap_remove(0);
+    let is_fault = |(cause, why): &(Cause, Option<Cause>)| why.unwrap_or(*cause) == Cause::Fault(kind);
+    all.us.iter().filter(|(causes, _)| is_fault(causes)).map(|(_, us)| us / 1_000).sum()
+}
+
+#[test]
+fn time_that_a_fault_costs_has_its_kind_for_a_cause() {
+    for (kind, target) in [
+        (FaultKind::Freeze, Pod::Redis),
+        (FaultKind::Freeze, Pod::Gateway(0)),
+        (FaultKind::Freeze, Pod::Amqp),
+        (FaultKind::Cut, Pod::Mqtt),
+        (FaultKind::Crash, Pod::Gateway(0)),
+        (FaultKind::Crash, Pod::Redis),
+    ] {
+        let mut spec = small();
+        spec.fleet.ble_service_ms.median = 3;
+        spec.backbone.task_worker.reply_timeout_ms = 3_000;
+        spec.backbone.task_worker.retry_delay_ms = 1_000;
+        spec.faults = vec![fault(100, kind, target, 500)];
+        let ms = fault_ms(&explain(&spec), kind);
+        assert!(ms >= 400, "{kind:?} of {target}: {ms} ms");
+        spec.faults.clear();
+        assert_eq!(fault_ms(&explain(&spec), kind), 0);
+    }
+}
+
 #[test]
 fn a_page_has_all_of_a_run_in_one_file_and_fetches_nothing() {
     let spec = small();
@@ -233,6 +341,7 @@ fn a_page_has_all_of_a_run_in_one_file_and_fetches_nothing() {
     {
         assert!(html.contains(part), "no `{part}`");
     }
+    assert!(html.contains("2 x fwd_router"), "no map");
     assert!(html.matches("<svg ").count() >= 3 && html.matches("<details>").count() > 10);
     // An SVG's name space is no address.
     let addresses = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");

@@ -5,7 +5,7 @@ use backbone::config::RpcKind;
 use experiments::{
     attribution::{Cause, Details, Span},
     explain::{otlp, pcap, perfetto},
-    run::{Explained, explained_in_detail},
+    run::{Explained, explained},
     spec::{Fault, FaultKind, Library, Pod, Spec},
 };
 use serde_json::Value;
@@ -17,7 +17,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-const ALL: Details = Details { journeys: true, capture: true };
+const ALL: Details = Details { journeys: true, capture: true, calls: false };
 
 /// Segments are lost, a worker and a router crash, and calls go both ways.
 fn troubled() -> Spec {
@@ -47,7 +47,7 @@ fn stalling() -> Spec {
 }
 
 fn explain(spec: &Spec) -> Explained {
-    let run = explained_in_detail(spec, ALL, true).unwrap();
+    let run = explained(spec, ALL, true).unwrap();
     assert!(!run.attribution.journeys.hops.is_empty() && !run.attribution.capture.segments.is_empty());
     assert_eq!((run.attribution.journeys.hops_left_out, run.attribution.capture.left_out), (0, 0));
     run
