@@ -4,8 +4,12 @@ use super::{address, options::Options};
 use crate::spec::{Pod, Spec};
 use anyhow::Context;
 use backbone::config;
-use sim::real::broker::{Kind, Real};
-use tokio::sync::oneshot;
+use sim::real::{
+    broker::{Kind, Real, RealError},
+    cgroup::Group,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 /// Where the three are and how to get in. Dropping this ends those that were started.
 pub(crate) struct Brokers {
@@ -13,7 +17,47 @@ pub(crate) struct Brokers {
     pub(crate) mqtt: config::Mqtt,
     pub(crate) redis: config::Redis,
     /// Those that are ours.
-    pub(super) private: Vec<(Pod, Real)>,
+    pub(super) private: Vec<(Pod, Private)>,
+}
+
+/// A broker that is the run's own. All clones are the same one; it ends with the last of them.
+#[derive(Clone)]
+pub(super) struct Private(Arc<Mutex<Confined>>);
+
+/// A broker, and the control group that it is in, if it has a quota. The group can go when the broker has ended.
+struct Confined {
+    real: Real,
+    group: Option<Group>,
+}
+
+impl Private {
+    fn new(real: Real) -> Self {
+        Self(Arc::new(Mutex::new(Confined { real, group: None })))
+    }
+
+    /// Its process, for measurements.
+    pub(super) fn pid(&self) -> u32 {
+        self.lock().real.pid()
+    }
+
+    /// It is in `group` from now on, and no more in that which it was in.
+    pub(super) fn hold(&self, group: Option<Group>) {
+        self.lock().group = group;
+    }
+
+    /// Gives it an order, and waits until that is done.
+    ///
+    /// # Errors
+    /// When it can't be done.
+    pub(super) async fn order(&self, order: fn(&mut Real) -> Result<(), RealError>) -> anyhow::Result<()> {
+        let broker = self.clone();
+        let done = spawn_blocking(move || order(&mut broker.lock().real)).await;
+        Ok(done.context("the thread that talks to a broker ended early")??)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Confined> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Brokers {
@@ -45,6 +89,7 @@ impl Brokers {
                 _ => real.url().clone_into(&mut redis.url),
             }
         }
+        let private = private.into_iter().map(|(pod, real)| (pod, Private::new(real))).collect();
         Ok(Self { amqp, mqtt, redis, private })
     }
 
