@@ -100,7 +100,7 @@ pub struct Tally {
     pub sound: u64,
     /// How many faults there were in all of them.
     pub faults: u64,
-    /// How long they lasted together, in virtual seconds.
+    /// How long they lasted together, in seconds of their own time: virtual, but for live runs.
     pub virtual_s: u64,
     /// What was found.
     pub findings: Vec<Found>,
@@ -225,7 +225,8 @@ impl Tally {
     pub fn text(&self, command: &str) -> String {
         let mut out = String::new();
         let Self { seeds, sound, faults, virtual_s, .. } = self;
-        let _ = writeln!(out, "{seeds} worlds with {faults} faults over {virtual_s} virtual seconds: {sound} sound");
+        let _ =
+            writeln!(out, "{seeds} worlds with {faults} faults over {virtual_s} seconds of their own: {sound} sound");
         for found in &self.findings {
             let Found { oracle, kind, times, seeds, example } = found;
             let severity = found.severity().name();

@@ -9,7 +9,7 @@ use sim::real::{
     cgroup::Group,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::sync::oneshot;
 
 /// Where the three are and how to get in. Dropping this ends those that were started.
 pub(crate) struct Brokers {
@@ -51,8 +51,8 @@ impl Private {
     /// When it can't be done.
     pub(super) async fn order(&self, order: fn(&mut Real) -> Result<(), RealError>) -> anyhow::Result<()> {
         let broker = self.clone();
-        let done = spawn_blocking(move || order(&mut broker.lock().real)).await;
-        Ok(done.context("the thread that talks to a broker ended early")??)
+        let done = on_a_thread(move || order(&mut broker.lock().real))?;
+        Ok(done.await.context("the thread that talks to a broker ended early")??)
     }
 
     fn lock(&self) -> MutexGuard<'_, Confined> {
@@ -99,15 +99,18 @@ impl Brokers {
     }
 }
 
-/// Starts a broker on a thread: that takes seconds, during which a signal must be heard. A broker that nobody waits for
-/// any more is ended.
+/// Starts a broker. One that nobody waits for any more is ended.
 fn start(kind: Kind, config: String) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Real>>> {
+    on_a_thread(move || Real::start_with(kind, &config).with_context(|| format!("starting {kind:?}")))
+}
+
+/// Does what takes seconds on a thread: a signal must be heard meanwhile.
+fn on_a_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<oneshot::Receiver<T>> {
     let (sender, receiver) = oneshot::channel();
-    let start = move || {
-        let started = Real::start_with(kind, &config).with_context(|| format!("starting {kind:?}"));
-        let _ = sender.send(started);
+    let job = move || {
+        let _ = sender.send(job());
     };
-    std::thread::Builder::new().name("broker".into()).spawn(start).context("starting a thread")?;
+    std::thread::Builder::new().name("broker".into()).spawn(job).context("starting a thread")?;
     Ok(receiver)
 }
 

@@ -10,10 +10,11 @@ use crate::{
     spec::{Fault, FaultKind, Pod, Spec},
 };
 use anyhow::{Context, ensure};
+use backbone::env::{Env, TaskGuard};
 use futures_util::future::try_join_all;
 use std::{sync::Arc, time::Duration};
 use tokio::{
-    task::JoinSet,
+    sync::oneshot,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -21,8 +22,12 @@ use tokio::{
 pub const KINDS: [FaultKind; 5] =
     [FaultKind::Crash, FaultKind::Restart, FaultKind::RollingRestart, FaultKind::ScaleToOne, FaultKind::Freeze];
 
-/// How often each fault did something, when all are over.
-pub(super) type Faults = JoinSet<anyhow::Result<Vec<u64>>>;
+/// Faults that happen. Dropping this ends them.
+pub(super) struct Faults {
+    /// How often each did something, when all are over.
+    pub(super) hits: oneshot::Receiver<anyhow::Result<Vec<u64>>>,
+    _task: TaskGuard,
+}
 
 /// Refuses what can't be done.
 pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
@@ -57,25 +62,25 @@ fn name(kind: FaultKind) -> String {
     serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Lets all faults of `spec` happen at their times, counted from now. Dropping what is returned ends them.
+/// Lets all faults of `spec` happen at their times, counted from now.
 pub(super) fn begin(processes: Arc<Processes>, spec: Arc<Spec>, recorder: Recorder) -> Faults {
-    let mut faults = Faults::new();
-    let start = Instant::now();
-    faults.spawn(async move {
-        let hits = try_join_all(spec.faults.iter().map(|fault| {
-            let processes = &processes;
-            let spec = &spec;
-            async move {
-                sleep_until(start + Duration::from_millis(fault.at_ms)).await;
-                let happened = happen(processes, spec, fault).await;
-                happened.with_context(|| format!("the fault `{} {}`", name(fault.kind), fault.target))
-            }
-        }));
-        let hits = hits.await?;
-        recorder.note_hits(&spec, &hits);
-        Ok(hits)
+    let (over, hits) = oneshot::channel();
+    let task = Env::tokio().spawn("faults", async move {
+        let _ = over.send(all(&processes, &spec, &recorder).await);
     });
-    faults
+    Faults { hits, _task: task.into() }
+}
+
+async fn all(processes: &Processes, spec: &Spec, recorder: &Recorder) -> anyhow::Result<Vec<u64>> {
+    let start = Instant::now();
+    let hits = try_join_all(spec.faults.iter().map(|fault| async move {
+        sleep_until(start + Duration::from_millis(fault.at_ms)).await;
+        let happened = happen(processes, spec, fault).await;
+        happened.with_context(|| format!("the fault `{} {}`", name(fault.kind), fault.target))
+    }));
+    let hits = hits.await?;
+    recorder.note_hits(spec, &hits);
+    Ok(hits)
 }
 
 /// One fault, from its begin to its end. Returns how many processes it hit.

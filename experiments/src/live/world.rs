@@ -40,12 +40,12 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    task::JoinError,
+    sync::oneshot::error::RecvError,
     time::{Instant, sleep, timeout},
 };
 
 /// What the faults' task ended with.
-type Over = Result<anyhow::Result<Vec<u64>>, JoinError>;
+type Over = Result<anyhow::Result<Vec<u64>>, RecvError>;
 
 /// How often it is looked how far things are.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
@@ -244,7 +244,7 @@ impl World {
         while !self.recorder.is_finished() || healing.is_none() {
             tokio::select! {
                 biased;
-                over = faults.join_next(), if healing.is_none() => healing = Some(self.mended(over)?),
+                over = &mut faults.hits, if healing.is_none() => healing = Some(self.mended(over)?),
                 () = self.recorder.finished(), if !self.recorder.is_finished() => {}
                 () = sleep(LOOK_PERIOD) => progress.virtual_us.store(since(self.start), Ordering::Relaxed),
             }
@@ -269,8 +269,8 @@ impl World {
     }
 
     /// All faults are over.
-    fn mended(&mut self, over: Option<Over>) -> anyhow::Result<Healing> {
-        self.hits = over.context("the faults ended without a word")?.context("letting the faults happen")??;
+    fn mended(&mut self, over: Over) -> anyhow::Result<Healing> {
+        self.hits = over.context("the faults' task ended without a word")??;
         Ok(self.heal())
     }
 

@@ -9,6 +9,7 @@ use crate::{
     simulate::Simulate,
     spec::Spec,
 };
+use sim::real::broker::RealError;
 
 /// The world of a seed, for real brokers.
 pub(super) fn world_of(base: Option<&Spec>, seed: u64) -> Spec {
@@ -16,7 +17,7 @@ pub(super) fn world_of(base: Option<&Spec>, seed: u64) -> Spec {
 }
 
 /// # Errors
-/// When a signal ends it, a line can't be written, or something was found.
+/// When a signal ends it, a broker is not installed, a line can't be written, or something was found.
 pub(super) fn chase(
     base: Option<&Spec>,
     campaign: &Campaign,
@@ -28,9 +29,7 @@ pub(super) fn chase(
     for seed in campaign.seeds() {
         let (spec, clock) = (world_of(base, seed), Stopwatch::start());
         let ended = run::outcome(&spec, live::run, None);
-        if let Err(error) = &ended
-            && error.is::<Stopped>()
-        {
+        if ended.as_ref().is_err_and(is_no_finding) {
             return ended.map(drop);
         }
         let (real, took_s) = (verdict(&spec, ended), clock.elapsed_s());
@@ -58,4 +57,9 @@ pub(super) fn chase(
         return found(&tally);
     }
     super::conclude(&tally, command, &mut sink)
+}
+
+/// Whether it says nothing of the world, and would come with the next one, too.
+fn is_no_finding(error: &anyhow::Error) -> bool {
+    error.is::<Stopped>() || matches!(error.downcast_ref(), Some(RealError::NotInstalled(_)))
 }
