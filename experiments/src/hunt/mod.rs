@@ -23,4 +23,4 @@ pub mod world;
 pub use campaign::{Campaign, Shard};
 pub use shrink::{Shrunk, shrink};
 pub use tally::Tally;
-pub use verdict::{Finding, Fingerprint, Verdict, judge, verdict};
+pub use verdict::{Finding, Fingerprint, Verdict, judge};

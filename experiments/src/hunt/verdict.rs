@@ -137,6 +137,24 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// What is to be said of a run of `spec` that came to this.
+    #[must_use]
+    pub fn of(spec: &Spec, ended: anyhow::Result<Outcome>) -> Self {
+        let (violations, outcome) = match ended {
+            Ok(outcome) => (run::violations(spec, &outcome), outcome),
+            Err(error) => (vec![failed(&error)], Outcome::default()),
+        };
+        let Outcome { trace_digest: digest, virtual_us, reached, .. } = outcome;
+        Self {
+            seed: spec.seed,
+            finding: Finding::of(violations),
+            digest,
+            virtual_us,
+            reached,
+            faults: spec.faults.len(),
+        }
+    }
+
     /// `sound`, or how grave it is what was found.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -164,25 +182,7 @@ impl std::fmt::Display for Verdict {
 /// Runs `spec` and judges it; its event log goes to `log`, if that is there.
 #[must_use]
 pub fn judge(spec: &Spec, simulate: Simulate, log: Option<Box<dyn Write + Send>>) -> Verdict {
-    verdict(spec, run::outcome(spec, simulate, log))
-}
-
-/// What is to be said of a run of `spec` that came to this.
-#[must_use]
-pub fn verdict(spec: &Spec, ended: anyhow::Result<Outcome>) -> Verdict {
-    let (violations, outcome) = match ended {
-        Ok(outcome) => (run::violations(spec, &outcome), outcome),
-        Err(error) => (vec![failed(&error)], Outcome::default()),
-    };
-    let Outcome { trace_digest: digest, virtual_us, reached, .. } = outcome;
-    Verdict {
-        seed: spec.seed,
-        finding: Finding::of(violations),
-        digest,
-        virtual_us,
-        reached,
-        faults: spec.faults.len(),
-    }
+    Verdict::of(spec, run::outcome(spec, simulate, log))
 }
 
 /// The rule that a run broke which has no outcome.

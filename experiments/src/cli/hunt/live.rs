@@ -3,7 +3,7 @@
 use super::{Options, Sink, found};
 use crate::{
     cost::Stopwatch,
-    hunt::{Campaign, Tally, judge, live, tally::Line, verdict},
+    hunt::{Campaign, Tally, Verdict, judge, live, tally::Line},
     live::Stopped,
     run,
     simulate::Simulate,
@@ -32,7 +32,7 @@ pub(super) fn chase(
         if ended.as_ref().is_err_and(is_no_finding) {
             return ended.map(drop);
         }
-        let (real, took_s) = (verdict(&spec, ended), clock.elapsed_s());
+        let (real, took_s) = (Verdict::of(&spec, ended), clock.elapsed_s());
         let simulated = judge(&spec, simulate, None);
         tally.add(&real);
         tally.compare(&real, &simulated);
