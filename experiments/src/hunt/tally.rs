@@ -307,12 +307,30 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&verdict(3, &[Oracle::TaskLost]));
         tally.virtual_us = 0; // is not written
-        for line in
-            [Line::of(&verdict(3, &[Oracle::TaskLost])), Line::of(&verdict(4, &[])), Line::Summary { summary: tally }]
-        {
+        let beside = Line::beside(&verdict(5, &[]), Some(&verdict(5, &[Oracle::TaskLost])));
+        let lines = [Line::of(&verdict(3, &[Oracle::TaskLost])), Line::of(&verdict(4, &[])), beside];
+        for line in lines.into_iter().chain([Line::Summary { summary: tally }]) {
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");
         }
+    }
+
+    #[test]
+    fn a_world_of_which_the_simulator_says_something_else_is_told_of() {
+        let mut tally = Tally::default();
+        for (seed, live, simulated) in
+            [(1, &[][..], &[][..]), (2, &[], &[Oracle::NotReady]), (3, &[Oracle::TaskLost], &[])]
+        {
+            let (live, simulated) = (verdict(seed, live), verdict(seed, simulated));
+            tally.add(&live);
+            tally.compare(&live, &simulated);
+        }
+        let text = tally.text("experiments hunt --live --seeds");
+        assert!(text.contains("seed 2: live: sound, simulated: not_ready"), "{text}");
+        assert!(text.contains("seed 3: live: task_lost, simulated: sound") && !text.contains("seed 1: live"), "{text}");
+        let mut merged = Tally::default();
+        merged.merge(tally.clone());
+        assert_eq!((merged.otherwise.len(), &merged.otherwise), (2, &tally.otherwise));
     }
 
     #[test]
