@@ -1,5 +1,7 @@
 //! `experiments hunt`: worlds of seeds, and what does not hold in them.
 
+mod live;
+
 use super::{
     Program,
     changes::{Changes, as_path, quoted},
@@ -29,8 +31,10 @@ use std::{
 
 /// The first seed, unless another is given.
 const SEED: u64 = 1;
-/// So many seeds are tried, unless a number or a time is given.
+/// So many seeds are tried, unless a number or a time is given; and so many on real brokers, each of which takes
+/// half a minute.
 const SEEDS: u64 = 1_000;
+const LIVE_SEEDS: u64 = 30;
 /// Least wall time between two lines of progress, in seconds.
 const PROGRESS_S: f64 = 5.0;
 
@@ -56,6 +60,9 @@ enum Action {
         /// The experiment that is broken; without one the seed's own world.
         #[arg(value_name = "SPEC")]
         spec: Option<String>,
+        /// That for real brokers.
+        #[arg(long)]
+        live: bool,
         /// Writes it to this file instead.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -99,7 +106,10 @@ struct ShrinkArgs {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Which seeds: from the first up to, but not with, the last [default: 1..1001].
+    /// On real brokers, one world after the other, beside what the simulator says of the same world.
+    #[arg(long, conflicts_with = "jobs")]
+    live: bool,
+    /// Which seeds: from the first up to, but not with, the last [default: 1..1001; with --live 1..31].
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<Range<u64>>,
     /// Goes on for so long, from the first seed on, as in 90s, 10m or 2h.
@@ -176,8 +186,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(super) fn hunt(arguments: &HuntArgs, program: Program) -> anyhow::Result<()> {
     match &arguments.action {
         None => chase(arguments.spec.as_deref(), &arguments.hunt, program),
-        Some(Action::Spec { seed, spec, out, changes }) => {
+        Some(Action::Spec { seed, spec, live, out, changes }) => {
             let base = spec.as_ref().map(|name| changes.load(name, program)).transpose()?;
+            let world_of = if *live { live::world_of } else { world_of };
             Sink::new(out.as_deref())?.put(&world_of(base.as_ref(), *seed).to_toml())
         }
         Some(Action::Shrink(arguments)) => shrink(arguments, program),
@@ -252,9 +263,16 @@ fn bugs(base: &Path, program: Program) -> anyhow::Result<()> {
 fn chase(name: Option<&str>, options: &Options, program: Program) -> anyhow::Result<()> {
     let base = name.map(|name| options.changes.load(name, program)).transpose()?;
     let jobs = options.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
-    let end = if options.limit_s.is_some() { u64::MAX } else { SEED + SEEDS };
+    let seeds = if options.live { LIVE_SEEDS } else { SEEDS };
+    let end = if options.limit_s.is_some() { u64::MAX } else { SEED + seeds };
     let seeds = options.seeds.clone().unwrap_or(SEED..end);
     let campaign = Campaign { seeds, shard: options.shard, limit_s: options.limit_s, jobs };
+    let of = name.map_or_else(String::new, |name| format!(" {}", quoted(name)));
+    let (live, again) = (if options.live { " --live" } else { "" }, options.changes.again());
+    let command = format!("experiments hunt{of}{live}{again} --seeds");
+    if options.live {
+        return live::chase(base.as_ref(), &campaign, options, program.simulate, &command);
+    }
     let (mut tally, clock, mut told_s) = (Tally::default(), Stopwatch::start(), 0.0);
     let (mut sink, mut printed) = (Sink::new(options.out.as_deref())?, Ok(()));
     campaign.run(
@@ -282,8 +300,6 @@ fn chase(name: Option<&str>, options: &Options, program: Program) -> anyhow::Res
         let (seeds, took_s) = (tally.seeds, clock.elapsed_s());
         eprintln!("{seeds} worlds in {took_s:.1} s, {:.0} an hour", seeds as f64 / took_s * 3_600.0);
     }
-    let of = name.map_or_else(String::new, |name| format!(" {}", quoted(name)));
-    let command = format!("experiments hunt{of}{} --seeds", options.changes.again());
     if options.json {
         sink.line(&Line::Summary { summary: tally.clone() })?;
         return found(&tally);

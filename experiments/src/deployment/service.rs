@@ -92,6 +92,11 @@ impl Process {
         self.stop.cancel();
     }
 
+    /// Whether it has ended without coming to its end.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.stopped.has_changed().is_err() && !*self.stopped.borrow()
+    }
+
     /// Waits until it has stopped.
     pub(crate) async fn stopped(mut self) {
         let _ = self.stopped.wait_for(|stopped| *stopped).await;

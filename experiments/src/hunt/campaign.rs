@@ -82,6 +82,13 @@ impl Campaign {
         (number < self.len()).then(|| self.seeds.start + self.shard.index + number * self.shard.of)
     }
 
+    /// The seeds of this part, in their order, for as long as time does not end it.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> {
+        let clock = Stopwatch::start();
+        let is_in_time = move || self.limit_s.is_none_or(|limit_s| clock.elapsed_s() < limit_s);
+        (0..self.len()).map_while(move |number| self.seed(number).filter(|_| is_in_time()))
+    }
+
     /// Judges the world of each seed, and gives the verdicts to `take`, in the order of the seeds, until it breaks.
     pub fn run(
         &self,

@@ -5,11 +5,14 @@
 //! did not hold, [`campaign`] does that for many seeds side by side, and [`tally`] adds them up. A seed says
 //! everything: the same one gives the same verdict in any order, on any number of threads, on any machine.
 //!
+//! [`live`] draws worlds for real brokers, so that what the simulator says is held against them.
+//!
 //! What was found is made small by [`shrink`](shrink()), told by [`story`], and kept in the base of [`bugs`].
 
 pub mod bugs;
 pub mod campaign;
 mod dice;
+pub mod live;
 pub mod schedule;
 mod shrink;
 pub mod story;

@@ -27,9 +27,23 @@ pub enum Line {
         /// What was found.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         finding: Option<Shown>,
-        /// Stands for all that happened.
+        /// Stands for all that happened; empty for a live run, which has none.
         digest: String,
+        /// Beside a live run: what the simulator says of the same world.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        simulated: Option<Simulated>,
     },
+}
+
+/// What the simulator says of a world that was run live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Simulated {
+    /// `sound`, `safety`, `liveness` or `harness`.
+    pub verdict: String,
+    /// What was found.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finding: Option<Shown>,
 }
 
 /// What was found in one world.
@@ -44,20 +58,34 @@ pub struct Shown {
     pub violations: Vec<String>,
 }
 
+impl Shown {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            oracle: finding.fingerprint.oracle.name().to_owned(),
+            kind: finding.fingerprint.kind.clone(),
+            violations: finding.violations.iter().map(|violation| violation.text.clone()).collect(),
+        }
+    }
+}
+
 impl Line {
     /// That of one seed.
     #[must_use]
     pub fn of(verdict: &Verdict) -> Self {
-        let shown = |finding: &Finding| Shown {
-            oracle: finding.fingerprint.oracle.name().to_owned(),
-            kind: finding.fingerprint.kind.clone(),
-            violations: finding.violations.iter().map(|violation| violation.text.clone()).collect(),
-        };
+        Self::beside(verdict, None)
+    }
+
+    /// That of one seed, with what the simulator says of it.
+    #[must_use]
+    pub fn beside(verdict: &Verdict, simulated: Option<&Verdict>) -> Self {
+        let shown = |verdict: &Verdict| verdict.finding.as_ref().map(Shown::of);
         Self::Seed {
             seed: verdict.seed,
-            verdict: verdict.finding.as_ref().map_or("sound", |finding| finding.severity().name()).to_owned(),
-            finding: verdict.finding.as_ref().map(shown),
+            verdict: verdict.name().to_owned(),
+            finding: shown(verdict),
             digest: verdict.digest.clone(),
+            simulated: simulated
+                .map(|verdict| Simulated { verdict: verdict.name().to_owned(), finding: shown(verdict) }),
         }
     }
 }
@@ -72,14 +100,29 @@ pub struct Tally {
     pub sound: u64,
     /// How many faults there were in all of them.
     pub faults: u64,
-    /// How long they lasted together, in virtual seconds.
+    /// How long they lasted together, in seconds of their own time: virtual, but for live runs.
     pub virtual_s: u64,
     /// What was found.
     pub findings: Vec<Found>,
     /// In how many worlds each rare path was taken, by its name.
     pub reached: BTreeMap<String, u64>,
+    /// Of live runs: the worlds of which the simulator said something else.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub otherwise: Vec<Otherwise>,
     #[serde(skip)]
     virtual_us: u64,
+}
+
+/// A world in which the simulator says something else than a live run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otherwise {
+    /// Its seed.
+    pub seed: u64,
+    /// What the live run came to.
+    pub live: String,
+    /// What the simulated one did.
+    pub simulated: String,
 }
 
 /// What was found in some worlds.
@@ -131,6 +174,14 @@ impl Tally {
         }
     }
 
+    /// Takes in what the simulator says of a world whose live run came to `verdict`.
+    pub fn compare(&mut self, verdict: &Verdict, simulated: &Verdict) {
+        if !verdict.agrees(simulated) {
+            let (live, simulated) = (verdict.to_string(), simulated.to_string());
+            self.otherwise.push(Otherwise { seed: verdict.seed, live, simulated });
+        }
+    }
+
     fn find(&mut self, found: Found) {
         let known = self.findings.iter_mut().find(|known| known.oracle == found.oracle && known.kind == found.kind);
         match known {
@@ -159,6 +210,8 @@ impl Tally {
             *self.reached.entry(path).or_default() += worlds;
         }
         other.findings.into_iter().for_each(|found| self.find(found));
+        self.otherwise.extend(other.otherwise);
+        self.otherwise.sort();
     }
 
     /// The gravest of what was found.
@@ -172,7 +225,8 @@ impl Tally {
     pub fn text(&self, command: &str) -> String {
         let mut out = String::new();
         let Self { seeds, sound, faults, virtual_s, .. } = self;
-        let _ = writeln!(out, "{seeds} worlds with {faults} faults over {virtual_s} virtual seconds: {sound} sound");
+        let _ =
+            writeln!(out, "{seeds} worlds with {faults} faults over {virtual_s} seconds of their own: {sound} sound");
         for found in &self.findings {
             let Found { oracle, kind, times, seeds, example } = found;
             let severity = found.severity().name();
@@ -185,6 +239,9 @@ impl Tally {
             if let Some(seed) = seeds.first() {
                 let _ = writeln!(out, "  {command} {seed}..{}", seed + 1);
             }
+        }
+        for Otherwise { seed, live, simulated } in &self.otherwise {
+            let _ = writeln!(out, "\nseed {seed}: live: {live}, simulated: {simulated}");
         }
         out.push('\n');
         let (some, none): (Vec<_>, Vec<_>) =
@@ -250,12 +307,30 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&verdict(3, &[Oracle::TaskLost]));
         tally.virtual_us = 0; // is not written
-        for line in
-            [Line::of(&verdict(3, &[Oracle::TaskLost])), Line::of(&verdict(4, &[])), Line::Summary { summary: tally }]
-        {
+        let beside = Line::beside(&verdict(5, &[]), Some(&verdict(5, &[Oracle::TaskLost])));
+        let lines = [Line::of(&verdict(3, &[Oracle::TaskLost])), Line::of(&verdict(4, &[])), beside];
+        for line in lines.into_iter().chain([Line::Summary { summary: tally }]) {
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");
         }
+    }
+
+    #[test]
+    fn a_world_of_which_the_simulator_says_something_else_is_told_of() {
+        let mut tally = Tally::default();
+        for (seed, live, simulated) in
+            [(1, &[][..], &[][..]), (2, &[], &[Oracle::NotReady]), (3, &[Oracle::TaskLost], &[])]
+        {
+            let (live, simulated) = (verdict(seed, live), verdict(seed, simulated));
+            tally.add(&live);
+            tally.compare(&live, &simulated);
+        }
+        let text = tally.text("experiments hunt --live --seeds");
+        assert!(text.contains("seed 2: live: sound, simulated: not_ready"), "{text}");
+        assert!(text.contains("seed 3: live: task_lost, simulated: sound") && !text.contains("seed 1: live"), "{text}");
+        let mut merged = Tally::default();
+        merged.merge(tally.clone());
+        assert_eq!((merged.otherwise.len(), &merged.otherwise), (2, &tally.otherwise));
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub struct Verdict {
     pub finding: Option<Finding>,
     /// Stands for all that happened; empty if the run did not come to its end.
     pub digest: String,
-    /// Virtual time to its end.
+    /// Virtual time to its end; of a live run, real time.
     pub virtual_us: u64,
     /// The rare paths that it took.
     pub reached: Reached,
@@ -136,22 +136,53 @@ pub struct Verdict {
     pub faults: usize,
 }
 
+impl Verdict {
+    /// What is to be said of a run of `spec` that came to this.
+    #[must_use]
+    pub fn of(spec: &Spec, ended: anyhow::Result<Outcome>) -> Self {
+        let (violations, outcome) = match ended {
+            Ok(outcome) => (run::violations(spec, &outcome), outcome),
+            Err(error) => (vec![failed(&error)], Outcome::default()),
+        };
+        let Outcome { trace_digest: digest, virtual_us, reached, .. } = outcome;
+        Self {
+            seed: spec.seed,
+            finding: Finding::of(violations),
+            digest,
+            virtual_us,
+            reached,
+            faults: spec.faults.len(),
+        }
+    }
+
+    /// `sound`, or how grave it is what was found.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.finding.as_ref().map_or("sound", |finding| finding.severity().name())
+    }
+
+    /// Whether the same rule was broken in both, or none.
+    #[must_use]
+    pub fn agrees(&self, other: &Self) -> bool {
+        let oracle = |verdict: &Self| verdict.finding.as_ref().map(|finding| finding.fingerprint.oracle);
+        oracle(self) == oracle(other)
+    }
+}
+
+/// The rule that was broken, or that none was.
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.finding {
+            None => f.write_str("sound"),
+            Some(finding) => finding.fingerprint.fmt(f),
+        }
+    }
+}
+
 /// Runs `spec` and judges it; its event log goes to `log`, if that is there.
 #[must_use]
 pub fn judge(spec: &Spec, simulate: Simulate, log: Option<Box<dyn Write + Send>>) -> Verdict {
-    let (violations, outcome) = match run::outcome(spec, simulate, log) {
-        Ok(outcome) => (run::violations(spec, &outcome), outcome),
-        Err(error) => (vec![failed(&error)], Outcome::default()),
-    };
-    let Outcome { trace_digest: digest, virtual_us, reached, .. } = outcome;
-    Verdict {
-        seed: spec.seed,
-        finding: Finding::of(violations),
-        digest,
-        virtual_us,
-        reached,
-        faults: spec.faults.len(),
-    }
+    Verdict::of(spec, run::outcome(spec, simulate, log))
 }
 
 /// The rule that a run broke which has no outcome.

@@ -50,7 +50,7 @@ pub fn with_faults(spec: &Spec, seed: u64) -> Spec {
 }
 
 /// The world of `seed` before anything breaks.
-fn calm(seed: u64) -> Spec {
+pub(super) fn calm(seed: u64) -> Spec {
     let mut dice = Dice::new(seed, "hunted world");
     let mut spec =
         Spec { name: format!("hunt-{seed}"), title: format!("The hunt's world {seed}"), seed, ..Spec::default() };
@@ -243,7 +243,7 @@ fn surroundings(spec: &mut Spec, dice: &mut Dice) {
 }
 
 /// Where each task should be done at its first try, if nothing breaks, some show that it is so again.
-fn probes(spec: &mut Spec) {
+pub(super) fn probes(spec: &mut Spec) {
     let shares_replies =
         spec.backbone.rpc.kind == RpcKind::Http && spec.backbone.http_router.replies == Replies::Shared;
     // Whichever gateway takes a command for all of them may not hear its label.

@@ -4,7 +4,11 @@ use super::{address, options::Options};
 use crate::spec::{Pod, Spec};
 use anyhow::Context;
 use backbone::config;
-use sim::real::broker::{Kind, Real};
+use sim::real::{
+    broker::{Kind, Real, RealError},
+    cgroup::Group,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Where the three are and how to get in. Dropping this ends those that were started.
@@ -13,7 +17,47 @@ pub(crate) struct Brokers {
     pub(crate) mqtt: config::Mqtt,
     pub(crate) redis: config::Redis,
     /// Those that are ours.
-    pub(super) private: Vec<(Pod, Real)>,
+    pub(super) private: Vec<(Pod, Private)>,
+}
+
+/// A broker that is the run's own. All clones are the same one; it ends with the last of them.
+#[derive(Clone)]
+pub(super) struct Private(Arc<Mutex<Confined>>);
+
+/// A broker, and the control group that it is in, if it has a quota. The group can go when the broker has ended.
+struct Confined {
+    real: Real,
+    group: Option<Group>,
+}
+
+impl Private {
+    fn new(real: Real) -> Self {
+        Self(Arc::new(Mutex::new(Confined { real, group: None })))
+    }
+
+    /// Its process, for measurements.
+    pub(super) fn pid(&self) -> u32 {
+        self.lock().real.pid()
+    }
+
+    /// It is in `group` from now on, and no more in that which it was in.
+    pub(super) fn hold(&self, group: Option<Group>) {
+        self.lock().group = group;
+    }
+
+    /// Gives it an order, and waits until that is done.
+    ///
+    /// # Errors
+    /// When it can't be done.
+    pub(super) async fn order(&self, order: fn(&mut Real) -> Result<(), RealError>) -> anyhow::Result<()> {
+        let broker = self.clone();
+        let done = on_a_thread(move || order(&mut broker.lock().real))?;
+        Ok(done.await.context("the thread that talks to a broker ended early")??)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Confined> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Brokers {
@@ -45,6 +89,7 @@ impl Brokers {
                 _ => real.url().clone_into(&mut redis.url),
             }
         }
+        let private = private.into_iter().map(|(pod, real)| (pod, Private::new(real))).collect();
         Ok(Self { amqp, mqtt, redis, private })
     }
 
@@ -54,15 +99,18 @@ impl Brokers {
     }
 }
 
-/// Starts a broker on a thread: that takes seconds, during which a signal must be heard. A broker that nobody waits for
-/// any more is ended.
+/// Starts a broker. One that nobody waits for any more is ended.
 fn start(kind: Kind, config: String) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Real>>> {
+    on_a_thread(move || Real::start_with(kind, &config).with_context(|| format!("starting {kind:?}")))
+}
+
+/// Does what takes seconds on a thread: a signal must be heard meanwhile.
+fn on_a_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<oneshot::Receiver<T>> {
     let (sender, receiver) = oneshot::channel();
-    let start = move || {
-        let started = Real::start_with(kind, &config).with_context(|| format!("starting {kind:?}"));
-        let _ = sender.send(started);
+    let job = move || {
+        let _ = sender.send(job());
     };
-    std::thread::Builder::new().name("broker".into()).spawn(start).context("starting a thread")?;
+    std::thread::Builder::new().name("broker".into()).spawn(job).context("starting a thread")?;
     Ok(receiver)
 }
 

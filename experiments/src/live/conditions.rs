@@ -1,6 +1,6 @@
 //! Under what conditions a live run was measured, and what it cost.
 
-use super::{brokers::Brokers, cpu, router::Router};
+use super::{brokers::Brokers, cpu};
 use crate::{
     measure::HopMedians,
     spec::{Pod, is_router},
@@ -45,13 +45,14 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn take(brokers: &Brokers, routers: &[Router]) -> Self {
+    /// `routers`: what each has used. What a fault has ended takes its CPU time with it.
+    pub(super) fn take(brokers: &Brokers, routers: &[(Pod, u64)]) -> Self {
         let mut ours_us = BTreeMap::from([(BENCH.to_owned(), cpu::of_process(std::process::id()).unwrap_or(0))]);
         for (pod, broker) in &brokers.private {
             ours_us.insert(pod.kind().to_owned(), cpu::of_process(broker.pid()).unwrap_or(0));
         }
-        for router in routers {
-            *ours_us.entry(router.pod().kind().to_owned()).or_default() += router.cpu_us().unwrap_or(0);
+        for (pod, cpu_us) in routers {
+            *ours_us.entry(pod.kind().to_owned()).or_default() += cpu_us;
         }
         let (busy_us, all_us) = cpu::of_machine().unwrap_or((0, 0));
         Self { ours_us, busy_us, all_us }

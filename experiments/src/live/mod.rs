@@ -3,9 +3,9 @@
 //!
 //! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
 //! be `backbone`, `sim::real::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and
-//! Redis before and after, `spans` collects the traces of
-//! requests, `cleanup` leaves brokers that are not the run's own as they were, and `conditions` says what
-//! the numbers rest on.
+//! Redis before and after, `spans` collects the traces of requests, `cleanup` leaves brokers that are not the run's own
+//! as they were, and `conditions` says what the numbers rest on. `faults` are what happens to `processes`, and `recovery`
+//! says whether all works again after it.
 //!
 //! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
 //! kernels is the simulation's; here they are what they are.
@@ -15,9 +15,12 @@ mod brokers;
 mod cleanup;
 mod conditions;
 mod cpu;
+mod faults;
 mod keys;
 mod options;
+mod processes;
 mod queues;
+mod recovery;
 mod router;
 mod spans;
 mod world;
@@ -26,10 +29,11 @@ pub use address::AddressError;
 pub(crate) use brokers::Brokers;
 pub(crate) use conditions::BENCH;
 pub use conditions::Conditions;
+pub use faults::KINDS as FAULT_KINDS;
 pub use options::Options;
 
 use crate::{measure::Outcome, progress::Progress, spec::Spec};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use cleanup::Cleanup;
 use sim::real::cgroup::Hierarchy;
 use std::{sync::Arc, time::Duration};
@@ -37,6 +41,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long what still runs in this process may take to end once it has been dropped.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A run that was stopped by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped by {0}; nothing was written")]
+pub struct Stopped(&'static str);
 
 /// Runs `spec` once for real. Brokers and routers end with it, also after a failure, a SIGINT or a SIGTERM.
 ///
@@ -54,8 +63,8 @@ pub fn live(spec: &Spec, options: &Options, progress: &Arc<Progress>) -> anyhow:
         let spec = Arc::new(spec.clone());
         tokio::select! {
             biased;
-            _ = interrupt.recv() => bail!("stopped by SIGINT; nothing was written"),
-            _ = terminate.recv() => bail!("stopped by SIGTERM; nothing was written"),
+            _ = interrupt.recv() => Err(Stopped("SIGINT").into()),
+            _ = terminate.recv() => Err(Stopped("SIGTERM").into()),
             done = world::run(spec, options, hierarchy, quota, progress.clone(), &mut cleanup) => done,
         }
     });
@@ -67,7 +76,7 @@ pub fn live(spec: &Spec, options: &Options, progress: &Arc<Progress>) -> anyhow:
 
 /// Refuses what is not possible, and finds where quotas can be set if any are needed.
 fn possible(spec: &Spec, options: &Options) -> anyhow::Result<Option<Hierarchy>> {
-    ensure!(spec.faults.is_empty(), "{} has faults, which only the simulator injects", spec.name);
+    faults::refuse(spec, options)?;
     ensure!(spec.autoscale.is_empty(), "{} scales replicas (autoscale), which only the simulator does", spec.name);
     ensure!(
         options.mqtt.is_none() || spec.backbone.mqtt.session_expiry_s == 0,

@@ -30,10 +30,17 @@ const MARK: &str = "shelfwire-bench";
 /// Limit of connecting, looking into the queues, and deleting them.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a look into the queues, or a new connection for it, may take while RabbitMQ may be broken.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
 /// A connection to RabbitMQ that looks into its queues.
 pub(super) struct Queues {
     connection: Connection,
     retry_queue: String,
+    /// Where to connect anew.
+    config: config::Amqp,
+    /// The connection is of no use any more.
+    is_lost: bool,
 }
 
 /// The queues that the services declare and never delete.
@@ -83,7 +90,8 @@ impl Queues {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let open = async {
             let [_, _, retry_queue, ..] = names(config);
-            let queues = Self { connection: connect(&config.amqp).await?, retry_queue };
+            let (connection, config_of_amqp) = (connect(&config.amqp).await?, config.amqp.clone());
+            let queues = Self { connection, retry_queue, config: config_of_amqp, is_lost: false };
             queues.mark().await?;
             for queue in names(config) {
                 let found = queues.depth(&queue).await?;
@@ -99,6 +107,30 @@ impl Queues {
             Ok(queues)
         };
         timeout(LIMIT, open).await.unwrap_or_else(|_| Err(anyhow!("RabbitMQ did not answer within {LIMIT:?}")))
+    }
+
+    /// What RabbitMQ shows at this moment, if it is there: it may have gone, or stand still.
+    pub(super) async fn glance(&mut self, at_us: u64) -> Option<Sample> {
+        self.dial().await.ok()?;
+        let sample = timeout(LOOK_LIMIT, self.sample(at_us)).await;
+        self.is_lost = !matches!(sample, Ok(Ok(_)));
+        sample.ok()?.ok()
+    }
+
+    /// Connects anew, if the connection is lost.
+    async fn dial(&mut self) -> anyhow::Result<()> {
+        if self.is_lost || !self.connection.status().connected() {
+            self.is_lost = true;
+            let dialled = timeout(LOOK_LIMIT, connect(&self.config)).await;
+            self.connection = dialled.unwrap_or_else(|_| Err(anyhow!("no answer within {LOOK_LIMIT:?}")))?;
+            self.is_lost = false;
+        }
+        Ok(())
+    }
+
+    /// Whether no task waits for a worker or for its next try. What a worker has in hand RabbitMQ does not tell.
+    pub(super) async fn is_drained(&mut self) -> bool {
+        self.glance(0).await.is_some_and(|sample| sample.waiting + sample.retrying == 0)
     }
 
     /// Declares [`MARK`], which goes with this connection.
@@ -147,7 +179,8 @@ impl Queues {
     ///
     /// # Errors
     /// When RabbitMQ does not answer.
-    pub(super) async fn empty(&self) -> anyhow::Result<BrokerState> {
+    pub(super) async fn empty(&mut self) -> anyhow::Result<BrokerState> {
+        self.dial().await.context("looking into RabbitMQ's queues")?;
         let mut state = BrokerState::default();
         for queue in [TASK_QUEUE, &self.retry_queue] {
             let messages = self.take_all(queue).await?;
@@ -180,7 +213,10 @@ impl Queues {
     }
 
     /// For the message of a run that does not end.
-    pub(super) async fn open_ends(&self) -> String {
+    pub(super) async fn open_ends(&mut self) -> String {
+        if let Err(error) = self.dial().await {
+            return format!("{error:#}");
+        }
         let mut open = Vec::new();
         for queue in [TASK_QUEUE, ROUTING_QUEUE, &self.retry_queue] {
             match self.depth(queue).await {

@@ -1,17 +1,22 @@
 //! A router replica as an operating-system process of its own: this executable, told to be `backbone`.
 
 use super::cpu;
-use crate::spec::Pod;
+use crate::spec::{Pod, Spec};
 use anyhow::{Context, bail, ensure};
 use backbone::{config::Config, env::Env, telemetry::DropReason};
 use rustix::process::{Pid, Signal, kill_process};
-use sim::real::{cgroup::Group, port::Port};
+use sim::real::{
+    cgroup::{Group, Hierarchy},
+    port::Port,
+};
 use std::{
-    fs::File,
-    path::Path,
+    collections::BTreeMap,
+    fs::OpenOptions,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, sleep, timeout},
@@ -39,41 +44,54 @@ pub(super) struct Router {
     _cgroup: Option<Group>,
 }
 
-/// What is needed to start routers.
-pub(super) struct Launcher<'a> {
-    /// For configurations and logs.
-    pub(super) folder: &'a Path,
+/// What is needed to start routers, again and again.
+pub(super) struct Launcher {
+    pub(super) spec: Arc<Spec>,
     /// Where the brokers are, logins included.
-    pub(super) config: &'a Config,
-    /// `TCP_NODELAY` on their connections.
-    pub(super) nodelay: bool,
-    /// Puts a process under its quota, if it has one.
-    pub(super) confine: &'a dyn Fn(u32) -> anyhow::Result<Option<Group>>,
+    pub(super) config: Arc<Config>,
+    /// Where routers that answer calls listen.
+    pub(super) ports: BTreeMap<Pod, Port>,
+    /// For configurations and logs.
+    pub(super) folder: TempDir,
+    /// Where CPU quotas are set, if there are any.
+    pub(super) hierarchy: Option<Hierarchy>,
 }
 
-impl Launcher<'_> {
-    /// Starts `pod`; `listen` is the port of a router that answers calls.
+impl Launcher {
+    /// Puts process `pid` under the quota that the spec has for `pod`, if there is one and quotas can be set.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn confine(&self, pod: Pod, pid: u32) -> anyhow::Result<Option<Group>> {
+        let quota = self.spec.machines.of(pod).quota();
+        let Some((hierarchy, quota)) = self.hierarchy.as_ref().zip(quota) else { return Ok(None) };
+        Ok(Some(hierarchy.confine(&pod.to_string(), pid, quota)?))
+    }
+
+    /// Starts `pod`.
     ///
     /// # Errors
     /// When it can't be started.
-    pub(super) fn start(&self, pod: Pod, listen: Option<u16>) -> anyhow::Result<Router> {
+    pub(super) fn start(&self, pod: Pod) -> anyhow::Result<Router> {
         let admin = Port::claim()?;
-        let mut config = self.config.clone();
+        let mut config = (*self.config).clone();
         config.admin.listen = format!("127.0.0.1:{}", admin.number());
-        if let Some(port) = listen {
-            config.http_router.listen = ([127, 0, 0, 1], port).into();
+        if let Some(port) = self.ports.get(&pod) {
+            config.http_router.listen = ([127, 0, 0, 1], port.number()).into();
         }
-        let [file, log] = ["toml", "log"].map(|extension| self.folder.join(format!("{pod}.{extension}")));
+        let [file, log] = ["toml", "log"].map(|extension| self.folder.path().join(format!("{pod}.{extension}")));
         // Written out, secrets are masked. They go through the environment.
         let text = toml::to_string(&config).context("a configuration fits into TOML")?;
         std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
+        // What it said before it was started again stays.
+        let stderr = OpenOptions::new().create(true).append(true).open(&log);
         let executable = std::env::current_exe().context("finding this executable, to run routers from it")?;
         let mut command = Command::new(&executable);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"BACKBONE_")) {
             command.env_remove(name);
         }
         command
-            .args(["backbone", &format!("--nodelay={}", self.nodelay), "--", &pod.command()])
+            .args(["backbone", &format!("--nodelay={}", self.spec.machines.of(pod).nodelay), "--", &pod.command()])
             .args(["--log", "warn", "--config"])
             .arg(&file)
             .env("BACKBONE_AMQP__URL", &config.amqp.url)
@@ -84,13 +102,13 @@ impl Launcher<'_> {
             // It ends when this pipe does, whatever becomes of us.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).with_context(|| format!("creating {}", log.display()))?);
+            .stderr(stderr.with_context(|| format!("opening {}", log.display()))?);
         // Ctrl-C is for us.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let process = command.spawn().with_context(|| format!("starting {} as {pod}", executable.display()))?;
         // From here on a failure drops the router, and with it the process.
         let mut router = Router { pod, process, admin, log, _cgroup: None };
-        router._cgroup = (self.confine)(router.process.id())?;
+        router._cgroup = self.confine(pod, router.process.id())?;
         Ok(router)
     }
 }
@@ -112,17 +130,40 @@ impl Router {
     /// When it ends, or says at the deadline what it still waits for.
     pub(super) async fn ready(&mut self, deadline: Instant) -> anyhow::Result<()> {
         loop {
-            if let Some(status) = self.process.try_wait().context("looking after a process")? {
-                bail!("{} has ended ({status}) instead of getting ready: {}", self.pod, self.log());
+            if let Some(end) = self.ended()? {
+                bail!("{end} instead of getting ready");
             }
-            let said = match self.ask("/health/ready").await {
-                Ok((200, _)) => return Ok(()),
-                Ok((_, body)) => body.trim().to_owned(),
-                Err(error) => error.to_string(),
-            };
+            let Some(said) = self.unready().await else { return Ok(()) };
             ensure!(Instant::now() < deadline, "{} does not get ready: {said}", self.pod);
             sleep(LOOK_PERIOD).await;
         }
+    }
+
+    /// Why it is not ready; `None` if it is.
+    pub(super) async fn unready(&self) -> Option<String> {
+        match self.ask("/health/ready").await {
+            Ok((200, _)) => None,
+            Ok((_, body)) => Some(body.trim().to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// How it has ended, if it has, and its last words.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub(super) fn ended(&mut self) -> anyhow::Result<Option<String>> {
+        let status = self.process.try_wait().context("looking after a process")?;
+        Ok(status.map(|status| format!("{} has ended ({status}): {}", self.pod, self.log())))
+    }
+
+    /// Lets it stand still (SIGSTOP), or go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When there is no such process any more.
+    pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.process), signal)
+            .with_context(|| format!("sending {signal:?} to {}", self.pod))
     }
 
     /// What it counted.
@@ -158,8 +199,7 @@ impl Router {
     /// # Errors
     /// When it fails or takes too long.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = Pid::from_child(&self.process);
-        kill_process(pid, Signal::TERM).with_context(|| format!("sending SIGTERM to {}", self.pod))?;
+        self.signal(Signal::TERM)?;
         let deadline = Instant::now() + STOP_LIMIT;
         loop {
             match self.process.try_wait().context("looking after a process")? {

@@ -5,43 +5,48 @@ use super::{
     brokers::Brokers,
     cleanup::Cleanup,
     conditions::{Conditions, Reading},
+    faults,
     keys::Keys,
     options::Options,
+    processes::Processes,
     queues::Queues,
+    recovery::Healing,
     router::{Launcher, Router},
     spans::{Collector, sample_ppm},
 };
 use crate::{
     deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
     measure::{
-        HopMedians, Outcome, Recorder, RouterReports, SECOND_US, Sample,
+        HopMedians, Oracle, Outcome, Recorder, RouterReports, SECOND_US, Sample,
         invariants::{self, BrokerState},
     },
     progress::Progress,
-    spec::{Pod, Spec},
-    workload::gateway_mac,
+    spec::{FaultKind, Pod, Spec},
 };
 use anyhow::{Context, bail, ensure};
 use backbone::{
-    config::{self, Config, RoutingMode},
+    config::{self, Config},
     env::{Env, TokioPlatform},
+    telemetry::{FanOut, Readiness},
 };
 use futures_util::future::{join_all, try_join_all};
 use sim::{
     Seed,
     fleet::{BusyProcessor, Gateway},
-    real::{
-        cgroup::{Group, Hierarchy},
-        port::Port,
-    },
+    real::{cgroup::Hierarchy, port::Port},
 };
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::oneshot::error::RecvError,
+    time::{Instant, sleep, timeout},
+};
+
+/// What the faults' task ended with.
+type Over = Result<anyhow::Result<Vec<u64>>, RecvError>;
 
 /// How often it is looked how far things are.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
@@ -49,30 +54,27 @@ const LOOK_PERIOD: Duration = Duration::from_millis(100);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// A live world. Dropping it ends its processes, routers before brokers.
-struct World {
-    spec: Arc<Spec>,
+pub(super) struct World {
+    pub(super) spec: Arc<Spec>,
     config: Arc<Config>,
-    recorder: Recorder,
-    gateways: Gateways,
+    pub(super) recorder: Recorder,
+    pub(super) gateways: Gateways,
     start: Instant,
     /// What nothing else at the brokers is called.
     run_id: String,
-    /// Where routers that answer calls listen.
-    ports: BTreeMap<Pod, Port>,
     /// Dispatcher and workers.
-    services: Vec<Process>,
-    routers: Vec<Router>,
-    /// The routers' configurations and logs.
-    folder: TempDir,
-    queues: Queues,
+    services: Vec<(Pod, Process)>,
+    /// Of the workers.
+    pub(super) readiness: BTreeMap<Pod, Arc<Readiness>>,
+    pub(super) processes: Arc<Processes>,
+    pub(super) queues: Queues,
     /// What RabbitMQ showed, about once a second.
     samples: Vec<Sample>,
     /// `None`: the spec has a collector of its own.
     collector: Option<Collector>,
+    /// How often each fault did something.
+    hits: Vec<u64>,
     brokers: Brokers,
-    /// Of brokers; removed after they have ended.
-    _cgroups: Vec<Group>,
-    hierarchy: Option<Hierarchy>,
 }
 
 /// Runs `spec`.
@@ -96,13 +98,18 @@ pub(super) async fn run(
     let mut world = World::build(spec.clone(), brokers, hierarchy, start, progress.clone(), cleanup).await?;
     world.take(deployment::set_up(&spec)).await?;
     progress.enter("working");
-    let before = Reading::take(&world.brokers, &world.routers);
+    let before = Reading::take(&world.brokers, &world.processes.cpu_us().await);
     world.work(&progress).await?;
-    let after = Reading::take(&world.brokers, &world.routers);
+    let after = Reading::take(&world.brokers, &world.processes.cpu_us().await);
     progress.enter("stopping");
     let outcome = world.close().await?;
     conditions.account(&before, &after, outcome.counters.rpcs_replied);
     conditions.hops = HopMedians::of(&outcome);
+    // What a fault has ended took the time that it used with it.
+    let ended = spec.faults.iter().filter(|fault| fault.kind != FaultKind::Freeze);
+    for kind in ended.map(|fault| fault.target.example().kind()) {
+        conditions.cpu_us_per_rpc.remove(kind);
+    }
     Ok((outcome, conditions))
 }
 
@@ -116,10 +123,6 @@ impl World {
         progress: Arc<Progress>,
         cleanup: &mut Cleanup,
     ) -> anyhow::Result<Self> {
-        let mut cgroups = Vec::new();
-        for (pod, broker) in &brokers.private {
-            cgroups.extend(confine(hierarchy.as_ref(), &spec, *pod, broker.pid())?);
-        }
         let run_id = run_id();
         let (mut config, ports) = config(&spec, &brokers, &run_id)?;
         let collector = match config.tracing.collector.as_str() {
@@ -131,23 +134,27 @@ impl World {
                 config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(spec.workload.tasks) };
         }
         let config = Arc::new(config);
-        let queues = claim(&spec, &config, &brokers, cleanup).await?;
+        let queues = claim(&config, &brokers, cleanup).await?;
+        let folder = tempfile::tempdir().context("making a directory for the routers' configurations and logs")?;
+        let launcher = Launcher { spec: spec.clone(), config: config.clone(), ports, folder, hierarchy };
+        let processes = Processes::new(launcher, deployment::routers(&spec), &brokers.private)?;
+        processes.name_gateway().await?;
+        let recorder = Recorder::new(&spec, progress, RouterReports::Elsewhere);
+        recorder.watch_labels(move || since(start));
         Ok(Self {
             config,
-            recorder: Recorder::new(&spec, progress, RouterReports::Elsewhere),
+            recorder,
             gateways: Gateways::place(spec.clone()),
             start,
             run_id,
-            ports,
             services: Vec::new(),
-            routers: Vec::new(),
-            folder: tempfile::tempdir().context("making a directory for the routers' configurations and logs")?,
+            readiness: BTreeMap::new(),
+            processes: Arc::new(processes),
             queues,
             samples: Vec::new(),
             collector,
+            hits: Vec::new(),
             brokers,
-            _cgroups: cgroups,
-            hierarchy,
             spec,
         })
     }
@@ -159,7 +166,7 @@ impl World {
     async fn take(&mut self, steps: Vec<Step>) -> anyhow::Result<()> {
         for step in steps {
             match step {
-                Step::Start(pod) => self.start(pod)?,
+                Step::Start(pod) => self.start(pod).await?,
                 Step::Connect => self.connect().await?,
                 Step::Pause(time) => sleep(time).await,
             }
@@ -168,10 +175,10 @@ impl World {
     }
 
     /// Starts what belongs on `pod`.
-    fn start(&mut self, pod: Pod) -> anyhow::Result<()> {
+    async fn start(&mut self, pod: Pod) -> anyhow::Result<()> {
         match pod {
             Pod::Gateway(_) | Pod::Store(_) => self.start_gateways(pod),
-            Pod::Router(..) => self.start_router(pod)?,
+            Pod::Router(..) => self.processes.start(pod).await?,
             Pod::TaskWorker(_) | Pod::Dispatcher => self.start_service(pod),
             Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) => {
                 unreachable!("the world was built with its brokers")
@@ -192,29 +199,26 @@ impl World {
         }
     }
 
-    fn start_router(&mut self, pod: Pod) -> anyhow::Result<()> {
-        let confine = |pid| confine(self.hierarchy.as_ref(), &self.spec, pod, pid);
-        let nodelay = self.spec.machines.of(pod).nodelay;
-        let launcher = Launcher { folder: self.folder.path(), config: &self.config, nodelay, confine: &confine };
-        let router = launcher.start(pod, self.ports.get(&pod).map(Port::number))?;
-        self.routers.push(router);
-        Ok(())
-    }
-
     fn start_service(&mut self, pod: Pod) {
         let (env, start) = (self.env(pod), self.start);
+        let readiness = Arc::new(Readiness::default());
+        if pod != Pod::Dispatcher {
+            self.readiness.insert(pod, readiness.clone()); // a dispatcher ends by itself
+        }
         let telemetry = self.recorder.telemetry(pod, move |_| Some(since(start)));
+        let telemetry = Arc::new(FanOut(vec![telemetry, readiness]));
         let (config, recorder) = (self.config.clone(), self.recorder.clone());
         let work = Work {
-            may_fall_silent: false,
+            may_fall_silent: !self.spec.is_faultless(),
             tasks: recorder.publish(move || since(start)),
             take_result: move |result| recorder.take_result(since(start), result),
         };
-        self.services.push(Process::start(&env.clone(), |stop| async move {
+        let process = Process::start(&env.clone(), |stop| async move {
             if let Err(error) = run_service(pod, env, config, telemetry, work, stop).await {
                 tracing::error!(%error, "the dispatcher gave up");
             }
-        }));
+        });
+        self.services.push((pod, process));
     }
 
     /// The environment of what runs in this process.
@@ -225,7 +229,9 @@ impl World {
     /// Waits for the routers and then for the gateways.
     async fn connect(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + CONNECT_LIMIT;
-        try_join_all(self.routers.iter_mut().map(|router| router.ready(deadline))).await?;
+        let mut routers = self.processes.routers().await;
+        let routers = routers.iter_mut().filter_map(|router| router.as_mut());
+        try_join_all(routers.map(|router| router.ready(deadline))).await?;
         let expected = self.spec.fleet.gateways as usize;
         let connected = async {
             while self.gateways.online() < expected {
@@ -239,46 +245,87 @@ impl World {
         Ok(())
     }
 
-    /// Starts workers and dispatcher and waits until all tasks have ended.
+    /// Starts workers and dispatcher, breaks what is to break, and waits until all tasks have ended and, if anything
+    /// broke, all is well again.
     async fn work(&mut self, progress: &Progress) -> anyhow::Result<()> {
         let limit_s = self.spec.limits.virtual_s_max;
         let limit = Instant::now() + Duration::from_secs(limit_s.into());
+        let mut faults = faults::begin(self.processes.clone(), self.spec.clone(), self.recorder.clone());
         self.take(deployment::work(&self.spec)).await?;
         let mut sample_us = since(self.start).next_multiple_of(SECOND_US);
-        while !self.recorder.is_finished() {
+        let mut healing = None;
+        while !self.recorder.is_finished() || healing.is_none() {
             tokio::select! {
                 biased;
-                () = self.recorder.finished() => {}
+                over = &mut faults.hits, if healing.is_none() => healing = Some(self.mended(over)?),
+                () = self.recorder.finished(), if !self.recorder.is_finished() => {}
                 () = sleep(LOOK_PERIOD) => progress.virtual_us.store(since(self.start), Ordering::Relaxed),
             }
             if since(self.start) >= sample_us {
-                self.samples.push(self.queues.sample(since(self.start)).await?);
+                self.sample().await?;
                 sample_us = since(self.start).next_multiple_of(SECOND_US);
             }
-            ensure!(Instant::now() < limit, "not done after {limit_s} s: {}", self.queues.open_ends().await);
+            if let Some(healing) = healing
+                && self.is_overdue(healing).await
+            {
+                return Ok(());
+            }
+            if Instant::now() >= limit {
+                bail!("not done after {limit_s} s: {}", self.queues.open_ends().await);
+            }
         }
-        self.recorder.probe(limit - Instant::now()).await;
+        match healing.filter(|_| !self.spec.faults.is_empty()) {
+            Some(healing) => self.recover(healing).await?,
+            None => self.recorder.probe(limit - Instant::now()).await,
+        }
+        Ok(())
+    }
+
+    /// All faults are over.
+    fn mended(&mut self, over: Over) -> anyhow::Result<Healing> {
+        self.hits = over.context("the faults' task ended without a word")??;
+        Ok(self.heal())
+    }
+
+    /// Looks at RabbitMQ, which may be broken if anything breaks.
+    async fn sample(&mut self) -> anyhow::Result<()> {
+        let now_us = since(self.start);
+        if self.spec.faults.is_empty() {
+            self.samples.push(self.queues.sample(now_us).await?);
+        } else {
+            self.samples.extend(self.queues.glance(now_us).await);
+        }
         Ok(())
     }
 
     /// Stops the services, asks routers and brokers what there was, and gives what came of the run.
     async fn close(mut self) -> anyhow::Result<Outcome> {
-        self.services.iter().for_each(Process::ask_to_stop);
-        let stopped = join_all(self.services.drain(..).map(Process::stopped));
+        for (pod, process) in &self.services {
+            if process.has_panicked() {
+                self.recorder.violate(Oracle::Panicked.broken(format!("{pod} has panicked; its message is above")));
+            }
+            process.ask_to_stop();
+        }
+        let stopped = join_all(self.services.drain(..).map(|(_, process)| process.stopped()));
         ensure!(timeout(STOP_LIMIT, stopped).await.is_ok(), "workers have not stopped within {STOP_LIMIT:?}");
         let mut counted = RouterCounts::default();
-        for router in &self.routers {
-            counted.take(router).await?;
+        let mut routers: Vec<Router> = self.processes.routers().await.iter_mut().filter_map(|one| one.take()).collect();
+        for router in &mut routers {
+            match router.ended()? {
+                Some(end) => self.recorder.violate(Oracle::Panicked.broken(end)),
+                None => counted.take(router).await?,
+            }
         }
-        let routers = std::mem::take(&mut self.routers);
-        try_join_all(routers.into_iter().map(Router::stop)).await?;
+        let running = routers.into_iter().filter_map(|mut router| matches!(router.ended(), Ok(None)).then_some(router));
+        try_join_all(running.map(Router::stop)).await?;
         let brokers = BrokerState { mqtt_messages: counted.mqtt_messages, ..self.queues.empty().await? };
-        let mut outcome = invariants::check(&self.recorder, &brokers, true);
+        let mut outcome = invariants::check(&self.recorder, &brokers, self.spec.is_faultless());
         outcome.virtual_us = since(self.start);
         outcome.samples = self.samples;
         if let Some(collected) = self.collector.map(|collector| collector.collected()) {
             (outcome.rpc_latencies_us, outcome.call_hops) = (collected.router_to_router_us, collected.hops);
         }
+        outcome.fault_hits = self.hits;
         outcome.radio = self.gateways.radio_use();
         outcome.counters.disconnects += counted.disconnects;
         for (reason, times) in counted.drops {
@@ -315,18 +362,12 @@ fn run_id() -> String {
     format!("shelfwire-bench-{:016x}", u64::from_be_bytes(random))
 }
 
-/// Makes sure that nobody else uses these queues and keys, has them cleaned up if they are not at private brokers, and
-/// names the one gateway of fixed routing.
-async fn claim(spec: &Spec, config: &Arc<Config>, brokers: &Brokers, cleanup: &mut Cleanup) -> anyhow::Result<Queues> {
+/// Makes sure that nobody else uses these queues and keys, and has them cleaned up if they are not at private brokers.
+async fn claim(config: &Arc<Config>, brokers: &Brokers, cleanup: &mut Cleanup) -> anyhow::Result<Queues> {
     let queues = Queues::open(config).await?;
-    let mut keys = Keys::open(&config.redis).await?;
-    keys.check_unused().await?;
+    Keys::open(&config.redis).await?.check_unused().await?;
     cleanup.queues = (!brokers.is_private(Pod::Amqp)).then(|| config.clone());
     cleanup.keys = (!brokers.is_private(Pod::Redis)).then(|| config.clone());
-    if config.routing.mode == RoutingMode::Fixed {
-        let limit = Duration::from_secs(spec.limits.virtual_s_max.into());
-        keys.set_default_route(&gateway_mac(0).to_string(), limit).await?;
-    }
     Ok(queues)
 }
 
@@ -347,12 +388,6 @@ fn config(spec: &Spec, brokers: &Brokers, run_id: &str) -> anyhow::Result<(Confi
     }
     config.validate().context("the services would not accept this configuration")?;
     Ok((config, ports))
-}
-
-/// Puts process `pid` under the quota that `spec` has for `pod`, if there is one and quotas can be set.
-fn confine(hierarchy: Option<&Hierarchy>, spec: &Spec, pod: Pod, pid: u32) -> anyhow::Result<Option<Group>> {
-    let Some((hierarchy, quota)) = hierarchy.zip(spec.machines.of(pod).quota()) else { return Ok(None) };
-    Ok(Some(hierarchy.confine(&pod.to_string(), pid, quota)?))
 }
 
 /// Microseconds since `start`.

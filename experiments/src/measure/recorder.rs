@@ -191,6 +191,18 @@ impl Recorder {
         self.entries().violate(violation);
     }
 
+    /// All faults of `spec` are over, and did something so often: one that did nothing is a mistake, or is counted.
+    pub(crate) fn note_hits(&self, spec: &Spec, hits: &[u64]) {
+        for (fault, _) in spec.faults.iter().zip(hits).filter(|(_, hits)| **hits == 0) {
+            if spec.expect.every_fault_hits {
+                let text = format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target);
+                self.violate(Oracle::FaultMissed.broken(text));
+            } else {
+                self.entries().reach(Sometimes::FaultMissed);
+            }
+        }
+    }
+
     fn index_of(task: &TaskId) -> usize {
         Workload::index_of(task.as_str()).expect("all tasks of a run come from its workload")
     }

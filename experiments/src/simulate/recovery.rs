@@ -3,9 +3,9 @@
 
 use super::world::World;
 use crate::{
-    deployment::REPORT_MARGIN,
+    deployment,
     measure::{Oracle, Sometimes},
-    spec::{Fault, FaultKind, Pod, Spec, Target},
+    spec::{Fault, Pod, Spec, Target},
 };
 use backbone::{
     message::{ROUTING_QUEUE, dead_letter_queue},
@@ -29,8 +29,6 @@ const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// How often somebody asks services whether they are ready, in virtual time; Kubernetes does so every 10 s if nothing
 /// else is said.
 const READINESS_PERIOD: Duration = Duration::from_secs(1);
-/// Time for what a gateway has acknowledged and still has in hand, beside what it takes to execute.
-const IN_HAND_MARGIN: Duration = Duration::from_secs(1);
 
 /// When all faults were over.
 #[derive(Clone, Copy)]
@@ -135,9 +133,9 @@ impl<'a> Recovery<'a> {
         let due = due.max(Instant::now() + SETTLE_LOOK_PERIOD);
         let has_settled = self.spec.faults.is_empty() || self.settle(due).await;
         if has_settled && self.spec.expect.probe_tasks > 0 {
-            self.rest(healed + self.silence()).await;
+            self.rest(healed + deployment::silence(self.spec)).await;
             // Somebody may have noticed only now that a connection is dead.
-            if self.settle(due.max(Instant::now() + IN_HAND_MARGIN)).await {
+            if self.settle(due.max(Instant::now() + READINESS_PERIOD)).await {
                 self.world.recorder().probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
             }
         }
@@ -146,29 +144,11 @@ impl<'a> Recovery<'a> {
     /// Waits until all is at rest, from `begin` on. Meanwhile services are asked whether they are ready, as they are
     /// wherever they run.
     async fn rest(&self, begin: Instant) {
-        let end = begin.max(Instant::now()) + self.at_rest();
+        let end = begin.max(Instant::now()) + deployment::at_rest(self.spec);
         while Instant::now() < end {
             sleep_until(end.min(Instant::now() + READINESS_PERIOD)).await;
             let _ = self.unready();
         }
-    }
-
-    /// How long connections may be silent after the last fault: the pauses between TCP's retransmissions double, so it
-    /// may be as long again as the fault lasted.
-    fn silence(&self) -> Duration {
-        let longest_ms = self.spec.faults.iter().filter_map(|fault| fault.for_ms).max().unwrap_or(0);
-        Duration::from_millis(longest_ms) + IN_HAND_MARGIN
-    }
-
-    /// How long it takes then until every label has a route again, and gateways have done what they had in hand.
-    fn at_rest(&self) -> Duration {
-        let (fleet, ble) = (&self.spec.fleet, &self.spec.fleet.ble_service_ms);
-        let late = self.spec.faults.iter().filter(|fault| fault.kind == FaultKind::ReplyLate);
-        let late_ms = late.filter_map(|fault| fault.strength).map(i64::unsigned_abs).max().unwrap_or(0);
-        let reported_ms = u64::from(fleet.rssi_period_ms.max(fleet.rssi_heartbeat_ms));
-        REPORT_MARGIN
-            + IN_HAND_MARGIN
-            + Duration::from_millis(reported_ms + u64::from(ble.median + ble.spread) + late_ms)
     }
 
     /// Waits until all is as before, until `due` at most. Returns whether it is.

@@ -4,6 +4,7 @@
 
 mod certificates;
 mod emulated_brokers;
+mod faults;
 mod gateway;
 mod own_brokers;
 mod place;

@@ -109,8 +109,9 @@ fn what_can_not_be_had_live_is_refused_before_anything_is_started() {
         place.assert_clean();
         text(&output.stderr)
     };
-    let faults = "faults=[{ at_ms = 10, kind = 'crash', target = 'redis', for_ms = 10 }]";
-    assert!(refused(&["--live", "--set", faults]).contains("faults, which only the simulator injects"));
+    let fault = "faults=[{ at_ms = 10, kind = 'cut', target = 'redis', for_ms = 10 }]";
+    let message = refused(&["--live", "--set", fault]);
+    assert!(message.contains("a fault `cut`, which only the simulator injects; a live run has crash, "), "{message}");
     assert!(refused(&["--live", "--set", "network.loss_ppm=1"]).contains("only the simulator"));
     let scaled = "autoscale.task_workers.triggers=[{ queue = 'task_queue' }]";
     assert!(refused(&["--live", "--set", scaled]).contains("scales replicas"));

@@ -9,10 +9,7 @@ mod network;
 mod processes;
 
 use super::world::{LastWord, World};
-use crate::{
-    measure::{Oracle, Sometimes},
-    spec::{Fault, FaultKind, Spec},
-};
+use crate::spec::{Fault, FaultKind, Spec};
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -29,14 +26,7 @@ pub(super) async fn inject(world: &World, spec: &Spec) -> Vec<u64> {
         happen(world, fault).await
     }))
     .await;
-    for (fault, _) in spec.faults.iter().zip(&hits).filter(|(_, hits)| **hits == 0) {
-        if spec.expect.every_fault_hits {
-            let text = format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target);
-            world.recorder().violate(Oracle::FaultMissed.broken(text));
-        } else {
-            world.recorder().entries().reach(Sometimes::FaultMissed);
-        }
-    }
+    world.recorder().note_hits(spec, &hits);
     hits
 }
 

@@ -1,0 +1,145 @@
+//! What breaks in a live run: processes that die, stop or stand still, by the same specs as in the simulator.
+//!
+//! Each fault begins at its time. One whose part is in the hands of another fault waits for that one's end: a process
+//! that is dead can't be frozen. A broker takes the time that it needs to boot, RabbitMQ seconds, beside that for which
+//! it is away.
+
+use super::{options::Options, processes::Processes};
+use crate::{
+    measure::Recorder,
+    spec::{Fault, FaultKind, Pod, Spec},
+};
+use anyhow::{Context, ensure};
+use backbone::env::{Env, TaskGuard};
+use futures_util::future::try_join_all;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+
+/// What a live run can do to processes.
+pub const KINDS: [FaultKind; 5] =
+    [FaultKind::Crash, FaultKind::Restart, FaultKind::RollingRestart, FaultKind::ScaleToOne, FaultKind::Freeze];
+
+/// Faults that happen. Dropping this ends them.
+pub(super) struct Faults {
+    /// How often each did something, when all are over.
+    pub(super) hits: oneshot::Receiver<anyhow::Result<Vec<u64>>>,
+    _task: TaskGuard,
+}
+
+/// Refuses what can't be done.
+pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
+    for fault in &spec.faults {
+        let Fault { kind, target, for_ms, .. } = fault;
+        let kinds = KINDS.map(name).join(", ");
+        ensure!(
+            KINDS.contains(kind),
+            "{} has a fault `{}`, which only the simulator injects; a live run has {kinds}",
+            spec.name,
+            name(*kind)
+        );
+        ensure!(
+            matches!(target.example(), Pod::Router(..) | Pod::Amqp | Pod::Mqtt | Pod::Redis),
+            "{} breaks {target}, which is no process of its own in a live run; routers, amqp, mqtt and redis are",
+            spec.name
+        );
+        let given = [(Pod::Amqp, &options.amqp), (Pod::Mqtt, &options.mqtt), (Pod::Redis, &options.redis)];
+        let is_given = given.iter().any(|(broker, url)| *broker == target.example() && url.is_some());
+        ensure!(!is_given, "{} breaks {target}, and --{target} names one that is not the run's", spec.name);
+        ensure!(
+            for_ms.is_some(),
+            "{} breaks {target} without an end (`for_ms`): a live run waits until all works again",
+            spec.name
+        );
+    }
+    Ok(())
+}
+
+/// As a spec has it.
+fn name(kind: FaultKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Lets all faults of `spec` happen at their times, counted from now.
+pub(super) fn begin(processes: Arc<Processes>, spec: Arc<Spec>, recorder: Recorder) -> Faults {
+    let (over, hits) = oneshot::channel();
+    let task = Env::tokio().spawn("faults", async move {
+        let _ = over.send(all(&processes, &spec, &recorder).await);
+    });
+    Faults { hits, _task: task.into() }
+}
+
+async fn all(processes: &Processes, spec: &Spec, recorder: &Recorder) -> anyhow::Result<Vec<u64>> {
+    let start = Instant::now();
+    let hits = try_join_all(spec.faults.iter().map(|fault| async move {
+        sleep_until(start + Duration::from_millis(fault.at_ms)).await;
+        let happened = happen(processes, spec, fault).await;
+        happened.with_context(|| format!("the fault `{} {}`", name(fault.kind), fault.target))
+    }));
+    let hits = hits.await?;
+    recorder.note_hits(spec, &hits);
+    Ok(hits)
+}
+
+/// One fault, from its begin to its end. Returns how many processes it hit.
+async fn happen(processes: &Processes, spec: &Spec, fault: &Fault) -> anyhow::Result<u64> {
+    let pods = fault.target.pods(spec);
+    let lasts = Duration::from_millis(fault.for_ms.unwrap_or(0));
+    let mut hits = 0;
+    match fault.kind {
+        FaultKind::RollingRestart => {
+            for pod in pods {
+                hits += hit(processes, fault.kind, pod, lasts).await?;
+                sleep(lasts).await;
+            }
+        }
+        FaultKind::ScaleToOne => hits = hit_all(processes, fault.kind, &pods[1..], lasts).await?,
+        kind => hits = hit_all(processes, kind, &pods, lasts).await?,
+    }
+    Ok(hits)
+}
+
+async fn hit_all(processes: &Processes, kind: FaultKind, pods: &[Pod], lasts: Duration) -> anyhow::Result<u64> {
+    Ok(try_join_all(pods.iter().map(|pod| hit(processes, kind, *pod, lasts))).await?.into_iter().sum())
+}
+
+/// What happens to one process, until it is there again: 1, if it was there.
+async fn hit(processes: &Processes, kind: FaultKind, pod: Pod, lasts: Duration) -> anyhow::Result<u64> {
+    let Some(mut part) = processes.part(pod).await else { return Ok(0) };
+    if kind == FaultKind::Freeze {
+        let ran = part.freeze().await?;
+        sleep(lasts).await;
+        part.thaw().await?;
+        return Ok(ran.into());
+    }
+    let ran = if kind == FaultKind::Crash { part.kill().await? } else { part.stop().await? };
+    sleep(lasts).await;
+    part.start(processes).await?;
+    Ok(ran.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(fault: Fault, options: &Options) -> String {
+        let spec = Spec { name: "mine".into(), faults: vec![fault], ..Spec::default() };
+        refuse(&spec, options).map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn what_a_live_run_can_not_break_is_refused_by_name_and_with_what_it_can() {
+        let none = Options::default();
+        let kind = refused(Fault::new(1, FaultKind::PowerOff, Pod::Amqp, 1), &none);
+        assert!(kind.contains("`power_off`") && kind.contains("crash, restart, rolling_restart"), "{kind}");
+        let part = refused(Fault::new(1, FaultKind::Crash, Pod::TaskWorker(0), 1), &none);
+        assert!(part.contains("breaks task_worker-0") && part.contains("routers, amqp, mqtt and redis"), "{part}");
+        assert!(refused(Fault::new(1, FaultKind::Freeze, Pod::Redis, None), &none).contains("without an end"));
+        let mine = Options { redis: Some("redis://localhost".into()), ..Options::default() };
+        let fault = Fault::new(1, FaultKind::Freeze, Pod::Redis, 5);
+        assert!(refused(fault.clone(), &mine).contains("--redis names one that is not the run's"));
+        assert_eq!(refused(fault, &none), "");
+    }
+}
