@@ -9,6 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How often it is looked whether all is as before.
 const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(200);
 
+/// Mosquitto looks for sessions whose time is over now and then.
+const SESSION_MARGIN: Duration = Duration::from_secs(5);
+
 /// When all faults were over, as far as that is known.
 #[derive(Clone, Copy)]
 pub(super) struct Healing {
@@ -71,11 +74,20 @@ impl World {
             sleep(SETTLE_LOOK_PERIOD).await;
         }
         if self.spec.expect.probe_tasks > 0 {
-            sleep_until(at + deployment::silence(&self.spec)).await;
+            sleep_until(at + deployment::silence(&self.spec).max(self.sessions_last())).await;
             sleep(deployment::at_rest(&self.spec)).await;
             self.recorder.probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
         }
         Ok(())
+    }
+
+    /// How long sessions of who was killed stay at the MQTT broker, which gives them their share of the replies: for as
+    /// long a new task may wait for one in vain. The simulator sees when they are gone.
+    fn sessions_last(&self) -> Duration {
+        match self.spec.backbone.mqtt.session_expiry_s {
+            0 => Duration::ZERO,
+            expiry_s => Duration::from_secs(expiry_s.into()) + SESSION_MARGIN,
+        }
     }
 
     /// Who is not ready, and why.

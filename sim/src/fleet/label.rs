@@ -15,6 +15,8 @@ pub struct Labels(Arc<All>);
 struct All {
     labels: Mutex<BTreeMap<Mac, Label>>,
     watcher: OnceLock<Watcher>,
+    /// Held from a command to the end of its being told: on real threads the next one would overtake it.
+    told: Mutex<()>,
 }
 
 /// Is told of every command that reaches a label: the label, the version, and what the label did.
@@ -70,8 +72,9 @@ impl Labels {
     /// The label `mac` gets a command. A label that nobody knew before answers too: the thesis' emulators answer for
     /// any address.
     pub fn execute(&self, mac: Mac, version: u64) -> Execution {
+        let _told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         let execution = self.take(mac, version);
-        // Without the lock, since who watches may look at the labels.
+        // Without the labels' lock, since who watches may look at the labels.
         if let Some(watcher) = self.0.watcher.get() {
             watcher(mac, version, execution);
         }
