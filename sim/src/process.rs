@@ -223,7 +223,7 @@ fn assert_time_goes_on() {
         let now_us = with(|engine| engine.now_us());
         assert!(
             LAST_LOOK_US.replace(Some(now_us)) != Some(now_us),
-            "time stands still at {now_us} us: tasks ran {POLLS_AT_A_MOMENT_MAX} times without a wait; this is one of them"
+            "time stands still at {now_us} us: tasks ran {POLLS_AT_A_MOMENT_MAX} times without a wait, this one too"
         );
     }
 }

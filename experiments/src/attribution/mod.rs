@@ -60,7 +60,7 @@ pub struct Details {
 }
 
 impl Details {
-    /// What a replay needs ([`what_if`](crate::explain::what_if)).
+    /// What a replay needs.
     pub const FOR_REPLAY: Self = Self { journeys: false, capture: false, calls: true };
 }
 
