@@ -65,6 +65,7 @@ pub fn shrink(
     loop {
         let before = shrinker.smallest.clone();
         shrinker.fewer_faults();
+        shrinker.fewer_probes();
         shrinker.smaller_and_sooner();
         shrinker.smaller_world();
         shrinker.weaker_faults();
@@ -143,6 +144,20 @@ impl Shrinker<'_> {
                 if !helped {
                     break;
                 }
+            }
+        }
+    }
+
+    /// Fewer tasks that come when all is well, or none: there are never fewer tasks than that.
+    fn fewer_probes(&mut self) {
+        loop {
+            let now = self.smallest.expect.probe_tasks;
+            let helped = [0, 1, now / 2].into_iter().filter(|probes| *probes < now).any(|probes| {
+                let candidate = self.with(|spec| spec.expect.probe_tasks = probes);
+                self.keep(candidate, &format!("{probes} of {now} tasks when all is well"))
+            });
+            if !helped {
+                return;
             }
         }
     }
@@ -321,7 +336,7 @@ mod tests {
             fault(7_000, Pod::Redis),
             fault(20_000, Pod::Dispatcher),
         ];
-        (spec.workload.tasks, spec.replicas.task_workers) = (120, 5);
+        (spec.workload.tasks, spec.replicas.task_workers, spec.expect.probe_tasks) = (120, 5, 10);
         spec.check().unwrap();
         let fingerprint = Fingerprint { oracle: Oracle::TaskLost, kind: String::new() };
         let mut steps = 0;
