@@ -1,7 +1,10 @@
 //! What is at the brokers when all should be as before: nothing that was not there, and all who were.
 
 use super::{recovery::Recovery, world::World};
-use crate::{deployment::RESULTS_QUEUE, spec::Pod};
+use crate::{
+    deployment::RESULTS_QUEUE,
+    spec::{FaultKind, Pod},
+};
 use backbone::{
     config::{ReplyQueue, RouterKind, RpcKind},
     message::{DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_QUEUE, dead_letter_queue},
@@ -116,7 +119,10 @@ impl Recovery<'_> {
     }
 
     fn keys(&self) -> Vec<String> {
-        let now_ms = self.world.unix_ms();
+        // A Redis whose clock was ahead for a while keeps for longer what it was told then.
+        let steps = self.spec.faults.iter().filter(|fault| fault.kind == FaultKind::ClockStep);
+        let ahead_ms = steps.filter_map(|fault| fault.strength).filter_map(|ms| u64::try_from(ms).ok()).sum::<u64>();
+        let now_ms = self.world.unix_ms() + ahead_ms;
         let reply_ms = self.world.config.task_worker.reply_timeout_ms;
         let mut left = Vec::new();
         for redis in &self.world.redis {
