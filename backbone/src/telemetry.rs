@@ -349,6 +349,15 @@ pub(crate) struct Dropped {
     pub(crate) detail: String,
 }
 
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.as_str() {
+            "" => f.write_str(self.reason.name()),
+            detail => write!(f, "{}: {detail}", self.reason.name()),
+        }
+    }
+}
+
 /// Longest text that others have a say in, in characters, in a log line or a header.
 const DETAIL_CHARS_MAX: usize = 300;
 

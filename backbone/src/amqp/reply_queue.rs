@@ -1,6 +1,6 @@
 //! Queues for replies: named by the broker, and gone with their consumer.
 
-use super::{Delivery, QueueName, Session, consuming::Consuming};
+use super::{Delivery, OpenConnection, QueueName, Session, consuming::Consuming};
 use crate::reconnect::Unavailable;
 use lapin::{
     options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions},
@@ -56,7 +56,9 @@ impl ReplyQueue {
         ownership: Ownership,
         deadline: Instant,
     ) -> Result<Self, ReplyQueueError> {
-        let mut opening = Box::pin(Self::declare_and_consume(session.clone(), ownership));
+        // While there is no connection nothing was asked, so there is nothing that could come late.
+        let connection = session.line(deadline).await?.connection;
+        let mut opening = Box::pin(Self::declare_and_consume(connection, ownership));
         if let Ok(opened) = timeout_at(deadline, &mut opening).await {
             return opened;
         }
@@ -69,9 +71,8 @@ impl ReplyQueue {
         Err(ReplyQueueError::Late)
     }
 
-    async fn declare_and_consume(session: Session, ownership: Ownership) -> Result<Self, ReplyQueueError> {
+    async fn declare_and_consume(connection: OpenConnection, ownership: Ownership) -> Result<Self, ReplyQueueError> {
         let exclusive = ownership == Ownership::Exclusive;
-        let connection = session.line(Instant::now() + REPLY_QUEUE_LIMIT).await?.connection;
         let channel = connection.channel.clone();
         let options = QueueDeclareOptions { exclusive, auto_delete: true, ..Default::default() };
         let mut arguments = FieldTable::default();

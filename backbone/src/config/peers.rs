@@ -35,12 +35,12 @@ impl Tracing {
             return Ok(None);
         }
         let parse = |uri: Uri| {
-            let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
-            let host = authority.host();
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            let sound = uri.scheme_str() == Some("http") && !host.is_empty() && uri.path() != "/";
-            let (host, port) = (host.to_owned(), uri.port_u16().unwrap_or(80));
-            sound.then(|| TraceEndpoint { host, port, path: uri.path().to_owned() })
+            let authority = uri.authority()?.as_str();
+            let has_port = uri.port().is_some();
+            let (host, port) = host_and_port(&if has_port { authority.into() } else { format!("{authority}:80") })?;
+            let path = uri.path_and_query()?.as_str().to_owned();
+            let sound = uri.scheme_str() == Some("http") && uri.path() != "/";
+            sound.then_some(TraceEndpoint { host, port, path })
         };
         let endpoint = self.collector.parse().ok().and_then(parse);
         endpoint.map(Some).ok_or("expected http://HOST:PORT/v1/traces")
@@ -50,19 +50,21 @@ impl Tracing {
 impl Rpc {
     /// The parsed [`routers`](Self::routers).
     pub(crate) fn addresses(&self) -> Result<Vec<(String, u16)>, String> {
-        let parse = |router: &String| {
-            let (host, port) = router.rsplit_once(':')?;
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            let visible = host.bytes().all(|byte| byte.is_ascii_graphic());
-            let sound = !host.is_empty() && visible && !host.contains(['/', '@', '[', ']']);
-            // A colon is part of an address of version 6 and of nothing else.
-            let sound = sound && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok());
-            let port = port.parse().ok().filter(|port| *port > 0);
-            sound.then_some(()).and(port).map(|port| (host.to_owned(), port))
-        };
-        let parse = |router| parse(router).ok_or_else(|| format!("\"{router}\" is no HOST:PORT"));
+        let parse = |router: &String| host_and_port(router).ok_or_else(|| format!("\"{router}\" is no HOST:PORT"));
         self.routers.iter().map(parse).collect()
     }
+}
+
+/// The host, without brackets if it is an address of version 6, and the port of `HOST:PORT`.
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let visible = host.bytes().all(|byte| byte.is_ascii_graphic());
+    let sound = !host.is_empty() && visible && !host.contains(['/', '@', '[', ']']);
+    // A colon is part of an address of version 6 and of nothing else.
+    let sound = sound && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok());
+    let port = port.parse().ok().filter(|port| *port > 0);
+    sound.then_some(()).and(port).map(|port| (host.to_owned(), port))
 }
 
 impl Amqp {

@@ -229,14 +229,20 @@ fn an_address_for_health_and_metrics_has_a_port() {
 
 #[test]
 fn a_collector_of_traces_has_a_place_for_them() {
-    for wrong in ["https://c:4318/v1/traces", "c:4318", "http://c:4318", "http://me:secret@c:4318/v1/traces"] {
+    let wrong = ["https://c:4318/v1/traces", "c:4318", "http://c:4318", "http://me:secret@c:4318/v1/traces"];
+    for wrong in wrong.into_iter().chain(["http://c:0/v1/traces", "http://c:65536/v1/traces"]) {
         let message = refused(&format!("[tracing]\ncollector = \"{wrong}\""));
         assert!(message.contains("`tracing.collector` is"), "{message}");
     }
     assert!(refused("[tracing]\nsample_ppm = 1_000_001").contains("expected 0 to 1000000"));
-    let config = load("[tracing]\ncollector = \"http://[::1]/v1/traces\"").unwrap();
-    let endpoint = config.tracing.endpoint().unwrap().unwrap();
-    assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("::1", 80, "/v1/traces"));
+    for (url, host, port, path) in [
+        ("http://[::1]/v1/traces", "::1", 80, "/v1/traces"),
+        ("http://c:4318/v1/traces?tenant=a", "c", 4318, "/v1/traces?tenant=a"),
+    ] {
+        let config = load(&format!("[tracing]\ncollector = \"{url}\"")).unwrap();
+        let expected = TraceEndpoint { host: host.into(), port, path: path.into() };
+        assert_eq!(config.tracing.endpoint().unwrap().unwrap(), expected);
+    }
 }
 
 #[test]

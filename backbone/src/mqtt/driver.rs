@@ -6,7 +6,7 @@ use crate::{
     env::Env,
     needs::Needs,
     telemetry::{Event, Telemetry},
-    trace::TRACEPARENT,
+    trace::{TRACEPARENT, TraceParent},
 };
 use rumqttc::{
     AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode,
@@ -73,7 +73,7 @@ impl Driver {
                         topic: publish.topic,
                         payload: publish.payload,
                         correlation: properties.correlation_data,
-                        traceparent: said.map(|(_, parent)| parent),
+                        traceparent: said.and_then(|(_, parent)| TraceParent::parse(&parent)),
                         generation: connections,
                         packet_id: publish.pkid,
                         qos: publish.qos,

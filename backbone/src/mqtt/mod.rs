@@ -18,7 +18,7 @@ use crate::{
     needs::Needs,
     telemetry::{Ask, Standing, Telemetry},
     tls,
-    trace::TRACEPARENT,
+    trace::{TRACEPARENT, TraceParent},
 };
 use bytes::Bytes;
 use driver::Driver;
@@ -88,7 +88,7 @@ pub(crate) struct Incoming {
     /// What the request that is answered here asked to have back (MQTT 5, 3.3.2.3.6).
     pub(crate) correlation: Option<Bytes>,
     /// Whose child the span is that begins with it, if its sender says so.
-    pub(crate) traceparent: Option<String>,
+    pub(crate) traceparent: Option<TraceParent>,
     generation: Generation,
     packet_id: u16,
     qos: QoS,
@@ -230,7 +230,7 @@ impl Mqtt {
         reply_to: Option<ReplyTo>,
         expiry_s: u32,
         deadline: Instant,
-        traceparent: Option<String>,
+        traceparent: Option<TraceParent>,
     ) -> Result<Handover, MqttError> {
         let mut generation = self.generation.clone();
         // Not queued while there is no connection: a message that waits in the client would go out whenever.
@@ -240,7 +240,8 @@ impl Mqtt {
         };
         let (response_topic, correlation_data) = reply_to.map(|to| (to.topic, to.correlation)).unzip();
         let message_expiry_interval = Some(expiry_s);
-        let user_properties = traceparent.into_iter().map(|parent| (TRACEPARENT.to_owned(), parent)).collect();
+        let user_property = |parent: TraceParent| (TRACEPARENT.to_owned(), parent.to_string());
+        let user_properties = traceparent.into_iter().map(user_property).collect();
         let properties = PublishProperties {
             message_expiry_interval,
             response_topic,

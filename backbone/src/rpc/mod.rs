@@ -14,7 +14,7 @@ use crate::{
     env::Env,
     message::{Message as _, REQUEST_BYTES_MAX, Reply, Request, RequestId, TaskId},
     telemetry::{Event, FailReason, Telemetry},
-    trace::Tracer,
+    trace::{TraceParent, Tracer},
 };
 use http::HttpClient;
 use queue::QueueClient;
@@ -62,6 +62,14 @@ fn body_of(request: &Request) -> Result<Vec<u8>, Reply> {
     }
 }
 
+/// What a call is made for.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) task: &'a TaskId,
+    /// The span in which its producer published it, if it says so.
+    pub(crate) traceparent: Option<TraceParent>,
+}
+
 /// A request that is under way: reports that it was sent, and how it ended. Dropped before it has ended, it failed.
 struct UnderWay<'a> {
     telemetry: &'a dyn Telemetry,
@@ -103,7 +111,7 @@ pub(crate) enum RpcClient {
 }
 
 impl RpcClient {
-    /// The client for `config`; over queues it uses `session`, and traces calls.
+    /// The client for `config`, which traces calls; over queues it uses `session`.
     pub(crate) fn new(
         env: &Env,
         config: &Config,
@@ -116,16 +124,16 @@ impl RpcClient {
                 let replies = config.task_worker.reply_queue;
                 Self::Queue(QueueClient::new(env, session, replies, telemetry, tracer))
             }
-            RpcKind::Http => Self::Http(HttpClient::new(env, &config.rpc, telemetry)),
+            RpcKind::Http => Self::Http(HttpClient::new(env, &config.rpc, telemetry, tracer)),
         }
     }
 
-    /// Sends all of `requests` at once, for `task`, and waits for each until its reply or its deadline. The results are
+    /// Sends all of `requests` at once, for `origin`, and waits for each until its reply or its deadline. The results are
     /// in the order of the requests.
-    pub(crate) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
+    pub(crate) async fn call_all(&self, origin: Origin<'_>, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         match self {
-            Self::Queue(client) => client.call_all(task, requests).await,
-            Self::Http(client) => client.call_all(task, requests).await,
+            Self::Queue(client) => client.call_all(origin, requests).await,
+            Self::Http(client) => client.call_all(origin, requests).await,
         }
     }
 }

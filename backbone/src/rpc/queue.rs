@@ -1,7 +1,7 @@
 //! Calls over message queues: requests go into the routing queue, replies come back over a queue of the worker's own.
 
 use super::{
-    CallError, UnderWay, body_of,
+    CallError, Origin, UnderWay, body_of,
     waiting::{Call, WaitingCalls},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     config,
     deadline::Deadline,
     env::{Env, TaskGuard},
-    message::{ROUTING_QUEUE, Reply, Request, RequestId, TaskId},
+    message::{ROUTING_QUEUE, Reply, Request, RequestId},
     telemetry::{DropReason, Dropped, Event, Telemetry},
     trace::{Kind, Span, TRACEPARENT, Tracer},
 };
@@ -69,32 +69,32 @@ impl QueueClient {
     }
 
     /// See [`RpcClient::call_all`](super::RpcClient::call_all).
-    pub(super) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Outcome> {
+    pub(super) async fn call_all(&self, origin: Origin<'_>, requests: Vec<Request>) -> Vec<Outcome> {
         let results = match &self.replies {
-            Replies::PerWorker { queue, .. } => self.forward_over_shared_queue(task, &requests, queue.clone()).await,
-            Replies::PerCall => self.forward_over_own_queue(task, &requests).await,
+            Replies::PerWorker { queue, .. } => self.forward_over_shared_queue(origin, &requests, queue.clone()).await,
+            Replies::PerCall => self.forward_over_own_queue(origin, &requests).await,
         };
         results.unwrap_or_else(|error| {
             let reason = error.to_string();
-            tracing::warn!(%task, reason, "requests not answered");
+            tracing::warn!(task = %origin.task, reason, "requests not answered");
             // One failure for all of them: the first carries it, the rest went the same way.
             let rest = requests.iter().skip(1).map(|_| Err(CallError::ConnectionLost));
             std::iter::once(Err(error)).chain(rest).collect()
         })
     }
 
-    async fn call_over(&self, task: &TaskId, requests: &[Request], queue: &QueueName) -> Vec<Result<Reply, CallError>> {
-        join_all(requests.iter().map(|request| self.call(task, request, queue))).await
+    async fn call_over(&self, origin: Origin<'_>, requests: &[Request], queue: &QueueName) -> Vec<Outcome> {
+        join_all(requests.iter().map(|request| self.call(origin, request, queue))).await
     }
 
-    async fn call(&self, task: &TaskId, request: &Request, reply_queue: &QueueName) -> Result<Reply, CallError> {
+    async fn call(&self, origin: Origin<'_>, request: &Request, reply_queue: &QueueName) -> Outcome {
         let Some(deadline) = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) else {
             self.telemetry.record(&Event::RequestTimedOut { request: request.request_id });
             return Err(CallError::Timeout);
         };
         let mut call = self.waiting.enter(request.request_id, request.request_id, request.esl_mac);
-        let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
-        let span = self.tracer.span("call", Kind::Client, request.request_id, None);
+        let under_way = UnderWay::begin(self.telemetry.as_ref(), origin.task, request);
+        let span = self.tracer.span("call", Kind::Client, request.request_id, None).linked(origin.traceparent);
         let answered = self.send_and_wait(&mut call, request, reply_queue, deadline, &span);
         let outcome = timeout_at(deadline.at(), answered).await.unwrap_or(Err(CallError::Timeout));
         span.end(outcome.as_ref().err().map(CallError::to_string));
@@ -119,7 +119,7 @@ impl QueueClient {
             .correlation_id(request.request_id)
             .expires_in_ms(deadline.left_ms());
         if let Some(parent) = span.traceparent() {
-            properties = properties.headers(&[(TRACEPARENT, HeaderValue::Text(parent))]);
+            properties = properties.headers(&[(TRACEPARENT, HeaderValue::Text(parent.to_string()))]);
         }
         let publish = self.session.publish(&self.routing_queue, &body, properties, deadline.at());
         tokio::select! {
@@ -139,10 +139,15 @@ impl QueueClient {
     }
 
     /// The thesis' way: declare a queue, call, delete it.
-    async fn forward_over_own_queue(&self, task: &TaskId, requests: &[Request]) -> Result<Vec<Outcome>, CallError> {
+    async fn forward_over_own_queue(
+        &self,
+        origin: Origin<'_>,
+        requests: &[Request],
+    ) -> Result<Vec<Outcome>, CallError> {
         // Not exclusive, so that it outlives nothing but its consumer, as in the thesis.
         let mut replies = match ReplyQueue::open(&self.session, Ownership::Shared, self.patience(requests)).await {
-            Err(ReplyQueueError::Late) => return Err(CallError::Timeout),
+            // In either case there was no time for more.
+            Err(ReplyQueueError::Late | ReplyQueueError::Unavailable(_)) => return Err(CallError::Timeout),
             opened => opened?,
         };
         let name = replies.name().clone();
@@ -151,7 +156,7 @@ impl QueueClient {
             () = take_in(&mut replies, &self.waiting, self.telemetry.as_ref()) => {
                 return Err(CallError::ConnectionLost);
             }
-            results = self.call_over(task, requests, &name) => results,
+            results = self.call_over(origin, requests, &name) => results,
         };
         replies.delete().await;
         Ok(results)
@@ -159,7 +164,7 @@ impl QueueClient {
 
     async fn forward_over_shared_queue(
         &self,
-        task: &TaskId,
+        origin: Origin<'_>,
         requests: &[Request],
         mut queue: watch::Receiver<Option<QueueName>>,
     ) -> Result<Vec<Outcome>, CallError> {
@@ -167,7 +172,7 @@ impl QueueClient {
             Ok(Ok(queue)) => queue.clone().expect("waited for"),
             Ok(Err(_)) | Err(_) => return Err(CallError::ConnectionLost),
         };
-        Ok(self.call_over(task, requests, &queue).await)
+        Ok(self.call_over(origin, requests, &queue).await)
     }
 }
 

@@ -141,10 +141,11 @@ impl BckRouter {
         let caller =
             retry(give_up, || self.store.of(reply.esl_mac).caller(key)).await?.ok_or(DropReason::CallerUnknown)?;
         // Whose it is is known only now, since a gateway need not echo more than it has to.
-        let parent = message.traceparent.as_deref();
+        let parent = message.traceparent;
         let span = self.tracer.span_since(came_unix_ns, "return", Kind::Consumer, caller.request, parent);
-        retry(give_up, || self.publish(&caller, &message.payload, give_up)).await??;
-        span.end(None);
+        let returned = retry(give_up, || self.publish(&caller, &message.payload, give_up)).await.flatten();
+        span.end(returned.as_ref().err().map(Dropped::to_string));
+        returned?;
         self.telemetry.record(&Event::ReplyReturned { request: caller.request });
         Ok(())
     }

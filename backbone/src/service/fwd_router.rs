@@ -16,7 +16,7 @@ use crate::{
     mqtt::{Handover, Incoming, Mqtt, MqttError},
     store::{Caller, CorrelationKey, Destination, Shards, StoreError},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
-    trace::{Kind, Span, TRACEPARENT, Tracer},
+    trace::{Kind, Span, TRACEPARENT, TraceParent, Tracer},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -142,7 +142,8 @@ impl FwdRouter {
             Ok(taken) => {
                 let request = taken.request.request_id;
                 self.telemetry.record(&Event::RequestTaken { request });
-                let span = self.tracer.span("forward", Kind::Consumer, request, delivery.text(TRACEPARENT));
+                let parent = delivery.text(TRACEPARENT).and_then(TraceParent::parse);
+                let span = self.tracer.span("forward", Kind::Consumer, request, parent);
                 let body = delivery.take_body();
                 let forwarded = self.forward(&taken, body, &span).await;
                 span.end(forwarded.as_ref().err().map(Failure::to_string));

@@ -109,7 +109,7 @@ struct OpenConnection {
 
 impl OpenConnection {
     /// Redis has answered.
-    fn is_alive(&self) {
+    fn heard(&self) {
         *self.answered.lock().expect("no holder of this lock panics") = Instant::now();
     }
 
@@ -179,11 +179,14 @@ impl Store {
         let source = match answer {
             Ok(answer) => {
                 self.refusals.overcome(doing);
-                line.connection.is_alive();
+                line.connection.heard();
                 return Ok(Some(answer));
             }
             Err(error) => error,
         };
+        if source.clone().into_server_errors().is_some() {
+            line.connection.heard(); // a no is an answer
+        }
         let of_another_type = keys_of_another_type(pipeline, &source);
         if !of_another_type.is_empty() {
             of_another_type.iter().for_each(|key| self.report_corrupt(key, "a value of another type"));

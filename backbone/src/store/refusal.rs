@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// How long the keys of a rehearsal stay.
+/// How long the keys of a rehearsal stay: no longer, whatever the request that was refused had asked for.
 const KEYS_MS: u64 = 1_000;
 /// How many keys a rehearsal tries: a server that has a part of a cluster's slots must not pass by chance.
 const KEYS: usize = 16;
@@ -174,6 +174,7 @@ fn rehearsal(commands: &Commands) -> Pipeline {
             let command = pipeline.cmd(name).arg(key);
             match name.as_str() {
                 "PEXPIRE" => command.arg(KEYS_MS),
+                "SET" => command.arg(arguments.first()).arg("PX").arg(KEYS_MS),
                 _ => command.arg(arguments),
             }
             .ignore();
@@ -201,7 +202,7 @@ impl RedisDialer {
             if is_of_no_use {
                 link.given_up.store(true, Relaxed);
             } else {
-                link.is_alive();
+                link.heard();
             }
             refusals.rehearsing.store(false, Relaxed);
         });
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn a_rehearsal_has_the_commands_that_were_refused_on_keys_of_its_own() {
         let mut work = Pipeline::new();
-        work.cmd("SET").arg("shelfwire:correlation:a").arg("b").arg("PX").arg(1).ignore();
+        work.cmd("SET").arg("shelfwire:correlation:a").arg("b").arg("PX").arg(86_400_000).ignore();
         work.cmd("HGETALL").arg("shelfwire:route:a");
         let (refusals, refusal) = (Refusals::default(), Refusal::of(&said("-OOM no memory\r\n")).unwrap());
         refusals.remember("store something", &work, &refusal);
@@ -253,7 +254,7 @@ mod tests {
             words.collect::<Vec<_>>().join(" ")
         };
         let first: Vec<String> = rehearsed.cmd_iter().take(2).map(words).collect();
-        assert_eq!(first, ["HGETALL shelfwire:check:hash:0", "SET shelfwire:check:0 b PX 1"]);
+        assert_eq!(first, ["HGETALL shelfwire:check:hash:0", "SET shelfwire:check:0 b PX 1000"]);
         assert!(rehearsed.cmd_iter().all(|command| words(command).contains(" shelfwire:check:")));
         assert!(refusals.reason().unwrap().starts_with("store something: Redis has no memory left"));
         refusals.overcome("store something");

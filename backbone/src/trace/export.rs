@@ -1,6 +1,6 @@
 //! Spans on their way to the collector: OTLP over HTTP, in JSON, a batch at a time.
 
-use super::Kind;
+use super::{Kind, TraceParent};
 use crate::{
     config::TraceEndpoint,
     env::{DIAL_LIMIT, Env, TaskGuard},
@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::{
@@ -45,6 +45,7 @@ pub(super) struct Finished {
     pub(super) trace: u128,
     pub(super) span: u64,
     pub(super) parent: Option<u64>,
+    pub(super) link: Option<TraceParent>,
     pub(super) request: RequestId,
     pub(super) start_unix_ns: u64,
     pub(super) end_unix_ns: u64,
@@ -55,7 +56,19 @@ pub(super) struct Finished {
 #[derive(Debug, Default)]
 struct Waiting {
     spans: Vec<Finished>,
-    dropped: u64,
+    dropped: usize,
+}
+
+/// A batch that nobody has answered yet. Dropped with its shutdown, it counts as lost.
+struct UnderWay<'a> {
+    line: &'a Line,
+    spans: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.line.dropped(self.spans, "the replica ended before the collector's answer");
+    }
 }
 
 /// Sends the spans of one replica.
@@ -101,7 +114,9 @@ impl Exporter {
         let task = env.spawn("traces", async move {
             loop {
                 let _ = timeout(PERIOD, sending.enough.notified()).await;
-                sending.send().await;
+                if !sending.send().await {
+                    sleep(PERIOD).await; // or a busy replica would dial without a pause
+                }
             }
         });
         Self { line, _task: task.into() }
@@ -109,7 +124,7 @@ impl Exporter {
 
     /// Never waits.
     pub(super) fn put(&self, span: Finished) {
-        let mut waiting = self.line.waiting.lock().expect("no holder of this lock panics");
+        let mut waiting = self.line.waiting();
         if waiting.spans.len() >= WAITING_MAX {
             waiting.dropped += 1;
             return;
@@ -120,35 +135,48 @@ impl Exporter {
         }
     }
 
+    /// Sends what waits, for a while. What is left is dropped, and told.
     pub(super) async fn close(&self) {
         let _ = timeout(CLOSE_LIMIT, self.line.send()).await;
+        let left = self.line.waiting().spans.drain(..).count();
+        self.line.dropped(left, "the replica ends");
     }
 }
 
 impl Line {
-    /// Sends all that waits. A batch that the collector does not take is dropped, and the rest waits for the next time.
-    async fn send(&self) {
+    /// Sends all that waits. A batch that the collector does not take is dropped, and the rest waits for the next time:
+    /// false.
+    async fn send(&self) -> bool {
         let _one_at_a_time = self.sending.lock().await;
         loop {
             let (batch, dropped) = {
-                let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
+                let mut waiting = self.waiting();
                 let count = waiting.spans.len().min(BATCH_MAX);
                 (waiting.spans.drain(..count).collect::<Vec<_>>(), std::mem::take(&mut waiting.dropped))
             };
-            if dropped > 0 {
-                let detail = format!("{WAITING_MAX} are waiting");
-                self.telemetry.record(&Event::SpansDropped { spans: dropped, detail: &detail });
-            }
+            self.dropped(dropped, &format!("{WAITING_MAX} are waiting"));
             if batch.is_empty() {
-                return;
+                return true;
             }
+            let mut under_way = UnderWay { line: self, spans: batch.len() };
             let posted = timeout(POST_LIMIT, self.post(&batch)).await;
+            under_way.spans = 0;
             if let Err(detail) = posted.unwrap_or_else(|_| Err(format!("no answer within {POST_LIMIT:?}"))) {
                 let TraceEndpoint { host, port, .. } = &self.endpoint;
                 let detail = bounded(&format_args!("collector at {host}:{port}: {detail}"));
-                self.telemetry.record(&Event::SpansDropped { spans: batch.len() as u64, detail: &detail });
-                return sleep(PERIOD).await; // or a busy replica would dial without a pause
+                self.dropped(batch.len(), &detail);
+                return false;
             }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no holder of this lock panics")
+    }
+
+    fn dropped(&self, spans: usize, detail: &str) {
+        if spans > 0 {
+            self.telemetry.record(&Event::SpansDropped { spans: spans as u64, detail });
         }
     }
 
@@ -197,6 +225,9 @@ fn span(span: &Finished) -> Value {
     });
     if let Some(parent) = span.parent {
         value["parentSpanId"] = format!("{parent:016x}").into();
+    }
+    if let Some(TraceParent { trace, span, .. }) = span.link {
+        value["links"] = json!([{ "traceId": format!("{trace:032x}"), "spanId": format!("{span:016x}") }]);
     }
     if let Some(error) = &span.error {
         value["status"] = json!({ "code": 2, "message": error });

@@ -2,8 +2,9 @@
 //!
 //! **A call's trace has the id of its request.** So a backward router, to which a gateway echoes nothing but that id,
 //! or not even that where Redis knows it, still knows the trace, and gateways need not be changed. Whose child a span
-//! is travels as the W3C's `traceparent`, in AMQP's headers and MQTT's user properties. The worker decides which
-//! requests are traced, by their ids; who is told nothing decides by the same rule.
+//! is travels as the W3C's `traceparent`, in HTTP's and AMQP's headers and MQTT's user properties. The worker decides which
+//! requests are traced, by their ids; who is told nothing decides by the same rule. A task's own trace, its producer's, is not continued but linked to: one task
+//! has many calls.
 //!
 //! The spans go to the collector in the background (`export`), from a buffer with a limit; a service never waits for
 //! them. We make them ourselves: what is needed is a struct and a POST, and OpenTelemetry's SDK sends its batches from
@@ -23,6 +24,8 @@ const PER_MILLION: u64 = 1_000_000;
 /// What a span is to those at both of its ends; OTLP's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// It takes in a call, and answers.
+    Server = 2,
     /// It calls, and waits for the answer.
     Client = 3,
     /// It takes in what somebody has sent.
@@ -48,6 +51,8 @@ struct Begun {
     kind: Kind,
     own: TraceParent,
     parent: Option<u64>,
+    /// A span of another trace that led to it.
+    link: Option<TraceParent>,
     request: RequestId,
     start_unix_ns: u64,
 }
@@ -76,7 +81,7 @@ impl Tracer {
     }
 
     /// A span that begins now, if the request is traced: as `parent` says, or, without one, by its id.
-    pub(crate) fn span(&self, name: &'static str, kind: Kind, request: RequestId, parent: Option<&str>) -> Span {
+    pub(crate) fn span(&self, name: &'static str, kind: Kind, request: RequestId, parent: Option<TraceParent>) -> Span {
         self.span_since(self.now_unix_ns(), name, kind, request, parent)
     }
 
@@ -87,10 +92,9 @@ impl Tracer {
         name: &'static str,
         kind: Kind,
         request: RequestId,
-        parent: Option<&str>,
+        parent: Option<TraceParent>,
     ) -> Span {
         let Some(on) = &self.0 else { return Span(None) };
-        let parent = parent.and_then(TraceParent::parse);
         let by_id = || request.low_bits() % PER_MILLION < on.sample_ppm;
         if !parent.map_or_else(by_id, |parent| parent.is_sampled) {
             return Span(None);
@@ -103,7 +107,7 @@ impl Tracer {
             is_sampled: true,
         };
         let parent = parent.map(|parent| parent.span);
-        Span(Some(Begun { on: on.clone(), name, kind, own, parent, request, start_unix_ns }))
+        Span(Some(Begun { on: on.clone(), name, kind, own, parent, link: None, request, start_unix_ns }))
     }
 
     /// Hands out what is still to be handed out, as long as that does not take too long.
@@ -122,16 +126,24 @@ impl On {
 
 impl Span {
     /// What tells the next hop whose child it is; `None`: there is nothing to tell.
-    pub(crate) fn traceparent(&self) -> Option<String> {
-        self.0.as_ref().map(|begun| begun.own.to_string())
+    pub(crate) fn traceparent(&self) -> Option<TraceParent> {
+        self.0.as_ref().map(|begun| begun.own)
+    }
+
+    /// Says which span of another trace led to it, if that is known: its own trace stays.
+    pub(crate) fn linked(mut self, to: Option<TraceParent>) -> Self {
+        if let Some(begun) = &mut self.0 {
+            begun.link = to;
+        }
+        self
     }
 
     /// It ends now; with an error, if there was one.
     pub(crate) fn end(self, error: Option<String>) {
-        let Some(Begun { on, name, kind, own, parent, request, start_unix_ns }) = self.0 else { return };
+        let Some(Begun { on, name, kind, own, parent, link, request, start_unix_ns }) = self.0 else { return };
         let TraceParent { trace, span, .. } = own;
         let end_unix_ns = on.now_unix_ns().max(start_unix_ns);
-        on.exporter.put(Finished { name, kind, trace, span, parent, request, start_unix_ns, end_unix_ns, error });
+        on.exporter.put(Finished { name, kind, trace, span, parent, link, request, start_unix_ns, end_unix_ns, error });
     }
 }
 

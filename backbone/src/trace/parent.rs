@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The header's name, over AMQP, and the user property's, over MQTT 5.
+/// The header's name, over HTTP and AMQP, and the user property's, over MQTT 5.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const TEXT_BYTES: usize = 55;

@@ -7,7 +7,7 @@ use crate::{
     message::RequestId,
     telemetry::{Event, Telemetry},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
@@ -71,6 +71,10 @@ fn tracer(env: &Env, sample_ppm: u32) -> (Tracer, Arc<Dropped>) {
     (Tracer::new(env, &config, "fwd_router", &telemetry), dropped)
 }
 
+fn parent(is_sampled: bool) -> TraceParent {
+    TraceParent { trace: 0x4bf9, span: 0xf067, is_sampled }
+}
+
 fn spans(document: &Value) -> &Vec<Value> {
     document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap()
 }
@@ -81,10 +85,10 @@ async fn a_span_reaches_the_collector_with_the_requests_id_and_its_parent() {
     let mut collected = collector(&env, Duration::ZERO, "200 OK").await;
     let (tracer, dropped) = tracer(&env, 1_000_000);
     let request = RequestId::draw(&env);
-    let call = tracer.span("call", Kind::Client, request, None);
+    let call = tracer.span("call", Kind::Client, request, None).linked(Some(parent(true)));
     let parent = call.traceparent().unwrap();
-    let forward = tracer.span("forward", Kind::Consumer, request, Some(&parent));
-    let next = TraceParent::parse(&forward.traceparent().unwrap()).unwrap();
+    let forward = tracer.span("forward", Kind::Consumer, request, Some(parent));
+    let next = forward.traceparent().unwrap();
     sleep(Duration::from_millis(5)).await;
     forward.end(None);
     call.end(Some("no reply".into()));
@@ -101,6 +105,8 @@ async fn a_span_reaches_the_collector_with_the_requests_id_and_its_parent() {
     assert_eq!((&forward["parentSpanId"], &forward["name"]), (&call["spanId"], &"forward".into()));
     let ns = |key: &str| forward[key].as_str().unwrap().parse::<u64>().unwrap();
     assert_eq!(ns("endTimeUnixNano") - ns("startTimeUnixNano"), 5_000_000);
+    let producer = json!([{ "traceId": format!("{:032x}", 0x4bf9), "spanId": format!("{:016x}", 0xf067) }]);
+    assert_eq!((&call["links"], forward.get("links")), (&producer, None));
     assert_eq!((&call["status"]["message"], call.get("parentSpanId")), (&"no reply".into(), None));
     assert_eq!(dropped.0.load(Relaxed), 0);
 }
@@ -109,8 +115,7 @@ async fn a_span_reaches_the_collector_with_the_requests_id_and_its_parent() {
 async fn without_a_collector_nothing_is_told_to_anybody() {
     let telemetry: Arc<dyn Telemetry> = Arc::<Dropped>::default();
     let tracer = Tracer::new(&memory_env(), &Tracing::default(), "bck_router", &telemetry);
-    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let span = tracer.span("return", Kind::Consumer, RequestId::draw(&memory_env()), Some(parent));
+    let span = tracer.span("return", Kind::Consumer, RequestId::draw(&memory_env()), Some(parent(true)));
     assert_eq!((span.traceparent(), tracer.now_unix_ns()), (None, 0));
 }
 
@@ -118,12 +123,12 @@ async fn without_a_collector_nothing_is_told_to_anybody() {
 async fn a_parent_decides_and_without_one_the_share_of_requests() {
     let env = memory_env();
     let (tracer, _) = tracer(&env, 250_000);
-    let is_traced =
-        |parent: Option<&str>| tracer.span("call", Kind::Client, RequestId::draw(&env), parent).traceparent().is_some();
+    let is_traced = |parent: Option<TraceParent>| {
+        tracer.span("call", Kind::Client, RequestId::draw(&env), parent).traceparent().is_some()
+    };
     let traced = (0..4_000).filter(|_| is_traced(None)).count();
     assert!((850..1_150).contains(&traced), "{traced} of 4,000"); // five standard deviations
-    let parent = |flags: &str| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
-    assert!((0..50).all(|_| is_traced(Some(&parent("01"))) && !is_traced(Some(&parent("00")))));
+    assert!((0..50).all(|_| is_traced(Some(parent(true))) && !is_traced(Some(parent(false)))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,11 +143,25 @@ async fn spans_that_a_collector_does_not_take_are_counted_and_keep_nobody() {
         for _ in 0..WAITING_MAX + 10 {
             tracer.span("call", Kind::Client, RequestId::draw(&env), None).end(None);
         }
-        let closed = timeout(Duration::from_secs(3), tracer.close()).await;
-        assert!(closed.is_ok());
-        sleep(Duration::from_secs(60)).await;
+        let closed = timeout(Duration::from_millis(100), tracer.close()).await;
+        assert!(closed.is_ok(), "a refusal delays no shutdown");
+        drop(tracer);
         assert_eq!(dropped.0.load(Relaxed), WAITING_MAX as u64 + 10, "{status:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_a_collector_has_not_answered_when_a_replica_ends_is_counted() {
+    let env = memory_env();
+    let mut collected = collector(&env, Duration::from_secs(60), "200 OK").await;
+    let (tracer, dropped) = tracer(&env, 1_000_000);
+    for _ in 0..3 {
+        tracer.span("call", Kind::Client, RequestId::draw(&env), None).end(None);
+    }
+    let closed = timeout(Duration::from_secs(3), tracer.close()).await;
+    assert!(closed.is_ok());
+    drop(tracer);
+    assert_eq!((dropped.0.load(Relaxed), collected.try_recv().is_err()), (3, true));
 }
 
 #[tokio::test(start_paused = true)]

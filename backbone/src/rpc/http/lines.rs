@@ -4,6 +4,7 @@ use crate::{
     config::{self, Connections},
     env::{DIAL_LIMIT, Env, TaskGuard},
     needs::Needs,
+    trace::{TRACEPARENT, TraceParent},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -162,17 +163,26 @@ impl Lines {
         Ok(Line { sender, authority: authority.clone(), used: false, _driver: driver })
     }
 
-    /// Posts a request and reads the answer, at most `bytes_max` of it.
+    /// Posts a request, whose span the router's shall be a child of, and reads the answer, at most `bytes_max` of it.
     ///
     /// # Errors
     /// [`ExchangeError`]. The router may have the request all the same.
-    pub(super) async fn post(&self, line: &mut Line, body: Bytes, bytes_max: usize) -> Result<Answer, ExchangeError> {
+    pub(super) async fn post(
+        &self,
+        line: &mut Line,
+        body: Bytes,
+        traceparent: Option<TraceParent>,
+        bytes_max: usize,
+    ) -> Result<Answer, ExchangeError> {
         line.sender.ready().await?;
         let mut request = Request::post(ROUTE_PATH)
             .header(HOST, line.authority.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.connections != Connections::KeepAlive {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(parent) = traceparent {
+            request = request.header(TRACEPARENT, parent.to_string());
         }
         let response = line.sender.send_request(request.body(Full::new(body))?).await?;
         let status = response.status();

@@ -8,13 +8,14 @@ mod lines;
 
 pub(crate) use lines::ROUTE_PATH;
 
-use super::{CallError, UnderWay, body_of};
+use super::{CallError, Origin, UnderWay, body_of};
 use crate::{
     config,
     deadline::Deadline,
     env::Env,
-    message::{REPLY_BYTES_MAX, Reply, Request, TaskId},
+    message::{REPLY_BYTES_MAX, Reply, Request},
     telemetry::{Ask, Event, Standing, Telemetry, bounded},
+    trace::{Kind, TraceParent, Tracer},
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -32,11 +33,12 @@ pub(crate) struct HttpClient {
     telemetry: Arc<dyn Telemetry>,
     lines: Arc<Lines>,
     free: Semaphore,
+    tracer: Tracer,
 }
 
 impl HttpClient {
     /// A client of the routers in `config`.
-    pub(crate) fn new(env: &Env, config: &config::Rpc, telemetry: Arc<dyn Telemetry>) -> Self {
+    pub(crate) fn new(env: &Env, config: &config::Rpc, telemetry: Arc<dyn Telemetry>, tracer: Tracer) -> Self {
         let lines = Arc::new(Lines::new(env, config));
         let watched = Arc::downgrade(&lines);
         let ask: Ask = Arc::new(move || {
@@ -44,23 +46,27 @@ impl HttpClient {
             unreachable.map_or(Standing::Up, Standing::Stalled)
         });
         telemetry.keeps("router", &ask);
-        Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX) }
+        Self { env: env.clone(), telemetry, lines, free: Semaphore::new(CALLS_MAX), tracer }
     }
 
     /// See [`RpcClient::call_all`](super::RpcClient::call_all).
-    pub(super) async fn call_all(&self, task: &TaskId, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
+    pub(super) async fn call_all(&self, origin: Origin<'_>, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         let turn = self.lines.turn_of_task();
-        join_all(requests.iter().map(|request| self.call(task, request, turn))).await
+        join_all(requests.iter().map(|request| self.call(origin, request, turn))).await
     }
 
-    async fn call(&self, task: &TaskId, request: &Request, turn: Option<Turn>) -> Result<Reply, CallError> {
+    async fn call(&self, origin: Origin<'_>, request: &Request, turn: Option<Turn>) -> Result<Reply, CallError> {
+        let Origin { task, traceparent } = origin;
         let under_way = UnderWay::begin(self.telemetry.as_ref(), task, request);
+        let span = self.tracer.span("call", Kind::Client, request.request_id, None).linked(traceparent);
         let outcome = match Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) {
             Some(deadline) => {
-                timeout_at(deadline.at(), self.post(request, turn)).await.unwrap_or(Err(CallError::Timeout))
+                let answered = self.post(request, turn, span.traceparent());
+                timeout_at(deadline.at(), answered).await.unwrap_or(Err(CallError::Timeout))
             }
             None => Err(CallError::Timeout),
         };
+        span.end(outcome.as_ref().err().map(CallError::to_string));
         under_way.end(&outcome);
         if let Err(error) = &outcome {
             tracing::info!(%task, request = %request.request_id, %error, "request not answered");
@@ -69,7 +75,12 @@ impl HttpClient {
     }
 
     /// Posts over a connection at hand, or over one to the router whose turn it is.
-    async fn post(&self, request: &Request, mut turn: Option<Turn>) -> Result<Reply, CallError> {
+    async fn post(
+        &self,
+        request: &Request,
+        mut turn: Option<Turn>,
+        traceparent: Option<TraceParent>,
+    ) -> Result<Reply, CallError> {
         let _permit = self.free.acquire().await.expect("never closed");
         let body = match body_of(request) {
             Ok(body) => Bytes::from(body),
@@ -89,7 +100,7 @@ impl HttpClient {
                     }
                 },
             };
-            match self.lines.post(&mut line, body.clone(), REPLY_BYTES_MAX).await {
+            match self.lines.post(&mut line, body.clone(), traceparent, REPLY_BYTES_MAX).await {
                 Ok(answer) => {
                     self.lines.give_back(line);
                     return read(request, &answer);

@@ -71,7 +71,12 @@ async fn respond(request: hyper::Request<Incoming>, does: Does) -> Result<Respon
 
 fn client(env: &Env, ports: &[u16], connections: Connections) -> HttpClient {
     let routers = ports.iter().map(|port| format!("router:{port}")).collect();
-    HttpClient::new(env, &Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
+    client_with(env, Rpc { kind: RpcKind::Http, routers, connections }, Arc::new(LogTelemetry::default()))
+}
+
+fn client_with(env: &Env, rpc: Rpc, telemetry: Arc<dyn Telemetry>) -> HttpClient {
+    let tracer = Tracer::new(env, &config::Tracing::default(), "task_worker", &telemetry);
+    HttpClient::new(env, &rpc, telemetry, tracer)
 }
 
 fn requests(env: &Env, count: u64) -> Vec<Request> {
@@ -92,7 +97,8 @@ fn requests(env: &Env, count: u64) -> Vec<Request> {
 }
 
 async fn call_all(client: &HttpClient, count: u64) -> Vec<Result<Reply, CallError>> {
-    client.call_all(&"task".parse().unwrap(), requests(&client.env, count)).await
+    let origin = Origin { task: &"task".parse().unwrap(), traceparent: None };
+    client.call_all(origin, requests(&client.env, count)).await
 }
 
 /// How many requests each port got.
@@ -218,7 +224,7 @@ async fn a_status_says_what_happened() {
 async fn a_worker_that_reaches_no_router_is_not_ready_until_one_is_there_again() {
     let (env, seen, readiness) = (memory_env(), Seen::default(), Arc::new(Readiness::default()));
     let rpc = Rpc { kind: RpcKind::Http, routers: vec!["router:1".into()], connections: Connections::KeepAlive };
-    let client = HttpClient::new(&env, &rpc, readiness.clone());
+    let client = client_with(&env, rpc, readiness.clone());
     assert_eq!(readiness.check(), Ok(()), "nobody has tried");
     assert!(matches!(call_all(&client, 1).await[..], [Err(CallError::NoRouter { .. })]));
     let said = readiness.check().unwrap_err().to_string();

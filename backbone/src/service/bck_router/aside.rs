@@ -89,11 +89,8 @@ impl BckRouter {
             let left_s = give_up.saturating_duration_since(Instant::now()).as_secs();
             let left_s = u32::try_from(left_s).unwrap_or(u32::MAX).max(1);
             let patience = Instant::now() + HAND_BACK_LIMIT;
-            match self
-                .mqtt
-                .publish(topic, message.payload.to_vec(), None, left_s, patience, message.traceparent.clone())
-                .await
-            {
+            let payload = message.payload.to_vec();
+            match self.mqtt.publish(topic, payload, None, left_s, patience, message.traceparent).await {
                 Ok(Handover::Taken) => return,
                 Ok(Handover::NoSubscribers) => alone.notify_one(),
                 Err(error) => tracing::info!(%error, "a message stays here"),

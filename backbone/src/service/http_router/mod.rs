@@ -24,6 +24,7 @@ use crate::{
     },
     store::{CorrelationKey, Destination, Shards},
     telemetry::{DropReason, Dropped, Event, Telemetry, bounded},
+    trace::{Kind, Span, TRACEPARENT, TraceParent, Tracer},
 };
 use answer::{Answer, Refusal, answer};
 use bytes::Bytes;
@@ -76,6 +77,7 @@ pub struct HttpRouter {
     http: http1::Builder,
     /// Where gateways answer to this router alone, if they are asked to.
     own_topic: Option<String>,
+    tracer: Tracer,
 }
 
 impl HttpRouter {
@@ -97,6 +99,7 @@ impl HttpRouter {
         let (mut router, messages) = Self::new(env, config, telemetry);
         router.serve(listener, messages, &shutdown).await;
         router.mqtt.close().await;
+        router.tracer.close().await;
         Ok(())
     }
 
@@ -120,7 +123,10 @@ impl HttpRouter {
         let free = Semaphore::new(config.http_router.in_flight_max);
         let (clocks, waiting) = (Clocks::default(), WaitingCalls::default());
         let presence = Presence::default();
-        (Self { env, config, telemetry, mqtt, store, clocks, presence, waiting, free, http, own_topic }, messages)
+        let tracer = Tracer::new(&env, &config.tracing, "http_router", &telemetry);
+        let router =
+            Self { env, config, telemetry, mqtt, store, clocks, presence, waiting, free, http, own_topic, tracer };
+        (router, messages)
     }
 
     async fn serve(
@@ -192,6 +198,9 @@ impl HttpRouter {
         }
         // Before the body is read: it takes the memory.
         let _permit = self.free.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let came_unix_ns = self.tracer.now_unix_ns();
+        let parent = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let parent = parent.and_then(TraceParent::parse);
         let body = read_body(request.into_body()).await?;
         let request = Request::parse(&body).inspect_err(|error| self.drop_message(Dropped::malformed(error)))?;
         let Some(deadline) = Deadline::from_unix_ms(&self.env, request.deadline_unix_ms) else {
@@ -199,8 +208,13 @@ impl HttpRouter {
             return Err(Refusal::TimedOut);
         };
         self.telemetry.record(&Event::RequestTaken { request: request.request_id });
-        let outcome = timeout_at(deadline.at(), self.forward(&request, body, deadline)).await;
-        match outcome.unwrap_or(Err(Refusal::TimedOut)) {
+        let mut span = Some(self.tracer.span_since(came_unix_ns, "forward", Kind::Server, request.request_id, parent));
+        let outcome = timeout_at(deadline.at(), self.forward(&request, body, deadline, &mut span)).await;
+        let outcome = outcome.unwrap_or(Err(Refusal::TimedOut));
+        if let Some(span) = span {
+            span.end(outcome.as_ref().err().map(Refusal::to_string));
+        }
+        match outcome {
             Err(refusal) if refusal.is_of_broker() => {
                 Ok(Reply::not_passed_on(&request, Status::BrokerRefused, bounded(&refusal)))
             }
@@ -208,7 +222,14 @@ impl HttpRouter {
         }
     }
 
-    async fn forward(&self, request: &Request, body: Bytes, deadline: Deadline) -> Result<Reply, Refusal> {
+    /// `span` is taken when it has ended: when the MQTT broker has the request.
+    async fn forward(
+        &self,
+        request: &Request,
+        body: Bytes,
+        deadline: Deadline,
+        span: &mut Option<Span>,
+    ) -> Result<Reply, Refusal> {
         let store = self.store.of(request.esl_mac);
         let ways = match store.route(&self.env, &self.config.routing, request).await? {
             Destination::Ways(ways) => ways,
@@ -223,8 +244,9 @@ impl HttpRouter {
         let mut call = self.waiting.enter(self.key_of(request), id, request.esl_mac);
         let reply_to = self.own_topic.clone().map(|topic| ReplyTo { topic, correlation: id.to_string().into() });
         let patience = deadline.at().min(Instant::now() + CONNECTION_LIMIT);
-        let publish =
-            self.mqtt.publish(action_topic(gateway), body.into(), reply_to, deadline.left_s(), patience, None);
+        let traceparent = span.as_ref().and_then(Span::traceparent);
+        let left_s = deadline.left_s();
+        let publish = self.mqtt.publish(action_topic(gateway), body.into(), reply_to, left_s, patience, traceparent);
         let mut reply = pin!(wait_for(&mut call));
         let reply = tokio::select! {
             biased;
@@ -233,6 +255,7 @@ impl HttpRouter {
             handover = publish => match handover {
                 Ok(Handover::Taken) => {
                     self.telemetry.record(&Event::RequestForwarded { request: id, gateway });
+                    span.take().into_iter().for_each(|span| span.end(None));
                     self.within_limit(reply).await?
                 }
                 Err(error @ MqttError::TooLarge { .. }) => return Ok(Reply::too_large(request, error.to_string())),
@@ -241,6 +264,7 @@ impl HttpRouter {
             },
         };
         self.telemetry.record(&Event::ReplyReturned { request: id });
+        self.tracer.span("return", Kind::Consumer, id, traceparent).end(None);
         Ok(reply)
     }
 

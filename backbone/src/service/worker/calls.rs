@@ -8,7 +8,7 @@ use crate::{
         Command, CommandOutcome, CommandResult, Reply, Request, RequestId, Status, TASK_COMMANDS_MAX, TaskId,
         TaskMessage,
     },
-    rpc::{CallError, RpcClient},
+    rpc::{CallError, Origin, RpcClient},
     telemetry::bounded,
 };
 use std::{
@@ -100,7 +100,8 @@ impl<'a> Calls<'a> {
         let mut answers = if open.is_empty() {
             Vec::new().into_iter()
         } else {
-            self.rpc.call_all(self.task, self.requests(&open)).await.into_iter()
+            let origin = Origin { task: self.task, traceparent: self.came.traceparent };
+            self.rpc.call_all(origin, self.requests(&open)).await.into_iter()
         };
         let line = |(command, confirmed): (&Command, Option<CommandOutcome>)| {
             let (outcome, detail) = match confirmed {

@@ -32,7 +32,7 @@ use crate::{
     message::{Command, CommandOutcome, CommandResult, Message as _, RESULTS_EXCHANGE, TaskMessage},
     rpc::RpcClient,
     telemetry::{DropReason, Event, FailReason, Telemetry, bounded},
-    trace::Tracer,
+    trace::{TRACEPARENT, TraceParent, Tracer},
 };
 use confirmed::Confirmed;
 use ending::{Ending, Tried};
@@ -118,6 +118,7 @@ pub(super) struct Came {
     published_unix_ms: Option<u64>,
     started_unix_ms: Option<u64>,
     confirmed: Confirmed,
+    traceparent: Option<TraceParent>,
 }
 
 impl Came {
@@ -128,6 +129,7 @@ impl Came {
             published_unix_ms: delivery.published_unix_ms(),
             started_unix_ms: delivery.unix_ms(STARTED_HEADER),
             confirmed: delivery.text(CONFIRMED_HEADER).map(Confirmed::parse).unwrap_or_default(),
+            traceparent: delivery.text(TRACEPARENT).and_then(TraceParent::parse),
         }
     }
 }
