@@ -360,7 +360,7 @@ fn a_fault_that_hits_nothing_is_an_error_unless_it_is_only_counted() {
     spec.faults =
         vec![Fault::new(40, FaultKind::Crash, Pod::Redis, 900), Fault::new(90, FaultKind::Crash, Pod::Redis, 100)];
     let outcome = simulate(&spec, &Arc::default(), None).unwrap();
-    assert_eq!(joined(&outcome.violations, "; "), "the fault `Crash redis` hit nothing");
+    assert_eq!(joined(&outcome.violations, "; "), "the fault `crash redis` hit nothing");
     spec.expect.every_fault_hits = false;
     assert_eq!(run(&spec).fault_hits, [1, 0]);
 }
