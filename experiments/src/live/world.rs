@@ -130,8 +130,7 @@ impl World {
             _ => None,
         };
         if let Some(collector) = &collector {
-            config.tracing =
-                config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(spec.workload.tasks) };
+            config.tracing = config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(&spec) };
         }
         let config = Arc::new(config);
         let queues = claim(&config, &brokers, cleanup).await?;
