@@ -44,6 +44,11 @@ impl Faults {
                     let begins = (0..).map(|place| from_ns + 2 * place * for_ns.unwrap_or(0));
                     windows.extend(pods.chunks(1).zip(begins).map(|(pod, from_ns)| window(pod, from_ns)));
                 }
+                // One after the other.
+                (FaultKind::Rollout, Part::All(_)) => {
+                    let begins = (0..).map(|place| from_ns + place * for_ns.unwrap_or(0));
+                    windows.extend(pods.chunks(1).zip(begins).map(|(pod, from_ns)| window(pod, from_ns)));
+                }
                 (FaultKind::ScaleToOne, _) => windows.push(window(&pods[1..], from_ns)),
                 _ => windows.push(window(&pods, from_ns)),
             }
@@ -109,6 +114,7 @@ impl Window {
             | FaultKind::PowerOff
             | FaultKind::Restart
             | FaultKind::RollingRestart
+            | FaultKind::Rollout
             | FaultKind::ScaleToOne
             | FaultKind::Freeze
             | FaultKind::Slow => match cause {

@@ -323,7 +323,7 @@ fn faults_that_overlap_on_parts_that_touch_end_one_by_one() {
 fn faults_of_every_kind_hit_something_and_delay_tasks_only() {
     let every = |kind: FaultKind| {
         let target = match kind {
-            FaultKind::RollingRestart | FaultKind::ScaleToOne => Part::All(Pod::TaskWorker(0)),
+            FaultKind::RollingRestart | FaultKind::Rollout | FaultKind::ScaleToOne => Part::All(Pod::TaskWorker(0)),
             FaultKind::ClockStep | FaultKind::ClockDrift => Pod::Router(RouterKind::Forward, 0).into(),
             // Gateways notice an MQTT broker that is gone without a word after their keep-alive: too late for tasks.
             FaultKind::PowerOff => Pod::Amqp.into(),
@@ -344,6 +344,22 @@ fn faults_of_every_kind_hit_something_and_delay_tasks_only() {
     });
     let wrong: Vec<_> = found.iter().filter(|(_, hits, undone)| *hits == 0 || *undone > 0).collect();
     assert!(wrong.is_empty(), "kind, hits, tasks that were given up: {wrong:?}");
+}
+
+#[test]
+fn a_new_version_works_beside_the_old_one_and_takes_its_place() {
+    for pod in [Pod::TaskWorker(0), Pod::Router(RouterKind::Forward, 0), Pod::Router(RouterKind::Backward, 0)] {
+        let rolled = SEEDS.map(|seed| {
+            let mut spec = spec(seed);
+            spec.faults = vec![Fault::new(FAULT_MS, FaultKind::Rollout, Part::All(pod), 50)];
+            spec.expect.probe_tasks = 6;
+            let outcome = run(&spec);
+            assert_was_in_the_middle(&outcome);
+            assert_eq!(outcome.fault_hits[0] as usize, spec.faults[0].target.pods(&spec).len());
+            outcome
+        });
+        all_are_done(&rolled.collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -86,6 +86,11 @@ pub enum FaultKind {
     NoReports,
     /// No label answers a gateway, which says so.
     LabelsFail,
+    /// Of all of a kind: one after the other is asked to stop, and a new version of it takes its place at once; the
+    /// next one's turn comes after the fault's time. A new version is configured differently: workers have the other
+    /// kind of reply queue, forward routers acknowledge at the other moment, backward and HTTP routers are in another
+    /// group. What is rolled out twice is as it was.
+    Rollout,
 }
 
 /// To whom faults of a kind can happen.
@@ -181,7 +186,7 @@ impl FaultKind {
     #[must_use]
     pub fn needs_end(self) -> bool {
         match self {
-            Self::RollingRestart | Self::Slow | Self::Hold => true,
+            Self::RollingRestart | Self::Rollout | Self::Slow | Self::Hold => true,
             // What these hit is known at their end.
             _ => self.scope() != Scope::Any && !self.is_instant() && self != Self::ScaleToOne,
         }
@@ -218,7 +223,7 @@ impl FaultKind {
             | Self::Delay
             | Self::ClockStep
             | Self::ClockDrift => Scope::Any,
-            Self::RollingRestart | Self::ScaleToOne => Scope::Replicas,
+            Self::RollingRestart | Self::Rollout | Self::ScaleToOne => Scope::Replicas,
             Self::MemoryAlarm
             | Self::HoldConfirms
             | Self::CancelConsumers
@@ -241,7 +246,10 @@ impl FaultKind {
 
     /// Whether the processes that it hits end, and so come back on new hosts.
     pub(in crate::spec) fn ends_processes(self) -> bool {
-        matches!(self, Self::Crash | Self::PowerOff | Self::Restart | Self::RollingRestart | Self::ScaleToOne)
+        matches!(
+            self,
+            Self::Crash | Self::PowerOff | Self::Restart | Self::RollingRestart | Self::Rollout | Self::ScaleToOne
+        )
     }
 }
 
@@ -310,6 +318,7 @@ words! {
     ReplyOversized "reply_oversized"
     NoReports "no_reports"
     LabelsFail "labels_fail"
+    Rollout "rollout"
 }
 
 impl fmt::Display for FaultKind {
