@@ -1,6 +1,5 @@
 //! What a task may have waited for: the one place where each cause has its name and its meaning.
 
-use super::fault;
 use crate::spec::FaultKind;
 
 /// Why time has passed.
@@ -147,7 +146,7 @@ impl Cause {
             Self::Retransmission => "lost segments",
             Self::Unread => "unread in the receiver's socket",
             Self::Pause => "services' own pauses",
-            Self::Fault(kind) => fault::name(kind),
+            Self::Fault(kind) => kind.cause_in_words(),
             Self::Unexplained => "unexplained",
         }
     }
@@ -183,7 +182,7 @@ impl Cause {
             Self::Retransmission => "retransmission",
             Self::Unread => "unread",
             Self::Pause => "pause",
-            Self::Fault(kind) => fault::key(kind),
+            Self::Fault(kind) => kind.cause(),
             Self::Unexplained => "unexplained",
         }
     }

@@ -6,58 +6,6 @@ use std::borrow::Cow;
 
 const NS_PER_MS: u64 = 1_000_000;
 
-/// The names of the causes `Cause::Fault`, for people and for programs.
-macro_rules! names {
-    ($($kind:ident $word:literal,)*) => {
-        pub(super) fn name(kind: FaultKind) -> &'static str {
-            match kind { $(FaultKind::$kind => concat!("fault: ", $word),)* }
-        }
-
-        pub(super) fn key(kind: FaultKind) -> &'static str {
-            match kind { $(FaultKind::$kind => concat!("fault_", $word),)* }
-        }
-    };
-}
-
-names! {
-    Crash "crash",
-    PowerOff "power_off",
-    Restart "restart",
-    RollingRestart "rolling_restart",
-    ScaleToOne "scale_to_one",
-    Freeze "freeze",
-    Slow "slow",
-    Cut "cut",
-    Deafen "deafen",
-    Hold "hold",
-    Loss "loss",
-    Delay "delay",
-    ClockStep "clock_step",
-    ClockDrift "clock_drift",
-    MemoryAlarm "memory_alarm",
-    HoldConfirms "hold_confirms",
-    CancelConsumers "cancel_consumers",
-    TakeBack "take_back",
-    CloseConnections "close_connections",
-    DeleteRequests "delete_requests",
-    OutOfMemory "out_of_memory",
-    ReadOnly "read_only",
-    Failover "failover",
-    Evict "evict",
-    Kick "kick",
-    TakeOver "take_over",
-    RepeatMessages "repeat_messages",
-    RetainCommands "retain_commands",
-    ReplyTwice "reply_twice",
-    ReplyLate "reply_late",
-    ReplyToNobody "reply_to_nobody",
-    ReplyForOther "reply_for_other",
-    ReplyMalformed "reply_malformed",
-    ReplyOversized "reply_oversized",
-    NoReports "no_reports",
-    LabelsFail "labels_fail",
-}
-
 /// When a fault hits which pods.
 #[derive(Debug)]
 struct Window {
@@ -94,6 +42,11 @@ impl Faults {
                 // One after the other, with as long between them.
                 (FaultKind::RollingRestart, Part::All(_)) => {
                     let begins = (0..).map(|place| from_ns + 2 * place * for_ns.unwrap_or(0));
+                    windows.extend(pods.chunks(1).zip(begins).map(|(pod, from_ns)| window(pod, from_ns)));
+                }
+                // One after the other.
+                (FaultKind::Rollout, Part::All(_)) => {
+                    let begins = (0..).map(|place| from_ns + place * for_ns.unwrap_or(0));
                     windows.extend(pods.chunks(1).zip(begins).map(|(pod, from_ns)| window(pod, from_ns)));
                 }
                 (FaultKind::ScaleToOne, _) => windows.push(window(&pods[1..], from_ns)),
@@ -161,6 +114,7 @@ impl Window {
             | FaultKind::PowerOff
             | FaultKind::Restart
             | FaultKind::RollingRestart
+            | FaultKind::Rollout
             | FaultKind::ScaleToOne
             | FaultKind::Freeze
             | FaultKind::Slow => match cause {
@@ -196,15 +150,6 @@ impl Window {
 mod tests {
     use super::*;
     use crate::spec::Fault;
-
-    #[test]
-    fn faults_have_the_names_that_specs_give_them() {
-        for kind in FaultKind::ALL {
-            let word = serde_json::to_value(kind).unwrap();
-            let word = word.as_str().unwrap();
-            assert_eq!((name(kind), key(kind)), (&*format!("fault: {word}"), &*format!("fault_{word}")));
-        }
-    }
 
     #[test]
     fn a_wait_is_a_faults_as_far_as_it_lies_in_its_time() {

@@ -61,8 +61,11 @@ enum Action {
         #[arg(value_name = "SPEC")]
         spec: Option<String>,
         /// That for real brokers.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "rollouts")]
         live: bool,
+        /// That with a new version of a service.
+        #[arg(long)]
+        rollouts: bool,
         /// Writes it to this file instead.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -115,6 +118,9 @@ struct Options {
     /// Goes on for so long, from the first seed on, as in 90s, 10m or 2h.
     #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
     limit_s: Option<f64>,
+    /// Rolls a new version of a service out in each world, beside what breaks in it.
+    #[arg(long, conflicts_with = "live")]
+    rollouts: bool,
     /// Runs at a time [default: as many as there are cores].
     #[arg(long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
@@ -186,10 +192,13 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(super) fn hunt(arguments: &HuntArgs, program: Program) -> anyhow::Result<()> {
     match &arguments.action {
         None => chase(arguments.spec.as_deref(), &arguments.hunt, program),
-        Some(Action::Spec { seed, spec, live, out, changes }) => {
+        Some(Action::Spec { seed, spec, live, rollouts, out, changes }) => {
             let base = spec.as_ref().map(|name| changes.load(name, program)).transpose()?;
-            let world_of = if *live { live::world_of } else { world_of };
-            Sink::new(out.as_deref())?.put(&world_of(base.as_ref(), *seed).to_toml())
+            let world = match live {
+                true => live::world_of(base.as_ref(), *seed),
+                false => world_of(base.as_ref(), *seed, *rollouts),
+            };
+            Sink::new(out.as_deref())?.put(&world.to_toml())
         }
         Some(Action::Shrink(arguments)) => shrink(arguments, program),
         Some(Action::Bugs { base }) => bugs(&base_or_default(base.as_ref()), program),
@@ -197,8 +206,9 @@ pub(super) fn hunt(arguments: &HuntArgs, program: Program) -> anyhow::Result<()>
     }
 }
 
-fn world_of(base: Option<&Spec>, seed: u64) -> Spec {
-    base.map_or_else(|| world::draw(seed), |base| world::with_faults(base, seed))
+fn world_of(base: Option<&Spec>, seed: u64, has_rollout: bool) -> Spec {
+    let world = base.map_or_else(|| world::draw(seed), |base| world::with_faults(base, seed));
+    if has_rollout { world::with_rollout(&world) } else { world }
 }
 
 fn base_or_default(base: Option<&PathBuf>) -> PathBuf {
@@ -268,15 +278,21 @@ fn chase(name: Option<&str>, options: &Options, program: Program) -> anyhow::Res
     let seeds = options.seeds.clone().unwrap_or(SEED..end);
     let campaign = Campaign { seeds, shard: options.shard, limit_s: options.limit_s, jobs };
     let of = name.map_or_else(String::new, |name| format!(" {}", quoted(name)));
-    let (live, again) = (if options.live { " --live" } else { "" }, options.changes.again());
-    let command = format!("experiments hunt{of}{live}{again} --seeds");
+    let how = if options.live {
+        " --live"
+    } else if options.rollouts {
+        " --rollouts"
+    } else {
+        ""
+    };
+    let command = format!("experiments hunt{of}{how}{} --seeds", options.changes.again());
     if options.live {
         return live::chase(base.as_ref(), &campaign, options, program.simulate, &command);
     }
     let (mut tally, clock, mut told_s) = (Tally::default(), Stopwatch::start(), 0.0);
     let (mut sink, mut printed) = (Sink::new(options.out.as_deref())?, Ok(()));
     campaign.run(
-        |seed| world_of(base.as_ref(), seed),
+        |seed| world_of(base.as_ref(), seed, options.rollouts),
         program.simulate,
         |verdict| {
             tally.add(&verdict);

@@ -3,7 +3,7 @@
 //!
 //! Brokers are there before the first step, since everybody's configuration says where they listen. How a pod of a
 //! service is run is in `service`, what a gateway is and does in `gateways`, how
-//! long all takes to be at rest again in `rest`.
+//! long all takes to be well and at rest again in `rest`.
 
 mod gateways;
 mod producer;
@@ -12,7 +12,7 @@ mod service;
 
 pub(crate) use gateways::Gateways;
 pub(crate) use producer::RESULTS_QUEUE;
-pub(crate) use rest::{at_rest, silence};
+pub(crate) use rest::{Healing, at_rest, not_drained, not_ready, silence};
 pub(crate) use service::{Process, Work, run_service};
 
 use crate::spec::{Pod, Spec, Target};

@@ -1,11 +1,13 @@
 //! Many seeds, as many at a time as there are threads; their verdicts in the order of the seeds.
 
 use super::verdict::{Verdict, judge};
-use crate::{cost::Stopwatch, simulate::Simulate, spec::Spec};
+use crate::{cost::Stopwatch, run::panic_message, simulate::Simulate, spec::Spec};
+use anyhow::anyhow;
 use std::{
     collections::BTreeMap,
     num::NonZero,
     ops::{ControlFlow, Range},
+    panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
     sync::{
         Condvar, Mutex, PoisonError,
@@ -89,7 +91,8 @@ impl Campaign {
         (0..self.len()).map_while(move |number| self.seed(number).filter(|_| is_in_time()))
     }
 
-    /// Judges the world of each seed, and gives the verdicts to `take`, in the order of the seeds, until it breaks.
+    /// Judges the world of each seed, and gives the verdicts to `take`, in the order of the seeds, until it breaks. A
+    /// seed whose world can't be drawn or judged has a verdict, too: the bench is broken.
     pub fn run(
         &self,
         world: impl Fn(u64) -> Spec + Sync,
@@ -109,13 +112,15 @@ impl Campaign {
                         let number = next.fetch_add(1, Relaxed);
                         let Some(seed) = self.seed(number) else { return };
                         turn.wait_until_near(number);
-                        if give.send((number, judge(&world(seed), simulate, None))).is_err() {
+                        if give.send((number, verdict_on(seed, world, simulate))).is_err() {
                             return;
                         }
                     }
                 });
             }
             drop(give);
+            // If `take` panics, nobody is left to move on those who wait.
+            let _opened = OpensAtEnd(&turn);
             // What has come before its turn.
             let (mut early, mut next_turn) = (BTreeMap::new(), 0);
             for (number, verdict) in verdicts {
@@ -130,6 +135,17 @@ impl Campaign {
             }
         });
     }
+}
+
+/// The verdict on the world of `seed`, whatever happens before it runs: a thread that panicked would leave the others
+/// waiting for its turn.
+fn verdict_on(seed: u64, world: &(impl Fn(u64) -> Spec + Sync), simulate: Simulate) -> Verdict {
+    // What a panic leaves behind is dropped with it: both make their things anew for each seed.
+    let judged = catch_unwind(AssertUnwindSafe(|| judge(&world(seed), simulate, None)));
+    judged.unwrap_or_else(|panic| {
+        let spec = Spec { seed, ..Spec::default() };
+        Verdict::of(&spec, Err(anyhow!("drawing or judging a world panicked: {}", panic_message(&*panic))))
+    })
 }
 
 /// Whose verdict is told next.
@@ -147,15 +163,33 @@ impl Turn {
 
     /// Waits until no more than [`AHEAD_MAX`] others come before `number`.
     fn wait_until_near(&self, number: u64) {
-        let is_far = |turn: &mut u64| number > *turn + AHEAD_MAX;
+        let is_far = |turn: &mut u64| number > turn.saturating_add(AHEAD_MAX);
         let turn = self.number.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.moved.wait_while(turn, is_far));
+    }
+}
+
+/// Lets everybody go on when it is dropped.
+struct OpensAtEnd<'a>(&'a Turn);
+
+impl Drop for OpensAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.is(u64::MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        measure::{Oracle, Outcome},
+        progress::Progress,
+    };
+    use std::{io::Write, sync::Arc};
+
+    fn sound(_: &Spec, _: &Arc<Progress>, _: Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome> {
+        Ok(Outcome::default())
+    }
 
     fn campaign(seeds: Range<u64>, shard: Shard) -> Campaign {
         Campaign { seeds, shard, limit_s: None, jobs: NonZero::<usize>::MIN }
@@ -170,6 +204,36 @@ mod tests {
         all.sort_unstable();
         assert_eq!(all, (5..15).collect::<Vec<_>>());
         assert!(campaign(5..5, Shard::ALL).is_empty());
+    }
+
+    #[test]
+    fn a_world_that_can_not_be_drawn_is_told_and_holds_nobody_up() {
+        let two = Campaign { jobs: NonZero::new(2).unwrap(), ..campaign(1..30, Shard::ALL) };
+        let mut verdicts = Vec::new();
+        let world = |seed| match seed {
+            7 => panic!("no world for {seed}"),
+            seed => Spec { seed, ..Spec::default() },
+        };
+        two.run(world, sound, |verdict| {
+            verdicts.push(verdict);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(verdicts.iter().map(|verdict| verdict.seed).collect::<Vec<_>>(), (1..30).collect::<Vec<_>>());
+        let broken: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.finding.is_some()).collect();
+        assert_eq!((broken.len(), broken[0].seed), (1, 7));
+        let violation = &broken[0].finding.as_ref().unwrap().violations[0];
+        assert_eq!(violation.oracle, Oracle::Harness);
+        assert!(violation.text.contains("no world for 7"), "{violation}");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_campaign_that_is_over() {
+        let turn = Turn::default();
+        std::thread::scope(|scope| {
+            let far = scope.spawn(|| turn.wait_until_near(AHEAD_MAX + 1));
+            drop(OpensAtEnd(&turn));
+            far.join().unwrap();
+        });
     }
 
     #[test]

@@ -28,7 +28,8 @@ const LATE_MS: u32 = 5_000;
 #[must_use]
 pub fn draw(spec: &Spec, seed: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "hunted faults");
-    let kinds: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|kind| is_fair(spec, *kind)).collect();
+    let kinds: Vec<FaultKind> =
+        FaultKind::ALL.into_iter().filter(|kind| is_drawn(*kind) && is_fair(spec, *kind)).collect();
     let kinds = some_of(&kinds, &mut dice);
     let parts = parts(spec);
     let names: Vec<&str> = parts.keys().copied().collect();
@@ -56,6 +57,22 @@ pub fn draw(spec: &Spec, seed: u64) -> Vec<Fault> {
     }
     faults.sort_by_key(|fault| fault.at_ms);
     faults
+}
+
+/// A new version of a service of `spec`, beside whatever else its seed lets happen.
+#[must_use]
+pub fn rollout(spec: &Spec) -> Fault {
+    let mut dice = Dice::new(spec.seed, "hunted rollout");
+    let routers = spec.routers().iter().map(|kind| Pod::Router(*kind, 0));
+    let services: Vec<Pod> = [Pod::TaskWorker(0)].into_iter().chain(routers).collect();
+    let at_ms = dice.any(0..=(spec.workload.duration_s * 1_000).max(SPAN_MS_MIN));
+    Fault::new(at_ms.into(), FaultKind::Rollout, Part::All(dice.one(&services)), u64::from(dice.magnitude(FOR_MS)))
+}
+
+/// Whether schedules have it by themselves. A rollout is asked for: with one more kind each seed would draw another
+/// schedule than before.
+fn is_drawn(kind: FaultKind) -> bool {
+    kind != FaultKind::Rollout
 }
 
 /// Whether the services of `spec` promise to bear it. With the thesis' key a reply is believed that names the label
@@ -127,7 +144,7 @@ mod tests {
         (spec.replicas.task_workers, spec.replicas.routers) = (3, 2);
         let drawn: Vec<Fault> = (0..4_000).flat_map(|seed| draw(&spec, seed)).collect();
         let kinds: BTreeSet<FaultKind> = drawn.iter().map(|fault| fault.kind).collect();
-        assert_eq!(kinds.len(), FaultKind::ALL.len(), "{kinds:?}");
+        assert_eq!(kinds.len(), FaultKind::ALL.into_iter().filter(|kind| is_drawn(*kind)).count(), "{kinds:?}");
         let crashed: BTreeSet<&str> = drawn
             .iter()
             .filter(|fault| fault.kind == FaultKind::Crash)

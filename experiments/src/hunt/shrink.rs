@@ -1,42 +1,55 @@
-//! The smallest world that still shows a finding: fewer faults, then weaker and shorter ones, then less of everything
-//! else, then every choice back to its default. A smaller world counts if it shows the same fingerprint.
+//! The smallest world that still shows a finding: fewer faults and tasks, then less of everything else, weaker and
+//! shorter faults, and every choice back to its default. A smaller world counts if it shows the same fingerprint.
 //!
 //! Faults go by delta debugging (Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input, 2002):
 //! halves first, then quarters, and so on, so that a dozen runs take away most of a schedule.
+//!
+//! A run costs what its virtual time costs, so what makes runs short comes first: patience, then the number of tasks.
+//! What a large world shows since it tries something often, a small one may show under another seed only, so some are
+//! tried.
+
+mod choices;
+#[cfg(test)]
+mod tests;
 
 use super::{
+    dice::Dice,
     verdict::{Fingerprint, judge},
     world::with_limits,
 };
 use crate::{
+    measure::{Oracle, Severity},
     simulate::Simulate,
-    spec::{CommandedEsls, Fault, FaultKind, Part, Spec, parse},
+    spec::{Arrivals, CommandedEsls, Fault, FaultKind, Part, Spec},
 };
-use toml::{Table, Value};
+use std::collections::BTreeSet;
 
-/// Tables and fields that are no choices: how much there is, and what shrinking has already dealt with.
-const NO_CHOICES: [&str; 13] = [
-    "title",
-    "seed",
-    "faults",
-    "limits",
-    "expect",
-    "workload.tasks",
-    "workload.commands_per_task",
-    "replicas.task_workers",
-    "replicas.routers",
-    "fleet.gateways",
-    "fleet.stores",
-    "fleet.esls",
-    "slo",
-];
+/// How long a run may take to be well again, in seconds: the first that is enough to show what is looked for. A world
+/// has its own limit for the worst that it can do, hours if it has many tasks, and each run that shows that something
+/// is not well waits for it.
+const PATIENCE_S: [u32; 5] = [2, 10, 30, 90, 300];
+/// Less is no patience with what should come, but does not: a healthy world would be taken for a sick one.
+const PATIENCE_S_MIN: u32 = 30;
+/// Sizes of worlds that are tried at once, and how often under other seeds.
+const FEW_TASKS: [u32; 3] = [5, 3, 1];
+const LEAPS_MAX: u64 = 16;
+/// Longest until the first fault of a world with few tasks, in milliseconds: they are soon done.
+const SOON_MS: u32 = 50;
 
 /// Makes a world smaller, run by run.
 struct Shrinker<'a> {
     simulate: Simulate,
     fingerprint: Fingerprint,
-    /// The smallest world so far that shows it.
+    /// The smallest world so far that shows it, if no longer than `patience_s` is waited.
     smallest: Spec,
+    /// The last one that was seen to show it with its own limit.
+    proven: Spec,
+    /// `None`: each world is waited for as long as it may take.
+    patience_s: Option<u32>,
+    /// So much patience was not enough.
+    too_short_s: u32,
+    /// Worlds that do not show it: no need to run them again.
+    failed: BTreeSet<String>,
     runs: usize,
     runs_max: usize,
     tell: &'a mut dyn FnMut(&str),
@@ -51,7 +64,8 @@ pub struct Shrunk {
     pub runs: usize,
 }
 
-/// Shrinks `spec`, which shows `fingerprint`, in at most `runs_max` runs. `tell` hears of each step that helped.
+/// Shrinks `spec`, which shows `fingerprint`, in at most `runs_max` runs and those that prove what came of them. `tell`
+/// hears of each step that helped.
 pub fn shrink(
     spec: &Spec,
     fingerprint: &Fingerprint,
@@ -59,27 +73,76 @@ pub fn shrink(
     runs_max: usize,
     tell: &mut dyn FnMut(&str),
 ) -> Shrunk {
-    let (smallest, fingerprint) = (spec.clone(), fingerprint.clone());
-    let mut shrinker = Shrinker { simulate, fingerprint, smallest, runs: 0, runs_max, tell };
+    let mut shrinker = Shrinker {
+        simulate,
+        fingerprint: fingerprint.clone(),
+        smallest: spec.clone(),
+        proven: spec.clone(),
+        patience_s: None,
+        too_short_s: 0,
+        failed: BTreeSet::new(),
+        runs: 0,
+        runs_max,
+        tell,
+    };
     // What goes later may let more faults go.
     loop {
-        let before = shrinker.smallest.clone();
-        shrinker.fewer_faults();
-        shrinker.fewer_probes();
-        shrinker.smaller_and_sooner();
-        shrinker.smaller_world();
-        shrinker.weaker_faults();
-        shrinker.fewer_choices();
-        if shrinker.smallest == before || shrinker.is_spent() {
+        let before = (shrinker.proven.clone(), shrinker.too_short_s);
+        for pass in PASSES {
+            pass(&mut shrinker);
+            shrinker.prove_if(shrinker.depends_on_patience());
+        }
+        shrinker.prove_if(true);
+        if (&shrinker.proven, shrinker.too_short_s) == (&before.0, before.1) || shrinker.is_spent() {
             break;
         }
     }
-    Shrunk { spec: shrinker.smallest, runs: shrinker.runs }
+    Shrunk { spec: shrinker.proven, runs: shrinker.runs }
 }
+
+/// What is tried, in this order, again and again until nothing helps any more.
+const PASSES: [fn(&mut Shrinker<'_>); 9] = [
+    |it| it.find_patience(),
+    |it| it.fewer_probes(),
+    |it| it.smaller_and_sooner(),
+    |it| it.find_patience(),
+    |it| it.fewer_faults(),
+    |it| it.few_tasks(),
+    |it| it.smaller_world(),
+    |it| it.weaker_faults(),
+    |it| it.fewer_choices(),
+];
 
 impl Shrinker<'_> {
     fn is_spent(&self) -> bool {
         self.runs >= self.runs_max
+    }
+
+    /// Whether a world that shows it to somebody without patience may show nothing to somebody who waits.
+    fn depends_on_patience(&self) -> bool {
+        let oracle = self.fingerprint.oracle;
+        oracle.severity() == Severity::Liveness || oracle == Oracle::LeftBehind
+    }
+
+    /// Looks for the least patience that is enough.
+    fn find_patience(&mut self) {
+        let above_s = if self.depends_on_patience() { PATIENCE_S_MIN - 1 } else { 0 }.max(self.too_short_s);
+        let own_s = self.patience_s.unwrap_or(self.smallest.limits.recover_s);
+        for patience_s in PATIENCE_S.into_iter().filter(|s| (above_s + 1..own_s).contains(s)) {
+            if !self.is_spent() && self.shows(&self.smallest.clone(), Some(patience_s)) {
+                self.patience_s = Some(patience_s);
+                return;
+            }
+        }
+    }
+
+    /// Runs `spec`, and sees whether it shows the same.
+    fn shows(&mut self, spec: &Spec, patience_s: Option<u32>) -> bool {
+        self.runs += 1;
+        let mut spec = spec.clone();
+        spec.limits.recover_s = spec.limits.recover_s.min(patience_s.unwrap_or(u32::MAX));
+        let finding = judge(&spec, self.simulate, None).finding;
+        finding.is_some_and(|finding| finding.shows(&self.fingerprint))
     }
 
     /// Keeps `candidate` if it shows the same.
@@ -88,14 +151,39 @@ impl Shrinker<'_> {
         if self.is_spent() || candidate == self.smallest || candidate.check().is_err() {
             return false;
         }
-        self.runs += 1;
-        let verdict = judge(&candidate, self.simulate, None);
-        let shows = verdict.finding.is_some_and(|finding| finding.shows(&self.fingerprint));
+        let text = candidate.to_toml();
+        if self.failed.contains(&text) {
+            return false;
+        }
+        let shows = self.shows(&candidate, self.patience_s);
         if shows {
             (self.tell)(what);
             self.smallest = candidate;
+        } else {
+            self.failed.insert(text);
         }
         shows
+    }
+
+    /// Lets the smallest world show that it is one with its own limit, too, if it `is_time`. If it does not, all since
+    /// the last one that did was for nothing, and needs more patience.
+    fn prove_if(&mut self, is_time: bool) {
+        if !is_time || self.smallest == self.proven {
+            return;
+        }
+        let Some(patience_s) = self.patience_s else {
+            self.proven = self.smallest.clone();
+            return;
+        };
+        if patience_s >= self.smallest.limits.recover_s || self.shows(&self.smallest.clone(), None) {
+            self.proven = self.smallest.clone();
+            return;
+        }
+        (self.tell)(&format!("back to {} tasks: {patience_s} s were too short", self.proven.workload.tasks));
+        self.smallest = self.proven.clone();
+        self.failed.clear();
+        (self.too_short_s, self.patience_s) = (patience_s, None);
+        self.find_patience();
     }
 
     fn with(&self, change: impl FnOnce(&mut Spec)) -> Spec {
@@ -104,12 +192,15 @@ impl Shrinker<'_> {
         spec
     }
 
-    /// ddmin: leaves out ever smaller parts of the schedule.
+    /// None, or ddmin: leaves out ever smaller parts of the schedule.
     fn fewer_faults(&mut self) {
+        if self.keep(self.with(|spec| spec.faults.clear()), "no faults") {
+            return;
+        }
         let mut parts = 2;
         loop {
             let count = self.smallest.faults.len();
-            if count == 0 {
+            if count < 2 {
                 return;
             }
             let size = count.div_ceil(parts.min(count));
@@ -130,36 +221,29 @@ impl Shrinker<'_> {
         }
     }
 
-    /// Fewer tasks, commands, workers, routers, gateways, labels and stores: each halved as often as that helps, then
-    /// one less.
-    fn smaller_world(&mut self) {
-        for (name, get, set) in SIZES {
-            loop {
-                let now = get(&self.smallest);
-                let smaller = [1, now / 4, now / 2, now * 3 / 4, now.saturating_sub(1)];
-                let helped = smaller.into_iter().filter(|size| (1..now).contains(size)).any(|size| {
-                    let candidate = self.with(|spec| set(spec, size));
-                    self.keep(candidate, &format!("{name} {size} instead of {now}"))
-                });
-                if !helped {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Fewer tasks that come when all is well, or none: there are never fewer tasks than that.
-    fn fewer_probes(&mut self) {
+    /// Less of `name`, as little as that helps.
+    fn less(&mut self, (name, get, set): Size, sizes: fn(u32) -> Vec<u32>) {
         loop {
-            let now = self.smallest.expect.probe_tasks;
-            let helped = [0, 1, now / 2].into_iter().filter(|probes| *probes < now).any(|probes| {
-                let candidate = self.with(|spec| spec.expect.probe_tasks = probes);
-                self.keep(candidate, &format!("{probes} of {now} tasks when all is well"))
+            let now = get(&self.smallest);
+            let helped = sizes(now).into_iter().any(|size| {
+                let candidate = self.with(|spec| set(spec, size));
+                self.keep(candidate, &format!("{name}: {size} instead of {now}"))
             });
             if !helped {
                 return;
             }
         }
+    }
+
+    /// Fewer tasks, commands, workers, routers, gateways, labels and stores.
+    fn smaller_world(&mut self) {
+        SIZES.into_iter().for_each(|size| self.less(size, smaller));
+    }
+
+    /// Fewer tasks that come when all is well, or none: there are never fewer tasks than that.
+    fn fewer_probes(&mut self) {
+        let probes: Size = ("probes", |spec| spec.expect.probe_tasks, |spec, size| spec.expect.probe_tasks = size);
+        self.less(probes, |now| if now > 0 { [vec![0], smaller(now)].concat() } else { Vec::new() });
     }
 
     /// Half the tasks, with faults that come after half the time: alone, fewer tasks would be done before a fault.
@@ -168,12 +252,49 @@ impl Shrinker<'_> {
             let tasks = self.smallest.workload.tasks / 2;
             let candidate = self.with(|spec| {
                 spec.workload.tasks = tasks;
+                spec.workload.duration_s = spec.workload.duration_s.div_ceil(2);
                 spec.faults.iter_mut().for_each(|fault| fault.at_ms /= 2);
             });
             if tasks == 0 || !self.keep(candidate, &format!("{tasks} tasks in half the time")) {
                 return;
             }
         }
+    }
+
+    /// Few tasks at once, with faults that come soon, and under other seeds.
+    fn few_tasks(&mut self) {
+        for tasks in FEW_TASKS {
+            let now = self.smallest.workload.tasks;
+            for number in (0..LEAPS_MAX).take_while(|_| tasks < now) {
+                if self.keep(self.leap(tasks, number), &format!("{tasks} tasks instead of {now}, seed {}", 1 + number))
+                {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A small world that might show the same.
+    fn leap(&self, tasks: u32, number: u64) -> Spec {
+        let mut dice = Dice::new(number, "leap");
+        self.with(|spec| {
+            spec.seed = 1 + number;
+            let before = std::mem::replace(&mut spec.workload.tasks, tasks);
+            // Fewer of both, or two of them would hardly ever be for one label.
+            if dice.percent(50) {
+                let least = spec.workload.most_commands().next_multiple_of(spec.fleet.stores);
+                spec.fleet.esls = spec.fleet.esls.min(least);
+            }
+            if dice.percent(50) {
+                (spec.workload.arrivals, spec.workload.duration_s) = (Arrivals::Burst, 0);
+            }
+            let first_ms = spec.faults.iter().map(|fault| fault.at_ms).min().unwrap_or(0);
+            let sooner_ms = match dice.percent(50) {
+                true => first_ms.saturating_sub(dice.magnitude(1..=SOON_MS).into()),
+                false => first_ms - first_ms * u64::from(tasks) / u64::from(before),
+            };
+            spec.faults.iter_mut().for_each(|fault| fault.at_ms -= sooner_ms);
+        })
     }
 
     /// Shorter faults, at rounder times, and restarts and pauses that could be less.
@@ -217,10 +338,9 @@ impl Shrinker<'_> {
 
     /// Each field that differs from its default back to it: whole tables first.
     fn fewer_choices(&mut self) {
-        let defaults = table(&Spec::default());
         for depth in [1, 2, 3] {
-            for path in differing(&table(&self.smallest), &defaults, depth) {
-                if let Some(candidate) = self.without_choice(&path, &defaults) {
+            for path in choices::chosen(&self.smallest, depth) {
+                if let Some(candidate) = choices::without(&self.smallest, &path) {
                     self.keep(candidate, &format!("{path} as it is by default"));
                 }
             }
@@ -230,13 +350,6 @@ impl Shrinker<'_> {
                 self.keep(self.with(|spec| spec.workload.esls = esls), "labels of the fleet");
             }
         }
-    }
-
-    fn without_choice(&self, path: &str, defaults: &Table) -> Option<Spec> {
-        let mut changed = table(&self.smallest);
-        put_default(&mut changed, defaults, path);
-        let spec: Spec = parse(&changed.to_string()).ok()?;
-        Some(Spec { name: self.smallest.name.clone(), ..spec })
     }
 }
 
@@ -253,106 +366,13 @@ const SIZES: [Size; 7] = [
     ("labels", |spec| spec.fleet.esls, |spec, size| spec.fleet.esls = size),
 ];
 
+/// Some sizes that are less than `now`, the least first, each once; none is 0.
+fn smaller(now: u32) -> Vec<u32> {
+    let sizes = BTreeSet::from([1, now / 4, now / 2, now - now.div_ceil(4), now.saturating_sub(1)]);
+    sizes.into_iter().filter(|size| (1..now).contains(size)).collect()
+}
+
 fn without(faults: &[Fault], begin: usize, size: usize) -> Vec<Fault> {
     let end = (begin + size).min(faults.len());
     [&faults[..begin], &faults[end..]].concat()
-}
-
-fn table(spec: &Spec) -> Table {
-    Table::try_from(spec).expect("a spec came from TOML, so it fits into TOML")
-}
-
-/// The paths of that depth at which `here` is not as `defaults` are, but for what is no choice.
-fn differing(here: &Table, defaults: &Table, depth: usize) -> Vec<String> {
-    let mut paths = Vec::new();
-    collect("", here, defaults, depth, &mut paths);
-    paths
-}
-
-fn collect(prefix: &str, here: &Table, defaults: &Table, depth: usize, paths: &mut Vec<String>) {
-    let absent = Table::new();
-    for (key, value) in here {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        let default = defaults.get(key);
-        if default == Some(value) || NO_CHOICES.contains(&path.as_str()) {
-            continue;
-        }
-        match value {
-            Value::Table(inner) if depth > 1 => {
-                let defaults = default.and_then(Value::as_table).unwrap_or(&absent);
-                collect(&path, inner, defaults, depth - 1, paths);
-            }
-            _ if depth == 1 => paths.push(path),
-            _ => {}
-        }
-    }
-}
-
-/// Lets `path` be as `defaults` have it, but for what in it is no choice.
-fn put_default(here: &mut Table, defaults: &Table, path: &str) {
-    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
-    match (rest, here.get_mut(first), defaults.get(first)) {
-        (Some(rest), Some(Value::Table(here)), Some(Value::Table(defaults))) => put_default(here, defaults, rest),
-        (Some(_), ..) => {}
-        (None, Some(Value::Table(inner)), Some(Value::Table(defaults))) => {
-            let kept: Vec<(String, Value)> = NO_CHOICES
-                .iter()
-                .filter_map(|name| name.strip_prefix(first)?.strip_prefix('.'))
-                .filter_map(|name| Some((name.to_owned(), inner.get(name)?.clone())))
-                .collect();
-            *inner = defaults.clone();
-            inner.extend(kept);
-        }
-        (None, _, Some(default)) => drop(here.insert(first.to_owned(), default.clone())),
-        (None, _, None) => drop(here.remove(first)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        measure::{Oracle, Outcome},
-        progress::Progress,
-        spec::Pod,
-    };
-    use std::{io::Write, sync::Arc};
-
-    /// Broken by a crash of RabbitMQ of at least 100 ms, with three tasks and two workers.
-    fn fragile(spec: &Spec, _: &Arc<Progress>, _: Option<Box<dyn Write + Send>>) -> anyhow::Result<Outcome> {
-        let is_hit = |fault: &Fault| fault.target == Part::One(Pod::Amqp) && fault.for_ms >= Some(100);
-        let is_broken = spec.faults.iter().any(is_hit) && spec.workload.tasks >= 3 && spec.replicas.task_workers >= 2;
-        let violations = if is_broken { vec![Oracle::TaskLost.broken("task-1 is nowhere")] } else { Vec::new() };
-        Ok(Outcome { violations, ..Outcome::default() })
-    }
-
-    #[test]
-    fn what_does_not_matter_goes_and_what_does_stays() {
-        let mut spec = super::super::world::draw(4);
-        let fault = |at_ms, target: Pod| Fault::new(at_ms, FaultKind::Crash, target, 5_000);
-        spec.faults = vec![
-            fault(10, Pod::Mqtt),
-            fault(1_234, Pod::Amqp),
-            fault(7_000, Pod::Redis),
-            fault(20_000, Pod::Dispatcher),
-        ];
-        (spec.workload.tasks, spec.replicas.task_workers, spec.expect.probe_tasks) = (120, 5, 10);
-        spec.check().unwrap();
-        let fingerprint = Fingerprint { oracle: Oracle::TaskLost, kind: String::new() };
-        let mut steps = 0;
-        let shrunk = shrink(&spec, &fingerprint, fragile, 1_000, &mut |_| steps += 1);
-        let Shrunk { spec: small, runs } = shrunk;
-        assert_eq!((small.faults.len(), small.faults[0].target, small.faults[0].at_ms), (1, Part::One(Pod::Amqp), 0));
-        assert!((100..200).contains(&small.faults[0].for_ms.unwrap()), "{:?}", small.faults);
-        assert_eq!((small.workload.tasks, small.replicas.task_workers, small.replicas.routers), (3, 2, 1));
-        assert_eq!(small.backbone, Spec::default().backbone, "every choice is back");
-        assert!(runs < 200 && steps > 5, "{runs} runs, {steps} steps");
-    }
-
-    #[test]
-    fn runs_are_bounded() {
-        let spec = super::super::world::draw(4);
-        let fingerprint = Fingerprint { oracle: Oracle::NotReady, kind: "never".into() };
-        assert_eq!(shrink(&spec, &fingerprint, fragile, 7, &mut |_| ()).runs, 7);
-    }
 }

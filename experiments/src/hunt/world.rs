@@ -49,6 +49,20 @@ pub fn with_faults(spec: &Spec, seed: u64) -> Spec {
     spec
 }
 
+/// `spec` with a new version of a service, too, beside what breaks in it.
+///
+/// # Panics
+/// The same.
+#[must_use]
+pub fn with_rollout(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    spec.faults.push(schedule::rollout(&spec));
+    spec.faults.sort_by_key(|fault| fault.at_ms);
+    with_limits(&mut spec);
+    spec.check().expect("only valid faults are drawn");
+    spec
+}
+
 /// The world of `seed` before anything breaks.
 pub(super) fn calm(seed: u64) -> Spec {
     let mut dice = Dice::new(seed, "hunted world");
@@ -73,8 +87,12 @@ pub(super) fn with_limits(spec: &mut Spec) {
     // Each try of each task may wait for a reply that does not come, one round of the workers after the other.
     let rounds = (u64::from(spec.workload.tasks) * copies).div_ceil(slots.max(1));
     let tries_ms = u64::from(worker.attempts_max) * (worker.reply_timeout_ms + worker.retry_delay_ms);
-    // A rolling restart takes twice its time for each pod.
-    let times = |fault: &Fault| if fault.kind == FaultKind::RollingRestart { 2 * slots.max(3) } else { 1 };
+    let times = |fault: &Fault| match fault.kind {
+        // It takes twice its time for each pod.
+        FaultKind::RollingRestart => 2 * slots.max(3),
+        FaultKind::Rollout => slots.max(3),
+        _ => 1,
+    };
     let end_ms = |fault: &Fault| fault.at_ms + fault.for_ms.unwrap_or(0) * times(fault);
     let last_fault_ms = spec.faults.iter().map(end_ms).max().unwrap_or(0);
     let recover_s = NOTICE_S + (rounds * tries_ms + INTERRUPTIONS_MAX * worker.retry_delay_ms).div_ceil(1_000);

@@ -4,9 +4,12 @@
 //! that is dead can't be frozen. A broker takes the time that it needs to boot, RabbitMQ seconds, beside that for which
 //! it is away.
 
-use super::{options::Options, processes::Processes};
+use super::{
+    options::Options,
+    processes::{Found, Processes},
+};
 use crate::{
-    measure::Recorder,
+    measure::{Oracle, Recorder},
     spec::{Fault, FaultKind, Pod, Spec},
 };
 use anyhow::{Context, ensure};
@@ -33,12 +36,12 @@ pub(super) struct Faults {
 pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
     for fault in &spec.faults {
         let Fault { kind, target, for_ms, .. } = fault;
-        let kinds = KINDS.map(name).join(", ");
+        let kinds = KINDS.map(FaultKind::word).join(", ");
         ensure!(
             KINDS.contains(kind),
             "{} has a fault `{}`, which only the simulator injects; a live run has {kinds}",
             spec.name,
-            name(*kind)
+            kind.word()
         );
         ensure!(
             matches!(target.example(), Pod::Router(..) | Pod::Amqp | Pod::Mqtt | Pod::Redis),
@@ -57,11 +60,6 @@ pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As a spec has it.
-fn name(kind: FaultKind) -> String {
-    serde_json::to_value(kind).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
 /// Lets all faults of `spec` happen at their times, counted from now.
 pub(super) fn begin(processes: Arc<Processes>, spec: Arc<Spec>, recorder: Recorder) -> Faults {
     let (over, hits) = oneshot::channel();
@@ -75,49 +73,67 @@ async fn all(processes: &Processes, spec: &Spec, recorder: &Recorder) -> anyhow:
     let start = Instant::now();
     let hits = try_join_all(spec.faults.iter().map(|fault| async move {
         sleep_until(start + Duration::from_millis(fault.at_ms)).await;
-        let happened = happen(processes, spec, fault).await;
-        happened.with_context(|| format!("the fault `{} {}`", name(fault.kind), fault.target))
+        let happened = Breaking { processes, spec, recorder }.happen(fault).await;
+        happened.with_context(|| format!("the fault `{} {}`", fault.kind.word(), fault.target))
     }));
     let hits = hits.await?;
     recorder.note_hits(spec, &hits);
     Ok(hits)
 }
 
-/// One fault, from its begin to its end. Returns how many processes it hit.
-async fn happen(processes: &Processes, spec: &Spec, fault: &Fault) -> anyhow::Result<u64> {
-    let pods = fault.target.pods(spec);
-    let lasts = Duration::from_millis(fault.for_ms.unwrap_or(0));
-    let mut hits = 0;
-    match fault.kind {
-        FaultKind::RollingRestart => {
-            for pod in pods {
-                hits += hit(processes, fault.kind, pod, lasts).await?;
-                sleep(lasts).await;
+/// What faults happen to, and who hears of it.
+#[derive(Clone, Copy)]
+struct Breaking<'a> {
+    processes: &'a Processes,
+    spec: &'a Spec,
+    recorder: &'a Recorder,
+}
+
+impl Breaking<'_> {
+    /// One fault, from its begin to its end. Returns how many processes it hit.
+    async fn happen(&self, fault: &Fault) -> anyhow::Result<u64> {
+        let pods = fault.target.pods(self.spec);
+        let lasts = Duration::from_millis(fault.for_ms.unwrap_or(0));
+        let mut hits = 0;
+        match fault.kind {
+            FaultKind::RollingRestart => {
+                for pod in pods {
+                    hits += self.hit(fault.kind, pod, lasts).await?;
+                    sleep(lasts).await;
+                }
             }
+            FaultKind::ScaleToOne => hits = self.hit_all(fault.kind, &pods[1..], lasts).await?,
+            kind => hits = self.hit_all(kind, &pods, lasts).await?,
         }
-        FaultKind::ScaleToOne => hits = hit_all(processes, fault.kind, &pods[1..], lasts).await?,
-        kind => hits = hit_all(processes, kind, &pods, lasts).await?,
+        Ok(hits)
     }
-    Ok(hits)
-}
 
-async fn hit_all(processes: &Processes, kind: FaultKind, pods: &[Pod], lasts: Duration) -> anyhow::Result<u64> {
-    Ok(try_join_all(pods.iter().map(|pod| hit(processes, kind, *pod, lasts))).await?.into_iter().sum())
-}
+    /// A fault of `kind` to all of `pods` at once: how many of them were there.
+    async fn hit_all(&self, kind: FaultKind, pods: &[Pod], lasts: Duration) -> anyhow::Result<u64> {
+        Ok(try_join_all(pods.iter().map(|pod| self.hit(kind, *pod, lasts))).await?.into_iter().sum())
+    }
 
-/// What happens to one process, until it is there again: 1, if it was there.
-async fn hit(processes: &Processes, kind: FaultKind, pod: Pod, lasts: Duration) -> anyhow::Result<u64> {
-    let Some(mut part) = processes.part(pod).await else { return Ok(0) };
-    if kind == FaultKind::Freeze {
-        let ran = part.freeze().await?;
+    /// What happens to one process, until it is there again: 1, if it was there. One that ended before, and by itself,
+    /// was not hit: that it ended is a finding.
+    async fn hit(&self, kind: FaultKind, pod: Pod, lasts: Duration) -> anyhow::Result<u64> {
+        let Some(mut part) = self.processes.part(pod).await else { return Ok(0) };
+        let found = part.look()?;
+        let is_hit = found == Found::Runs;
+        if let Found::Ended(how) = found {
+            self.recorder.violate(Oracle::Panicked.broken(how));
+        }
+        match kind {
+            FaultKind::Freeze => part.freeze().await?,
+            FaultKind::Crash => part.kill().await?,
+            _ => part.stop().await?,
+        }
         sleep(lasts).await;
-        part.thaw().await?;
-        return Ok(ran.into());
+        match kind {
+            FaultKind::Freeze => part.thaw().await?,
+            _ => part.start(self.processes).await?,
+        }
+        Ok(is_hit.into())
     }
-    let ran = if kind == FaultKind::Crash { part.kill().await? } else { part.stop().await? };
-    sleep(lasts).await;
-    part.start(processes).await?;
-    Ok(ran.into())
 }
 
 #[cfg(test)]

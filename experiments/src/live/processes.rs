@@ -21,9 +21,20 @@ pub(super) struct Processes {
     launcher: Launcher,
 }
 
+/// What a part is found to do before something happens to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It runs.
+    Runs,
+    /// Somebody has ended it.
+    Away,
+    /// It has ended by itself, and so.
+    Ended(String),
+}
+
 /// One of them. Nobody else does anything to it meanwhile.
 pub(super) enum Part<'a> {
-    /// A router, while it runs.
+    /// A router; `None` while it does not run.
     Router(Pod, MutexGuard<'a, Option<Router>>),
     /// A broker, whether it runs or not.
     Broker(Pod, MutexGuard<'a, Private>),
@@ -67,7 +78,8 @@ impl Processes {
         Ok(())
     }
 
-    /// The routers that run, in the order of their pods.
+    /// All routers, in the order of their pods, each as soon as nobody else does something to it; `None` for one that
+    /// does not run.
     pub(super) async fn routers(&self) -> Vec<MutexGuard<'_, Option<Router>>> {
         let mut routers = Vec::new();
         for router in self.routers.values() {
@@ -98,28 +110,46 @@ impl Processes {
 }
 
 impl Part<'_> {
-    /// Ends it at once (SIGKILL). Returns whether it ran.
+    /// Whether there is something that a fault can hit. A router that has ended by itself is told of once, and is away
+    /// from then on.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub(super) fn look(&mut self) -> anyhow::Result<Found> {
+        let Self::Router(_, router) = self else { return Ok(Found::Runs) };
+        let Some(running) = router.as_mut() else { return Ok(Found::Away) };
+        let ended = running.ended()?;
+        if ended.is_some() {
+            **router = None;
+        }
+        Ok(ended.map_or(Found::Runs, Found::Ended))
+    }
+
+    /// Ends it at once (SIGKILL), if it runs.
     ///
     /// # Errors
     /// When a broker does not end.
-    pub(super) async fn kill(&mut self) -> anyhow::Result<bool> {
+    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Router(_, router) => Ok(router.take().is_some()),
-            Self::Broker(_, broker) => broker.order(Real::kill).await.map(|()| true),
+            Self::Router(_, router) => {
+                **router = None;
+                Ok(())
+            }
+            Self::Broker(_, broker) => broker.order(Real::kill).await,
         }
     }
 
-    /// Asks it to end (SIGTERM), and waits until it has. Returns whether it ran.
+    /// Asks it to end (SIGTERM), if it runs, and waits until it has.
     ///
     /// # Errors
     /// When it fails or takes too long.
-    pub(super) async fn stop(&mut self) -> anyhow::Result<bool> {
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Router(_, router) => match router.take() {
-                Some(router) => router.stop().await.map(|()| true),
-                None => Ok(false),
+                Some(router) => router.stop().await,
+                None => Ok(()),
             },
-            Self::Broker(_, broker) => broker.order(Real::stop).await.map(|()| true),
+            Self::Broker(_, broker) => broker.order(Real::stop).await,
         }
     }
 
@@ -142,17 +172,14 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// Lets it stand still (SIGSTOP). Returns whether it runs.
+    /// Lets it stand still (SIGSTOP), if it runs.
     ///
     /// # Errors
     /// When it is gone.
-    pub(super) async fn freeze(&mut self) -> anyhow::Result<bool> {
+    pub(super) async fn freeze(&mut self) -> anyhow::Result<()> {
         match self {
-            Self::Router(_, router) => match router.as_ref() {
-                Some(router) => router.signal(Signal::STOP).map(|()| true),
-                None => Ok(false),
-            },
-            Self::Broker(_, broker) => broker.order(Real::pause).await.map(|()| true),
+            Self::Router(_, router) => router.as_ref().map_or(Ok(()), |router| router.signal(Signal::STOP)),
+            Self::Broker(_, broker) => broker.order(Real::pause).await,
         }
     }
 
@@ -165,5 +192,32 @@ impl Part<'_> {
             Self::Router(_, router) => router.as_ref().map_or(Ok(()), |router| router.signal(Signal::CONT)),
             Self::Broker(_, broker) => broker.order(Real::resume).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backbone::config::RouterKind;
+    use std::process::{Command, Stdio};
+
+    fn process(program: &str, argument: &str) -> Mutex<Option<Router>> {
+        let child = Command::new(program).arg(argument).stdin(Stdio::null()).spawn().unwrap();
+        Mutex::new(Some(Router::of(Pod::Router(RouterKind::Forward, 0), child).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_router_that_ended_by_itself_is_told_once_and_is_nothing_to_hit() {
+        let (ended, runs) = (process("false", ""), process("sleep", "600"));
+        ended.lock().await.as_mut().unwrap().wait();
+        let pod = Pod::Router(RouterKind::Forward, 0);
+        let mut part = Part::Router(pod, ended.lock().await);
+        let Found::Ended(how) = part.look().unwrap() else { panic!("it has ended") };
+        assert!(how.contains("fwd_router-0 has ended (exit status: 1)"), "{how}");
+        assert_eq!(part.look().unwrap(), Found::Away);
+        let mut part = Part::Router(pod, runs.lock().await);
+        assert_eq!(part.look().unwrap(), Found::Runs);
+        part.kill().await.unwrap();
+        assert_eq!(part.look().unwrap(), Found::Away);
     }
 }

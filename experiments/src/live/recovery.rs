@@ -2,7 +2,7 @@
 //! get through. The rules are those of the simulator; what only an emulated broker shows is not looked at.
 
 use super::world::World;
-use crate::{deployment, measure::Oracle};
+use crate::deployment::{self, Healing};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -12,27 +12,10 @@ const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(200);
 /// Mosquitto looks for sessions whose time is over now and then.
 const SESSION_MARGIN: Duration = Duration::from_secs(5);
 
-/// When all faults were over, as far as that is known.
-#[derive(Clone, Copy)]
-pub(super) struct Healing {
-    at: Instant,
-    /// By when all has to be well.
-    due: Instant,
-}
-
 impl World {
-    /// All faults are over.
-    pub(super) fn heal(&self) -> Healing {
-        let workload = self.recorder.workload();
-        // Counted from now, though it began before: what comes last has not come earlier.
-        let last_ms = workload.len().checked_sub(1).and_then(|last| workload.at_ms(last)).unwrap_or(0);
-        let (at, recover_s) = (Instant::now(), self.spec.limits.recover_s);
-        Healing { at, due: at + Duration::from_millis(last_ms.into()) + Duration::from_secs(recover_s.into()) }
-    }
-
     /// Whether tasks are still not done when they should be; says so, too.
     pub(super) async fn is_overdue(&mut self, healing: Healing) -> bool {
-        if self.spec.faults.is_empty() || Instant::now() < healing.due {
+        if self.spec.faults.is_empty() || !healing.is_due() {
             return false;
         }
         self.say_stuck("tasks are not done").await;
@@ -40,19 +23,16 @@ impl World {
     }
 
     async fn say_stuck(&mut self, what: &str) {
-        let (recover_s, open_ends) = (self.spec.limits.recover_s, self.queues.open_ends().await);
-        let unready = self.unready().await;
-        let unready = if unready.is_empty() { String::new() } else { format!("; {}", unready.join("; ")) };
-        let text = format!("{what} {recover_s} s after all could be well (`limits.recover_s`): {open_ends}{unready}");
-        self.recorder.violate(Oracle::NotDrained.broken(text));
+        let (open_ends, unready) = (self.queues.open_ends().await, self.unready().await);
+        self.recorder.violate(deployment::not_drained(&self.spec, what, &open_ends, &unready));
     }
 
     /// Waits until all is as it was before there was work, or should be, and lets the tasks come that show it.
     ///
     /// # Errors
     /// When it can't be told how a process fares.
-    pub(super) async fn recover(&mut self, Healing { at, due }: Healing) -> anyhow::Result<()> {
-        let due = due.max(Instant::now() + SETTLE_LOOK_PERIOD);
+    pub(super) async fn recover(&mut self, healing: Healing) -> anyhow::Result<()> {
+        let due = healing.due(SETTLE_LOOK_PERIOD);
         loop {
             let unready = self.unready().await;
             let is_drained = self.queues.is_drained().await;
@@ -63,18 +43,14 @@ impl World {
                 if !is_drained {
                     self.say_stuck("tasks are done but still queued").await;
                 } else {
-                    let recover_s = self.spec.limits.recover_s;
-                    let unready = unready.join("; ");
-                    let text =
-                        format!("not ready {recover_s} s after all could be well (`limits.recover_s`); {unready}");
-                    self.recorder.violate(Oracle::NotReady.broken(text));
+                    self.recorder.violate(deployment::not_ready(&self.spec, &unready));
                 }
                 return Ok(());
             }
             sleep(SETTLE_LOOK_PERIOD).await;
         }
         if self.spec.expect.probe_tasks > 0 {
-            sleep_until(at + deployment::silence(&self.spec).max(self.sessions_last())).await;
+            sleep_until(healing.at + deployment::silence(&self.spec).max(self.sessions_last())).await;
             sleep(deployment::at_rest(&self.spec)).await;
             self.recorder.probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
         }

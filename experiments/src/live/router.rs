@@ -258,6 +258,19 @@ impl Metrics {
 }
 
 #[cfg(test)]
+impl Router {
+    /// Any process, as if it were one of `pod`.
+    pub(super) fn of(pod: Pod, process: Child) -> anyhow::Result<Self> {
+        Ok(Self { pod, process, admin: Port::claim()?, log: std::path::PathBuf::new(), _cgroup: None })
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn wait(&mut self) {
+        let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,7 +2,10 @@
 //! what they come to. Routers are processes of their own, so only spans say how long a request was between two of them.
 //! All are on this machine and have one clock.
 
-use crate::measure::CallHops;
+use crate::{
+    measure::CallHops,
+    spec::{Spec, Workload},
+};
 use anyhow::Context as _;
 use backbone::env::{Env, TaskGuard};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -17,7 +20,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// Calls that are traced in a run, about: enough for a 99th percentile, and few enough not to count.
 const TRACED_CALLS: u64 = 2_000;
@@ -26,6 +29,8 @@ const PER_MILLION: u64 = 1_000_000;
 const TRACES_MAX: usize = 1 << 20;
 /// Largest batch of spans.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// Connections at a time: more than there are services, of which each has one at a time. Others wait in the kernel.
+const CONNECTIONS_MAX: usize = 256;
 /// How long a batch may take.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(5);
 const NS_PER_US: u64 = 1_000;
@@ -41,7 +46,8 @@ struct Trace {
     returned: Option<Times>,
 }
 
-type Traces = Arc<Mutex<FxHashMap<String, Trace>>>;
+/// By their ids.
+type Traces = Arc<Mutex<FxHashMap<u128, Trace>>>;
 
 /// A collector at work. Dropping it ends it.
 pub(super) struct Collector {
@@ -85,9 +91,13 @@ struct Span {
     end_time_unix_nano: String,
 }
 
-/// So many of a million requests are traced in a run of so many tasks.
-pub(super) fn sample_ppm(tasks: u32) -> u32 {
-    let ppm = (TRACED_CALLS * PER_MILLION).div_ceil(u64::from(tasks.max(1))).min(PER_MILLION);
+/// So many of a million requests are traced in a run of `spec`.
+pub(super) fn sample_ppm(spec: &Spec) -> u32 {
+    let Workload { tasks, commands_per_task: least, .. } = spec.workload;
+    // Drawn evenly between the least and the most.
+    let twice_a_task = u64::from(least + spec.workload.most_commands());
+    let calls = (u64::from(tasks) * twice_a_task).div_ceil(2).max(1);
+    let ppm = (TRACED_CALLS * PER_MILLION).div_ceil(calls).min(PER_MILLION);
     u32::try_from(ppm).expect("a million fits")
 }
 
@@ -100,8 +110,10 @@ impl Collector {
         let mut listener = env.listen((Ipv4Addr::LOCALHOST, port.number()).into()).await.with_context(listening)?;
         let traces = Traces::default();
         let (inside, kept) = (env.clone(), traces.clone());
+        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let task = env.spawn("collector", async move {
             loop {
+                let permit = free.clone().acquire_owned().await.expect("nobody closes it");
                 let (stream, traces) = (listener.connection().await, kept.clone());
                 inside.spawn("collector connection", async move {
                     let answer = service_fn(move |request| {
@@ -112,6 +124,7 @@ impl Collector {
                     http.timer(TokioTimer::new());
                     // One that fails has dropped its spans, and says so itself.
                     drop(timeout(CONNECTION_LIMIT, http.serve_connection(TokioIo::new(stream), answer)).await);
+                    drop(permit);
                 });
             }
         });
@@ -160,6 +173,7 @@ fn take(traces: &Traces, body: &[u8]) -> StatusCode {
         let [Ok(start), Ok(end)] = [start_time_unix_nano, end_time_unix_nano].map(|text| text.parse()) else {
             return StatusCode::BAD_REQUEST;
         };
+        let Ok(trace_id) = u128::from_str_radix(&trace_id, 16) else { return StatusCode::BAD_REQUEST };
         if traces.len() >= TRACES_MAX && !traces.contains_key(&trace_id) {
             return StatusCode::INSUFFICIENT_STORAGE;
         }
@@ -179,6 +193,7 @@ fn take(traces: &Traces, body: &[u8]) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn span(trace: &str, name: &str, start_us: u64, end_us: u64) -> String {
         format!(
@@ -202,6 +217,7 @@ mod tests {
         assert_eq!(post(&[span("a", "return", 170, 190), span("a", "another", 0, 0)]), StatusCode::OK);
         assert_eq!(post(&[span("a", "call", 100, 205), span("a", "forward", 180, 185)]), StatusCode::OK);
         assert_eq!(take(&collector.traces, b"no JSON"), StatusCode::BAD_REQUEST);
+        assert_eq!(post(&[span("no number", "call", 1, 2)]), StatusCode::BAD_REQUEST);
         let collected = collector.collected();
         assert_eq!(collected.router_to_router_us, [60], "of b there is not all");
         assert_eq!((&collected.hops.to_router_us[..], &collected.hops.to_worker_us[..]), (&[30][..], &[15][..]));
@@ -209,6 +225,40 @@ mod tests {
 
     #[test]
     fn all_requests_of_a_short_run_are_traced_and_a_share_of_a_long_ones() {
-        assert_eq!([1, 2_000, 4_000, 1_000_000].map(sample_ppm), [1_000_000, 1_000_000, 500_000, 2_000]);
+        let share = |tasks: u32, least: u32, most: u32| {
+            let mut spec = Spec::default();
+            let workload = &mut spec.workload;
+            (workload.tasks, workload.commands_per_task, workload.commands_per_task_max) = (tasks, least, most);
+            sample_ppm(&spec)
+        };
+        assert_eq!([1, 1_000, 2_000, 500_000].map(|tasks| share(tasks, 2, 0)), [1_000_000, 1_000_000, 500_000, 2_000]);
+        assert_eq!(share(2_000, 1, 3), 500_000, "two calls a task, in the mean");
+    }
+
+    #[tokio::test]
+    async fn who_connects_when_all_connections_are_taken_waits_for_one() {
+        let env = Env::tokio();
+        let collector = Collector::start(&env).await.unwrap();
+        let post = async |body: &str| {
+            let mut stream = env.connect("127.0.0.1", collector.port.number()).await.unwrap();
+            let head = "POST /v1/traces HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+            stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            idle.push(env.connect("127.0.0.1", collector.port.number()).await.unwrap());
+        }
+        let mut last = std::pin::pin!(post("no JSON"));
+        tokio::select! {
+            biased;
+            answer = &mut last => panic!("nobody reads it yet: {answer}"),
+            // The collector has had its turns, and all connections are taken.
+            () = async { for _ in 0..10 * CONNECTIONS_MAX { tokio::task::yield_now().await } } => {}
+        }
+        drop(idle);
+        assert!(last.await.starts_with("HTTP/1.1 400"));
     }
 }

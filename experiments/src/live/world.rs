@@ -10,12 +10,11 @@ use super::{
     options::Options,
     processes::Processes,
     queues::Queues,
-    recovery::Healing,
     router::{Launcher, Router},
     spans::{Collector, sample_ppm},
 };
 use crate::{
-    deployment::{self, CONNECT_LIMIT, Gateways, Process, Step, Work, called_routers, run_service},
+    deployment::{self, CONNECT_LIMIT, Gateways, Healing, Process, Step, Work, called_routers, run_service},
     measure::{
         HopMedians, Oracle, Outcome, Recorder, RouterReports, SECOND_US, Sample,
         invariants::{self, BrokerState},
@@ -130,8 +129,7 @@ impl World {
             _ => None,
         };
         if let Some(collector) = &collector {
-            config.tracing =
-                config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(spec.workload.tasks) };
+            config.tracing = config::Tracing { collector: collector.url(), sample_ppm: sample_ppm(&spec) };
         }
         let config = Arc::new(config);
         let queues = claim(&config, &brokers, cleanup).await?;
@@ -284,7 +282,7 @@ impl World {
     /// All faults are over.
     fn mended(&mut self, over: Over) -> anyhow::Result<Healing> {
         self.hits = over.context("the faults' task ended without a word")??;
-        Ok(self.heal())
+        Ok(Healing::now(&self.spec, self.recorder.workload()))
     }
 
     /// Looks at RabbitMQ, which may be broken if anything breaks.

@@ -195,7 +195,7 @@ impl Recorder {
     pub(crate) fn note_hits(&self, spec: &Spec, hits: &[u64]) {
         for (fault, _) in spec.faults.iter().zip(hits).filter(|(_, hits)| **hits == 0) {
             if spec.expect.every_fault_hits {
-                let text = format!("the fault `{:?} {}` hit nothing", fault.kind, fault.target);
+                let text = format!("the fault `{} {}` hit nothing", fault.kind, fault.target);
                 self.violate(Oracle::FaultMissed.broken(text));
             } else {
                 self.entries().reach(Sometimes::FaultMissed);

@@ -110,10 +110,9 @@ pub(super) fn full_timeline(spec: &Spec, outcome: &Outcome, began_us: u64) -> Op
     timeline.panels.insert(place, Panel { y: "in queues".into(), scale: Scale::Linear, traces: waiting });
     let from_begin_s = |at_ms: u64| (began_us + at_ms * 1_000) as f64 / SECOND_US as f64 - begin_s as f64;
     let band = |fault: &Fault| {
-        let kind = serde_json::to_value(fault.kind).expect("a word").as_str().unwrap_or_default().to_owned();
         let lasts_ms = if fault.kind.is_instant() { Some(0) } else { fault.for_ms };
         Band {
-            name: format!("{}: {kind}", fault.target),
+            name: format!("{}: {}", fault.target, fault.kind),
             from_s: from_begin_s(fault.at_ms),
             to_s: lasts_ms.map_or(f64::INFINITY, |ms| from_begin_s(fault.at_ms + ms)),
         }

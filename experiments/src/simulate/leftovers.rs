@@ -108,10 +108,11 @@ impl Recovery<'_> {
         let names = world.amqp.queue_names();
         let others: Vec<&String> = names.iter().filter(|name| !known.contains(&name.as_str())).collect();
         let config = &world.config;
-        let replies_max = match (config.rpc.kind, config.task_worker.reply_queue) {
-            (RpcKind::Queue, ReplyQueue::PerWorker) => self.services(|pod| matches!(pod, Pod::TaskWorker(_))),
-            (RpcKind::Queue, ReplyQueue::PerCall) | (RpcKind::Http, _) => 0,
+        let has_one = |pod| {
+            let reply_queue = world.versions.config(pod).task_worker.reply_queue;
+            matches!(pod, Pod::TaskWorker(_)) && reply_queue == ReplyQueue::PerWorker
         };
+        let replies_max = if config.rpc.kind == RpcKind::Queue { self.services(has_one) } else { 0 };
         if others.len() > replies_max {
             left.push(format!("{} queues stay that nobody needs, of {replies_max}: {others:?}", others.len()));
         }

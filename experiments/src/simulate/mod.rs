@@ -1,8 +1,8 @@
 //! From a spec to a simulated world and back to an outcome.
 //!
 //! `world` has what runs, `hosts` on what it runs, `lives` whether it does, `faults` what breaks, `recovery` whether it
-//! works again after that, `leftovers` what is still at the brokers, `scaling` what comes and goes, `sampling` what is
-//! seen of it.
+//! works again after that, `leftovers` what is still at the brokers, `scaling` what comes and goes, `versions` how it
+//! is configured, `sampling` what is seen of it.
 
 mod faults;
 mod hosts;
@@ -11,6 +11,7 @@ mod lives;
 mod recovery;
 mod sampling;
 mod scaling;
+mod versions;
 mod world;
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use super::world::World;
 use crate::{
-    deployment,
+    deployment::{self, Healing},
     measure::{Oracle, Sometimes},
     spec::{Fault, Pod, Spec, Target},
 };
@@ -22,6 +22,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// After the last task: time for acknowledgements that are on their way, and for a second delivery of a task to be seen
 /// off, one reply timeout and one retry delay after another.
 const QUIET_LIMIT: Duration = Duration::from_secs(300);
+/// Where all tasks have come, none is in a queue for so long, and yet some have no end, nothing will change any more:
+/// longer than it takes who holds a task, or a result, to notice that its connection is dead.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// How often that is looked at, in virtual time.
 const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
 /// How often it is looked whether all is as before, in virtual time.
@@ -29,14 +32,6 @@ const SETTLE_LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// How often somebody asks services whether they are ready, in virtual time; Kubernetes does so every 10 s if nothing
 /// else is said.
 const READINESS_PERIOD: Duration = Duration::from_secs(1);
-
-/// When all faults were over.
-#[derive(Clone, Copy)]
-struct Healing {
-    at: Instant,
-    /// By when all has to be well.
-    due: Instant,
-}
 
 /// What is expected of a world in which nothing is broken any more.
 pub(super) struct Recovery<'a> {
@@ -47,12 +42,14 @@ pub(super) struct Recovery<'a> {
     /// `None` as long as something is broken, or if it stays so.
     healing: Option<Healing>,
     settled: bool,
+    idle: Idle,
 }
 
 impl<'a> Recovery<'a> {
     /// Of a world in which all is set up.
     pub(super) fn of(world: &'a World) -> Self {
-        Self { world, spec: &world.spec, subscriptions: world.subscriptions(), healing: None, settled: false }
+        let subscriptions = world.subscriptions();
+        Self { world, spec: &world.spec, subscriptions, healing: None, settled: false, idle: Idle::default() }
     }
 
     /// All faults are over.
@@ -66,24 +63,24 @@ impl<'a> Recovery<'a> {
         if overlap(&self.spec.faults) {
             self.world.recorder().entries().reach(Sometimes::BrokenAtOnce);
         }
-        let workload = self.world.recorder().workload();
-        // Counted from now, though it began before: what comes last has not come earlier.
-        let last_ms = workload.len().checked_sub(1).and_then(|last| workload.at_ms(last)).unwrap_or(0);
-        let begin = Instant::now() + Duration::from_millis(last_ms.into());
-        let due = begin + Duration::from_secs(self.spec.limits.recover_s.into());
-        self.healing = Some(Healing { at: Instant::now(), due });
+        self.healing = Some(Healing::now(self.spec, self.world.recorder().workload()));
     }
 
     /// Whether tasks are still not done when they should be; says so, too.
     pub(super) fn is_overdue(&mut self) -> bool {
-        if self.healing.is_none_or(|healing| Instant::now() < healing.due) {
+        let Some(healing) = self.healing else { return false };
+        let now = Instant::now();
+        let is_idle = now >= healing.all_came && self.world.tasks_waiting() == 0;
+        let is_over = self.idle.look(is_idle, now);
+        let stuck = if healing.is_due() {
+            let (open_ends, unready) = (self.world.open_ends(), self.unready());
+            deployment::not_drained(self.spec, "tasks are not done", &open_ends, &unready)
+        } else if is_over {
+            Oracle::NotDrained.broken(format!("tasks are not done, and none is in a queue for {IDLE_LIMIT:?}"))
+        } else {
             return false;
-        }
-        let (open_ends, recover_s) = (self.world.open_ends(), self.spec.limits.recover_s);
-        let unready = self.unready();
-        let text =
-            format!("tasks are not done {recover_s} s after all could be well (`limits.recover_s`): {open_ends}");
-        self.world.recorder().violate(Oracle::NotDrained.broken(with(text, &unready)));
+        };
+        self.world.recorder().violate(stuck);
         self.settled = true;
         true
     }
@@ -129,11 +126,11 @@ impl<'a> Recovery<'a> {
             let text = format!("tasks are done but still queued {QUIET_LIMIT:?} later: {open_ends}");
             return self.world.recorder().violate(Oracle::NotDrained.broken(text));
         }
-        let Some(Healing { at: healed, due }) = self.healing else { return };
-        let due = due.max(Instant::now() + SETTLE_LOOK_PERIOD);
+        let Some(healing) = self.healing else { return };
+        let due = healing.due(SETTLE_LOOK_PERIOD);
         let has_settled = self.spec.faults.is_empty() || self.settle(due).await;
         if has_settled && self.spec.expect.probe_tasks > 0 {
-            self.rest(healed + deployment::silence(self.spec)).await;
+            self.rest(healing.at + deployment::silence(self.spec)).await;
             // Somebody may have noticed only now that a connection is dead.
             if self.settle(due.max(Instant::now() + READINESS_PERIOD)).await {
                 self.world.recorder().probe(Duration::from_secs(self.spec.limits.recover_s.into())).await;
@@ -169,10 +166,8 @@ impl<'a> Recovery<'a> {
                 break;
             }
             if Instant::now() >= due {
-                let recover_s = self.spec.limits.recover_s;
                 if !unready.is_empty() {
-                    let text = format!("not ready {recover_s} s after all could be well (`limits.recover_s`)");
-                    recorder.violate(Oracle::NotReady.broken(with(text, &unready)));
+                    recorder.violate(deployment::not_ready(self.spec, &unready));
                 }
                 left.into_iter().for_each(|what| recorder.violate(Oracle::LeftBehind.broken(what)));
                 missing.into_iter().for_each(|who| recorder.violate(Oracle::GoneForGood.broken(who)));
@@ -195,17 +190,24 @@ impl<'a> Recovery<'a> {
     }
 }
 
+/// For how long no task has been in a queue, as far as somebody looked.
+#[derive(Default)]
+struct Idle(Option<Instant>);
+
+impl Idle {
+    /// Takes in whether that is so `now`. Returns whether it has been so for too long.
+    fn look(&mut self, is_idle: bool, now: Instant) -> bool {
+        self.0 = is_idle.then(|| self.0.unwrap_or(now));
+        self.0.is_some_and(|since| now >= since + IDLE_LIMIT)
+    }
+}
+
 /// Whether two of `faults` last at the same time.
 fn overlap(faults: &[Fault]) -> bool {
     let end_ms = |fault: &Fault| fault.at_ms + fault.for_ms.unwrap_or(0);
     let mut by_begin: Vec<&Fault> = faults.iter().collect();
     by_begin.sort_by_key(|fault| fault.at_ms);
     by_begin.windows(2).any(|pair| pair[1].at_ms < end_ms(pair[0]))
-}
-
-/// `text`, with who waits for what.
-fn with(text: String, unready: &[String]) -> String {
-    if unready.is_empty() { text } else { format!("{text}; {}", unready.join("; ")) }
 }
 
 impl World {
@@ -263,5 +265,20 @@ impl World {
             .collect();
         let open = [depths, sessions].concat();
         if open.is_empty() { "nothing is queued anywhere".into() } else { open.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_comes_back_to_a_queue_makes_the_wait_begin_anew() {
+        let (start, mut idle) = (Instant::now(), Idle::default());
+        let mut look = |is_idle, after: Duration| idle.look(is_idle, start + after);
+        assert!(!look(true, Duration::ZERO) && !look(true, IDLE_LIMIT / 2));
+        assert!(!look(false, IDLE_LIMIT), "a retry is in the queue");
+        assert!(!look(true, IDLE_LIMIT) && !look(true, IDLE_LIMIT * 3 / 2));
+        assert!(look(true, IDLE_LIMIT * 2));
     }
 }

@@ -4,11 +4,12 @@
 use super::{
     lives::{Lives, Start},
     scaling::Scaling,
+    versions::{AMQP_PORT, MQTT_PORT, REDIS_PORT, Versions},
 };
 use crate::{
     attribution::Attributor,
     autoscale::{self, MANAGEMENT_PORT},
-    deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, brokers, called_routers, routers, run_service},
+    deployment::{CONNECT_LIMIT, Gateways, Process, Step, Work, brokers, routers, run_service},
     measure::{
         Outcome, Recorder, Sample,
         invariants::{self, BrokerState},
@@ -45,9 +46,6 @@ use std::{
 };
 use tokio::time::{sleep, timeout};
 
-const AMQP_PORT: u16 = 5672;
-const MQTT_PORT: u16 = 1883;
-const REDIS_PORT: u16 = 6379;
 /// Time for brokers to listen.
 const LISTEN_MARGIN: Duration = Duration::from_millis(10);
 /// Time for subscriptions, and for the routers' AMQP connections, after the connections to MQTT.
@@ -66,7 +64,10 @@ pub(super) enum LastWord {
 pub(super) struct World {
     cluster: Cluster,
     pub(super) spec: Arc<Spec>,
+    /// That of the old version; most is the same in the new one.
     pub(super) config: Arc<Config>,
+    /// Of services.
+    pub(super) versions: Versions,
     recorder: Recorder,
     attributor: Option<Attributor>,
     progress: Arc<Progress>,
@@ -97,19 +98,6 @@ where
     });
 }
 
-/// The services' configuration, pointed at the world's brokers and routers.
-fn config(spec: &Spec) -> Config {
-    let mut config = spec.backbone.clone();
-    config.amqp.url = format!("amqp://guest:guest@{}:{AMQP_PORT}/%2f", Pod::Amqp);
-    (config.mqtt.host, config.mqtt.port) = (Pod::Mqtt.to_string(), MQTT_PORT);
-    let mut servers = spec.brokers.redis().map(|pod| format!("redis://{pod}:{REDIS_PORT}/0"));
-    config.redis.url = servers.next().expect("there is always one");
-    config.redis.shards = servers.collect();
-    let port = config.http_router.listen.port();
-    config.rpc.routers = called_routers(spec).map(|pod| format!("{pod}:{port}")).collect();
-    config
-}
-
 fn mqtt_config(spec: &Spec) -> mqtt::Config {
     mqtt::Config {
         max_inflight: NonZeroU16::new(spec.brokers.mqtt_inflight_max).expect("a valid spec has a window of at least 1"),
@@ -133,9 +121,11 @@ impl World {
     ) -> Self {
         let life = cluster.incarnation(&Pod::Mqtt.to_string());
         recorder.watch_labels(move || life.now_us());
+        let versions = Versions::of(&spec);
         Self {
             cluster,
-            config: Arc::new(config(&spec)),
+            config: versions.old(),
+            versions,
             // The committed runs' digests rest on the bytes that a connection begins with.
             amqp: amqp::Broker::new(amqp::Config::default()),
             mqtt: mqtt::Broker::new(mqtt_config(&spec)),
@@ -304,7 +294,7 @@ impl World {
             }
             None => telemetry,
         };
-        let (config, recorder) = (self.config.clone(), self.recorder.clone());
+        let (config, recorder) = (self.versions.config(pod).clone(), self.recorder.clone());
         let [offers, learns] = [self.attributor.clone(), self.attributor.clone()];
         let work = Work {
             may_fall_silent: !self.spec.is_faultless(),

@@ -323,7 +323,7 @@ fn faults_that_overlap_on_parts_that_touch_end_one_by_one() {
 fn faults_of_every_kind_hit_something_and_delay_tasks_only() {
     let every = |kind: FaultKind| {
         let target = match kind {
-            FaultKind::RollingRestart | FaultKind::ScaleToOne => Part::All(Pod::TaskWorker(0)),
+            FaultKind::RollingRestart | FaultKind::Rollout | FaultKind::ScaleToOne => Part::All(Pod::TaskWorker(0)),
             FaultKind::ClockStep | FaultKind::ClockDrift => Pod::Router(RouterKind::Forward, 0).into(),
             // Gateways notice an MQTT broker that is gone without a word after their keep-alive: too late for tasks.
             FaultKind::PowerOff => Pod::Amqp.into(),
@@ -347,6 +347,22 @@ fn faults_of_every_kind_hit_something_and_delay_tasks_only() {
 }
 
 #[test]
+fn a_new_version_works_beside_the_old_one_and_takes_its_place() {
+    for pod in [Pod::TaskWorker(0), Pod::Router(RouterKind::Forward, 0), Pod::Router(RouterKind::Backward, 0)] {
+        let rolled = SEEDS.map(|seed| {
+            let mut spec = spec(seed);
+            spec.faults = vec![Fault::new(FAULT_MS, FaultKind::Rollout, Part::All(pod), 50)];
+            spec.expect.probe_tasks = 6;
+            let outcome = run(&spec);
+            assert_was_in_the_middle(&outcome);
+            assert_eq!(outcome.fault_hits[0] as usize, spec.faults[0].target.pods(&spec).len());
+            outcome
+        });
+        all_are_done(&rolled.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_fault_for_all_of_a_kind_hits_each_of_them() {
     let all = Part::All(Pod::Router(RouterKind::Backward, 0));
     let outcome = run_with(1, vec![Fault::new(FAULT_MS, FaultKind::Crash, all, 500)]);
@@ -360,7 +376,7 @@ fn a_fault_that_hits_nothing_is_an_error_unless_it_is_only_counted() {
     spec.faults =
         vec![Fault::new(40, FaultKind::Crash, Pod::Redis, 900), Fault::new(90, FaultKind::Crash, Pod::Redis, 100)];
     let outcome = simulate(&spec, &Arc::default(), None).unwrap();
-    assert_eq!(joined(&outcome.violations, "; "), "the fault `Crash redis` hit nothing");
+    assert_eq!(joined(&outcome.violations, "; "), "the fault `crash redis` hit nothing");
     spec.expect.every_fault_hits = false;
     assert_eq!(run(&spec).fault_hits, [1, 0]);
 }

@@ -3,10 +3,9 @@
 
 use crate::{
     MACHINE,
-    place::{Place, text},
+    place::{Place, has_brokers, text},
 };
-use sim::real::broker::skip;
-use std::{fs, process::Output};
+use std::fs;
 
 /// A router is killed, RabbitMQ is restarted while it is away, and Redis stands still; then six tasks show that all is
 /// well.
@@ -43,16 +42,6 @@ kind = "freeze"
 target = "redis"
 for_ms = 1_000
 "#;
-
-/// Whether the run found all brokers; if not, says that `who` is skipped.
-fn has_brokers(output: &Output, who: &str) -> bool {
-    let message = text(&output.stderr);
-    let missing = message.contains("not installed: ");
-    if missing {
-        skip(who, message.trim());
-    }
-    !missing
-}
 
 #[test]
 fn a_run_whose_router_dies_and_whose_broker_restarts_adds_up_and_does_new_tasks_at_their_first_try() {

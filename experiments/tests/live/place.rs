@@ -1,6 +1,11 @@
 //! Where a test runs the bench.
 
-use std::{fs, path::Path, process::Command};
+use sim::real::broker::skip;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 use tempfile::TempDir;
 
 /// A place for everything: results, plots, and the temporary folders of brokers and routers, which have its name on
@@ -49,4 +54,14 @@ pub(crate) fn processes() -> impl Iterator<Item = String> {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether the run found all brokers; if not, says that `who` is skipped.
+pub(crate) fn has_brokers(output: &Output, who: &str) -> bool {
+    let message = text(&output.stderr);
+    let missing = message.contains("not installed: ");
+    if missing {
+        skip(who, message.trim());
+    }
+    !missing
 }

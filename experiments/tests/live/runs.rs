@@ -3,24 +3,14 @@
 
 use crate::{
     MACHINE,
-    place::{Place, processes, text},
+    place::{Place, has_brokers, processes, text},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use sim::real::broker::skip;
 use std::{
     io::{BufRead, BufReader},
-    process::{Output, Stdio},
+    process::Stdio,
 };
-
-/// Whether the run found all brokers; if not, says that `who` is skipped.
-fn has_brokers(output: &Output, who: &str) -> bool {
-    let message = text(&output.stderr);
-    let missing = message.contains("not installed: ");
-    if missing {
-        skip(who, message.trim());
-    }
-    !missing
-}
 
 const SMALL: [&str; 6] = ["smoke", "--live", "--tasks", "40", "--set", "machines.router.cpu_quota_us=90000"];
 

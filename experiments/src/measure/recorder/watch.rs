@@ -79,6 +79,7 @@ impl Rules {
 fn lasts_us(spec: &Spec, fault: &Fault) -> u64 {
     let times = match fault.kind {
         FaultKind::RollingRestart => 2 * fault.target.pods(spec).len() as u64,
+        FaultKind::Rollout => fault.target.pods(spec).len() as u64,
         _ => 1,
     };
     match fault.for_ms {

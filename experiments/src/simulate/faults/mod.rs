@@ -34,11 +34,16 @@ pub(super) async fn inject(world: &World, spec: &Spec) -> Vec<u64> {
 async fn happen(world: &World, fault: &Fault) -> u64 {
     let pods = world.pods_of(fault.target);
     match fault.kind {
-        FaultKind::Crash => sum(pods.iter().map(|pod| processes::kill(world, fault, *pod, LastWord::Said))).await,
-        FaultKind::PowerOff => sum(pods.iter().map(|pod| processes::kill(world, fault, *pod, LastWord::Unsaid))).await,
-        FaultKind::Restart => sum(pods.iter().map(|pod| processes::restart(world, fault, *pod))).await,
+        FaultKind::Crash => {
+            sum(pods.iter().map(|pod| processes::kill(world, fault.for_ms, *pod, LastWord::Said))).await
+        }
+        FaultKind::PowerOff => {
+            sum(pods.iter().map(|pod| processes::kill(world, fault.for_ms, *pod, LastWord::Unsaid))).await
+        }
+        FaultKind::Restart => sum(pods.iter().map(|pod| processes::restart(world, fault.for_ms, *pod))).await,
         FaultKind::RollingRestart => processes::roll(world, fault, &pods).await,
-        FaultKind::ScaleToOne => sum(pods[1..].iter().map(|pod| processes::restart(world, fault, *pod))).await,
+        FaultKind::Rollout => processes::roll_out(world, fault, &pods).await,
+        FaultKind::ScaleToOne => sum(pods[1..].iter().map(|pod| processes::restart(world, fault.for_ms, *pod))).await,
         FaultKind::Freeze => sum(pods.iter().map(|pod| processes::freeze(world, fault, *pod))).await,
         FaultKind::Slow => sum(pods.iter().map(|pod| processes::slow(world, fault, *pod))).await,
         FaultKind::ClockStep | FaultKind::ClockDrift => {

@@ -11,11 +11,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// A slow process stands still for a part of each: Linux' usual period of a CPU quota.
 const SLOW_PERIOD: Duration = Duration::from_millis(100);
 
-/// Kills what runs on a pod. 1, if there was something to kill.
-pub(super) async fn kill(world: &World, fault: &Fault, pod: Pod, last_word: LastWord) -> u64 {
+/// Kills what runs on a pod, and lets it come back after so long, if at all. 1, if there was something to kill.
+pub(super) async fn kill(world: &World, for_ms: Option<u64>, pod: Pod, last_word: LastWord) -> u64 {
     world.keep_away(pod);
     let killed = world.kill(pod, last_word);
-    if let Some(ms) = fault.for_ms {
+    if let Some(ms) = for_ms {
         sleep(Duration::from_millis(ms)).await;
         world.let_back(pod);
     }
@@ -24,16 +24,16 @@ pub(super) async fn kill(world: &World, fault: &Fault, pod: Pod, last_word: Last
 
 /// Stops a service as SIGTERM does, and starts it again. A broker has no such manners, nor has a gateway: they crash.
 /// 1, if it ran.
-pub(super) async fn restart(world: &World, fault: &Fault, pod: Pod) -> u64 {
+pub(super) async fn restart(world: &World, for_ms: Option<u64>, pod: Pod) -> u64 {
     if !matches!(pod, Pod::TaskWorker(_) | Pod::Router(..) | Pod::Dispatcher | Pod::Autoscaler) {
-        return kill(world, fault, pod, LastWord::Said).await;
+        return kill(world, for_ms, pod, LastWord::Said).await;
     }
     world.keep_away(pod);
     let ran = match timeout(STOP_LIMIT, world.stop(pod)).await {
         Ok(ran) => ran,
         Err(_) => world.kill(pod, LastWord::Said),
     };
-    if let Some(ms) = fault.for_ms {
+    if let Some(ms) = for_ms {
         sleep(Duration::from_millis(ms)).await;
         world.let_back(pod);
     }
@@ -44,7 +44,19 @@ pub(super) async fn restart(world: &World, fault: &Fault, pod: Pod) -> u64 {
 pub(super) async fn roll(world: &World, fault: &Fault, pods: &[Pod]) -> u64 {
     let mut hits = 0;
     for pod in pods {
-        hits += restart(world, fault, *pod).await;
+        hits += restart(world, fault.for_ms, *pod).await;
+        last(fault).await;
+    }
+    hits
+}
+
+/// Puts the other version in the place of one pod after the other: how many of them ran.
+pub(super) async fn roll_out(world: &World, fault: &Fault, pods: &[Pod]) -> u64 {
+    let mut hits = 0;
+    for pod in pods {
+        // It has the version of its start for as long as it runs.
+        world.versions.change(*pod);
+        hits += restart(world, Some(0), *pod).await;
         last(fault).await;
     }
     hits
