@@ -23,7 +23,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// off, one reply timeout and one retry delay after another.
 const QUIET_LIMIT: Duration = Duration::from_secs(300);
 /// Where all tasks have come, none is in a queue for so long, and yet some have no end, nothing will change any more:
-/// longer than it takes who holds a task, or a result, to notice that its connection is dead.
+/// longer than it takes who holds a task, or a result, to notice that its connection is dead. A try may last for its
+/// reply timeout on top of that.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// How often that is looked at, in virtual time.
 const QUIET_LOOK_PERIOD: Duration = Duration::from_millis(10);
@@ -71,12 +72,13 @@ impl<'a> Recovery<'a> {
         let Some(healing) = self.healing else { return false };
         let now = Instant::now();
         let is_idle = now >= healing.all_came && self.world.tasks_waiting() == 0;
-        let is_over = self.idle.look(is_idle, now);
+        let limit = IDLE_LIMIT + Duration::from_millis(self.spec.backbone.task_worker.reply_timeout_ms);
+        let is_over = self.idle.look(is_idle, now, limit);
         let stuck = if healing.is_due() {
             let (open_ends, unready) = (self.world.open_ends(), self.unready());
             deployment::not_drained(self.spec, "tasks are not done", &open_ends, &unready)
         } else if is_over {
-            Oracle::NotDrained.broken(format!("tasks are not done, and none is in a queue for {IDLE_LIMIT:?}"))
+            Oracle::NotDrained.broken(format!("tasks are not done, and none is in a queue for {limit:?}"))
         } else {
             return false;
         };
@@ -196,9 +198,9 @@ struct Idle(Option<Instant>);
 
 impl Idle {
     /// Takes in whether that is so `now`. Returns whether it has been so for too long.
-    fn look(&mut self, is_idle: bool, now: Instant) -> bool {
+    fn look(&mut self, is_idle: bool, now: Instant, limit: Duration) -> bool {
         self.0 = is_idle.then(|| self.0.unwrap_or(now));
-        self.0.is_some_and(|since| now >= since + IDLE_LIMIT)
+        self.0.is_some_and(|since| now >= since + limit)
     }
 }
 
@@ -275,7 +277,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_comes_back_to_a_queue_makes_the_wait_begin_anew() {
         let (start, mut idle) = (Instant::now(), Idle::default());
-        let mut look = |is_idle, after: Duration| idle.look(is_idle, start + after);
+        let mut look = |is_idle, after: Duration| idle.look(is_idle, start + after, IDLE_LIMIT);
         assert!(!look(true, Duration::ZERO) && !look(true, IDLE_LIMIT / 2));
         assert!(!look(false, IDLE_LIMIT), "a retry is in the queue");
         assert!(!look(true, IDLE_LIMIT) && !look(true, IDLE_LIMIT * 3 / 2));
