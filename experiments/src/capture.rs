@@ -1,6 +1,6 @@
 //! The segments of a simulated run, kept as they left their hosts.
 
-use sim::observe::{Fate, Segment};
+use sim::observe::{Header, Segment};
 use std::ops::Range;
 
 /// Bytes of segments kept of a run, a header of [`HEADER_BYTES`] each counted in: what a protocol analyser can still be
@@ -12,22 +12,8 @@ pub const HEADER_BYTES: usize = 14 + 20 + 20;
 /// A segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
-    /// When it left, in virtual time.
-    pub at_ns: u64,
-    /// Host and port.
-    pub from: (u16, u16),
-    /// Host and port.
-    pub to: (u16, u16),
-    /// Sequence number of its first byte.
-    pub seq: u32,
-    /// The next byte that its sender expects.
-    pub ack: u32,
-    /// TCP's flags, as in its header.
-    pub flags: u8,
-    /// As in its header.
-    pub window: u16,
-    /// What becomes of it.
-    pub fate: Fate,
+    /// What it says of itself.
+    pub header: Header,
     payload: Range<usize>,
 }
 
@@ -51,9 +37,7 @@ impl Capture {
         }
         let start = self.payloads.len();
         self.payloads.extend_from_slice(segment.payload);
-        let Segment { now_ns: at_ns, from, to, seq, ack, flags, window, fate, .. } = *segment;
-        let payload = start..self.payloads.len();
-        self.segments.push(Captured { at_ns, from, to, seq, ack, flags, window, fate, payload });
+        self.segments.push(Captured { header: segment.header, payload: start..self.payloads.len() });
     }
 
     /// A segment's data.
@@ -66,13 +50,14 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sim::observe::Fate;
 
     #[test]
     fn when_there_is_no_room_the_rest_is_counted() {
         let payload = vec![7; CAPTURE_BYTES_MAX / 2 - HEADER_BYTES];
         let (from, to) = ((0, 1), (1, 2));
-        let segment =
-            Segment { now_ns: 5, from, to, seq: 1, ack: 2, flags: 16, window: 9, payload: &payload, fate: Fate::Sent };
+        let header = Header { at_ns: 5, from, to, seq: 1, ack: 2, flags: 16, window: 9, fate: Fate::Sent };
+        let segment = Segment { header, payload: &payload };
         let mut capture = Capture::default();
         for _ in 0..3 {
             capture.add(&segment);

@@ -66,6 +66,7 @@
 //! | the real machine's clocks and entropy, and its doors | `os` |
 //! | what tried to get out of them | `escape` |
 //! | who waits for what, for readers | [`observe`] |
+//! | what is known of connections, by their names | `flows` |
 //! | ground | `agenda`, `clocks`, `flow`, `seed` |
 
 #[cfg(not(tokio_unstable))]
@@ -84,6 +85,7 @@ mod env;
 mod escape;
 pub mod fleet;
 mod flow;
+mod flows;
 mod host;
 mod lapin_lockstep;
 mod meter;

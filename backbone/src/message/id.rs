@@ -65,19 +65,14 @@ impl FromStr for Mac {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let refuse = || IdError::Mac(shorten(text));
-        if text.len() != 17 {
-            return Err(refuse());
-        }
-        text.bytes()
-            .enumerate()
-            .try_fold(0, |value, (i, byte)| match (i % 3, byte) {
-                (2, b':') => Some(value),
-                (0 | 1, _) => char::from(byte).to_digit(16).map(|digit| value << 4 | u64::from(digit)),
-                _ => None,
-            })
-            .map(Self)
-            .ok_or_else(refuse)
+        let digit = |byte: u8| char::from(byte).to_digit(16).map(u64::from);
+        let byte = |value: u64, part: &[u8]| match *part {
+            [high, low] | [high, low, b':'] => Some(value << 8 | digit(high)? << 4 | digit(low)?),
+            _ => None,
+        };
+        // Of the right length, only the last part can be without a colon.
+        let value = if text.len() == 17 { text.as_bytes().chunks(3).try_fold(0, byte) } else { None };
+        value.map(Self).ok_or_else(|| IdError::Mac(shorten(text)))
     }
 }
 
@@ -126,12 +121,17 @@ impl FromStr for RequestId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let strict = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        strict
-            .then(|| u128::from_str_radix(text, 16).ok())
-            .flatten()
-            .map(Self)
-            .ok_or_else(|| IdError::RequestId(shorten(text)))
+        let digit = |value: u64, byte: &u8| match byte {
+            b'0'..=b'9' => Some(value << 4 | u64::from(byte - b'0')),
+            b'a'..=b'f' => Some(value << 4 | u64::from(byte - b'a' + 10)),
+            _ => None,
+        };
+        let halves = text.as_bytes().split_at_checked(16).filter(|_| text.len() == 32);
+        let value = halves.and_then(|(high, low)| {
+            let [high, low] = [high, low].map(|digits| digits.iter().try_fold(0, digit).map(u128::from));
+            Some(high? << 64 | low?)
+        });
+        value.map(Self).ok_or_else(|| IdError::RequestId(shorten(text)))
     }
 }
 

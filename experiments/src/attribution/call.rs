@@ -3,7 +3,7 @@
 
 use super::{
     cause::Cause,
-    span::{Part, Span, parts},
+    span::{Part, Span, parts, sum_us},
 };
 
 const NS_PER_US: u64 = 1_000;
@@ -49,7 +49,7 @@ impl LastCall {
     /// When what came before it began.
     #[must_use]
     pub fn ready_us(&self) -> u64 {
-        self.sent_us - self.lead.iter().map(|part| u64::from(part.us)).sum::<u64>()
+        self.sent_us - sum_us(&self.lead)
     }
 }
 

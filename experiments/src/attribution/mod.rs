@@ -25,7 +25,7 @@ mod task;
 pub use call::{LastCall, Visit};
 pub use cause::Cause;
 pub use journeys::{Call, HOPS_MAX, Hop, Journeys, Stall};
-pub use span::{Part, Span};
+pub use span::{Part, Span, sum_us};
 
 use crate::{
     capture::Capture,
@@ -117,10 +117,9 @@ impl AttributedTask {
     /// Time that no cause was found for, in microseconds. Must be 0: also what is missing or too much counts.
     #[must_use]
     pub fn unexplained_us(&self) -> u64 {
-        let sum_us: u64 = self.parts.iter().map(|part| u64::from(part.us)).sum();
         let unexplained = self.parts.iter().filter(|part| part.cause == Cause::Unexplained);
         let latency_us = self.record.end_to_end_us().unwrap_or(0);
-        unexplained.map(|part| u64::from(part.us)).sum::<u64>() + sum_us.abs_diff(latency_us)
+        unexplained.map(|part| u64::from(part.us)).sum::<u64>() + sum_us(&self.parts).abs_diff(latency_us)
     }
 }
 
@@ -175,20 +174,19 @@ impl Attributor {
         let mut state = self.state();
         let mut paths: Vec<_> = std::mem::take(&mut state.tasks).into_iter().map(Task::into_path).collect();
         let mut visits = std::mem::take(&mut state.visits);
+        let dispatcher = state.hosts.iter().find(|host| host.pod == Pod::Dispatcher).map_or(0, |host| host.number);
+        let before = |us: u32| Part { us, at: dispatcher, to: dispatcher, cause: Cause::Dispatcher, because: None };
         let attributed = |record: &TaskRecord| {
             record.finished_us?;
             let (path, calls) = paths[record.index as usize].take().unwrap_or_default();
             let calls = calls.into_iter().map(|(id, call)| LastCall { visit: visits.remove(&id), ..call }).collect();
-            let wait = Cause::Dispatcher;
-            let dispatcher = state.hosts.iter().find(|host| host.pod == Pod::Dispatcher).map_or(0, |host| host.number);
             let mut before_us = record.offered_us - record.published_us;
-            let mut parts = Vec::with_capacity(path.len() + usize::from(before_us > 0));
+            let mut parts = path.into_vec();
             while before_us > 0 {
                 let us = u32::try_from(before_us).unwrap_or(u32::MAX);
                 before_us -= u64::from(us);
-                parts.push(Part { us, at: dispatcher, to: dispatcher, cause: wait, because: None });
+                parts.insert(0, before(us));
             }
-            parts.extend_from_slice(&path);
             Some(AttributedTask { record: record.clone(), parts, calls })
         };
         let tasks = outcome.tasks.iter().filter_map(attributed).collect();

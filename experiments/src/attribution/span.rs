@@ -32,7 +32,13 @@ pub(super) struct Trail {
 impl Trail {
     /// Nothing yet, at this end.
     pub(super) fn back_from(now_ns: u64) -> Self {
-        Self { spans: Vec::new(), now_ns }
+        Self::back_from_in(now_ns, Vec::new())
+    }
+
+    /// The same with a list that is used again: what it has is dropped.
+    pub(super) fn back_from_in(now_ns: u64, mut spans: Vec<Span>) -> Self {
+        spans.clear();
+        Self { spans, now_ns }
     }
 
     /// How far it goes back.
@@ -70,6 +76,11 @@ impl Trail {
         let now_ns = std::mem::replace(&mut self.now_ns, last.from_ns);
         self.spans.extend_from_slice(other);
         self.spans[added].to_ns = now_ns;
+        self.cut(floor_ns);
+    }
+
+    /// Takes back what lies before `floor_ns`.
+    pub(super) fn cut(&mut self, floor_ns: u64) {
         if self.now_ns < floor_ns {
             while self.spans.pop_if(|span| span.to_ns <= floor_ns).is_some() {}
             self.spans.last_mut().into_iter().for_each(|span| span.from_ns = span.from_ns.max(floor_ns));
@@ -123,6 +134,12 @@ pub struct Part {
     pub cause: Cause,
     /// Of a queue: what those before were waiting for.
     pub because: Option<Cause>,
+}
+
+/// How long parts take together, in microseconds.
+#[must_use]
+pub fn sum_us(parts: &[Part]) -> u64 {
+    parts.iter().map(|part| u64::from(part.us)).sum()
 }
 
 /// A trail as parts in the order of time, in whole microseconds that add up: each end is rounded down.

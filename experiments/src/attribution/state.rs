@@ -103,6 +103,8 @@ pub(super) struct State {
     pub(super) capture: Capture,
     /// Whether all requests are kept, for a replay.
     pub(super) keeps_calls: bool,
+    /// A list that is used again.
+    scratch: Vec<Span>,
     /// How requests that are kept kept their gateways.
     pub(super) visits: FxHashMap<RequestId, Visit>,
 }
@@ -186,23 +188,30 @@ impl State {
         let host = sent.from.0;
         if let Some(index) = sent.names.task.and_then(Workload::index_of).filter(|index| *index < self.tasks.len()) {
             let before = self.tasks[index].journey.last_to(host, sent.now_ns);
-            let inside = self.inside_of_task(index, sent, before);
-            let leg = self.new_leg(sent, before, inside);
+            let trail = self.trail_back_from(sent.now_ns);
+            let inside = self.inside_of_task(trail, index, sent, before);
             let number_before = before.map(|leg| self.tasks[index].journey.legs[leg].number);
-            self.keep(sent, (index, None), number_before, &leg);
-            self.tasks[index].journey.add(leg);
+            self.keep(sent, (index, None), number_before, &inside);
+            let leg = self.new_leg(sent, before);
+            self.tasks[index].journey.add(leg, &inside);
+            self.scratch = inside;
             return Some(Open::OfTask(index));
         }
         let id = self.request_of(host, sent.now_ns, about)?;
+        let trail = self.trail_back_from(sent.now_ns);
         let request = &self.requests[&id];
         let before = request.journey.last_to(host, sent.now_ns);
         let floor_ns = before.and_then(|leg| request.journey.legs[leg].taken_ns).unwrap_or(request.sent_ns);
         let about = About { request: Some(id), label: Some(request.label) };
-        let inside = match self.host(host).pod {
-            Pod::Gateway(_) | Pod::Store(_) => self.inside_gateway(sent, request, about, floor_ns),
-            _ => self.inside(sent, &request.journey, before, (about, floor_ns)),
+        let subject = (request.task, Some((id, request.label)));
+        let number_before = before.map(|leg| request.journey.legs[leg].number);
+        let is_gateway = matches!(self.host(host).pod, Pod::Gateway(_) | Pod::Store(_));
+        let inside = if is_gateway {
+            self.inside_gateway(trail, sent, request, (about, floor_ns))
+        } else {
+            self.inside(trail, sent, &request.journey, before, (about, floor_ns))
         };
-        if matches!(self.host(host).pod, Pod::Gateway(_) | Pod::Store(_)) {
+        if is_gateway {
             let begun_ns = request.steps_ns[Step::Begun as usize];
             let own = inside.iter().filter(|span| span.cause != Cause::GatewayQueue).copied().collect::<Vec<_>>();
             let own = self.faults.mark(&own, &self.hosts);
@@ -212,23 +221,20 @@ impl State {
             }
             log.add(&own);
         }
-        let leg = self.new_leg(sent, before, inside);
-        let Request { task, label, ref journey, .. } = self.requests[&id];
-        let number_before = before.map(|leg| journey.legs[leg].number);
-        self.keep(sent, (task, Some((id, label))), number_before, &leg);
-        self.requests.get_mut(&id).expect("looked up above").journey.add(leg);
+        self.keep(sent, subject, number_before, &inside);
+        let leg = self.new_leg(sent, before);
+        self.requests.get_mut(&id).expect("looked up above").journey.add(leg, &inside);
+        self.scratch = inside;
         Some(Open::OfRequest(id))
     }
 
-    fn new_leg(&self, sent: &Sent<'_>, before: Option<usize>, inside: Vec<Span>) -> Leg {
-        let is_retry = matches!(sent.what, What::Publish(route) if *route == *self.retry_queue);
-        let Sent { number, from, to, now_ns: written_ns, .. } = *sent;
-        Leg { number, from, to, written_ns, taken_ns: None, before, is_retry, inside, way: Vec::new() }
+    fn new_leg(&self, sent: &Sent<'_>, before: Option<usize>) -> Leg {
+        Leg::of(sent, before, matches!(sent.what, What::Publish(route) if *route == *self.retry_queue))
     }
 
-    fn keep(&mut self, sent: &Sent<'_>, subject: Subject, before: Option<u64>, leg: &Leg) {
+    fn keep(&mut self, sent: &Sent<'_>, subject: Subject, before: Option<u64>, inside: &[Span]) {
         if let Some(journeys) = &mut self.journeys {
-            journeys.add(sent, subject, before, &leg.inside);
+            journeys.add(sent, subject, before, inside);
         }
     }
 
@@ -249,12 +255,12 @@ impl State {
     /// What passed in a broker or a service between a message's coming and its going on.
     pub(super) fn inside(
         &self,
+        mut trail: Trail,
         sent: &Sent<'_>,
         journey: &Journey,
         before: Option<usize>,
         (about, floor_ns): (About, u64),
     ) -> Vec<Span> {
-        let mut trail = Trail::back_from(sent.now_ns);
         let host = self.host(sent.from.0);
         let place = (sent.from.0, sent.from.0);
         match host.pod {
@@ -300,10 +306,15 @@ impl State {
     }
 
     /// What passed in a gateway: first the command's turn had to come.
-    fn inside_gateway(&self, sent: &Sent<'_>, request: &Request, about: About, floor_ns: u64) -> Vec<Span> {
+    fn inside_gateway(
+        &self,
+        mut trail: Trail,
+        sent: &Sent<'_>,
+        request: &Request,
+        (about, floor_ns): (About, u64),
+    ) -> Vec<Span> {
         let (host, place) = (self.host(sent.from.0), (sent.from.0, sent.from.0));
         let [begun_ns, handled_ns, executed_ns] = request.steps_ns.map(|at_ns| at_ns.max(floor_ns));
-        let mut trail = Trail::back_from(sent.now_ns);
         host.back_over_process(&mut trail, executed_ns, about, Cause::Window, &self.hosts);
         trail.back_to(handled_ns, Cause::Radio, place);
         host.back_over_cpu(&mut trail, begun_ns);
@@ -338,11 +349,10 @@ impl State {
             }
             Open::Answer(asked) => {
                 let Asked { way: ask, about, opened_ns } = *asked;
-                if let Some(log) = self.gateways.get_mut(&to) {
-                    let [sender, receiver] = [from, to].map(|(host, _)| &self.hosts[usize::from(host)]);
-                    let mut trail = Trail::back_from(way.taken_ns);
-                    back_over_way(&mut trail, way, (sender, receiver));
-                    log.add(&self.faults.mark(&trail.into_spans(), &self.hosts));
+                if self.gateways.contains_key(&to) {
+                    let spans = self.spans_of(way, (from.0, to.0));
+                    self.add_to_log(to, &spans);
+                    self.scratch = spans;
                 }
                 let About { request, label } = about;
                 let trip = Trip { server: from.0, ask, answer: *way, opened_ns, request, label };
@@ -351,19 +361,17 @@ impl State {
             Open::OfTask(index) => {
                 let spans = self.spans_of(way, (from.0, to.0));
                 self.journeys.iter_mut().for_each(|journeys| journeys.taken(number, way.taken_ns, &spans));
-                if let Some(leg) = self.tasks[index].journey.leg(number) {
-                    (leg.taken_ns, leg.way) = (Some(way.taken_ns), spans);
-                }
+                self.tasks[index].journey.taken(number, way.taken_ns, &spans);
+                self.scratch = spans;
             }
             Open::OfRequest(id) => {
                 let spans = self.spans_of(way, (from.0, to.0));
                 self.journeys.iter_mut().for_each(|journeys| journeys.taken(number, way.taken_ns, &spans));
-                if let Some(log) = self.gateways.get_mut(&from) {
-                    log.add(&self.faults.mark(&spans, &self.hosts));
+                self.add_to_log(from, &spans);
+                if let Some(request) = self.requests.get_mut(&id) {
+                    request.journey.taken(number, way.taken_ns, &spans);
                 }
-                if let Some(leg) = self.requests.get_mut(&id).and_then(|request| request.journey.leg(number)) {
-                    (leg.taken_ns, leg.way) = (Some(way.taken_ns), spans);
-                }
+                self.scratch = spans;
             }
         }
     }
@@ -375,17 +383,30 @@ impl State {
             return;
         }
         let UnderWay { from, to, end, name: what, .. } = *message;
-        let mut spans = self.spans_of(way, (from.0, to.0));
-        spans.reverse();
+        let spans = self.spans_of(way, (from.0, to.0));
         let (written_ns, taken_ns) = (way.written_ns, way.taken_ns);
-        let stall = Stall { what, from, to, end, written_ns, taken_ns, way: spans.into() };
+        let way = spans.iter().rev().copied().collect();
+        self.scratch = spans;
+        let stall = Stall { what, from, to, end, written_ns, taken_ns, way };
         self.journeys.iter_mut().for_each(|journeys| journeys.stalled(stall.clone()));
     }
 
-    fn spans_of(&self, way: &Way, (from, to): (u16, u16)) -> Vec<Span> {
-        let mut trail = Trail::back_from(way.taken_ns);
+    /// A trail in the list that is used again: who has done with its spans puts them back.
+    fn trail_back_from(&mut self, now_ns: u64) -> Trail {
+        Trail::back_from_in(now_ns, std::mem::take(&mut self.scratch))
+    }
+
+    fn spans_of(&mut self, way: &Way, (from, to): (u16, u16)) -> Vec<Span> {
+        let mut trail = self.trail_back_from(way.taken_ns);
         back_over_way(&mut trail, way, (self.host(from), self.host(to)));
         trail.into_spans()
+    }
+
+    /// A gateway has spent time so, if it is one.
+    fn add_to_log(&mut self, gateway: End, spans: &[Span]) {
+        if let Some(log) = self.gateways.get_mut(&gateway) {
+            log.add(&self.faults.mark(spans, &self.hosts));
+        }
     }
 
     pub(super) fn served(&mut self, request: RequestId, step: Step, now_ns: u64) {

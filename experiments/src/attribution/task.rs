@@ -13,6 +13,9 @@ use crate::spec::Pod;
 use backbone::message::{Mac, RequestId};
 use sim::observe::Sent;
 
+/// Spans of a request's path, or of a task's, on the shortest way, and some more.
+const PATH: usize = 64;
+
 /// A request that has ended.
 #[derive(Debug)]
 struct Done {
@@ -93,17 +96,18 @@ impl State {
         // From the last thing that the try has come to.
         let ends_ns = present.done.iter().map(|done| done.ended_ns).filter(|ended_ns| *ended_ns <= now_ns);
         let floor_ns = ends_ns.max().unwrap_or(present.started_ns);
-        let lead = self.process(worker, floor_ns, now_ns, About::default());
+        let mut trail = Trail::back_from(now_ns);
+        self.host(worker).back_over_process(&mut trail, floor_ns, About::default(), Cause::Pause, &self.hosts);
+        let lead = trail.into_spans();
         let (journey, steps_ns) = (Journey::of_request(), [0; 3]);
         self.requests.insert(id, Request { task, worker, label, sent_ns: now_ns, lead, journey, steps_ns });
         self.by_label.entry(label).or_default().push(id);
     }
 
-    /// What a process did and waited for between two moments.
-    fn process(&self, host: u16, from_ns: u64, to_ns: u64, about: About) -> Vec<Span> {
-        let mut trail = Trail::back_from(to_ns);
-        self.host(host).back_over_process(&mut trail, from_ns, about, Cause::Pause, &self.hosts);
-        trail.into_spans()
+    /// Goes back over what a process did and waited for since `floor_ns`.
+    fn back_over_process(&self, trail: &mut Trail, host: u16, floor_ns: u64, about: About) {
+        self.host(host).back_over_process(trail, floor_ns, about, Cause::Pause, &self.hosts);
+        trail.cut(floor_ns); // where a connection's opening began before it
     }
 
     /// A worker has a request's reply.
@@ -111,7 +115,7 @@ impl State {
         let Some(request) = self.forget(id) else { return };
         let Request { worker, label, sent_ns, ref journey, .. } = request;
         let place = (worker, worker);
-        let mut trail = Trail::back_from(now_ns);
+        let mut trail = Trail::back_from_in(now_ns, Vec::with_capacity(PATH));
         if let Some(last) = journey.last_to(worker, now_ns) {
             let taken_ns = journey.legs[last].taken_ns.expect("it has arrived");
             let about = About { request: Some(id), label: Some(label) };
@@ -144,20 +148,28 @@ impl State {
     }
 
     /// What passed before a message about a task left a pod.
-    pub(super) fn inside_of_task(&self, index: usize, sent: &Sent<'_>, before: Option<usize>) -> Vec<Span> {
+    pub(super) fn inside_of_task(
+        &self,
+        mut trail: Trail,
+        index: usize,
+        sent: &Sent<'_>,
+        before: Option<usize>,
+    ) -> Vec<Span> {
         let task = &self.tasks[index];
         let taken_ns = before.and_then(|leg| task.journey.legs[leg].taken_ns);
         let floor_ns = taken_ns.or(task.offered_ns).unwrap_or(sent.now_ns);
         match self.host(sent.from.0).pod {
-            Pod::TaskWorker(_) => self.try_of(index, sent.from.0, floor_ns, sent.now_ns),
-            _ => self.inside(sent, &task.journey, before, (About::default(), floor_ns)),
+            Pod::TaskWorker(_) => {
+                self.back_over_try(&mut trail, index, sent.from.0, floor_ns);
+                trail.into_spans()
+            }
+            _ => self.inside(trail, sent, &task.journey, before, (About::default(), floor_ns)),
         }
     }
 
     /// What a worker did with a task since it had it. Of requests that were under way together, the one that ended last
     /// decides.
-    fn try_of(&self, index: usize, worker: u16, floor_ns: u64, now_ns: u64) -> Vec<Span> {
-        let mut trail = Trail::back_from(now_ns);
+    fn back_over_try(&self, trail: &mut Trail, index: usize, worker: u16, floor_ns: u64) {
         let present = self.tasks[index].present.as_ref().filter(|present| present.started_ns >= floor_ns);
         let done = present.map_or(&[][..], |present| &present.done);
         loop {
@@ -165,26 +177,24 @@ impl State {
             let is_before = |done: &&Done| done.ended_ns <= trail.now_ns() && takes_time(done);
             let last = done.iter().filter(is_before).max_by_key(|done| (done.ended_ns, done.sent_ns));
             let to_ns = last.map_or(floor_ns, |last| last.ended_ns);
-            trail.back_over(&self.process(worker, to_ns, trail.now_ns(), About::default()), to_ns);
+            self.back_over_process(trail, worker, to_ns, About::default());
             let Some(last) = last else { break };
             trail.back_over(&last.spans, last.sent_ns);
             trail.back_over(&last.lead, floor_ns);
         }
-        trail.into_spans()
     }
 
     /// A task has ended, at a worker or, if its producer learns of it, there.
     pub(super) fn ended(&mut self, index: usize, host: u16, now_ns: u64) {
         let task = &self.tasks[index];
         let (None, Some(offered_ns)) = (&task.path, task.offered_ns) else { return };
-        let mut trail = Trail::back_from(now_ns);
+        let mut trail = Trail::back_from_in(now_ns, Vec::with_capacity(PATH));
         if let Some(last) = task.journey.last_to(host, now_ns) {
             let taken_ns = task.journey.legs[last].taken_ns.expect("it has arrived");
-            let inside = match self.host(host).pod {
-                Pod::TaskWorker(_) => self.try_of(index, host, taken_ns, now_ns),
-                _ => self.process(host, taken_ns, now_ns, About::default()),
-            };
-            trail.back_over(&inside, taken_ns);
+            match self.host(host).pod {
+                Pod::TaskWorker(_) => self.back_over_try(&mut trail, index, host, taken_ns),
+                _ => self.back_over_process(&mut trail, host, taken_ns, About::default()),
+            }
             task.journey.go_back(&mut trail, last, offered_ns);
         }
         trail.back_to(offered_ns, Cause::Unexplained, (host, host));

@@ -10,7 +10,7 @@ use crate::{
     attribution::Details,
     explain::{
         self, Shares, Stretch, Which,
-        what_if::{self, Assumption, Assumptions, Latencies, WhatIf},
+        what_if::{self, Assumption, Assumptions, Latencies, Ran, Remedied, WhatIf},
     },
     plot::Figure,
     results::{self, Directories, replace},
@@ -37,7 +37,8 @@ pub(super) struct ExplainArgs {
     task: Option<Which>,
     /// Estimates latencies if a cause took another share of its time instead: nagle=0, gateway_queue=0.5; may be
     /// repeated.
-    #[arg(long, value_name = "CAUSE=FACTOR", conflicts_with_all = ["task", "folded", "plot", "page"])]
+    #[arg(long, value_name = "CAUSE=FACTOR",
+          conflicts_with_all = ["of", "task", "folded", "pcap", "otlp", "perfetto", "plot", "page"])]
     what_if: Vec<Assumption>,
     /// Also runs it with the setting that takes these causes away, and says how near the estimate is.
     #[arg(long, requires = "what_if")]
@@ -57,10 +58,10 @@ pub(super) struct ExplainArgs {
     #[arg(long)]
     page: bool,
     /// Where the page goes [default: results/SPEC/; for a changed experiment results/trial/SPEC/].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "page")]
     results: Option<PathBuf>,
     /// Where the picture goes [default: plots/; for a changed experiment plots/trial/].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "plot")]
     plots: Option<PathBuf>,
     /// Prints JSON instead of the table.
     #[arg(long, conflicts_with = "task")]
@@ -165,12 +166,12 @@ fn what_if(arguments: &ExplainArgs, spec: &Spec) -> anyhow::Result<()> {
     check_all_explained(spec, &explained)?;
     let none = || format!("{}: no task was done", spec.name);
     let mut answer = WhatIf::of(spec, &explained, &assumptions).with_context(none)?;
-    if let Some(remedied) = remedied {
+    if let Some(Remedied { spec: remedied, rounded }) = remedied {
         let reason = |reason| SpecError::Wrong { at: assumptions.to_string(), reason };
         remedied.check().map_err(reason)?;
         let run = run::explained(&remedied, Details::default(), arguments.quiet)?;
-        let ran = Latencies::measured(&run.attribution, run.run.outcome.warm_up_tasks).with_context(none)?;
-        answer.ran = Some((spec::changes(spec, &remedied)?, ran));
+        let latencies = Latencies::measured(&run.attribution, run.run.outcome.warm_up_tasks).with_context(none)?;
+        answer.ran = Some(Ran { changes: spec::changes(spec, &remedied)?, rounded, latencies });
     }
     print(&if arguments.json { format!("{:#}\n", answer.json()) } else { answer.table() })
 }

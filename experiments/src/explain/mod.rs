@@ -30,9 +30,13 @@ pub use picture::picture;
 pub use shares::{Band, Shares};
 pub use story::{Which, story};
 
-use crate::attribution::{AttributedTask, Attribution, Hop, Part};
-use crate::measure::TaskEnd;
-use std::fmt;
+use crate::{
+    attribution::{AttributedTask, Attribution, Cause, Hop, Part, sum_us},
+    measure::TaskEnd,
+};
+use std::{borrow::Cow, fmt};
+
+const NS_PER_US: u64 = 1_000;
 
 /// Which part of a task's time is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +94,7 @@ fn sorted(attribution: &Attribution, warm_up_tasks: usize, stretch: Stretch) -> 
         |task: &&AttributedTask| task.record.index as usize >= warm_up_tasks && task.record.end == TaskEnd::Done;
     let with_parts = |task| {
         let (_, parts) = stretch.of(task);
-        (parts.iter().map(|part| u64::from(part.us)).sum(), task, parts)
+        (sum_us(&parts), task, parts)
     };
     let mut tasks: Vec<(u64, &AttributedTask, Vec<Part>)> =
         attribution.tasks.iter().filter(is_measured).map(with_parts).collect();
@@ -103,6 +107,20 @@ fn tasks_in_time(attribution: &Attribution) -> impl Iterator<Item = &AttributedT
     let mut tasks: Vec<&AttributedTask> = attribution.tasks.iter().collect();
     tasks.sort_by_key(|task| (task.record.published_us, task.record.index));
     tasks.into_iter()
+}
+
+/// When a task was published and when it ended, in virtual time, as its parts add up.
+fn stretch_ns(task: &AttributedTask) -> (u64, u64) {
+    let from_ns = task.record.published_us * NS_PER_US;
+    (from_ns, from_ns + sum_us(&task.parts) * NS_PER_US)
+}
+
+/// What a wait is called, with what lies behind it.
+fn wait_name(cause: Cause, because: Option<Cause>) -> Cow<'static, str> {
+    match because {
+        Some(why) => format!("{} ({})", cause.name(), why.name()).into(),
+        None => cause.name().into(),
+    }
 }
 
 /// What a hop is called: from where to where, and what it carried.

@@ -4,7 +4,7 @@
 //!
 //! Ids are made from the seed and the names of things, so that the same run gives the same file.
 
-use super::{hop_name, tasks_in_time};
+use super::{NS_PER_US, hop_name, stretch_ns, tasks_in_time};
 use crate::{
     attribution::{Attribution, Call, Cause, Hop, Span},
     spec::{Pod, Spec},
@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 const NS_PER_S: u64 = 1_000_000_000;
-const NS_PER_US: u64 = 1_000;
 /// `SpanKind`.
 const INTERNAL: u8 = 1;
 const CLIENT: u8 = 3;
@@ -150,8 +149,7 @@ impl Spans<'_> {
     fn roots(&self) -> impl Iterator<Item = OtlpSpan> {
         tasks_in_time(self.attribution).map(|task| {
             let record = &task.record;
-            let from_ns = record.published_us * NS_PER_US;
-            let to_ns = from_ns + task.parts.iter().map(|part| u64::from(part.us)).sum::<u64>() * NS_PER_US;
+            let (from_ns, to_ns) = stretch_ns(task);
             let parts = task.parts.iter().map(|part| (part.cause, part.because, u64::from(part.us) * NS_PER_US));
             let about = [
                 text("shelfwire.task", record.id()),

@@ -3,7 +3,7 @@
 
 use super::{Shares, Stretch, picture, sorted, story::told, topology::topology};
 use crate::{
-    attribution::{AttributedTask, Attribution, Cause, Part},
+    attribution::{AttributedTask, Attribution, Cause, Part, sum_us},
     measure::{Latency, Statistics},
     plot::Figure,
     results::{self, Summary},
@@ -145,12 +145,12 @@ fn slowest(attribution: &Attribution, warm_up: usize) -> String {
 /// Parts that nobody would see are one with their neighbours.
 fn bar(parts: &[Part]) -> String {
     const SEEN: u64 = 1_000;
-    let sum_us: u64 = parts.iter().map(|part| u64::from(part.us)).sum();
+    let all_us = sum_us(parts);
     let mut pieces: Vec<(Cause, u64)> = Vec::new();
     for part in parts {
         let (cause, us) = (part.because.unwrap_or(part.cause), u64::from(part.us));
         match pieces.last_mut() {
-            Some((last, sum)) if *last == cause || us * SEEN < sum_us => *sum += us,
+            Some((last, sum)) if *last == cause || us * SEEN < all_us => *sum += us,
             _ => pieces.push((cause, us)),
         }
     }

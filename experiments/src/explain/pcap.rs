@@ -6,16 +6,22 @@
 //! again. What the simulator leaves out stays left out: where no host has Nagle's algorithm on, nobody waits for
 //! acknowledgements, and there are none without data.
 
-use super::pcapng::{File, Interface};
+use super::{
+    pcapng::{File, Interface},
+    wait_name,
+};
 use crate::{
     attribution::{Attribution, Hop, Span, Stall},
-    capture::{CAPTURE_BYTES_MAX, Capture, Captured, HEADER_BYTES},
+    capture::{CAPTURE_BYTES_MAX, Capture, HEADER_BYTES},
     spec::Spec,
     workload::task_id,
 };
 use rustc_hash::FxHashMap;
-use sim::{UNIX_START_S, observe::Fate};
-use std::fmt::Write as _;
+use sim::{
+    UNIX_START_S,
+    observe::{Fate, Header},
+};
+use std::{borrow::Cow, fmt::Write as _};
 
 const NS_PER_S: u64 = 1_000_000_000;
 const TTL: u8 = 64;
@@ -52,10 +58,11 @@ pub fn pcap(spec: &Spec, attribution: &Attribution) -> Vec<u8> {
     let mut comments = Comments::new(&names, attribution);
     let mut frame = Vec::new();
     for segment in &capture.segments {
-        let [source, destination] = [segment.from, segment.to].map(|(host, _)| &interfaces[usize::from(host)]);
-        write_frame(&mut frame, segment, capture.payload(segment), (source, destination));
-        let unix_ns = UNIX_START_S * NS_PER_S + segment.at_ns;
-        file.packet(segment.from.0.into(), unix_ns, &frame, &comments.of(segment, capture.payload(segment).len()));
+        let (header, payload) = (&segment.header, capture.payload(segment));
+        let [source, destination] = [header.from, header.to].map(|(host, _)| &interfaces[usize::from(host)]);
+        write_frame(&mut frame, header, payload, (source, destination));
+        let unix_ns = UNIX_START_S * NS_PER_S + header.at_ns;
+        file.packet(header.from.0.into(), unix_ns, &frame, &comments.of(header, payload.len()));
     }
     file.into_bytes()
 }
@@ -63,7 +70,7 @@ pub fn pcap(spec: &Spec, attribution: &Attribution) -> Vec<u8> {
 /// What there is to say if a capture ends before its run.
 #[must_use]
 pub fn cut(capture: &Capture) -> Option<String> {
-    let last_ns = capture.segments.last().map_or(0, |segment| segment.at_ns);
+    let last_ns = capture.segments.last().map_or(0, |segment| segment.header.at_ns);
     (capture.left_out > 0).then(|| {
         format!(
             "the capture ends {:.3} s after the start of the run, since it holds {} MiB: {} later segments are left \
@@ -89,12 +96,7 @@ fn checksum(mut sum: u64) -> [u8; 2] {
 }
 
 /// Ethernet, IPv4 and TCP around the data of a segment.
-fn write_frame(
-    frame: &mut Vec<u8>,
-    segment: &Captured,
-    payload: &[u8],
-    (source, destination): (&Interface, &Interface),
-) {
+fn write_frame(frame: &mut Vec<u8>, segment: &Header, payload: &[u8], (source, destination): (&Interface, &Interface)) {
     frame.clear();
     frame.extend_from_slice(&destination.mac);
     frame.extend_from_slice(&source.mac);
@@ -187,7 +189,7 @@ impl<'a> Comments<'a> {
         Self { names, flows }
     }
 
-    fn of(&mut self, segment: &Captured, len_bytes: usize) -> Vec<String> {
+    fn of(&mut self, segment: &Header, len_bytes: usize) -> Vec<String> {
         let fate = match segment.fate {
             Fate::Sent => None,
             Fate::Lost => Some("lost: it is sent again after a timeout"),
@@ -253,12 +255,9 @@ fn told_of_stall(names: &[String], stall: &Stall) -> String {
 
 /// What passed in a stretch of time, the longest first.
 fn waits(spans: &[Span]) -> String {
-    let mut sums: Vec<(String, u64)> = Vec::new();
+    let mut sums: Vec<(Cow<'static, str>, u64)> = Vec::new();
     for span in spans {
-        let name = match span.because {
-            Some(why) => format!("{} ({})", span.cause.name(), why.name()),
-            None => span.cause.name().to_owned(),
-        };
+        let name = wait_name(span.cause, span.because);
         let ns = span.to_ns - span.from_ns;
         match sums.iter_mut().find(|(other, _)| *other == name) {
             Some((_, sum_ns)) => *sum_ns += ns,

@@ -2,7 +2,7 @@
 //! message that it had and passed on, cut into what it waited for, arrows from hop to hop; and a group with a slice for
 //! each task, cut likewise. Field numbers are those of `protos/perfetto/trace/` in Perfetto's sources.
 
-use super::{hop_name, protobuf::Message, tasks_in_time};
+use super::{NS_PER_US, hop_name, protobuf::Message, stretch_ns, tasks_in_time, wait_name};
 use crate::{
     attribution::{Attribution, Hop, Span},
     workload::task_id,
@@ -42,7 +42,6 @@ const ANNOTATION_NAME: u32 = 10;
 const WRITER: u64 = 1;
 /// Beyond the numbers of hosts: the group of tasks.
 const TASKS: u64 = 1 << 16;
-const NS_PER_US: u64 = 1_000;
 
 /// Tracks of a group: slices on one don't overlap.
 struct Group {
@@ -92,10 +91,10 @@ impl Writer {
     }
 
     /// Slices one after the other within another one.
-    fn parts(&mut self, track: u64, parts: impl Iterator<Item = (u64, u64, String)>) {
-        for (from_ns, to_ns, name) in parts {
-            self.event(from_ns, &begin(track, &name));
-            self.event(to_ns, &end(track));
+    fn spans<'a>(&mut self, track: u64, spans: impl Iterator<Item = &'a Span>) {
+        for span in spans {
+            self.event(span.from_ns, &begin(track, &wait_name(span.cause, span.because)));
+            self.event(span.to_ns, &end(track));
         }
     }
 }
@@ -112,13 +111,6 @@ fn annotated(event: Message, name: &str, text: &str) -> Message {
     event.message(ANNOTATION, &Message::default().text(ANNOTATION_NAME, name).text(TEXT, text))
 }
 
-fn part_name(span: &Span) -> String {
-    match span.because {
-        Some(why) => format!("{}: {}", span.cause.name(), why.name()),
-        None => span.cause.name().to_owned(),
-    }
-}
-
 /// The trace of a run, in Perfetto's own format.
 #[must_use]
 pub fn perfetto(attribution: &Attribution) -> Vec<u8> {
@@ -131,18 +123,14 @@ pub fn perfetto(attribution: &Attribution) -> Vec<u8> {
 fn write_tasks(writer: &mut Writer, attribution: &Attribution) {
     let mut group = writer.group(TASKS, "tasks", "task");
     for task in tasks_in_time(attribution) {
-        let from_ns = task.record.published_us * NS_PER_US;
-        let to_ns = from_ns + task.parts.iter().map(|part| u64::from(part.us)).sum::<u64>() * NS_PER_US;
+        let (from_ns, to_ns) = stretch_ns(task);
         let track = writer.track(&mut group, from_ns, to_ns);
         let slice = annotated(begin(track, &task.record.id()), "end", task.record.end.word());
         writer.event(from_ns, &annotated(slice, "tries", &task.record.attempts.to_string()));
         let mut at_ns = from_ns;
         for part in &task.parts {
             let span_ns = u64::from(part.us) * NS_PER_US;
-            let name = match part.because {
-                Some(why) => format!("{}: {}", part.cause.name(), why.name()),
-                None => part.cause.name().to_owned(),
-            };
+            let name = wait_name(part.cause, part.because);
             let slice = annotated(begin(track, &name), "at", &attribution.pods[usize::from(part.at)].to_string());
             writer.event(at_ns, &slice);
             at_ns += span_ns;
@@ -180,8 +168,7 @@ fn write_hops(writer: &mut Writer, attribution: &Attribution) {
                 slice = slice.fixed64(TERMINATING_FLOW, hop.number);
             }
             writer.event(from_ns, &slice);
-            let spans = hop.stay.iter().chain(&hop.way);
-            writer.parts(track, spans.map(|span| (span.from_ns, span.to_ns, part_name(span))));
+            writer.spans(track, hop.stay.iter().chain(&hop.way));
             writer.event(to_ns, &end(track));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Stretch, sorted};
 use crate::{
-    attribution::{AttributedTask, Attribution, Part},
+    attribution::{AttributedTask, Attribution, Part, sum_us},
     digits::grouped,
 };
 use std::fmt::Write as _;
@@ -49,7 +49,7 @@ pub fn story(attribution: &Attribution, warm_up_tasks: usize, stretch: Stretch, 
 /// The story of one task.
 pub(super) fn told(attribution: &Attribution, stretch: Stretch, task: &AttributedTask) -> String {
     let (begin_us, parts) = stretch.of(task);
-    let latency_us: u64 = parts.iter().map(|part| u64::from(part.us)).sum();
+    let latency_us: u64 = sum_us(&parts);
     let record = &task.record;
     let tries = if record.attempts == 1 { "try" } else { "tries" };
     let mut out = format!(
@@ -69,7 +69,7 @@ pub(super) fn told(attribution: &Attribution, stretch: Stretch, task: &Attribute
         // Of a queue: all that passed meanwhile, in one line each.
         let same = rest.iter().take_while(|part| is_same_wait(first, part)).count().max(1);
         let (now, later) = rest.split_at(same);
-        let us: u64 = now.iter().map(|part| u64::from(part.us)).sum();
+        let us: u64 = sum_us(now);
         let place = place(attribution, first);
         writeln!(out, "{:>14} {:>12}  {place:36} {}", ms(at_us), ms(us), first.cause.name())
             .expect("a string takes all");

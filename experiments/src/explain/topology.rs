@@ -9,14 +9,13 @@ use crate::{
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Where a kind of pod stands: column and row.
-const PLACES: [(&str, f64, f64); 11] = [
+const PLACES: [(&str, f64, f64); 10] = [
     ("dispatcher", 0.0, 0.0),
     ("task_worker", 0.0, 2.0),
     ("amqp", 1.0, 1.0),
     ("fwd_router", 2.0, 0.0),
     ("http_router", 1.5, 2.0),
     ("redis", 2.0, 1.0),
-    ("redis_shard", 2.0, 1.0),
     ("bck_router", 2.0, 2.0),
     ("mqtt", 3.0, 1.0),
     ("gateway", 4.0, 1.0),

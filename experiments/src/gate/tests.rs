@@ -251,7 +251,10 @@ fn the_gate_says_first_which_causes_made_a_latency_move() {
         panic!("what has not moved needs no reason")
     }
     explain(specs, &mut judged, results.path(), never, true);
-    assert_eq!(judged[0].checked.verdict, Verdict::Unchanged);
+    let checked = &judged[0].checked;
+    assert_eq!(checked.verdict, Verdict::Unchanged);
+    // A run that panics becomes a note.
+    assert!(checked.notes.is_empty() && checked.why.is_empty(), "{:?} {:?}", checked.notes, checked.why);
 }
 
 #[test]

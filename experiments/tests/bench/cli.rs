@@ -77,6 +77,26 @@ fn an_address_that_is_none_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn options_of_explain_of_which_one_would_do_nothing_are_refused() {
+    let explain = |more: &[&str]| refused(&experiments(&[&["explain", "smoke"], more].concat()));
+    let what_if = ["--what-if", "nagle=0"];
+    for file in ["--pcap", "--otlp", "--perfetto", "--folded"] {
+        let message = explain(&[&what_if[..], &[file, "/nowhere/at/all"]].concat());
+        assert!(message.contains("cannot be used with") && message.contains(file), "{message}");
+    }
+    for other in [&["--plot"][..], &["--page"], &["--task", "max"], &["--of", "deciding-try"]] {
+        let message = explain(&[&what_if[..], other].concat());
+        assert!(message.contains("cannot be used with") && message.contains(other[0]), "{message}");
+    }
+    for (option, needed) in [("--results", "--page"), ("--plots", "--plot"), ("--beside", "--plot")] {
+        let message = explain(&[option, "smoke"]);
+        assert!(message.contains("not provided") && message.contains(needed), "{message}");
+    }
+    assert!(explain(&["--run"]).contains("--what-if"));
+    assert!(explain(&["--task", "max", "--json"]).contains("cannot be used with"));
+}
+
+#[test]
 fn options_without_an_experiment_are_refused() {
     assert!(refused(&experiments(&["--quiet"])).contains("which experiment?"));
     assert!(refused(&experiments(&["--seed", "3"])).contains("which experiment?"));

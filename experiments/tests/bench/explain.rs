@@ -254,7 +254,7 @@ fn without_nagles_algorithm_tasks_would_take_about_as_long_as_in_a_run_without_i
     spec.machines.router.cpu_quota_us = 0;
     let assumptions = Assumptions(vec!["nagle=0".parse().unwrap()]);
     let answer = WhatIf::of(&spec, &explained(&spec, Details::FOR_REPLAY, true).unwrap(), &assumptions).unwrap();
-    let ran = explain(&remedied(&spec, &assumptions).unwrap());
+    let ran = explain(&remedied(&spec, &assumptions).unwrap().spec);
     let ran = Latencies::measured(&ran.attribution, 0).unwrap();
     let [was, would_be, is] = [answer.measured, answer.estimated, ran].map(|of| of.end_to_end.mean);
     assert!(was > 5.0 * is, "{was} and {is} ms: there is nothing to estimate");

@@ -1,7 +1,7 @@
 //! Files for other people's programs, held to what those programs say of them. `tshark` and `protoc` judge where they
 //! are installed.
 
-use backbone::config::RpcKind;
+use backbone::config::{Replies, RpcKind};
 use experiments::{
     attribution::{Cause, Details, Span},
     explain::{otlp, pcap, perfetto},
@@ -15,6 +15,7 @@ use std::{
     io::{ErrorKind, Write as _},
     path::Path,
     process::{Command, Stdio},
+    sync::LazyLock,
 };
 
 const ALL: Details = Details { journeys: true, capture: true, calls: false };
@@ -45,6 +46,9 @@ fn stalling() -> Spec {
     (spec.workload.tasks, spec.replicas.worker_stagger_ms) = (100, 0);
     spec
 }
+
+/// A run of it, for all who look at one.
+static TROUBLED: LazyLock<Explained> = LazyLock::new(|| explain(&troubled()));
 
 fn explain(spec: &Spec) -> Explained {
     let run = explained(spec, ALL, true).unwrap();
@@ -96,7 +100,7 @@ fn is_stall(span: &Span) -> bool {
 
 #[test]
 fn wireshark_finds_nothing_wrong_with_a_capture_whatever_breaks() {
-    let run = explain(&troubled());
+    let run = &*TROUBLED;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.pcapng");
     std::fs::write(&file, pcap(&troubled(), &run.attribution)).unwrap();
@@ -124,13 +128,13 @@ fn wireshark_finds_nothing_wrong_with_a_capture_whatever_breaks() {
 
 #[test]
 fn what_is_sent_again_says_so() {
-    let run = explain(&troubled());
+    let run = &*TROUBLED;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.pcapng");
     std::fs::write(&file, pcap(&troubled(), &run.attribution)).unwrap();
     let segments = &run.attribution.capture.segments;
     let again = |fate: Fate| matches!(fate, Fate::SentAgain | Fate::LostAgain);
-    let sent_again = segments.iter().filter(|segment| again(segment.fate)).count();
+    let sent_again = segments.iter().filter(|segment| again(segment.header.fate)).count();
     let Some(said) = tshark(&file, "frame.comment contains \"sent again, \"", "frame.number") else { return };
     assert_eq!((said.len(), sent_again > 10), (sent_again, true));
 }
@@ -185,7 +189,7 @@ const PERFETTO: &str = r#"
 
 #[test]
 fn a_trace_for_perfetto_has_slices_that_nest_and_arrows_with_two_ends() {
-    let run = explain(&troubled());
+    let run = &*TROUBLED;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("trace.proto"), PERFETTO).unwrap();
     let path = format!("--proto_path={}", folder.path().display());
@@ -255,9 +259,8 @@ fn times(span: &Value) -> (u64, u64) {
 
 #[test]
 fn spans_make_a_tree_for_each_task_and_name_what_was_waited_for() {
-    let spec = troubled();
-    let run = explain(&spec);
-    let text = otlp(&spec, &run.attribution);
+    let run = &*TROUBLED;
+    let text = otlp(&troubled(), &run.attribution);
     let document: Value = serde_json::from_slice(&text).unwrap();
     let spans = spans(&document);
     let mut roots = 0;
@@ -289,34 +292,46 @@ fn occurrences(run: &Explained, text: &[u8], from: &str, to: &str) -> usize {
     let capture = &run.attribution.capture;
     let is_of = |host: u16, kind: &str| run.attribution.pods[usize::from(host)].kind() == kind;
     let mut flows: BTreeMap<_, Vec<u8>> = BTreeMap::new();
-    for segment in capture.segments.iter().filter(|segment| is_of(segment.from.0, from) && is_of(segment.to.0, to)) {
-        flows.entry((segment.from, segment.to)).or_default().extend_from_slice(capture.payload(segment));
+    for segment in &capture.segments {
+        let (source, destination) = (segment.header.from, segment.header.to);
+        if is_of(source.0, from) && is_of(destination.0, to) {
+            flows.entry((source, destination)).or_default().extend_from_slice(capture.payload(segment));
+        }
     }
     flows.values().map(|bytes| bytes.windows(text.len()).filter(|window| *window == text).count()).sum()
 }
 
+/// The hops of a request on its way to a label, by the kinds of pods at both ends.
+type Ways = &'static [(&'static str, &'static str)];
+const OVER_QUEUES: Ways =
+    &[("task_worker", "amqp"), ("amqp", "fwd_router"), ("fwd_router", "mqtt"), ("mqtt", "gateway")];
+const OVER_HTTP: Ways = &[("task_worker", "http_router"), ("http_router", "mqtt"), ("mqtt", "gateway")];
+
 #[test]
-fn a_traced_request_says_so_over_amqp_and_mqtt_and_no_other_does() {
-    let mut spec = troubled();
-    (spec.network.loss_ppm, spec.faults) = (0, Vec::new());
-    let ways = [("task_worker", "amqp"), ("amqp", "fwd_router"), ("fwd_router", "mqtt"), ("mqtt", "gateway")];
-    let untraced = explain(&spec);
-    assert!(ways.iter().all(|(from, to)| occurrences(&untraced, b"traceparent", from, to) == 0));
-    // There is nobody of that name, so the spans are dropped; who waits for them is nobody.
-    spec.backbone.tracing.collector = "http://collector:4318/v1/traces".into();
-    for (sample_ppm, share) in [(0, 0.0..=0.0), (1_000_000, 1.0..=1.0), (500_000, 0.3..=0.7)] {
-        spec.backbone.tracing.sample_ppm = sample_ppm;
-        let run = explain(&spec);
-        let requests = run.run.outcome.counters.rpcs_sent as f64;
-        for (from, to) in ways {
-            let traced = occurrences(&run, b"traceparent", from, to) as f64;
-            assert!(share.contains(&(traced / requests)), "{traced} of {requests} from {from} to {to}");
-        }
-        if sample_ppm == 1_000_000 {
-            for call in &run.attribution.journeys.calls {
-                let parent = format!("00-{}-", call.request);
-                let seen = ways.map(|(from, to)| occurrences(&run, parent.as_bytes(), from, to));
-                assert_eq!(seen, [1; 4], "{parent}");
+fn a_traced_request_says_so_on_all_of_its_way_and_no_other_does() {
+    for (kind, ways) in [(RpcKind::Queue, OVER_QUEUES), (RpcKind::Http, OVER_HTTP)] {
+        let mut spec = troubled();
+        (spec.network.loss_ppm, spec.faults) = (0, Vec::new());
+        spec.backbone.rpc.kind = kind;
+        spec.backbone.http_router.replies = Replies::ResponseTopic; // or some would be tried again
+        let untraced = explain(&spec);
+        assert!(ways.iter().all(|(from, to)| occurrences(&untraced, b"traceparent", from, to) == 0));
+        // There is nobody of that name, so the spans are dropped; who waits for them is nobody.
+        spec.backbone.tracing.collector = "http://collector:4318/v1/traces".into();
+        for (sample_ppm, share) in [(0, 0.0..=0.0), (1_000_000, 1.0..=1.0), (500_000, 0.3..=0.7)] {
+            spec.backbone.tracing.sample_ppm = sample_ppm;
+            let run = explain(&spec);
+            let requests = run.run.outcome.counters.rpcs_sent as f64;
+            for (from, to) in ways {
+                let traced = occurrences(&run, b"traceparent", from, to) as f64;
+                assert!(share.contains(&(traced / requests)), "{traced} of {requests} from {from} to {to}");
+            }
+            if sample_ppm == 1_000_000 {
+                for call in &run.attribution.journeys.calls {
+                    let parent = format!("00-{}-", call.request);
+                    let mut seen = ways.iter().map(|(from, to)| occurrences(&run, parent.as_bytes(), from, to));
+                    assert!(seen.all(|times| times == 1), "{parent}");
+                }
             }
         }
     }
@@ -324,10 +339,8 @@ fn a_traced_request_says_so_over_amqp_and_mqtt_and_no_other_does() {
 
 #[test]
 fn the_same_run_gives_the_same_files() {
-    let [one, other] = [(); 2].map(|()| {
-        let spec = troubled();
-        let run = explain(&spec);
-        [pcap(&spec, &run.attribution), otlp(&spec, &run.attribution), perfetto(&run.attribution)]
-    });
-    assert!(one == other);
+    let spec = troubled();
+    let files =
+        |run: &Explained| [pcap(&spec, &run.attribution), otlp(&spec, &run.attribution), perfetto(&run.attribution)];
+    assert!(files(&TROUBLED) == files(&explain(&spec)));
 }

@@ -6,7 +6,6 @@
 //! time, stays off.
 
 pub(crate) mod disturbance;
-mod flows;
 mod link;
 mod loss;
 mod segment;
@@ -20,14 +19,15 @@ pub use link::{Distances, Link};
 use crate::{
     cpu::Cpu,
     flow::Flow,
+    flows::Flows,
     host::{self, Hosts, Reach},
     observe::{self, Fate},
     os::split_mix,
     trace::Trace,
 };
 use disturbance::Disturbances;
-use flows::Flows;
 use segment::{is_pure_ack, reset_segment, segment};
+use state::FlowState;
 use std::{collections::VecDeque, task::Waker};
 use turmoil_net::{Packet, TcpSegment, Transport};
 
@@ -90,7 +90,7 @@ impl Moment<'_> {
 }
 
 pub(crate) struct Network {
-    flows: Flows,
+    flows: Flows<FlowState>,
     closed: VecDeque<(u64, Flow)>,
     distances: Distances,
     /// Arrivals happen at multiples of this.

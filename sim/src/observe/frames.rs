@@ -1,6 +1,6 @@
 //! Finds the messages in what is written to a connection: AMQP, MQTT, Redis' protocol and HTTP.
 
-use super::names::Names;
+use super::names::{HEAD_BYTES, Names};
 
 /// A frame's type, channel and size, before its payload; the end octet comes after it.
 const AMQP_HEAD_BYTES: usize = 7;
@@ -63,9 +63,12 @@ impl Protocol {
 #[derive(Debug, Default)]
 struct Content {
     channel: u16,
-    /// Published, with this routing key; `None`: delivered.
-    route: Option<String>,
+    /// Published; else delivered.
+    is_publish: bool,
+    /// Its routing key, if it is published.
+    route: String,
     header: Vec<u8>,
+    /// As much of the body as names are looked for in.
     body: Vec<u8>,
     /// How much of the body is missing.
     left_bytes: u64,
@@ -80,13 +83,15 @@ pub(super) struct Framer {
     /// The beginning of a frame whose end is not there.
     partial: Vec<u8>,
     contents: Vec<Content>,
+    /// One that is done with, kept for its capacity.
+    spare: Option<Content>,
     /// Commands of Redis, or answers.
     counted: u64,
 }
 
 impl Framer {
     pub(super) fn new(protocol: Protocol, is_client: bool) -> Self {
-        Self { protocol, is_client, partial: Vec::new(), contents: Vec::new(), counted: 0 }
+        Self { protocol, is_client, partial: Vec::new(), contents: Vec::new(), spare: None, counted: 0 }
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -103,14 +108,13 @@ impl Framer {
             }
             return;
         }
-        let before = self.partial.len();
-        let joined;
+        let mut partial = std::mem::take(&mut self.partial);
+        let before = partial.len();
         let all = if before == 0 {
             bytes
         } else {
-            self.partial.extend_from_slice(bytes);
-            joined = std::mem::take(&mut self.partial);
-            &joined
+            partial.extend_from_slice(bytes);
+            &partial
         };
         let mut at = 0;
         while let Some(len) = self.frame_bytes(&all[at..]) {
@@ -125,9 +129,12 @@ impl Framer {
                 Protocol::Http => unreachable!("HTTP is not taken apart"),
             }
         }
-        if at < all.len() {
-            self.partial = all[at..].to_vec();
+        if before == 0 {
+            partial.extend_from_slice(&bytes[at..]);
+        } else {
+            partial.drain(..at);
         }
+        self.partial = partial;
     }
 
     /// The length of the frame that `bytes` begin with, if all of it is there.
@@ -160,7 +167,7 @@ impl Framer {
                 let Some(content) = self.contents.iter_mut().find(|content| content.channel == channel) else { return };
                 let size = payload.get(4..12).and_then(|size| size.try_into().ok()).map_or(0, u64::from_be_bytes);
                 content.left_bytes = size;
-                content.header = payload[12.min(payload.len())..].to_vec();
+                content.header.extend_from_slice(&payload[12.min(payload.len())..]);
                 if size == 0 {
                     self.end(channel, found);
                 }
@@ -168,7 +175,7 @@ impl Framer {
             BODY => {
                 let Some(content) = self.contents.iter_mut().find(|content| content.channel == channel) else { return };
                 if content.body.is_empty() {
-                    content.body.extend_from_slice(payload);
+                    content.body.extend_from_slice(&payload[..payload.len().min(HEAD_BYTES)]);
                 }
                 content.left_bytes = content.left_bytes.saturating_sub(payload.len() as u64);
                 if content.left_bytes == 0 {
@@ -188,7 +195,19 @@ impl Framer {
             let header = Names::among(&content.header);
             names = Names { request: header.request, label: names.label.or(header.label), task: None };
         }
-        found(content.route.as_deref().map_or(What::Deliver, What::Publish), names);
+        found(if content.is_publish { What::Publish(&content.route) } else { What::Deliver }, names);
+        self.spare = Some(content);
+    }
+
+    /// A message begins, with this routing key if it is published.
+    fn begin(&mut self, channel: u16, route: Option<&str>) {
+        let mut content = self.spare.take().unwrap_or_default();
+        (content.channel, content.is_publish, content.left_bytes) = (channel, route.is_some(), 0);
+        content.route.clear();
+        content.header.clear();
+        content.body.clear();
+        content.route.push_str(route.unwrap_or_default());
+        self.contents.push(content);
     }
 
     fn method(&mut self, channel: u16, payload: &[u8], found: &mut dyn FnMut(What<'_>, Names<'_>)) {
@@ -197,10 +216,10 @@ impl Framer {
         let what = match method {
             (60, 40) => {
                 let key = arguments.get(2..).and_then(|rest| short_string(short_string(rest)?.1));
-                let route = key.and_then(|(key, _)| std::str::from_utf8(key).ok()).unwrap_or_default().to_owned();
-                return self.contents.push(Content { channel, route: Some(route), ..Content::default() });
+                let route = key.and_then(|(key, _)| std::str::from_utf8(key).ok());
+                return self.begin(channel, route.or(Some("")));
             }
-            (60, 60) => return self.contents.push(Content { channel, ..Content::default() }),
+            (60, 60) => return self.begin(channel, None),
             (60, 20) => What::Consume(channel),
             (60, 80 | 90 | 120) => What::Acknowledge,
             // Of the handshake's, `start` and `tune` are what a broker says unasked; the client's answers ask on.

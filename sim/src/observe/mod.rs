@@ -14,15 +14,14 @@ mod wire;
 
 pub use frames::What;
 pub use names::Names;
-pub use wire::{Fate, Segment};
+pub use wire::{Fate, Header, Segment};
 
 pub(crate) use flow_watch::Stage;
 
-use crate::flow::Flow;
+use crate::{flow::Flow, flows::Flows};
 use backbone::message::RequestId;
 use flow_watch::FlowWatch;
 use frames::Protocol;
-use rustc_hash::FxHashMap;
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -138,13 +137,22 @@ pub enum Step {
     Executed,
 }
 
+/// What is known of a flow.
+#[derive(Default)]
+struct Watched {
+    /// `None`: nothing was written yet.
+    watch: Option<Box<FlowWatch>>,
+    /// When the opening of its connection began; `None`: at the other end, or something was written since.
+    opened_ns: Option<u64>,
+    /// To Redis: the numbers of commands whose answers are waited for.
+    asked: VecDeque<u64>,
+}
+
 struct Watch {
     observer: Box<dyn Observer>,
-    flows: FxHashMap<u64, Box<FlowWatch>>,
-    /// Connections over which nothing was written yet: when their opening began.
-    openings: FxHashMap<u64, u64>,
-    /// Of connections to Redis: the numbers of commands whose answers are waited for.
-    asked: FxHashMap<u64, VecDeque<u64>>,
+    flows: Flows<Watched>,
+    /// Data leave that an acknowledgement has released.
+    releases: bool,
     messages: u64,
     /// Messages in the write at hand, and where they end; kept for its capacity.
     found: Vec<(u64, u32)>,
@@ -165,9 +173,8 @@ pub(crate) fn begin(observer: Option<Box<dyn Observer>>) {
     WATCH.set(observer.map(|observer| Watch {
         wire: observer.wants_segments().then(Wire::default),
         observer,
-        flows: FxHashMap::default(),
-        openings: FxHashMap::default(),
-        asked: FxHashMap::default(),
+        flows: Flows::default(),
+        releases: false,
         messages: 0,
         found: Vec::new(),
     }));
@@ -195,23 +202,23 @@ fn with(f: impl FnOnce(&mut Watch, u64)) {
 
 impl Watch {
     fn flow(&mut self, flow: Flow) -> Option<&mut FlowWatch> {
-        self.flows.get_mut(&flow.packed()).map(|flow| &mut **flow)
+        self.flows.get_mut(flow)?.watch.as_deref_mut()
     }
 
     fn wrote(&mut self, flow: Flow, seq: u32, bytes: &[u8], now_ns: u64) {
-        if !self.flows.contains_key(&flow.packed()) {
-            let back = self.flows.get(&flow.reversed().packed()).map(|back| back.framer.protocol());
+        let Self { observer, flows, messages, found, .. } = self;
+        let (Watched { watch, opened_ns, asked }, mut back) = flows.both_mut(flow);
+        let watch = watch.get_or_insert_with(|| {
+            let back = back.as_ref().and_then(|back| Some(back.watch.as_ref()?.framer.protocol()));
             let protocol = back.unwrap_or_else(|| Protocol::of_first(bytes));
-            self.flows.insert(flow.packed(), Box::new(FlowWatch::new(protocol, back.is_none(), seq)));
-        }
-        let Self { observer, flows, openings, asked, messages, found, .. } = self;
-        let watch = flows.get_mut(&flow.packed()).expect("it is there");
-        let opened_ns = if openings.is_empty() { None } else { openings.remove(&flow.packed()) };
+            Box::new(FlowWatch::new(protocol, back.is_none(), seq))
+        });
+        let opened_ns = opened_ns.take();
         watch.framer.feed(bytes, &mut |end, what, names| {
             match what {
-                What::Commands(sent) => asked.entry(flow.packed()).or_default().push_back(sent),
+                What::Commands(sent) => asked.push_back(sent),
                 What::Answers(given) => {
-                    let asked = asked.get_mut(&flow.reversed().packed());
+                    let asked = back.as_mut().map(|back| &mut back.asked);
                     if asked.is_none_or(|asked| asked.pop_front_if(|first| *first <= given).is_none()) {
                         return; // of a command in the middle of others
                     }
@@ -239,9 +246,7 @@ pub(crate) fn lives(host: u16, pod: &str) {
 /// A connection begins at this end: what was known of an earlier one between the same ports is void.
 pub(crate) fn opened(flow: Flow) {
     with(|watch, now_ns| {
-        watch.flows.remove(&flow.packed());
-        watch.asked.remove(&flow.packed());
-        watch.openings.insert(flow.packed(), now_ns);
+        *watch.flows.get_or_default(flow) = Watched { opened_ns: Some(now_ns), ..Watched::default() };
     });
 }
 
@@ -283,7 +288,7 @@ pub(crate) fn sent_again(flow: Flow, segment: &TcpSegment) {
 pub(crate) fn took(flow: Flow, len_bytes: usize) {
     with(|watch, now_ns| {
         let Watch { observer, flows, .. } = watch;
-        if let Some(flow) = flows.get_mut(&flow.packed()) {
+        if let Some(flow) = flows.get_mut(flow).and_then(|flow| flow.watch.as_mut()) {
             flow.take(len_bytes, now_ns, |number, way| observer.taken(number, &way));
         }
     });
@@ -299,13 +304,20 @@ pub(crate) fn acknowledged(flow: Flow, ack: u32, was_delayed: bool) {
 pub(crate) fn releases(flow: Flow, ack: u32) {
     with(|watch, _| {
         let by = watch.flow(flow).and_then(|flow| flow.acknowledged(ack));
-        watch.flow(flow.reversed()).into_iter().for_each(|back| back.release(by));
+        watch.releases = by.is_some();
+        if watch.releases {
+            watch.flow(flow.reversed()).into_iter().for_each(|back| back.release(by));
+        }
     });
 }
 
 /// Ends [`releases`].
 pub(crate) fn released(flow: Flow) {
-    with(|watch, _| watch.flow(flow.reversed()).into_iter().for_each(|back| back.release(None)));
+    with(|watch, _| {
+        if std::mem::take(&mut watch.releases) {
+            watch.flow(flow.reversed()).into_iter().for_each(|back| back.release(None));
+        }
+    });
 }
 
 /// A host's CPU has done something.

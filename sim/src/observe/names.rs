@@ -3,7 +3,7 @@
 use backbone::message::{Mac, RequestId};
 
 /// How far into a body its names are looked for: they come first, but a gateway of somebody else may put more before.
-const HEAD_BYTES: usize = 256;
+pub(super) const HEAD_BYTES: usize = 256;
 /// Length of a request's id.
 const ID_BYTES: usize = 32;
 /// Length of a label's address.
@@ -57,9 +57,7 @@ impl<'a> Names<'a> {
 
     /// Those among bytes that are no JSON: headers, keys and values of a store.
     pub(super) fn among(bytes: &[u8]) -> Self {
-        let is_id_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-        let mut runs = bytes.split(|byte| !is_id_digit(byte)).filter(|run| run.len() == ID_BYTES);
-        let request = runs.next().and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+        let request = id_in(bytes).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
         if request.is_some() {
             return Self { request, ..Self::default() };
         }
@@ -72,6 +70,28 @@ impl<'a> Names<'a> {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn is_id_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+/// The first run of digits that is as long as a request's id. Looks from its end, so that most bytes are passed over.
+fn id_in(bytes: &[u8]) -> Option<&[u8]> {
+    let mut from = 0;
+    while let Some(run) = bytes.get(from..from + ID_BYTES) {
+        match run.iter().rposition(|byte| !is_id_digit(*byte)) {
+            Some(last) => from += last + 1,
+            None => {
+                let more = bytes[from + ID_BYTES..].iter().take_while(|byte| is_id_digit(**byte)).count();
+                if more == 0 {
+                    return Some(run);
+                }
+                from += ID_BYTES + more;
+            }
+        }
+    }
+    None
 }
 
 /// The next field of JSON whose value is a text: its key, its value, and what follows. Texts with escapes don't matter
@@ -115,5 +135,9 @@ mod tests {
         let by_label = format!("shelfwire:correlation:{MAC}");
         assert_eq!(Names::among(by_label.as_bytes()).label, MAC.parse().ok());
         assert!(Names::among(b"shelfwire:route:default").is_empty());
+        let longer = format!("a{ID}:{MAC}:f{ID}0:{ID}");
+        let names = Names::among(longer.as_bytes());
+        assert_eq!((names.request, names.label), (ID.parse().ok(), None), "only the last one is as long as an id");
+        assert_eq!(Names::among(format!("{ID}0").as_bytes()).request, None);
     }
 }

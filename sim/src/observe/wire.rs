@@ -31,11 +31,11 @@ pub enum Fate {
     LostAgain,
 }
 
-/// A segment at the moment at which it leaves its host.
+/// What is known of a segment but its data, at the moment at which it leaves its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment<'a> {
-    /// Virtual time.
-    pub now_ns: u64,
+pub struct Header {
+    /// When that is, in virtual time.
+    pub at_ns: u64,
     /// Host and port.
     pub from: (u16, u16),
     /// Host and port.
@@ -48,10 +48,17 @@ pub struct Segment<'a> {
     pub flags: u8,
     /// What its sender has room for, in bytes; not scaled.
     pub window: u16,
-    /// Data.
-    pub payload: &'a [u8],
     /// What becomes of it.
     pub fate: Fate,
+}
+
+/// A segment at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// What it says of itself.
+    pub header: Header,
+    /// Data.
+    pub payload: &'a [u8],
 }
 
 /// What one direction of a connection has come to.
@@ -107,17 +114,17 @@ impl Wire {
             (!segment.payload.is_empty(), PSH),
             (ack.is_some(), ACK),
         ];
-        Segment {
-            now_ns,
+        let header = Header {
+            at_ns: now_ns,
             from: flow.source,
             to: flow.destination,
             seq,
             ack: ack.unwrap_or(0),
             flags: letters.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, letter)| all | letter),
             window,
-            payload: &segment.payload,
             fate,
-        }
+        };
+        Segment { header, payload: &segment.payload }
     }
 
     /// A segment is in its receiver's kernel.
@@ -149,7 +156,7 @@ mod tests {
 
     /// Sends it, lets it arrive if it gets through, and gives its flags, sequence number and acknowledgement.
     fn pass(wire: &mut Wire, flow: Flow, segment: &TcpSegment, fate: Fate) -> (u8, u32, u32) {
-        let left = wire.leave(0, flow, segment, fate);
+        let left = wire.leave(0, flow, segment, fate).header;
         let seen = (left.flags, left.seq, left.ack);
         if matches!(fate, Fate::Sent | Fate::SentAgain) {
             wire.arrive(flow, segment);

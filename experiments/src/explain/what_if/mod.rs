@@ -15,8 +15,8 @@ mod replay;
 mod report;
 mod rooms;
 
-pub use remedy::{Unrunnable, causes_that_can_be_run, remedied};
-pub use report::WhatIf;
+pub use remedy::{Remedied, Unrunnable, causes_that_can_be_run, remedied};
+pub use report::{Ran, WhatIf};
 
 use crate::{
     attribution::{Attribution, Cause},

@@ -6,7 +6,7 @@ use super::{
     rooms::{self, Start},
 };
 use crate::{
-    attribution::{AttributedTask, Attribution, Cause, LastCall, Part},
+    attribution::{AttributedTask, Attribution, Cause, LastCall, Part, sum_us},
     spec::{GatewayMode, Pod, Spec},
 };
 use backbone::config::RouterKind;
@@ -162,7 +162,7 @@ impl Planner<'_> {
         let queued = before[..given].iter().rposition(|part| !waits_for_worker(part.cause)).map_or(0, |last| last + 1);
         let arrival = before[..queued].iter().filter(|part| self.queue_has_room || part.cause != Cause::Dispatcher);
         let delivery = &before[given..];
-        let delivery_us: u64 = delivery.iter().map(|part| u64::from(part.us)).sum();
+        let delivery_us = sum_us(delivery);
         let last_us = task.calls.iter().map(|call| call.ended_us).max().unwrap_or(started_us);
         let (mut closing, mut after) = (Steps::new(), Steps::new());
         self.steps(&cut(last_us.clamp(started_us, try_ended_us), try_ended_us), &mut closing);
@@ -232,7 +232,7 @@ impl Planner<'_> {
             self.routers_are_serial && matches!(pod, Pod::Router(RouterKind::Backward, _)) && part.to != part.at
         };
         if let Some(leaves) = rest.iter().position(is_backward) {
-            let begun_us = call.sent_us + begun_us + rest[..leaves].iter().map(|part| u64::from(part.us)).sum::<u64>();
+            let begun_us = call.sent_us + begun_us + sum_us(&rest[..leaves]);
             let later = rest.split_off(leaves);
             let host = later[0].at;
             let (waits, coming): (Vec<Part>, Vec<Part>) =
@@ -246,7 +246,7 @@ impl Planner<'_> {
             visits.push(AtRouter {
                 step: (place.0, place.1, steps.len() + 1), // after the delay that is yet to come
                 begun_us,
-                waited_us: waits.iter().map(|part| u64::from(part.us)).sum(),
+                waited_us: sum_us(&waits),
                 would_wait_ns: waits
                     .iter()
                     .map(|part| (f64::from(part.us) * NS_PER_US as f64 * factor(part)) as u64)

@@ -22,8 +22,19 @@ pub struct WhatIf {
     pub replayed: Latencies,
     /// As it would be.
     pub estimated: Latencies,
-    /// As it is in a run with a setting that makes the assumptions true: what was changed, and what came out.
-    pub ran: Option<(Vec<Change>, Latencies)>,
+    /// As it is in a run with a setting that makes the assumptions true.
+    pub ran: Option<Ran>,
+}
+
+/// A run with a setting that makes assumptions true.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// What of it is not quite what is assumed ([`Remedied::rounded`](super::Remedied::rounded)).
+    pub rounded: Vec<String>,
+    /// What came out.
+    pub latencies: Latencies,
 }
 
 impl WhatIf {
@@ -57,15 +68,18 @@ impl WhatIf {
             row("as it is", shown(&self.measured));
             row("  replayed: off by, %", off(&self.replayed, &self.measured));
             row("estimated", shown(&self.estimated));
-            if let Some((_, ran)) = &self.ran {
-                row("run", shown(ran));
-                row("  estimate: off by, %", off(&self.estimated, ran));
+            if let Some(Ran { latencies, .. }) = &self.ran {
+                row("run", shown(latencies));
+                row("  estimate: off by, %", off(&self.estimated, latencies));
             }
             out.push('\n');
         }
         let _ = writeln!(out, "what if {}", self.assumptions);
-        for change in self.ran.iter().flat_map(|(changes, _)| changes) {
+        for change in self.ran.iter().flat_map(|ran| &ran.changes) {
             let _ = writeln!(out, "run with {change}");
+        }
+        for rounded in self.ran.iter().flat_map(|ran| &ran.rounded) {
+            let _ = writeln!(out, "not quite what is assumed: {rounded}");
         }
         out
     }
@@ -75,7 +89,9 @@ impl WhatIf {
     pub fn json(&self) -> Value {
         let latencies = |of: &Latencies| json!({ "end_to_end": of.end_to_end, "deciding_try": of.deciding_try });
         let assumed = self.assumptions.0.iter().map(|one| json!({ "cause": one.cause.key(), "factor": one.factor }));
-        let ran = self.ran.as_ref().map(|(changes, ran)| json!({ "changes": changes, "latency_ms": latencies(ran) }));
+        let ran = self.ran.as_ref().map(|Ran { changes, rounded, latencies: ran }| {
+            json!({ "changes": changes, "rounded": rounded, "latency_ms": latencies(ran) })
+        });
         json!({
             "what_if": assumed.collect::<Vec<_>>(),
             "measured_ms": latencies(&self.measured),

@@ -1,9 +1,8 @@
-//! What the network knows of all flows.
+//! What is known of all flows.
 //!
 //! Both directions of a connection share a slot, and nearly all that happens at a time happens to one connection: a
 //! look-up hashes only where the connection is another one than last time.
 
-use super::state::FlowState;
 use crate::flow::Flow;
 use rustc_hash::FxHashMap;
 use std::cell::Cell;
@@ -12,15 +11,20 @@ use std::cell::Cell;
 const NO_CONNECTION: u64 = 0;
 
 /// The states of flows, by name.
-#[derive(Default)]
-pub(super) struct Flows {
+pub(crate) struct Flows<S> {
     /// The slots in use, by the name of one of their directions.
     slots: FxHashMap<u64, u32>,
     /// The direction that names its connection, and the other one.
-    states: Vec<[Option<FlowState>; 2]>,
+    states: Vec<[Option<S>; 2]>,
     free: Vec<u32>,
     /// The connection that was looked up last, and its slot.
     latest: Cell<(u64, u32)>,
+}
+
+impl<S> Default for Flows<S> {
+    fn default() -> Self {
+        Self { slots: FxHashMap::default(), states: Vec::new(), free: Vec::new(), latest: Cell::default() }
+    }
 }
 
 /// Name of the connection, and which of its directions this flow is.
@@ -30,7 +34,7 @@ fn connection_of(flow: Flow) -> (u64, usize) {
     (forth.min(back), usize::from(back < forth))
 }
 
-impl Flows {
+impl<S: Default> Flows<S> {
     fn slot_of(&self, connection: u64) -> Option<usize> {
         let (latest, slot) = self.latest.get();
         if latest == connection {
@@ -41,22 +45,31 @@ impl Flows {
         Some(slot as usize)
     }
 
-    pub(super) fn get(&self, flow: Flow) -> Option<&FlowState> {
+    pub(crate) fn get(&self, flow: Flow) -> Option<&S> {
         let (connection, direction) = connection_of(flow);
         self.states[self.slot_of(connection)?][direction].as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, flow: Flow) -> Option<&mut FlowState> {
+    pub(crate) fn get_mut(&mut self, flow: Flow) -> Option<&mut S> {
         let (connection, direction) = connection_of(flow);
         let slot = self.slot_of(connection)?;
         self.states[slot][direction].as_mut()
     }
 
     /// The state of `flow`, which begins now if it is unknown.
-    pub(super) fn get_or_default(&mut self, flow: Flow) -> &mut FlowState {
+    pub(crate) fn get_or_default(&mut self, flow: Flow) -> &mut S {
         let (connection, direction) = connection_of(flow);
         let slot = self.slot_of(connection).unwrap_or_else(|| self.take_slot(connection));
         self.states[slot][direction].get_or_insert_default()
+    }
+
+    /// The state of `flow`, which begins now if it is unknown, and that of the other direction, if that is known.
+    pub(crate) fn both_mut(&mut self, flow: Flow) -> (&mut S, Option<&mut S>) {
+        let (connection, direction) = connection_of(flow);
+        let slot = self.slot_of(connection).unwrap_or_else(|| self.take_slot(connection));
+        let [forth, back] = &mut self.states[slot];
+        let (own, other) = if direction == 0 { (forth, back) } else { (back, forth) };
+        (own.get_or_insert_default(), other.as_mut())
     }
 
     fn take_slot(&mut self, connection: u64) -> usize {
@@ -68,7 +81,7 @@ impl Flows {
         slot as usize
     }
 
-    pub(super) fn remove(&mut self, flow: Flow) -> Option<FlowState> {
+    pub(crate) fn remove(&mut self, flow: Flow) -> Option<S> {
         let (connection, direction) = connection_of(flow);
         let slot = self.slot_of(connection)?;
         let removed = self.states[slot][direction].take();
@@ -81,7 +94,7 @@ impl Flows {
     }
 
     /// All flows that are known, in their order.
-    pub(super) fn names(&self) -> Vec<Flow> {
+    pub(crate) fn names(&self) -> Vec<Flow> {
         let both = |connection: &u64| [Flow::unpack(*connection), Flow::unpack(*connection).reversed()];
         let mut names: Vec<Flow> = self.slots.keys().flat_map(both).filter(|flow| self.get(*flow).is_some()).collect();
         names.sort_unstable(); // the map's order is not the seed's
@@ -99,12 +112,13 @@ mod tests {
     #[test]
     fn each_direction_has_a_state_of_its_own() {
         let mut flows = Flows::default();
-        flows.get_or_default(FLOW).first_seq = 1;
+        *flows.get_or_default(FLOW) = 1;
         assert!(flows.get(FLOW.reversed()).is_none());
-        flows.get_or_default(FLOW.reversed()).first_seq = 2;
-        flows.get_or_default(OTHER).first_seq = 3;
-        let seqs = [FLOW, FLOW.reversed(), OTHER].map(|flow| flows.get(flow).map(|state| state.first_seq));
-        assert_eq!(seqs, [Some(1), Some(2), Some(3)]);
+        assert_eq!(flows.both_mut(FLOW), (&mut 1, None));
+        *flows.get_or_default(FLOW.reversed()) = 2;
+        *flows.get_or_default(OTHER) = 3;
+        assert_eq!([FLOW, FLOW.reversed(), OTHER].map(|flow| flows.get(flow).copied()), [Some(1), Some(2), Some(3)]);
+        assert_eq!(flows.both_mut(FLOW.reversed()), (&mut 2, Some(&mut 1)));
         assert_eq!(flows.names(), [FLOW, FLOW.reversed(), OTHER]);
     }
 
@@ -112,9 +126,9 @@ mod tests {
     fn a_flow_that_was_removed_is_unknown_and_its_slot_serves_the_next() {
         let mut flows = Flows::default();
         for flow in [FLOW, FLOW.reversed()] {
-            flows.get_or_default(flow).first_seq = 1;
+            *flows.get_or_default(flow) = 1;
         }
-        assert_eq!(flows.remove(FLOW).map(|state| state.first_seq), Some(1));
+        assert_eq!(flows.remove(FLOW), Some(1));
         assert!(flows.get(FLOW).is_none() && flows.get(FLOW.reversed()).is_some());
         assert!(flows.remove(FLOW).is_none());
         assert!(flows.remove(FLOW.reversed()).is_some());
