@@ -128,8 +128,8 @@ impl RpcClient {
         }
     }
 
-    /// Sends all of `requests` at once, for `origin`, and waits for each until its reply or its deadline. The results are
-    /// in the order of the requests.
+    /// Sends all of `requests` at once, for `origin`, and waits for each until its reply or its deadline. The results
+    /// are in the order of the requests.
     pub(crate) async fn call_all(&self, origin: Origin<'_>, requests: Vec<Request>) -> Vec<Result<Reply, CallError>> {
         match self {
             Self::Queue(client) => client.call_all(origin, requests).await,

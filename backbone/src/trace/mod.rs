@@ -2,9 +2,9 @@
 //!
 //! **A call's trace has the id of its request.** So a backward router, to which a gateway echoes nothing but that id,
 //! or not even that where Redis knows it, still knows the trace, and gateways need not be changed. Whose child a span
-//! is travels as the W3C's `traceparent`, in HTTP's and AMQP's headers and MQTT's user properties. The worker decides which
-//! requests are traced, by their ids; who is told nothing decides by the same rule. A task's own trace, its producer's, is not continued but linked to: one task
-//! has many calls.
+//! is travels as the W3C's `traceparent`, in HTTP's and AMQP's headers and MQTT's user properties. The worker decides
+//! which requests are traced, by their ids; who is told nothing decides by the same rule. The trace of a task's
+//! producer is not continued but linked to: one task has many calls.
 //!
 //! The spans go to the collector in the background (`export`), from a buffer with a limit; a service never waits for
 //! them. We make them ourselves: what is needed is a struct and a POST, and OpenTelemetry's SDK sends its batches from

@@ -3,7 +3,7 @@
 use super::{recovery::Recovery, world::World};
 use crate::{
     deployment::RESULTS_QUEUE,
-    spec::{FaultKind, Pod},
+    spec::{Fault, FaultKind, Pod},
 };
 use backbone::{
     config::{ReplyQueue, RouterKind, RpcKind},
@@ -120,10 +120,9 @@ impl Recovery<'_> {
     }
 
     fn keys(&self) -> Vec<String> {
-        // A Redis whose clock was ahead for a while keeps for longer what it was told then.
-        let steps = self.spec.faults.iter().filter(|fault| fault.kind == FaultKind::ClockStep);
-        let ahead_ms = steps.filter_map(|fault| fault.strength).filter_map(|ms| u64::try_from(ms).ok()).sum::<u64>();
-        let now_ms = self.world.unix_ms() + ahead_ms;
+        // A Redis whose clock was ahead for a while keeps for longer what it was told then; and it was told to, by a
+        // router whose clock was behind.
+        let now_ms = self.world.unix_ms() + self.spec.faults.iter().map(clock_off_ms).sum::<u64>();
         let reply_ms = self.world.config.task_worker.reply_timeout_ms;
         let mut left = Vec::new();
         for redis in &self.world.redis {
@@ -136,6 +135,16 @@ impl Recovery<'_> {
             left.extend(told(late.map(name)));
         }
         left
+    }
+}
+
+/// How far a clock was off because of `fault`, at most.
+fn clock_off_ms(fault: &Fault) -> u64 {
+    let (strength, lasted_ms) = (fault.strength.unwrap_or(0).unsigned_abs(), fault.for_ms.unwrap_or(0));
+    match fault.kind {
+        FaultKind::ClockStep => strength,
+        FaultKind::ClockDrift => lasted_ms * strength / 1_000_000,
+        _ => 0,
     }
 }
 
