@@ -5,7 +5,6 @@
 //! consumers come back by themselves (`Deliveries`). What was unacknowledged is delivered again by the broker, what was
 //! unconfirmed is published again by whoever waits for the confirm.
 
-mod answers;
 mod connect;
 mod consuming;
 mod deliveries;
@@ -34,7 +33,6 @@ use crate::{
     telemetry::{Event, Telemetry},
     tls::Tls,
 };
-use answers::Answers;
 use lapin::{Channel, Connection, ConnectionProperties, options::ConfirmSelectOptions, uri::AMQPUri};
 use missing::Repairs;
 use publish::Returns;
@@ -57,7 +55,6 @@ pub(crate) struct OpenConnection {
     /// For publishing and for queues that live as long as the connection.
     channel: Channel,
     returns: Arc<Returns>,
-    answers: Arc<Answers>,
     /// It does not answer; what still waits for something over it waits in vain.
     given_up: CancellationToken,
 }
@@ -175,19 +172,16 @@ impl Dialer for AmqpDialer {
         self.topology.declare(&channel).await?;
         self.needs.met(missing::NEED);
         let (connection, given_up) = (Arc::new(connection), CancellationToken::new());
-        let (returns, answers) = (Arc::default(), Arc::new(Answers::begin()));
-        Ok(OpenConnection { connection, channel, returns, answers, given_up })
+        Ok(OpenConnection { connection, channel, returns: Arc::default(), given_up })
     }
 
     fn is_up(link: &OpenConnection) -> bool {
-        link.connection.status().connected() && link.channel.status().connected() && !link.given_up.is_cancelled()
+        link.connection.status().connected() && link.channel.status().connected()
     }
 
     fn stall(&self, link: &OpenConnection) -> Option<String> {
-        if link.connection.status().blocked() {
-            return Some("publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
-        }
-        let unanswered = self.ask(link);
-        self.needs.reason().or(unanswered)
+        let is_blocked = link.connection.status().blocked();
+        let blocked = is_blocked.then(|| "publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
+        blocked.or_else(|| self.needs.reason())
     }
 }
