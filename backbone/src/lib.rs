@@ -34,6 +34,7 @@
 //! | adapters to the brokers | [`amqp`], `mqtt`, `store` |
 //! | one connection for all who need it | `reconnect` |
 //! | what is needed beside connections | `needs` |
+//! | whether a broker answers | `answers` |
 //! | traces of requests | `trace` |
 //! | what may be configured | [`config`] |
 //! | TLS over a connection of the environment | [`tls`] |
@@ -44,6 +45,7 @@
 
 pub mod admin;
 pub mod amqp;
+mod answers;
 mod backoff;
 pub mod cli;
 pub mod config;

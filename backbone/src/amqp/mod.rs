@@ -26,6 +26,7 @@ pub(crate) use serve::{Served, serve};
 pub(crate) use settling::Settlement;
 
 use crate::{
+    answers::Answers,
     config,
     env::Env,
     needs::Needs,
@@ -45,6 +46,8 @@ use tokio_util::sync::CancellationToken;
 const FRAME_BYTES_MAX: u32 = 8_192;
 /// Limit of a clean close. After it the socket is simply dropped; the broker then requeues what was unacknowledged.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// Limit of the wait for an answer to a question that only asks whether RabbitMQ is there: as long as for a confirm.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// AMQP's reply code for a close without a fault.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -55,6 +58,7 @@ pub(crate) struct OpenConnection {
     /// For publishing and for queues that live as long as the connection.
     channel: Channel,
     returns: Arc<Returns>,
+    answers: Arc<Answers>,
     /// It does not answer; what still waits for something over it waits in vain.
     given_up: CancellationToken,
 }
@@ -137,10 +141,7 @@ impl Session {
     /// Gives up a connection that does not answer, so that its consumers end and the next use dials anew.
     fn give_up(&self, line: Line<OpenConnection>, reason: &str) {
         if self.reconnect.broken(&line, reason) {
-            // lapin ends consumers when the broker has confirmed the close, or the connection fails. One that is silent
-            // does neither, and closing switches heartbeats off.
-            line.connection.given_up.cancel();
-            self.env.spawn("amqp close", async move { line.connection.close().await });
+            self.env.spawn("amqp close", async move { line.connection.give_up().await });
         }
     }
 
@@ -153,6 +154,14 @@ impl Session {
 }
 
 impl OpenConnection {
+    /// Closes a connection that does not answer.
+    async fn give_up(&self) {
+        // lapin ends consumers when the broker has confirmed the close, or the connection fails. One that is silent
+        // does neither, and closing switches heartbeats off.
+        self.given_up.cancel();
+        self.close().await;
+    }
+
     async fn close(&self) {
         // A connection that is broken already, or does not answer, needs no closing.
         let _ = timeout(CLOSE_LIMIT, self.connection.close(REPLY_SUCCESS, "OK".into())).await;
@@ -171,17 +180,39 @@ impl Dialer for AmqpDialer {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.topology.declare(&channel).await?;
         self.needs.met(missing::NEED);
-        let (connection, given_up) = (Arc::new(connection), CancellationToken::new());
-        Ok(OpenConnection { connection, channel, returns: Arc::default(), given_up })
+        let (connection, answers) = (Arc::new(connection), Arc::new(Answers::new()));
+        let given_up = CancellationToken::new();
+        Ok(OpenConnection { connection, channel, returns: Arc::default(), answers, given_up })
     }
 
     fn is_up(link: &OpenConnection) -> bool {
-        link.connection.status().connected() && link.channel.status().connected()
+        let is_open = link.connection.status().connected() && link.channel.status().connected();
+        is_open && !link.given_up.is_cancelled()
     }
 
     fn stall(&self, link: &OpenConnection) -> Option<String> {
-        let is_blocked = link.connection.status().blocked();
-        let blocked = is_blocked.then(|| "publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
-        blocked.or_else(|| self.needs.reason())
+        if link.connection.status().blocked() {
+            return Some("publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
+        }
+        if link.answers.begin(false) {
+            self.ask_in_background(link);
+        }
+        link.answers.overdue("RabbitMQ").or_else(|| self.needs.reason())
+    }
+}
+
+impl AmqpDialer {
+    /// Has RabbitMQ asked whether it is there, and gives the connection up if not.
+    fn ask_in_background(&self, link: &OpenConnection) {
+        let link = link.clone();
+        self.env.spawn("amqp question", async move {
+            // Changes nothing on a channel that has it already, and is answered.
+            let question = link.channel.confirm_select(ConfirmSelectOptions::default());
+            let is_there = link.answers.wait(ANSWER_LIMIT, question).await;
+            // One that lacks memory reads nothing, and says so.
+            if !is_there && !link.connection.status().blocked() {
+                link.give_up().await;
+            }
+        });
     }
 }

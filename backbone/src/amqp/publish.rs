@@ -171,6 +171,7 @@ impl Session {
                 return Err(PublishError::Unconfirmed { to: to() });
             }
         };
+        link.answers.heard();
         let refused = !confirmation.is_ack();
         let carried = confirmation.take_message().and_then(|message| {
             message.delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok())

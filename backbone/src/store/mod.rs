@@ -16,6 +16,7 @@ pub(crate) use routes::{Destination, Way, report_limit};
 pub(crate) use shards::Shards;
 
 use crate::{
+    answers::Answers,
     config,
     env::{Env, Task},
     reconnect::{DialError, Dialer, Reconnect, Unavailable},
@@ -29,7 +30,7 @@ use redis::{
 use refusal::{REHEARSAL_LIMIT, Refusal, Refusals, Remedy};
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -42,8 +43,6 @@ const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
 /// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that
 /// another can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
-/// Who asks for readiness wants to know whether Redis answers now. An answer that is no older than this will do.
-const QUIET: Duration = Duration::from_secs(1);
 /// How much of a value that does not parse is reported, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -104,19 +103,7 @@ struct OpenConnection {
     driver: Arc<Task>,
     /// It leads to the wrong server, or nowhere.
     given_up: Arc<AtomicBool>,
-    answered: Arc<Mutex<Instant>>,
-}
-
-impl OpenConnection {
-    /// Redis has answered.
-    fn heard(&self) {
-        *self.answered.lock().expect("no holder of this lock panics") = Instant::now();
-    }
-
-    /// Whether Redis has not answered lately, so that the connection may be dead.
-    fn is_quiet(&self) -> bool {
-        self.answered.lock().expect("no holder of this lock panics").elapsed() >= QUIET
-    }
+    answers: Arc<Answers>,
 }
 
 struct RedisDialer {
@@ -179,13 +166,13 @@ impl Store {
         let source = match answer {
             Ok(answer) => {
                 self.refusals.overcome(doing);
-                line.connection.heard();
+                line.connection.answers.heard();
                 return Ok(Some(answer));
             }
             Err(error) => error,
         };
         if source.clone().into_server_errors().is_some() {
-            line.connection.heard(); // a no is an answer
+            line.connection.answers.heard(); // a no is an answer
         }
         let of_another_type = keys_of_another_type(pipeline, &source);
         if !of_another_type.is_empty() {
@@ -241,8 +228,7 @@ impl Dialer for RedisDialer {
                 None => return Err(error.into()),
             }
         }
-        let answered = Arc::new(Mutex::new(Instant::now()));
-        Ok(OpenConnection { connection, driver, given_up: Arc::default(), answered })
+        Ok(OpenConnection { connection, driver, given_up: Arc::default(), answers: Arc::new(Answers::new()) })
     }
 
     fn is_up(link: &OpenConnection) -> bool {
@@ -251,10 +237,10 @@ impl Dialer for RedisDialer {
 
     fn stall(&self, link: &OpenConnection) -> Option<String> {
         let refused = self.refusals.reason();
-        if refused.is_some() || link.is_quiet() {
+        if link.answers.begin(refused.is_some()) {
             self.rehearse_in_background(link);
         }
-        refused
+        refused.or_else(|| link.answers.overdue("Redis"))
     }
 }
 

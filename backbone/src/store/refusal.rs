@@ -93,7 +93,6 @@ pub(super) struct Refusals {
     pending: Mutex<BTreeMap<&'static str, Pending>>,
     /// Whether there was ever one: where all goes well, nothing is locked.
     ever: AtomicBool,
-    rehearsing: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -184,27 +183,21 @@ fn rehearsal(commands: &Commands) -> Pipeline {
 }
 
 impl RedisDialer {
-    /// Starts a rehearsal of what was refused, or just asks whether Redis is there, if none is at work. A connection is
-    /// given up if it leads to the wrong server, or if nothing answers: a router without work would else find that out
-    /// by its next request, which would pay for it.
+    /// Starts a rehearsal of what was refused, or just asks whether Redis is there. A connection is given up if it
+    /// leads to the wrong server, or if nothing answers.
     pub(super) fn rehearse_in_background(&self, link: &super::OpenConnection) {
-        if self.refusals.rehearsing.swap(true, Relaxed) {
-            return;
-        }
         let (refusals, mut link) = (self.refusals.clone(), link.clone());
         self.env.spawn("redis rehearsal", async move {
-            let rehearsal = tokio::time::timeout(REHEARSAL_LIMIT, refusals.rehearse(&mut link.connection)).await;
-            let is_of_no_use = match rehearsal {
-                Ok(Ok(())) => false,
-                Ok(Err(error)) => Refusal::of(&error).is_none_or(|refusal| refusal.remedy == Remedy::Dial),
-                Err(_) => true,
+            let mut is_of_no_use = false;
+            let rehearsal = async {
+                if let Err(error) = refusals.rehearse(&mut link.connection).await {
+                    is_of_no_use = Refusal::of(&error).is_none_or(|refusal| refusal.remedy == Remedy::Dial);
+                }
             };
-            if is_of_no_use {
+            let is_there = link.answers.wait(REHEARSAL_LIMIT, rehearsal).await;
+            if is_of_no_use || !is_there {
                 link.given_up.store(true, Relaxed);
-            } else {
-                link.heard();
             }
-            refusals.rehearsing.store(false, Relaxed);
         });
     }
 }
