@@ -25,6 +25,11 @@ struct State {
     asked: Option<Instant>,
 }
 
+/// Has to be put to the broker now.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Question(Instant);
+
 impl Answers {
     /// Of a connection that has just been made.
     pub(crate) fn new() -> Self {
@@ -36,27 +41,31 @@ impl Answers {
         self.state().heard = Instant::now();
     }
 
-    /// Whether to ask now, because nothing has come lately or `is_wanted` anyway, and nobody does. Then the caller has
-    /// to, with [`Answers::wait`].
-    pub(crate) fn begin(&self, is_wanted: bool) -> bool {
+    /// There is a new connection; what was asked over an earlier one is of no interest any more.
+    pub(crate) fn connected(&self) {
+        *self.state() = State { heard: Instant::now(), asked: None };
+    }
+
+    /// A question, if nothing has come lately, or `is_wanted` anyway, and nobody asks. The caller has to ask it, with
+    /// [`Answers::wait`].
+    pub(crate) fn question(&self, is_wanted: bool) -> Option<Question> {
         let mut state = self.state();
         let now = Instant::now();
         let is_due = state.asked.is_none() && (is_wanted || now - state.heard >= QUIET);
-        if is_due {
-            state.asked = Some(now);
-        }
-        is_due
+        is_due.then(|| Question(*state.asked.insert(now)))
     }
 
-    /// Waits for `question`'s answer until `limit`. False if the broker has said nothing at all in that time.
-    pub(crate) async fn wait<T>(&self, limit: Duration, question: impl Future<Output = T>) -> bool {
-        let answered = timeout(limit, question).await.is_ok();
+    /// Waits for `question`'s `answer` until `limit`. False if the broker has said nothing at all in that time.
+    pub(crate) async fn wait<T>(&self, question: Question, limit: Duration, answer: impl Future<Output = T>) -> bool {
+        let is_answered = timeout(limit, answer).await.is_ok();
         let mut state = self.state();
-        let asked = state.asked.take();
-        if answered {
-            state.heard = Instant::now();
+        if state.asked == Some(question.0) {
+            state.asked = None;
+            if is_answered {
+                state.heard = Instant::now();
+            }
         }
-        answered || asked.is_none_or(|asked| state.heard > asked)
+        is_answered || state.heard > question.0
     }
 
     /// What there is to say if `broker` has owed the answer to a question, and said nothing else, for longer than a
@@ -83,25 +92,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_answered_lately_is_not_asked() {
         let answers = Answers::new();
-        assert!(!answers.begin(false));
+        assert!(answers.question(false).is_none());
         sleep(QUIET).await;
         answers.heard();
-        assert!(!answers.begin(false));
+        assert!(answers.question(false).is_none());
         sleep(QUIET).await;
-        assert!(answers.begin(false));
-        assert!(!answers.begin(false), "one question at a time");
-        assert!(answers.wait(LIMIT, ready(())).await);
-        assert!(!answers.begin(false));
-        assert!(answers.begin(true));
+        let question = answers.question(false).unwrap();
+        assert!(answers.question(true).is_none(), "one at a time");
+        assert!(answers.wait(question, LIMIT, ready(())).await);
+        assert!(answers.question(false).is_none());
+        assert!(answers.question(true).is_some());
         assert_eq!(answers.overdue("RabbitMQ"), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_at_all_is_overdue_after_a_second_and_dead_at_the_limit() {
         let answers = Answers::new();
-        sleep(QUIET).await;
-        assert!(answers.begin(false));
-        let asking = async { assert!(!answers.wait(LIMIT, pending::<()>()).await) };
+        let question = answers.question(true).unwrap();
+        let asking = async { assert!(!answers.wait(question, LIMIT, pending::<()>()).await) };
         let watching = async {
             assert_eq!(answers.overdue("RabbitMQ"), None);
             sleep(3 * QUIET).await;
@@ -111,16 +119,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_answers_something_else_meanwhile_lives() {
+    async fn who_says_something_else_meanwhile_lives() {
         let answers = Answers::new();
-        sleep(QUIET).await;
-        assert!(answers.begin(false));
-        let asking = async { assert!(answers.wait(LIMIT, pending::<()>()).await) };
+        let question = answers.question(true).unwrap();
+        let asking = async { assert!(answers.wait(question, LIMIT, pending::<()>()).await) };
         let working = async {
             sleep(5 * QUIET).await;
             answers.heard();
             assert_eq!(answers.overdue("RabbitMQ"), None);
         };
         tokio::join!(asking, working);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_asked_over_an_earlier_connection_is_forgotten() {
+        let answers = Answers::new();
+        let earlier = answers.question(true).unwrap();
+        sleep(QUIET).await;
+        answers.connected();
+        sleep(QUIET).await;
+        assert_eq!(answers.overdue("RabbitMQ"), None);
+        let question = answers.question(false).unwrap();
+        assert!(answers.wait(earlier, LIMIT, pending::<()>()).await, "the next connection is none of its business");
+        assert!(answers.overdue("RabbitMQ").is_some(), "the other question is open still");
+        assert!(!answers.wait(question, LIMIT, pending::<()>()).await);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use serve::{Served, serve};
 pub(crate) use settling::Settlement;
 
 use crate::{
-    answers::Answers,
+    answers::{Answers, Question},
     config,
     env::Env,
     needs::Needs,
@@ -194,8 +194,8 @@ impl Dialer for AmqpDialer {
         if link.connection.status().blocked() {
             return Some("publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
         }
-        if link.answers.begin(false) {
-            self.ask_in_background(link);
+        if let Some(question) = link.answers.question(false) {
+            self.ask_in_background(link, question);
         }
         link.answers.overdue("RabbitMQ").or_else(|| self.needs.reason())
     }
@@ -203,12 +203,12 @@ impl Dialer for AmqpDialer {
 
 impl AmqpDialer {
     /// Has RabbitMQ asked whether it is there, and gives the connection up if not.
-    fn ask_in_background(&self, link: &OpenConnection) {
+    fn ask_in_background(&self, link: &OpenConnection, question: Question) {
         let link = link.clone();
         self.env.spawn("amqp question", async move {
             // Changes nothing on a channel that has it already, and is answered.
-            let question = link.channel.confirm_select(ConfirmSelectOptions::default());
-            let is_there = link.answers.wait(ANSWER_LIMIT, question).await;
+            let answer = link.channel.confirm_select(ConfirmSelectOptions::default());
+            let is_there = link.answers.wait(question, ANSWER_LIMIT, answer).await;
             // One that lacks memory reads nothing, and says so.
             if !is_there && !link.connection.status().blocked() {
                 link.give_up().await;

@@ -2,6 +2,7 @@
 
 use super::{Generation, Incoming, Subscriptions, limit::PacketLimit, refusal, unsent::Unsent};
 use crate::{
+    answers::Answers,
     backoff::Backoff,
     env::Env,
     needs::Needs,
@@ -12,13 +13,26 @@ use rumqttc::{
     AsyncClient, ConnectionError, EventLoop, SubscribeReasonCode,
     mqttbytes::v5::{ConnAck, Packet},
 };
-use std::sync::{Arc, atomic::Ordering::Relaxed};
-use tokio::sync::{mpsc, watch};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::sync::{
+    mpsc::{
+        self,
+        error::{SendTimeoutError, TrySendError},
+    },
+    watch,
+};
+
+/// A service that is behind is noted to have been answered so often, well within a second.
+const STILL_ANSWERED: Duration = Duration::from_millis(500);
 
 pub(super) struct Driver {
     pub(super) env: Env,
     pub(super) telemetry: Arc<dyn Telemetry>,
     pub(super) needs: Arc<Needs>,
+    pub(super) answers: Arc<Answers>,
     pub(super) client: AsyncClient,
     pub(super) event_loop: EventLoop,
     pub(super) subscriptions: Arc<Subscriptions>,
@@ -44,10 +58,15 @@ impl Driver {
                     if *self.give_up.borrow_and_update() != *self.generation.borrow() {
                         continue; // it is given up already
                     }
-                    Err("no PUBACK in time".to_owned())
+                    Err("no answer in time".to_owned())
                 }
                 event = self.event_loop.poll() => match event {
-                    Ok(event) => Ok(event),
+                    Ok(event) => {
+                        if matches!(event, rumqttc::Event::Incoming(_)) {
+                            self.answers.heard();
+                        }
+                        Ok(event)
+                    }
                     Err(ConnectionError::RequestsDone) => return,
                     Err(error) => {
                         self.limit.lost(&error);
@@ -78,9 +97,7 @@ impl Driver {
                         packet_id: publish.pkid,
                         qos: publish.qos,
                     };
-                    // Waits when the service is behind; it gets on without this task, so the wait ends. No receiver: no
-                    // service, and this task is about to be aborted.
-                    let _ = self.incoming.send(message).await;
+                    self.pass_on(message).await;
                     Ok(())
                 }
                 Ok(rumqttc::Event::Incoming(Packet::SubAck(suback))) => {
@@ -112,6 +129,16 @@ impl Driver {
         }
     }
 
+    /// Hands `message` to the service, and waits if that is behind; it gets on without this task, so the wait ends.
+    async fn pass_on(&self, message: Incoming) {
+        // No receiver: no service, and this task is about to be aborted.
+        let Err(TrySendError::Full(mut message)) = self.incoming.try_send(message) else { return };
+        while let Err(SendTimeoutError::Timeout(waiting)) = self.incoming.send_timeout(message, STILL_ANSWERED).await {
+            self.answers.heard(); // what came is still here, so no more can
+            message = waiting;
+        }
+    }
+
     fn connected(&self, generation: Generation, connack: &ConnAck) -> Result<(), String> {
         let properties = connack.properties.as_ref();
         if properties.is_some_and(|properties| properties.max_qos == Some(0)) {
@@ -125,6 +152,7 @@ impl Driver {
         } else {
             self.needs.met(refusal::SUBSCRIPTIONS);
         }
+        self.answers.connected();
         self.generation.send_replace(Some(generation));
         self.telemetry.record(&Event::Connected { broker: "mqtt" });
         Ok(())

@@ -10,13 +10,15 @@
 mod driver;
 mod limit;
 mod refusal;
+mod standing;
 mod unsent;
 
 use crate::{
+    answers::Answers,
     config,
     env::{DIAL_LIMIT, Env, TaskGuard},
     needs::Needs,
-    telemetry::{Ask, Standing, Telemetry},
+    telemetry::{Ask, Telemetry},
     tls,
     trace::{TRACEPARENT, TraceParent},
 };
@@ -28,6 +30,7 @@ use rumqttc::{
     PublishResult, SubscribeFilterInput,
     mqttbytes::{QoS, v5::Publish},
 };
+use standing::Link;
 use std::{
     sync::{
         Arc,
@@ -177,13 +180,17 @@ impl Mqtt {
         let (incoming, received) = mpsc::channel(usize::from(config.receive_maximum));
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
-        let watched: watch::Receiver<Option<Generation>> = current.clone();
         let needs = Arc::<Needs>::default();
-        let needed = needs.clone();
-        let ask: Ask = Arc::new(move || match watched.borrow().is_some() {
-            true => needed.reason().map_or(Standing::Up, Standing::Stalled),
-            false => Standing::Down,
-        });
+        let answers = Arc::new(Answers::new());
+        let link = Link {
+            env: env.clone(),
+            client: client.clone(),
+            generation: current.clone(),
+            give_up: give_up.clone(),
+            answers: answers.clone(),
+            needs: needs.clone(),
+        };
+        let ask: Ask = Arc::new(move || link.standing());
         telemetry.keeps("mqtt", &ask);
         let wanted = AtomicBool::new(!filters.is_empty());
         let subscriptions = Arc::new(Subscriptions { filters, wanted });
@@ -192,6 +199,7 @@ impl Mqtt {
             env: env.clone(),
             telemetry: telemetry.clone(),
             needs: needs.clone(),
+            answers,
             client: client.clone(),
             event_loop,
             subscriptions: subscriptions.clone(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     env::{Stream, memory::memory_env},
-    telemetry::{Event, Telemetry},
+    telemetry::{Event, Standing, Telemetry},
 };
 use std::sync::Mutex;
 use tokio::{
@@ -12,9 +12,9 @@ use tokio::{
 /// A CONNACK without session, code or properties (MQTT 5, 3.2).
 const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
 
-/// Connections made and lost, in order.
+/// Connections made and lost, in order, and whom to ask how the present one stands.
 #[derive(Default)]
-struct Connections(Mutex<Vec<String>>);
+struct Connections(Mutex<Vec<String>>, Mutex<Option<Ask>>);
 
 impl Telemetry for Connections {
     fn record(&self, event: &Event<'_>) {
@@ -24,6 +24,10 @@ impl Telemetry for Connections {
             _ => return,
         };
         self.0.lock().unwrap().push(what);
+    }
+
+    fn keeps(&self, _: &'static str, ask: &Ask) {
+        *self.1.lock().unwrap() = Some(ask.clone());
     }
 }
 
@@ -35,8 +39,8 @@ async fn welcome(mut stream: Stream) {
     while stream.read(&mut buf).await.unwrap_or(0) > 0 {}
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on_it() {
+/// A client of a broker that welcomes it and says no more.
+async fn unanswered() -> (Mqtt, Arc<Connections>) {
     let env = memory_env();
     let mut listener = env.listen(([0, 0, 0, 0], 1883).into()).await.unwrap();
     env.spawn("broker", {
@@ -49,12 +53,31 @@ async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on
     });
     let connections = Arc::new(Connections::default());
     let (mqtt, _) = Mqtt::start(&env, &config::Mqtt::default(), "test", Vec::new(), connections.clone());
+    (mqtt, connections)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_work_is_given_up_if_nobody_answers_who_asks_for_readiness() {
+    let (_mqtt, connections) = unanswered().await;
+    sleep(Duration::from_secs(2)).await;
+    let ask = connections.1.lock().unwrap().clone().unwrap();
+    assert_eq!(ask(), Standing::Up, "nothing is wrong yet");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(ask(), Standing::Stalled("the MQTT broker has not answered for 3 s".into()));
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(*connections.0.lock().unwrap(), ["connected", "no answer in time", "connected"]);
+    assert_eq!(ask(), Standing::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_answer_is_given_up_once_however_many_wait_on_it() {
+    let (mqtt, connections) = unanswered().await;
     let publish = || mqtt.publish("topic".into(), vec![1], None, 60, Instant::now() + Duration::from_secs(1), None);
     let (first, second) = tokio::join!(publish(), publish());
     assert!(matches!(first, Err(MqttError::Unacknowledged { .. })), "{first:?}");
     assert!(matches!(second, Err(MqttError::Unacknowledged { .. })), "{second:?}");
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(*connections.0.lock().unwrap(), ["connected", "no PUBACK in time", "connected"]);
+    assert_eq!(*connections.0.lock().unwrap(), ["connected", "no answer in time", "connected"]);
 }
 
 /// How a broker that announces no limit says that a message is too large for it.

@@ -237,8 +237,8 @@ impl Dialer for RedisDialer {
 
     fn stall(&self, link: &OpenConnection) -> Option<String> {
         let refused = self.refusals.reason();
-        if link.answers.begin(refused.is_some()) {
-            self.rehearse_in_background(link);
+        if let Some(question) = link.answers.question(refused.is_some()) {
+            self.rehearse_in_background(link, question);
         }
         refused.or_else(|| link.answers.overdue("Redis"))
     }

@@ -5,7 +5,7 @@
 //! says that the server is the wrong one.
 
 use super::RedisDialer;
-use crate::telemetry::bounded;
+use crate::{answers::Question, telemetry::bounded};
 use redis::{Arg, Pipeline, RedisError, ServerError, aio::MultiplexedConnection};
 use std::{
     collections::BTreeMap,
@@ -185,7 +185,7 @@ fn rehearsal(commands: &Commands) -> Pipeline {
 impl RedisDialer {
     /// Starts a rehearsal of what was refused, or just asks whether Redis is there. A connection is given up if it
     /// leads to the wrong server, or if nothing answers.
-    pub(super) fn rehearse_in_background(&self, link: &super::OpenConnection) {
+    pub(super) fn rehearse_in_background(&self, link: &super::OpenConnection, question: Question) {
         let (refusals, mut link) = (self.refusals.clone(), link.clone());
         self.env.spawn("redis rehearsal", async move {
             let mut is_of_no_use = false;
@@ -194,7 +194,7 @@ impl RedisDialer {
                     is_of_no_use = Refusal::of(&error).is_none_or(|refusal| refusal.remedy == Remedy::Dial);
                 }
             };
-            let is_there = link.answers.wait(REHEARSAL_LIMIT, rehearsal).await;
+            let is_there = link.answers.wait(question, REHEARSAL_LIMIT, rehearsal).await;
             if is_of_no_use || !is_there {
                 link.given_up.store(true, Relaxed);
             }

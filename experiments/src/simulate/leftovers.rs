@@ -10,7 +10,7 @@ use backbone::{
     message::{DEFAULT_ROUTE_KEY, ROUTING_QUEUE, TASK_QUEUE, dead_letter_queue},
 };
 use sim::broker::mqtt::SessionInfo;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// Most of the same kind that are told of.
 const TOLD_MAX: usize = 5;
@@ -62,6 +62,8 @@ impl Recovery<'_> {
         if connections > amqp_clients {
             left.push(format!("RabbitMQ has {connections} connections, for {amqp_clients} clients"));
         }
+        // One whose service went without a last word gets its share of the messages until its heartbeats fail.
+        left.extend(self.consumers().iter().filter(|queue| queue.found > *queue.expected.end()).map(Consumed::told));
         left.extend(self.keys());
         left
     }
@@ -83,19 +85,26 @@ impl Recovery<'_> {
                 format!("the MQTT broker has {subscriptions} subscriptions, where it had {}", self.subscriptions);
             missing.push(text);
         }
-        let producers = usize::from(spec.expect.probe_tasks > 0 && spec.backbone.results.publish);
-        let consumers = [
-            (TASK_QUEUE, self.services(|pod| matches!(pod, Pod::TaskWorker(_)))),
-            (ROUTING_QUEUE, self.services(|pod| matches!(pod, Pod::Router(RouterKind::Forward, _)))),
-            (RESULTS_QUEUE, producers),
-        ];
-        for (queue, expected) in consumers {
-            let found = world.amqp.consumer_count(queue).unwrap_or(0);
-            if found < expected {
-                missing.push(format!("queue {queue} has {found} consumers, for {expected} services"));
-            }
-        }
+        let consumers = self.consumers();
+        missing.extend(consumers.iter().filter(|queue| queue.found < *queue.expected.start()).map(Consumed::told));
         missing
+    }
+
+    /// The queues that are consumed. None where the autoscaler decides by how many.
+    fn consumers(&self) -> Vec<Consumed> {
+        let (world, spec) = (self.world, self.spec);
+        if !spec.autoscale.is_empty() {
+            return Vec::new();
+        }
+        let workers = self.services(|pod| matches!(pod, Pod::TaskWorker(_)));
+        let routers = self.services(|pod| matches!(pod, Pod::Router(RouterKind::Forward, _)));
+        let producers = usize::from(spec.backbone.results.publish);
+        // Without probes nothing is left for the producer to hear of.
+        let least = if spec.expect.probe_tasks > 0 { producers } else { 0 };
+        let all =
+            [(TASK_QUEUE, workers..=workers), (ROUTING_QUEUE, routers..=routers), (RESULTS_QUEUE, least..=producers)];
+        let found = |name| world.amqp.consumer_count(name).unwrap_or(0);
+        all.into_iter().map(|(name, expected)| Consumed { name, found: found(name), expected }).collect()
     }
 
     fn queues(&self) -> Vec<String> {
@@ -135,6 +144,19 @@ impl Recovery<'_> {
             left.extend(told(late.map(name)));
         }
         left
+    }
+}
+
+/// A queue, how many consumers it has, and how many it should have.
+struct Consumed {
+    name: &'static str,
+    found: usize,
+    expected: RangeInclusive<usize>,
+}
+
+impl Consumed {
+    fn told(&self) -> String {
+        format!("queue {} has {} consumers, for {} services", self.name, self.found, self.expected.end())
     }
 }
 
