@@ -124,8 +124,9 @@ struct RequestEntry {
     taken_us: Option<u64>,
     returned_us: Option<u64>,
     received_us: Option<u64>,
-    /// A newer command for its label had been sent when it was taken.
-    outranked: bool,
+    /// Who took it, and who took it again, which is rare.
+    taken: Option<Take>,
+    taken_again: Vec<Take>,
     /// A gateway has it.
     forwarded: bool,
     /// Reached its caller, and a backward router has said so.
@@ -299,11 +300,32 @@ impl Entries {
     }
 }
 
+/// A router has taken a request.
+#[derive(Clone, Copy)]
+struct Take {
+    by: Pod,
+    /// A newer command for its label had been sent by then.
+    outranked: bool,
+}
+
 impl RequestEntry {
     fn sent(pod: Pod, task: usize, esl: Mac, sent_us: u64, returned: bool) -> Self {
-        let (received, forwarded, outranked) = (false, false, false);
+        let (taken, taken_again, received, forwarded) = (None, Vec::new(), false, false);
         let (taken_us, returned_us, received_us) = (None, None, None);
-        Self { pod, task, esl, sent_us, taken_us, returned_us, received_us, outranked, forwarded, received, returned }
+        Self {
+            pod,
+            task,
+            esl,
+            sent_us,
+            taken_us,
+            returned_us,
+            received_us,
+            taken,
+            taken_again,
+            forwarded,
+            received,
+            returned,
+        }
     }
 }
 
@@ -336,6 +358,7 @@ impl TaskEntry {
 mod tests {
     use super::*;
     use crate::spec::Spec;
+    use backbone::{config::RouterKind, env::Env};
 
     #[test]
     fn a_task_that_is_delivered_again_after_its_end_was_not_retried() {
@@ -350,5 +373,30 @@ mod tests {
         worker.record(&Event::TaskDone { task: &task, attempt: 1, latency_us: 3, age_us: 3 });
         started();
         assert_eq!(recorder.entries().tasks[0].attempts, 2);
+    }
+
+    #[test]
+    fn a_router_is_not_blamed_for_what_it_took_before_a_newer_command_was_sent() {
+        let mut spec = Spec::default();
+        spec.workload.tasks = 2;
+        let recorder = Recorder::new(&spec, Arc::default(), RouterReports::Here);
+        let worker = recorder.telemetry(Pod::TaskWorker(0), |_| Some(5));
+        let [first, second] =
+            [0, 1].map(|index| recorder.telemetry(Pod::Router(RouterKind::Forward, index), |_| Some(5)));
+        let (esl, gateway) = (Mac::new(1), Mac::new(2));
+        let [older, newer] = [0, 1].map(|index| {
+            let (request, task) = (RequestId::draw(&Env::tokio()), task_id(index).parse().unwrap());
+            worker.record(&Event::RequestSent { request, esl, task: &task });
+            request
+        });
+        let violations = || recorder.entries().violations.len();
+        first.record(&Event::RequestTaken { request: older });
+        second.record(&Event::RequestTaken { request: newer });
+        second.record(&Event::RequestForwarded { request: newer, gateway });
+        second.record(&Event::RequestTaken { request: older });
+        first.record(&Event::RequestForwarded { request: older, gateway });
+        assert_eq!(violations(), 0, "it was on its way when the newer one was sent");
+        second.record(&Event::RequestForwarded { request: older, gateway });
+        assert_eq!(violations(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Watches what services and labels do as it happens: which rare paths a run takes, and rules that can be seen to be
 //! broken only at that moment.
 
-use super::{Entries, Recorder, RequestEntry, TaskEntry};
+use super::{Entries, Recorder, RequestEntry, Take, TaskEntry};
 use crate::{
     measure::{
         oracle::{Oracle, Violation},
@@ -246,8 +246,8 @@ impl Entries {
             | Event::TaskRetried { .. }
             | Event::TaskDeadLettered { .. } => self.watch_task(rules, pod, now_us, event),
             Event::RequestSent { .. } => {}
-            Event::RequestTaken { request } => self.watch_taken(rules, request, now_us),
-            Event::RequestForwarded { request, gateway } => self.watch_forwarded(rules, request, gateway),
+            Event::RequestTaken { request } => self.watch_taken(rules, pod, request, now_us),
+            Event::RequestForwarded { request, gateway } => self.watch_forwarded(rules, pod, request, gateway),
             Event::ReplyReturned { request } => {
                 if self.requests.get(&request).is_some_and(|entry| entry.returned) {
                     self.reach(Sometimes::ReturnedAgain);
@@ -345,7 +345,7 @@ impl Entries {
         }
     }
 
-    fn watch_taken(&mut self, rules: &Rules, request: RequestId, now_us: u64) {
+    fn watch_taken(&mut self, rules: &Rules, by: Pod, request: RequestId, now_us: u64) {
         let timed_out_us = self.watch.timed_out.get(&request).copied();
         let newest = |entry: &RequestEntry| self.watch.sent.get(&entry.esl).map_or(0, |(newest, _)| *newest);
         let (mut deadline_us, mut again) = (timed_out_us, false);
@@ -353,7 +353,7 @@ impl Entries {
             let outranked = newest(entry) > Workload::version_of(entry.task);
             deadline_us = Some(entry.sent_us + rules.reply_timeout_us);
             again = entry.taken_us.is_some();
-            self.requests.get_mut(&request).expect("it was there a line above").outranked = outranked;
+            self.requests.get_mut(&request).expect("it was there a line above").note_take(Take { by, outranked });
         }
         if again {
             self.reach(Sometimes::TakenAgain);
@@ -365,9 +365,9 @@ impl Entries {
         }
     }
 
-    fn watch_forwarded(&mut self, rules: &Rules, request: RequestId, gateway: Mac) {
+    fn watch_forwarded(&mut self, rules: &Rules, by: Pod, request: RequestId, gateway: Mac) {
         let Some(entry) = self.requests.get_mut(&request) else { return };
-        let (esl, version, outranked) = (entry.esl, Workload::version_of(entry.task), entry.outranked);
+        let (esl, version, outranked) = (entry.esl, Workload::version_of(entry.task), entry.was_outranked(by));
         if std::mem::replace(&mut entry.forwarded, true) {
             self.reach(Sometimes::ForwardedAgain);
         }
@@ -380,6 +380,19 @@ impl Entries {
             let text = format!("version {version} was sent to label {esl} after version {newest} had been");
             self.violate(Oracle::OutrankedSent.broken(text));
         }
+    }
+}
+
+impl RequestEntry {
+    fn note_take(&mut self, take: Take) {
+        if self.taken.is_none() { self.taken = Some(take) } else { self.taken_again.push(take) }
+    }
+
+    /// Whether a newer command had been sent whenever this router took it. What it took before may be under way for
+    /// long, and be sent when somebody else has it, too.
+    fn was_outranked(&self, by: Pod) -> bool {
+        let mut takes = self.taken.iter().chain(&self.taken_again).filter(|take| take.by == by);
+        takes.next().is_some_and(|first| first.outranked)
     }
 }
 

@@ -59,7 +59,7 @@ pub enum FaultKind {
     /// A replica that has heard nothing since the fault's begin takes the place of Redis at its end: what was written
     /// meanwhile is lost.
     Failover,
-    /// Redis loses so many percent of its keys.
+    /// Redis loses so many percent of its keys, of those that expire.
     Evict,
     /// The MQTT broker sends a gateway away, or, as its own fault, all clients.
     Kick,

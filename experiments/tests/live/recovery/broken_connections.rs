@@ -144,6 +144,7 @@ async fn services_recover_from_single_broken_connections_and_lose_no_task() {
             eprintln!("    all tasks done after {:.1} s", took.as_secs_f64());
             assert!(took < OTHERS_TAKE_OVER, "{took:?}");
         }
+        broken.is_noticed().await;
         relays.0[&connection].heal();
         broken.recovers().await;
     }

@@ -129,6 +129,7 @@ async fn routers_recover_from_broken_connections(world: &World, places: &Places)
         assert_eq!(who, "http-0", "{said}");
         // A retry may go to the other worker.
         world.finishes_its_tasks().await;
+        broken.is_noticed().await;
         relay.heal();
         broken.recovers().await;
     }

@@ -37,7 +37,7 @@ impl Databases {
         self.0.iter().zip(&other.0).map(|(ours, theirs)| ours.differences(theirs)).sum()
     }
 
-    /// Removes so many percent of all keys.
+    /// Removes so many percent of all keys that expire.
     pub(super) fn evict(&mut self, percent: usize) -> usize {
         self.0.iter_mut().map(|keyspace| keyspace.evict(percent)).sum()
     }

@@ -32,8 +32,8 @@ impl Broker {
         changed
     }
 
-    /// Removes a share of all keys, spread over them, as a server at its `maxmemory` with the policy `allkeys-random`
-    /// does. Returns how many.
+    /// Removes a share of all keys that expire, spread over them, as a server at its `maxmemory` with the policy
+    /// `volatile-random` does. Returns how many.
     pub fn evict(&self, percent: u8) -> usize {
         self.databases().evict(percent.into())
     }

@@ -96,10 +96,11 @@ impl Keyspace {
         changed + other.entries.keys().filter(|key| !self.entries.contains_key(*key)).count()
     }
 
-    /// Removes so many percent of the keys, spread over all of them. Returns how many.
+    /// Removes so many percent of the keys that expire, spread over all of them. Returns how many.
     pub(super) fn evict(&mut self, percent: usize) -> usize {
-        let due = |(place, _): &(usize, _)| (place + 1) * percent / 100 > place * percent / 100;
-        let keys: Vec<Arc<[u8]>> = self.entries.keys().enumerate().filter(due).map(|(_, key)| key.clone()).collect();
+        let due = |(place, _): &(usize, (&Arc<[u8]>, &Entry))| (place + 1) * percent / 100 > place * percent / 100;
+        let expiring = self.entries.iter().filter(|(_, entry)| entry.expires_ms != NEVER);
+        let keys: Vec<Arc<[u8]>> = expiring.enumerate().filter(due).map(|(_, (key, _))| key.clone()).collect();
         for key in &keys {
             self.remove(key);
         }

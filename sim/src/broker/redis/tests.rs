@@ -49,6 +49,16 @@ fn wire(line: &str) -> String {
 }
 
 #[test]
+fn of_keys_that_expire_a_share_is_evicted_and_of_others_none() {
+    let mut db = Databases::default();
+    (0..10).for_each(|i| _ = run(&mut db, &format!("SET k{i} v PX 100"), 0).unwrap());
+    run(&mut db, "SET stays v", 0).unwrap();
+    assert_eq!(db.evict(30), 3);
+    assert_eq!(db.evict(100), 7);
+    assert_eq!(run(&mut db, "GET stays", 0), Ok(bulk("v")));
+}
+
+#[test]
 fn a_key_exists_up_to_and_including_the_millisecond_of_its_expiry() {
     let mut db = Databases::default();
     run(&mut db, "SET k v PX 100", 1000).unwrap();
