@@ -4,7 +4,7 @@
 //! A seed says what there is and what breaks, but not what comes of it: that depends on the machine's clocks. So each
 //! verdict stands beside the simulator's on the same world, and what differs is a finding about one of them.
 
-use super::{dice::Dice, world};
+use super::{dice::Dice, schedule, world};
 use crate::{
     live::FAULT_KINDS,
     measure::Outcome,
@@ -31,6 +31,9 @@ const KEEP_ALIVE_S_MAX: u16 = 8;
 const SESSION_S_MAX: u32 = 8;
 /// How often a fault hits all routers of a kind, in percent.
 const ALL_PERCENT: u64 = 15;
+
+/// How often nothing passes between a router and one broker rather than all, in percent.
+const BETWEEN_PERCENT: u64 = 60;
 
 /// The world of `seed`, with what breaks in it.
 ///
@@ -59,7 +62,7 @@ pub fn with_faults(spec: &Spec, seed: u64) -> Spec {
 }
 
 fn broken(mut spec: Spec, seed: u64) -> Spec {
-    spec.faults = schedule(&spec, seed);
+    spec.faults = faults(&spec, seed);
     world::with_limits(&mut spec);
     spec.check().expect("only valid worlds are drawn");
     spec
@@ -110,7 +113,7 @@ fn make_real(spec: &mut Spec) {
 }
 
 /// The faults of `seed` for `spec`, by the time at which they begin.
-fn schedule(spec: &Spec, seed: u64) -> Vec<Fault> {
+fn faults(spec: &Spec, seed: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "live faults");
     let routers = spec.routers();
     let span_ms = spec.workload.duration_s.max(1) * 1_000;
@@ -120,9 +123,13 @@ fn schedule(spec: &Spec, seed: u64) -> Vec<Fault> {
             let pod = if dice.percent(50) { router } else { dice.one(&Pod::BROKERS) };
             let is_all = pod == router && dice.percent(ALL_PERCENT);
             let target = if is_all { Part::All(pod) } else { Part::One(pod) };
-            let kinds: Vec<FaultKind> = FAULT_KINDS.into_iter().filter(|kind| kind.scope().has(target)).collect();
-            let at_ms = u64::from(dice.any(0..=span_ms));
-            Fault::new(at_ms, dice.one(&kinds), target, u64::from(dice.magnitude(FOR_MS)))
+            // What is between it and a broker is a router's; a broker's other ways lie within this process.
+            let can = |kind: &FaultKind| kind.scope().has(target) && (*kind != FaultKind::Hold || pod == router);
+            let kinds: Vec<FaultKind> = FAULT_KINDS.into_iter().filter(can).collect();
+            let (at_ms, kind) = (u64::from(dice.any(0..=span_ms)), dice.one(&kinds));
+            let fault = Fault::new(at_ms, kind, target, u64::from(dice.magnitude(FOR_MS)));
+            let is_between = kind == FaultKind::Hold && dice.percent(BETWEEN_PERCENT);
+            if is_between { fault.from(dice.one(&schedule::peers(spec, router))) } else { fault }
         })
         .collect();
     faults.sort_by_key(|fault| fault.at_ms);

@@ -118,7 +118,7 @@ fn parts(spec: &Spec) -> BTreeMap<&'static str, Vec<Pod>> {
 }
 
 /// The parts that `pod` talks to.
-fn peers(spec: &Spec, pod: Pod) -> Vec<Pod> {
+pub(super) fn peers(spec: &Spec, pod: Pod) -> Vec<Pod> {
     let redis = || spec.brokers.redis();
     match pod {
         Pod::Router(RouterKind::Http, _) => [Pod::Mqtt].into_iter().chain(redis()).collect(),

@@ -40,6 +40,10 @@ impl Private {
         self.lock().real.pid()
     }
 
+    fn port(&self) -> u16 {
+        self.lock().real.port()
+    }
+
     /// It is in `group` from now on, and no more in that which it was in.
     pub(super) fn hold(&self, group: Option<Group>) {
         self.lock().group = group;
@@ -95,7 +99,12 @@ impl Brokers {
 
     /// Whether this broker was started for this run.
     pub(super) fn is_private(&self, broker: Pod) -> bool {
-        self.private.iter().any(|(private, _)| *private == broker)
+        self.private_port(broker).is_some()
+    }
+
+    /// Where this broker listens, on 127.0.0.1, if it was started for this run.
+    pub(super) fn private_port(&self, broker: Pod) -> Option<u16> {
+        self.private.iter().find(|(private, _)| *private == broker).map(|(_, private)| private.port())
     }
 }
 

@@ -1,6 +1,7 @@
-//! What breaks in a live run: processes that die, stop or stand still, by the same specs as in the simulator.
+//! What breaks in a live run: processes that die, stop or stand still, and ways between them on which nothing passes, by
+//! the same specs as in the simulator.
 //!
-//! Each fault begins at its time. One whose part is in the hands of another fault waits for that one's end: a process
+//! Each fault begins at its time. One of a process whose part is in the hands of another fault waits for that one's end: a process
 //! that is dead can't be frozen. A broker takes the time that it needs to boot, RabbitMQ seconds, beside that for which
 //! it is away.
 
@@ -12,7 +13,7 @@ use crate::{
     measure::{Oracle, Recorder},
     spec::{Fault, FaultKind, Pod, Spec},
 };
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use backbone::env::{Env, TaskGuard};
 use futures_util::future::try_join_all;
 use std::{sync::Arc, time::Duration};
@@ -21,9 +22,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// What a live run can do to processes.
-pub const KINDS: [FaultKind; 5] =
-    [FaultKind::Crash, FaultKind::Restart, FaultKind::RollingRestart, FaultKind::ScaleToOne, FaultKind::Freeze];
+/// What a live run can do.
+pub const KINDS: [FaultKind; 6] = [
+    FaultKind::Crash,
+    FaultKind::Restart,
+    FaultKind::RollingRestart,
+    FaultKind::ScaleToOne,
+    FaultKind::Freeze,
+    FaultKind::Hold,
+];
 
 /// Faults that happen. Dropping this ends them.
 pub(super) struct Faults {
@@ -48,9 +55,23 @@ pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
             "{} breaks {target}, which is no process of its own in a live run; routers, amqp, mqtt and redis are",
             spec.name
         );
+        let is_way = *kind == FaultKind::Hold;
+        let brokers = match fault.from.filter(|_| is_way) {
+            _ if !is_way => vec![target.example()],
+            Some(from) => vec![from.example()],
+            None => Pod::BROKERS.to_vec(),
+        };
+        ensure!(
+            !is_way
+                || matches!(target.example(), Pod::Router(..)) && brokers.iter().all(|pod| Pod::BROKERS.contains(pod)),
+            "{} holds what {target} sends; a live run holds what is between a router and its brokers",
+            spec.name
+        );
         let given = [(Pod::Amqp, &options.amqp), (Pod::Mqtt, &options.mqtt), (Pod::Redis, &options.redis)];
-        let is_given = given.iter().any(|(broker, url)| *broker == target.example() && url.is_some());
-        ensure!(!is_given, "{} breaks {target}, and --{target} names one that is not the run's", spec.name);
+        let given = given.iter().find(|(broker, url)| brokers.contains(broker) && url.is_some());
+        if let Some((broker, _)) = given {
+            bail!("{} breaks {target}, and --{broker} names one that is not the run's", spec.name);
+        }
         ensure!(
             for_ms.is_some(),
             "{} breaks {target} without an end (`for_ms`): a live run waits until all works again",
@@ -90,7 +111,7 @@ struct Breaking<'a> {
 }
 
 impl Breaking<'_> {
-    /// One fault, from its begin to its end. Returns how many processes it hit.
+    /// One fault, from its begin to its end. Returns how many processes, or connections, it hit.
     async fn happen(&self, fault: &Fault) -> anyhow::Result<u64> {
         let pods = fault.target.pods(self.spec);
         let lasts = Duration::from_millis(fault.for_ms.unwrap_or(0));
@@ -102,6 +123,7 @@ impl Breaking<'_> {
                     sleep(lasts).await;
                 }
             }
+            FaultKind::Hold => hits = self.processes.ways().hold(self.spec, fault, lasts).await,
             FaultKind::ScaleToOne => hits = self.hit_all(fault.kind, &pods[1..], lasts).await?,
             kind => hits = self.hit_all(kind, &pods, lasts).await?,
         }
@@ -139,6 +161,7 @@ impl Breaking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use backbone::config::RouterKind;
 
     fn refused(fault: Fault, options: &Options) -> String {
         let spec = Spec { name: "mine".into(), faults: vec![fault], ..Spec::default() };
@@ -157,5 +180,11 @@ mod tests {
         let fault = Fault::new(1, FaultKind::Freeze, Pod::Redis, 5);
         assert!(refused(fault.clone(), &mine).contains("--redis names one that is not the run's"));
         assert_eq!(refused(fault, &none), "");
+        let router = Pod::Router(RouterKind::Forward, 0);
+        let held = Fault::new(1, FaultKind::Hold, router, 5);
+        assert!(refused(held.clone(), &mine).contains("--redis names one that is not the run's"));
+        assert_eq!(refused(held.from(Pod::Mqtt), &mine), "");
+        let whole = refused(Fault::new(1, FaultKind::Hold, Pod::Mqtt, 5), &none);
+        assert!(whole.contains("between a router and its brokers"), "{whole}");
     }
 }

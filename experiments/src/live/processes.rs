@@ -5,6 +5,7 @@ use super::{
     brokers::Private,
     keys::Keys,
     router::{Launcher, Router},
+    ways::Ways,
 };
 use crate::{spec::Pod, workload::gateway_mac};
 use backbone::config::RoutingMode;
@@ -64,6 +65,11 @@ impl Processes {
             return Some(Part::Router(pod, router.lock().await));
         }
         Some(Part::Broker(pod, self.brokers.get(&pod)?.lock().await))
+    }
+
+    /// How routers get to the brokers.
+    pub(super) fn ways(&self) -> &Ways {
+        &self.launcher.ways
     }
 
     /// Starts a router.

@@ -1,6 +1,6 @@
 //! A router replica as an operating-system process of its own: this executable, told to be `backbone`.
 
-use super::cpu;
+use super::{cpu, ways::Ways};
 use crate::spec::{Pod, Spec};
 use anyhow::{Context, bail, ensure};
 use backbone::{config::Config, env::Env, telemetry::DropReason};
@@ -51,6 +51,8 @@ pub(super) struct Launcher {
     pub(super) config: Arc<Config>,
     /// Where routers that answer calls listen.
     pub(super) ports: BTreeMap<Pod, Port>,
+    /// How they get to the brokers.
+    pub(super) ways: Ways,
     /// For configurations and logs.
     pub(super) folder: TempDir,
     /// Where CPU quotas are set, if there are any.
@@ -75,6 +77,7 @@ impl Launcher {
     pub(super) fn start(&self, pod: Pod) -> anyhow::Result<Router> {
         let admin = Port::claim()?;
         let mut config = (*self.config).clone();
+        self.ways.lead(pod, &mut config)?;
         config.admin.listen = format!("127.0.0.1:{}", admin.number());
         if let Some(port) = self.ports.get(&pod) {
             config.http_router.listen = ([127, 0, 0, 1], port.number()).into();

@@ -12,6 +12,7 @@ use super::{
     queues::Queues,
     router::{Launcher, Router},
     spans::{Collector, sample_ppm},
+    ways::Ways,
 };
 use crate::{
     deployment::{self, CONNECT_LIMIT, Gateways, Healing, Process, Step, Work, called_routers, run_service},
@@ -105,7 +106,7 @@ pub(super) async fn run(
     conditions.account(&before, &after, outcome.counters.rpcs_replied);
     conditions.hops = HopMedians::of(&outcome);
     // What a fault has ended took the time that it used with it.
-    let ended = spec.faults.iter().filter(|fault| fault.kind != FaultKind::Freeze);
+    let ended = spec.faults.iter().filter(|fault| !matches!(fault.kind, FaultKind::Freeze | FaultKind::Hold));
     for kind in ended.map(|fault| fault.target.example().kind()) {
         conditions.cpu_us_per_rpc.remove(kind);
     }
@@ -134,7 +135,8 @@ impl World {
         let config = Arc::new(config);
         let queues = claim(&config, &brokers, cleanup).await?;
         let folder = tempfile::tempdir().context("making a directory for the routers' configurations and logs")?;
-        let launcher = Launcher { spec: spec.clone(), config: config.clone(), ports, folder, hierarchy };
+        let ways = Ways::lay(&spec, &brokers).await?;
+        let launcher = Launcher { spec: spec.clone(), config: config.clone(), ports, ways, folder, hierarchy };
         let processes = Processes::new(launcher, deployment::routers(&spec), &brokers.private)?;
         processes.name_gateway().await?;
         let recorder = Recorder::new(&spec, progress, RouterReports::Elsewhere);

@@ -4,3 +4,4 @@
 pub mod broker;
 pub mod cgroup;
 pub mod port;
+pub mod relay;

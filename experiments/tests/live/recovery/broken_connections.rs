@@ -2,12 +2,10 @@
 //! reset, by a network that swallows what is sent on one connection, and by one that swallows everything on the way
 //! between a replica and a broker, new connections included.
 
-use super::{
-    relay::Relay,
-    world::{Brokers, World},
-};
+use super::world::{Brokers, World};
 use crate::MACHINE;
 use backbone::config::Config;
+use sim::real::relay::Relay;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -41,7 +39,7 @@ impl Relays {
                 "mqtt" => brokers.mqtt.port(),
                 _ => brokers.redis.port(),
             };
-            relays.insert((replica, broker), Relay::start(port).await);
+            relays.insert((replica, broker), Relay::start(port).await.unwrap());
         }
         Self(relays)
     }

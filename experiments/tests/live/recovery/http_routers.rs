@@ -3,7 +3,6 @@
 
 use super::{
     broken_connections::{Break, HEARTBEAT_S},
-    relay::Relay,
     world::{Brokers, World},
 };
 use crate::MACHINE;
@@ -13,7 +12,7 @@ use backbone::{
     service::HttpRouter,
     telemetry::FanOut,
 };
-use sim::real::port::Port;
+use sim::real::{port::Port, relay::Relay};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +33,9 @@ impl Places {
     async fn find(brokers: &Brokers) -> Self {
         let ports = [(); 3].map(|()| Port::claim().unwrap());
         let routers = ports.each_ref().map(Port::number);
-        let (mqtt, redis) = (Relay::start(brokers.mqtt.port()).await, Relay::start(brokers.redis.port()).await);
-        let router = Relay::start(routers[0]).await;
+        let (mqtt, redis) =
+            (Relay::start(brokers.mqtt.port()).await.unwrap(), Relay::start(brokers.redis.port()).await.unwrap());
+        let router = Relay::start(routers[0]).await.unwrap();
         Self { routers, _ports: ports, mqtt, redis, router }
     }
 

@@ -8,5 +8,4 @@ mod broken_connections;
 mod field;
 mod http_routers;
 mod refusals;
-mod relay;
 mod world;
