@@ -2,7 +2,7 @@
 //!
 //! A machine that goes without a last word leaves connections behind that look well until something is sent over them.
 //! Heartbeats find that out within a minute; until then a service without work would say that it is ready, and its
-//! first message would pay for it. So whoever asks for readiness has a broker asked that has been silent for a second.
+//! first message would pay for it. So whoever asks for readiness has a broker asked that has been silent for a while.
 
 use std::{
     future::Future,
@@ -11,13 +11,18 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 
-/// Who asks for readiness wants to know whether the broker answers now. An answer that is no older than this will do,
-/// and a question is answered within it where all is well.
-const QUIET: Duration = Duration::from_secs(1);
+/// An answer that is no older than this will do, as a rule. Who asks for readiness may do so every second, and a
+/// service that starts with little CPU has other things to do than to ask brokers as often.
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
+/// A healthy broker answers a question within this.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 /// When a broker answered last over one connection, and whether it is being asked.
 #[derive(Debug)]
-pub(crate) struct Answers(Mutex<State>);
+pub(crate) struct Answers {
+    quiet: Duration,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -31,9 +36,9 @@ struct State {
 pub(crate) struct Question(Instant);
 
 impl Answers {
-    /// Of a connection that has just been made.
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { heard: Instant::now(), asked: None }))
+    /// Of a connection that has just been made. An answer that is no older than `quiet` will do.
+    pub(crate) fn new(quiet: Duration) -> Self {
+        Self { quiet, state: Mutex::new(State { heard: Instant::now(), asked: None }) }
     }
 
     /// The broker has answered something.
@@ -51,7 +56,7 @@ impl Answers {
     pub(crate) fn question(&self, is_wanted: bool) -> Option<Question> {
         let mut state = self.state();
         let now = Instant::now();
-        let is_due = state.asked.is_none() && (is_wanted || now - state.heard >= QUIET);
+        let is_due = state.asked.is_none() && (is_wanted || now - state.heard >= self.quiet);
         is_due.then(|| Question(*state.asked.insert(now)))
     }
 
@@ -73,11 +78,11 @@ impl Answers {
     pub(crate) fn overdue(&self, broker: &str) -> Option<String> {
         let state = self.state();
         let silent = state.asked?.max(state.heard).elapsed();
-        (silent >= QUIET).then(|| format!("{broker} has not answered for {} s", silent.as_secs()))
+        (silent >= OVERDUE).then(|| format!("{broker} has not answered for {} s", silent.as_secs()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.state.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -91,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_answered_lately_is_not_asked() {
-        let answers = Answers::new();
+        let answers = Answers::new(QUIET);
         assert!(answers.question(false).is_none());
         sleep(QUIET).await;
         answers.heard();
@@ -107,12 +112,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_at_all_is_overdue_after_a_second_and_dead_at_the_limit() {
-        let answers = Answers::new();
+        let answers = Answers::new(QUIET);
         let question = answers.question(true).unwrap();
         let asking = async { assert!(!answers.wait(question, LIMIT, pending::<()>()).await) };
         let watching = async {
             assert_eq!(answers.overdue("RabbitMQ"), None);
-            sleep(3 * QUIET).await;
+            sleep(3 * OVERDUE).await;
             assert_eq!(answers.overdue("RabbitMQ").as_deref(), Some("RabbitMQ has not answered for 3 s"));
         };
         tokio::join!(asking, watching);
@@ -120,11 +125,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_something_else_meanwhile_lives() {
-        let answers = Answers::new();
+        let answers = Answers::new(QUIET);
         let question = answers.question(true).unwrap();
         let asking = async { assert!(answers.wait(question, LIMIT, pending::<()>()).await) };
         let working = async {
-            sleep(5 * QUIET).await;
+            sleep(5 * OVERDUE).await;
             answers.heard();
             assert_eq!(answers.overdue("RabbitMQ"), None);
         };
@@ -133,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_asked_over_an_earlier_connection_is_forgotten() {
-        let answers = Answers::new();
+        let answers = Answers::new(QUIET);
         let earlier = answers.question(true).unwrap();
         sleep(QUIET).await;
         answers.connected();

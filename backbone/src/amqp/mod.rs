@@ -26,7 +26,7 @@ pub(crate) use serve::{Served, serve};
 pub(crate) use settling::Settlement;
 
 use crate::{
-    answers::{Answers, Question},
+    answers::{Answers, QUIET, Question},
     config,
     env::Env,
     needs::Needs,
@@ -180,7 +180,7 @@ impl Dialer for AmqpDialer {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         self.topology.declare(&channel).await?;
         self.needs.met(missing::NEED);
-        let (connection, answers) = (Arc::new(connection), Arc::new(Answers::new()));
+        let (connection, answers) = (Arc::new(connection), Arc::new(Answers::new(QUIET)));
         let given_up = CancellationToken::new();
         Ok(OpenConnection { connection, channel, returns: Arc::default(), answers, given_up })
     }
@@ -194,10 +194,14 @@ impl Dialer for AmqpDialer {
         if link.connection.status().blocked() {
             return Some("publishing is blocked: RabbitMQ lacks memory or disk space".to_owned());
         }
+        let lacking = self.needs.reason();
+        if lacking.is_some() {
+            return lacking; // whoever sees to that hears whether RabbitMQ answers
+        }
         if let Some(question) = link.answers.question(false) {
             self.ask_in_background(link, question);
         }
-        link.answers.overdue("RabbitMQ").or_else(|| self.needs.reason())
+        link.answers.overdue("RabbitMQ")
     }
 }
 

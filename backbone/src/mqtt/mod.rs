@@ -14,7 +14,7 @@ mod standing;
 mod unsent;
 
 use crate::{
-    answers::Answers,
+    answers::{Answers, QUIET},
     config,
     env::{DIAL_LIMIT, Env, TaskGuard},
     needs::Needs,
@@ -181,7 +181,7 @@ impl Mqtt {
         let (generation, current) = watch::channel(None);
         let (give_up, given_up) = watch::channel(None);
         let needs = Arc::<Needs>::default();
-        let answers = Arc::new(Answers::new());
+        let answers = Arc::new(Answers::new(QUIET));
         let link = Link {
             env: env.clone(),
             client: client.clone(),

@@ -36,8 +36,8 @@ impl Link {
         if let Some(question) = self.answers.question(false) {
             self.ask_in_background(generation, question);
         }
-        let overdue = self.answers.overdue("the MQTT broker");
-        overdue.or_else(|| self.needs.reason()).map_or(Standing::Up, Standing::Stalled)
+        let lacking = self.needs.reason().or_else(|| self.answers.overdue("the MQTT broker"));
+        lacking.map_or(Standing::Up, Standing::Stalled)
     }
 
     /// Asks the broker whether it is there, and has the connection given up if not.

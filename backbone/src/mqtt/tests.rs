@@ -59,7 +59,7 @@ async fn unanswered() -> (Mqtt, Arc<Connections>) {
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_work_is_given_up_if_nobody_answers_who_asks_for_readiness() {
     let (_mqtt, connections) = unanswered().await;
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(6)).await;
     let ask = connections.1.lock().unwrap().clone().unwrap();
     assert_eq!(ask(), Standing::Up, "nothing is wrong yet");
     sleep(Duration::from_secs(3)).await;

@@ -43,6 +43,9 @@ const RESPONSE_LIMIT: Duration = Duration::from_millis(700);
 /// Limit of one step, with the wait for a connection. A router that is cut off from Redis gives up soon, so that
 /// another can try; its dial goes on meanwhile.
 const STEP_LIMIT: Duration = Duration::from_secs(2);
+/// Who asks for readiness wants to know whether Redis answers now. An answer that is no older than this will do: a
+/// request that finds it dead has time for no second try, and a PING costs little.
+const QUIET: Duration = Duration::from_secs(1);
 /// How much of a value that does not parse is reported, in characters.
 const SHOWN_CHARS_MAX: usize = 80;
 
@@ -228,7 +231,7 @@ impl Dialer for RedisDialer {
                 None => return Err(error.into()),
             }
         }
-        Ok(OpenConnection { connection, driver, given_up: Arc::default(), answers: Arc::new(Answers::new()) })
+        Ok(OpenConnection { connection, driver, given_up: Arc::default(), answers: Arc::new(Answers::new(QUIET)) })
     }
 
     fn is_up(link: &OpenConnection) -> bool {

@@ -1,9 +1,9 @@
-//! What breaks in a live run: processes that die, stop or stand still, and ways between them on which nothing passes, by
-//! the same specs as in the simulator.
+//! What breaks in a live run: processes that die, stop or stand still, and ways between them on which nothing passes,
+//! by the same specs as in the simulator.
 //!
-//! Each fault begins at its time. One of a process whose part is in the hands of another fault waits for that one's end: a process
-//! that is dead can't be frozen. A broker takes the time that it needs to boot, RabbitMQ seconds, beside that for which
-//! it is away.
+//! Each fault begins at its time. One whose process is in the hands of another fault waits for that one's end: one that
+//! is dead can't be frozen. A broker takes the time that it needs to boot, RabbitMQ seconds, beside that for which it
+//! is away.
 
 use super::{
     options::Options,

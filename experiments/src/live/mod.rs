@@ -4,8 +4,8 @@
 //! `world` has what runs. `brokers` are private ones or the user's (`address`), a `router` is this executable told to
 //! be `backbone`, `sim::real::cgroup` puts processes under their quotas, `queues` and `keys` look into RabbitMQ and
 //! Redis before and after, `spans` collects the traces of requests, `cleanup` leaves brokers that are not the run's own
-//! as they were, and `conditions` says what the numbers rest on. `faults` are what happens to `processes`, and to `ways`
-//! between them; `recovery` says whether all works again after it.
+//! as they were, and `conditions` says what the numbers rest on. `faults` are what happens to `processes`, and to the
+//! `ways` between them; `recovery` says whether all works again after it.
 //!
 //! Deployment, workload and measurements are those of the simulation. What a spec says about links, CPU costs and
 //! kernels is the simulation's; here they are what they are.

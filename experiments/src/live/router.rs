@@ -12,6 +12,7 @@ use sim::real::{
 use std::{
     collections::BTreeMap,
     fs::OpenOptions,
+    os::unix::process::ExitStatusExt as _,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -202,10 +203,13 @@ impl Router {
     /// # Errors
     /// When it fails or takes too long.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        let listens = catches(self.process.id(), Signal::TERM);
         self.signal(Signal::TERM)?;
         let deadline = Instant::now() + STOP_LIMIT;
         loop {
             match self.process.try_wait().context("looking after a process")? {
+                // One that has just been started is ended by the signal itself, and has nothing in work.
+                Some(status) if !listens && status.signal() == Some(Signal::TERM.as_raw()) => return Ok(()),
                 Some(status) => return self.check(status),
                 None if Instant::now() < deadline => sleep(LOOK_PERIOD).await,
                 None => bail!("{} has not stopped {STOP_LIMIT:?} after SIGTERM", self.pod),
@@ -232,6 +236,14 @@ impl Drop for Router {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Whether process `pid` has a handler for `signal` (`SigCgt` of proc_pid_status(5)).
+fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
 }
 
 /// A router's metrics as it gives them out.
@@ -276,6 +288,22 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shell that runs `script`, once it has said that it is at its end.
+    async fn shell(script: &str) -> Router {
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        Router::of(Pod::Amqp, child).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_router_that_does_not_listen_for_sigterm_yet_is_ended_by_it_and_one_that_does_ends_well() {
+        shell("echo; exec sleep 600").await.stop().await.unwrap();
+        shell("trap 'exit 0' TERM; echo; while :; do sleep 0.01; done").await.stop().await.unwrap();
+        let failed = shell("trap 'exit 3' TERM; echo; while :; do sleep 0.01; done").await.stop().await;
+        assert!(failed.unwrap_err().to_string().contains("exit status: 3"));
+    }
 
     #[test]
     fn counters_are_read_with_and_without_labels() {

@@ -78,7 +78,7 @@ impl Relay {
         self.swallow()
     }
 
-    /// One reason less to be silent. If it was the last one everything passes again, that which was on its way included.
+    /// One reason less to be silent. After the last one everything passes again, that which was on its way included.
     pub fn heal(&self) {
         let mut state = lock(&self.state);
         state.silences = state.silences.saturating_sub(1);
