@@ -4,7 +4,7 @@
 //! A seed says what there is and what breaks, but not what comes of it: that depends on the machine's clocks. So each
 //! verdict stands beside the simulator's on the same world, and what differs is a finding about one of them.
 
-use super::{dice::Dice, schedule, world};
+use super::{dice::Dice, world};
 use crate::{
     live::FAULT_KINDS,
     measure::Outcome,
@@ -62,7 +62,7 @@ pub fn with_faults(spec: &Spec, seed: u64) -> Spec {
 }
 
 fn broken(mut spec: Spec, seed: u64) -> Spec {
-    spec.faults = faults(&spec, seed);
+    spec.faults = schedule(&spec, seed);
     world::with_limits(&mut spec);
     spec.check().expect("only valid worlds are drawn");
     spec
@@ -113,7 +113,7 @@ fn make_real(spec: &mut Spec) {
 }
 
 /// The faults of `seed` for `spec`, by the time at which they begin.
-fn faults(spec: &Spec, seed: u64) -> Vec<Fault> {
+fn schedule(spec: &Spec, seed: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "live faults");
     let routers = spec.routers();
     let span_ms = spec.workload.duration_s.max(1) * 1_000;
@@ -129,7 +129,7 @@ fn faults(spec: &Spec, seed: u64) -> Vec<Fault> {
             let (at_ms, kind) = (u64::from(dice.any(0..=span_ms)), dice.one(&kinds));
             let fault = Fault::new(at_ms, kind, target, u64::from(dice.magnitude(FOR_MS)));
             let is_between = kind == FaultKind::Hold && dice.percent(BETWEEN_PERCENT);
-            if is_between { fault.from(dice.one(&schedule::peers(spec, router))) } else { fault }
+            if is_between { fault.from(dice.one(&spec.peers(router))) } else { fault }
         })
         .collect();
     faults.sort_by_key(|fault| fault.at_ms);

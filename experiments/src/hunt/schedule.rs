@@ -3,7 +3,7 @@
 
 use super::dice::Dice;
 use crate::spec::{Fault, FaultKind, Part, Pod, Spec, Strength};
-use backbone::config::{Correlation, RouterKind, RpcKind};
+use backbone::config::Correlation;
 use std::collections::BTreeMap;
 
 /// Most faults of a schedule.
@@ -49,7 +49,7 @@ pub fn draw(spec: &Spec, seed: u64) -> Vec<Fault> {
         let at_ms = u64::from(if dice.percent(50) { dice.any(0..=span_ms) } else { dice.magnitude(1..=span_ms) });
         let for_ms = u64::from(dice.magnitude(FOR_MS));
         let for_ms = (!kind.is_instant()).then_some(for_ms);
-        let peers = peers(spec, pod);
+        let peers = spec.peers(pod);
         let is_between = kind.may_be_between_two() && !peers.is_empty() && dice.percent(60);
         let from = is_between.then(|| Part::One(dice.one(&peers)));
         let strength = strength(kind, &mut dice);
@@ -115,22 +115,6 @@ fn parts(spec: &Spec) -> BTreeMap<&'static str, Vec<Pod>> {
         parts.entry(pod.kind()).or_default().push(pod);
     }
     parts
-}
-
-/// The parts that `pod` talks to.
-pub(super) fn peers(spec: &Spec, pod: Pod) -> Vec<Pod> {
-    let redis = || spec.brokers.redis();
-    match pod {
-        Pod::Router(RouterKind::Http, _) => [Pod::Mqtt].into_iter().chain(redis()).collect(),
-        Pod::Router(..) => [Pod::Amqp, Pod::Mqtt].into_iter().chain(redis()).collect(),
-        Pod::TaskWorker(_) if spec.backbone.rpc.kind == RpcKind::Http => {
-            let routers = (0..spec.replicas.routers).map(|index| Pod::Router(RouterKind::Http, index));
-            [Pod::Amqp].into_iter().chain(routers).collect()
-        }
-        Pod::TaskWorker(_) | Pod::Dispatcher => vec![Pod::Amqp],
-        Pod::Gateway(_) | Pod::Store(_) => vec![Pod::Mqtt],
-        Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) | Pod::Autoscaler => Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use super::{
     options::Options,
     processes::{Found, Processes},
+    ways,
 };
 use crate::{
     measure::{Oracle, Recorder},
@@ -55,21 +56,15 @@ pub(super) fn refuse(spec: &Spec, options: &Options) -> anyhow::Result<()> {
             "{} breaks {target}, which is no process of its own in a live run; routers, amqp, mqtt and redis are",
             spec.name
         );
-        let is_way = *kind == FaultKind::Hold;
-        let brokers = match fault.from.filter(|_| is_way) {
-            _ if !is_way => vec![target.example()],
-            Some(from) => vec![from.example()],
-            None => Pod::BROKERS.to_vec(),
-        };
+        let ways = ways::hit(spec, fault);
         ensure!(
-            !is_way
-                || matches!(target.example(), Pod::Router(..)) && brokers.iter().all(|pod| Pod::BROKERS.contains(pod)),
+            *kind != FaultKind::Hold || !ways.is_empty() && matches!(target.example(), Pod::Router(..)),
             "{} holds what {target} sends; a live run holds what is between a router and its brokers",
             spec.name
         );
         let given = [(Pod::Amqp, &options.amqp), (Pod::Mqtt, &options.mqtt), (Pod::Redis, &options.redis)];
-        let given = given.iter().find(|(broker, url)| brokers.contains(broker) && url.is_some());
-        if let Some((broker, _)) = given {
+        let is_hit = |broker: Pod| target.example() == broker || ways.iter().any(|(_, end)| *end == broker);
+        if let Some((broker, _)) = given.iter().find(|(broker, url)| url.is_some() && is_hit(*broker)) {
             bail!("{} breaks {target}, and --{broker} names one that is not the run's", spec.name);
         }
         ensure!(

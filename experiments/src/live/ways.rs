@@ -3,7 +3,7 @@
 use super::brokers::Brokers;
 use crate::spec::{Fault, FaultKind, Pod, Spec};
 use anyhow::{Context, anyhow};
-use backbone::config::{Config, RouterKind};
+use backbone::config::Config;
 use sim::real::relay::Relay;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -60,16 +60,15 @@ impl Ways {
     }
 }
 
-/// The ways that `fault` hits.
-fn hit(spec: &Spec, fault: &Fault) -> Vec<(Pod, Pod)> {
+/// The ways that `fault` hits, by router and broker.
+pub(super) fn hit(spec: &Spec, fault: &Fault) -> Vec<(Pod, Pod)> {
     if fault.kind != FaultKind::Hold {
         return Vec::new();
     }
-    let brokers = fault.from.map_or(Pod::BROKERS.to_vec(), |from| from.pods(spec));
-    let to = |router| brokers.iter().map(move |broker| (router, *broker));
-    let ways = fault.target.pods(spec).into_iter().flat_map(to);
-    // An HTTP router knows no RabbitMQ.
-    ways.filter(|way| !matches!(way, (Pod::Router(RouterKind::Http, _), Pod::Amqp))).collect()
+    let from = fault.from.map(|from| from.pods(spec));
+    let is_meant = |broker: &Pod| from.as_ref().is_none_or(|from| from.contains(broker));
+    let of = |router| spec.peers(router).into_iter().filter(is_meant).map(move |broker| (router, broker));
+    fault.target.pods(spec).into_iter().flat_map(of).collect()
 }
 
 /// The same address, at another port. No error repeats it: it may hold a password.
@@ -83,7 +82,7 @@ fn with_port(address: &str, port: u16) -> anyhow::Result<String> {
 mod tests {
     use super::*;
     use crate::spec::Part;
-    use backbone::config::{self, RpcKind};
+    use backbone::config::{self, RouterKind, RpcKind};
 
     #[test]
     fn a_fault_hits_the_ways_between_its_routers_and_its_brokers() {

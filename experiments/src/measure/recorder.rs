@@ -124,9 +124,8 @@ struct RequestEntry {
     taken_us: Option<u64>,
     returned_us: Option<u64>,
     received_us: Option<u64>,
-    /// Who took it, and who took it again, which is rare.
-    taken: Option<Take>,
-    taken_again: Vec<Take>,
+    /// Who took it, in order.
+    takes: Vec<Take>,
     /// A gateway has it.
     forwarded: bool,
     /// Reached its caller, and a backward router has said so.
@@ -310,22 +309,9 @@ struct Take {
 
 impl RequestEntry {
     fn sent(pod: Pod, task: usize, esl: Mac, sent_us: u64, returned: bool) -> Self {
-        let (taken, taken_again, received, forwarded) = (None, Vec::new(), false, false);
+        let (takes, received, forwarded) = (Vec::new(), false, false);
         let (taken_us, returned_us, received_us) = (None, None, None);
-        Self {
-            pod,
-            task,
-            esl,
-            sent_us,
-            taken_us,
-            returned_us,
-            received_us,
-            taken,
-            taken_again,
-            forwarded,
-            received,
-            returned,
-        }
+        Self { pod, task, esl, sent_us, taken_us, returned_us, received_us, takes, forwarded, received, returned }
     }
 }
 

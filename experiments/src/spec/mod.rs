@@ -41,7 +41,7 @@ pub use world::{
     Machines, MqttQuota, Network, Order,
 };
 
-use backbone::config::{Config, RouterKind};
+use backbone::config::{Config, RouterKind, RpcKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -142,6 +142,23 @@ impl Spec {
     #[must_use]
     pub fn routers(&self) -> &'static [RouterKind] {
         self.backbone.rpc.kind.routers()
+    }
+
+    /// The parts that `pod` connects to.
+    #[must_use]
+    pub fn peers(&self, pod: Pod) -> Vec<Pod> {
+        let redis = || self.brokers.redis();
+        match pod {
+            Pod::Router(RouterKind::Http, _) => [Pod::Mqtt].into_iter().chain(redis()).collect(),
+            Pod::Router(..) => [Pod::Amqp, Pod::Mqtt].into_iter().chain(redis()).collect(),
+            Pod::TaskWorker(_) if self.backbone.rpc.kind == RpcKind::Http => {
+                let routers = (0..self.replicas.routers).map(|index| Pod::Router(RouterKind::Http, index));
+                [Pod::Amqp].into_iter().chain(routers).collect()
+            }
+            Pod::TaskWorker(_) | Pod::Dispatcher => vec![Pod::Amqp],
+            Pod::Gateway(_) | Pod::Store(_) => vec![Pod::Mqtt],
+            Pod::Amqp | Pod::Mqtt | Pod::Redis | Pod::RedisShard(_) | Pod::Autoscaler => Vec::new(),
+        }
     }
 
     /// The most replicas of `target` that there can be.

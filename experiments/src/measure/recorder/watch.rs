@@ -353,7 +353,7 @@ impl Entries {
             let outranked = newest(entry) > Workload::version_of(entry.task);
             deadline_us = Some(entry.sent_us + rules.reply_timeout_us);
             again = entry.taken_us.is_some();
-            self.requests.get_mut(&request).expect("it was there a line above").note_take(Take { by, outranked });
+            self.requests.get_mut(&request).expect("it was there a line above").takes.push(Take { by, outranked });
         }
         if again {
             self.reach(Sometimes::TakenAgain);
@@ -384,15 +384,10 @@ impl Entries {
 }
 
 impl RequestEntry {
-    fn note_take(&mut self, take: Take) {
-        if self.taken.is_none() { self.taken = Some(take) } else { self.taken_again.push(take) }
-    }
-
-    /// Whether a newer command had been sent whenever this router took it. What it took before may be under way for
-    /// long, and be sent when somebody else has it, too.
+    /// Whether a newer command had been sent when this router first took it. What it took before that may be under way
+    /// for long, and be sent when it or another router has it again.
     fn was_outranked(&self, by: Pod) -> bool {
-        let mut takes = self.taken.iter().chain(&self.taken_again).filter(|take| take.by == by);
-        takes.next().is_some_and(|first| first.outranked)
+        self.takes.iter().find(|take| take.by == by).is_some_and(|first| first.outranked)
     }
 }
 
